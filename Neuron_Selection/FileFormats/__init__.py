@@ -1,0 +1,1 @@
+"""What is on disk: one module a file kind. numpy, no torch."""

@@ -1,0 +1,69 @@
+"""Where an agent and its files lie: which zip a folder means, and what a bare file name means."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+from Neuron_Selection.errors import InputError, SuiteWarning, shown
+from Neuron_Selection.FileFormats.atomic_files import read_bytes
+
+INPUTS = "activation_inputs"
+ACTIVATIONS = "activation_logging"
+RESULTS = "patching_results"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AgentFolder:
+    """An agent's zip and the folder that its inputs and outputs belong to."""
+
+    zip_path: Path
+    folder: Path
+
+    def find(self, name: str, place: str) -> Path:
+        """The file that ``name`` means.
+
+        A bare name is looked for in the agent folder's ``place`` first, then where the user stands; a name
+        with a directory part is a path from where the user stands.
+
+        :param place: the folder of that kind of file, such as ``activation_inputs``
+        :raises InputError: in neither
+        """
+        here = Path(name)
+        if len(here.parts) > 1 or here.is_absolute():
+            return here
+        there = self.folder / place / name
+        if there.exists():
+            if here.exists() and here.resolve() != there.resolve() and read_bytes(here) != read_bytes(there):
+                warnings.warn(SuiteWarning(f"{name}: found here and in {there.parent}; {there} is used"), stacklevel=2)
+            return there
+        if not here.exists():
+            raise InputError(name, found=f"no such file in {there.parent} nor in {Path.cwd()}")
+        return here
+
+
+def find_agent(agent_path: str | Path) -> AgentFolder:
+    """The agent that ``agent_path`` names: a zip, or a folder that holds one.
+
+    In a folder: ``agent.zip``, else the only zip, else ``<ENV>.zip`` in a folder called ``<ENV>_<n>``.
+
+    :raises InputError: nothing there, no zip, or several
+    """
+    path = Path(agent_path)
+    if not path.is_dir():
+        if path.name and not path.exists() and not path.is_symlink():
+            raise InputError(path, found="no such file or folder", expected="an agent folder or a zip")
+        return AgentFolder(zip_path=path, folder=path.parent)
+    if (path / "agent.zip").exists() or (path / "agent.zip").is_symlink():
+        return AgentFolder(zip_path=path / "agent.zip", folder=path)
+    zips = sorted(entry for entry in path.iterdir() if entry.suffix == ".zip")
+    environment = path / (re.sub(r"_\d+$", "", path.resolve().name) + ".zip")
+    if len(zips) != 1 and environment not in zips:
+        listed = ", ".join(shown(entry.name, quoted=False) for entry in zips[:8])
+        found = f"{len(zips)} zips ({listed})" if zips else "no zip"
+        raise InputError(path, found=found, expected="agent.zip", hint="--agent_path takes a zip as well")
+    chosen = zips[0] if len(zips) == 1 else environment
+    warnings.warn(SuiteWarning(f"{path}: no agent.zip; {chosen.name} is taken"), stacklevel=2)
+    return AgentFolder(zip_path=chosen, folder=path)

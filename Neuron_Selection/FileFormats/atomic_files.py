@@ -1,0 +1,96 @@
+"""The door to the disk: whole files in, whole files out, nothing half-written."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from Neuron_Selection.errors import InputError, MachineError
+
+GIB = 1 << 30
+
+
+def read_bytes(path: Path, *, limit: int = 2 * GIB, hint: str = "") -> bytes:
+    """All bytes of a regular file.
+
+    :param limit: bytes; a larger file is refused before it is read
+    :param hint: what the user might do where there is no such file
+    :raises InputError: no such file, not a regular file, or too large
+    """
+    try:
+        file = open(path, "rb", opener=_open_without_waiting)  # noqa: SIM115 - the with block follows
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise InputError(path, found="no such file", hint=hint) from error
+    except IsADirectoryError as error:
+        raise InputError(path, found="a directory", expected="a file") from error
+    except (OSError, ValueError) as error:
+        if isinstance(error, ValueError) or error.errno in {errno.ELOOP, errno.ENAMETOOLONG, errno.ENXIO}:
+            raise InputError(path, found="a path that leads to no file", expected="a file") from error
+        raise
+    with file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise InputError(path, found="a pipe, socket or device", expected="a file")
+        if status.st_size > limit:
+            raise InputError(path, found=f"{status.st_size:,} bytes", expected=f"at most {limit:,}")
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise InputError(path, found="a file that grows while it is read", expected=f"at most {limit:,} bytes")
+    return data
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    """Open at once, where a named pipe would wait for a writer for ever."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+@contextmanager
+def written_atomically(path: Path) -> Iterator[BinaryIO]:
+    """A file to write to, which takes the place of ``path`` when the block ends well and vanishes when not.
+
+    A link is followed: its target is replaced, in the target's folder.
+    """
+    target = Path(os.path.realpath(path))
+    if target.parent.exists() and not target.parent.is_dir():
+        raise MachineError(f"{target.parent}: found a file, expected a folder to write {target.name} into")
+    if target.is_symlink() or (target.exists() and not target.is_file()):
+        raise MachineError(f"{path}: found a directory, pipe, device or loop of links, expected a file to write")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{os.getpid()}-{os.urandom(4).hex()}.tmp")
+    try:
+        with temporary.open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(target)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+    _sync_folder(target.parent)
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Replace ``path`` by a file that holds ``data``, or leave everything as it was."""
+    with written_atomically(path) as file:
+        file.write(data)
+
+
+def sha256_of(data: bytes) -> str:
+    """Hexadecimal SHA-256 of ``data``."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def _sync_folder(folder: Path) -> None:
+    if hasattr(os, "O_DIRECTORY"):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

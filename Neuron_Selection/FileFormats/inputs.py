@@ -1,0 +1,180 @@
+"""Inputs files: ``{id: {"input": observation, "cluster": ...}}`` or ``{id: observation}``."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from Neuron_Selection.errors import InputError, UsageError, shown
+from Neuron_Selection.FileFormats.atomic_files import read_bytes, sha256_of, write_atomically
+from Neuron_Selection.FileFormats.json_files import parse_edited_json
+from Neuron_Selection.FileFormats.observations import Observations, observations_from, rows_of
+from Neuron_Selection.FileFormats.spaces import Space
+
+ID_LIMIT = 1000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Inputs:
+    """Observations under their ids.
+
+    ``observations``: (n, *shape) in the space's dtype, or one such array a key. ``clusters``: id to cluster,
+    for the ids that carry one. ``source``: the file, or a word for arrays. ``sha256``: of the file's bytes.
+    """
+
+    source: str
+    sha256: str
+    ids: tuple[str, ...]
+    observations: Observations
+    clusters: Mapping[str, str]
+
+    def selected(self, ids: Sequence[str] | None) -> Inputs:
+        """These ids only, in the order given; None keeps all.
+
+        :raises SuiteError: an id that is not there (the nearest are named), or twice
+        """
+        if ids is None:
+            return self
+        refuse_unknown(ids, self.ids, what="input id", where=self.source)
+        row_of = {input_id: row for row, input_id in enumerate(self.ids)}
+        rows = [row_of[input_id] for input_id in ids]
+        return replace(self, ids=tuple(ids), observations=rows_of(self.observations, rows))
+
+
+def load_inputs(path: Path, space: Space) -> Inputs:
+    """Every observation of an inputs file.
+
+    :param space: the agent's observation space
+    :raises InputError: the file, the field, what was found and what was expected
+    """
+    data = read_bytes(path, hint="an inputs file is {id: {'input': [...]}}")
+    document = parse_edited_json(data, path)
+    if not isinstance(document, dict):
+        raise InputError(path, found=shown(document), expected="an object {id: {'input': [...]}}")
+    if not document:
+        raise InputError(path, found="no inputs", expected="at least one id")
+    values: list[Any] = []
+    fields: list[str] = []
+    clusters: dict[str, str] = {}
+    for input_id, entry in document.items():
+        check_input_id(input_id, path)
+        name = shown(input_id)
+        if isinstance(entry, dict):
+            if "input" not in entry:
+                keys = ", ".join(shown(key) for key in list(entry)[:4]) or "no keys"
+                raise InputError(path, name, found=keys, expected="the key 'input'")
+            cluster = entry.get("cluster")
+            if cluster is not None:
+                if not isinstance(cluster, str | int) or isinstance(cluster, bool):
+                    raise InputError(path, f"{name}.cluster", found=shown(cluster), expected="text or a whole number")
+                clusters[input_id] = str(cluster)
+            values.append(entry["input"])
+            fields.append(f"{name}.input")
+        else:
+            values.append(entry)
+            fields.append(name)
+    observations = observations_from(values, space, where=path, fields=fields)
+    return Inputs(
+        source=str(path), sha256=sha256_of(data), ids=tuple(document), observations=observations, clusters=clusters
+    )
+
+
+def inputs_from_arrays(observations: Any, space: Space) -> Inputs:
+    """Inputs out of arrays.
+
+    :param observations: ``{id: observation}``; or a batch (n, *shape), or for a Dict space ``{key: batch}``,
+        whose ids are "0", "1", ...
+    """
+    if isinstance(observations, Mapping):
+        keys = getattr(space, "spaces", ())
+        if keys and set(observations) == set(keys):
+            counts = {key: len(observations[key]) for key in keys}
+            count = next(iter(counts.values()))
+            if len(set(counts.values())) > 1:
+                found = ", ".join(f"{n} of {key}" for key, n in counts.items())
+                raise InputError("arrays", found=found, expected="as many observations of each key")
+            observations = {str(n): {key: observations[key][n] for key in keys} for n in range(count)}
+    else:
+        observations = {str(n): observation for n, observation in enumerate(observations)}
+    ids = tuple(observations)
+    for input_id in ids:
+        check_input_id(input_id, "arrays")
+    if not ids:
+        raise InputError("arrays", found="no inputs", expected="at least one")
+    batch = observations_from(list(observations.values()), space, where="arrays", fields=[shown(i) for i in ids])
+    return Inputs(source="arrays", sha256="", ids=ids, observations=batch, clusters={})
+
+
+def save_inputs(
+    path: Path, observations: Mapping[str, np.ndarray], *, clusters: Mapping[str, str] | None = None
+) -> None:
+    """Write ``{id: {"input": [...], "cluster": ...}}``, one id a line."""
+    lines = []
+    for input_id, observation in observations.items():
+        check_input_id(input_id, path)
+        entry: dict[str, Any] = {"input": observation.tolist()}
+        if clusters and input_id in clusters:
+            entry["cluster"] = clusters[input_id]
+        lines.append(f"{json.dumps(input_id, ensure_ascii=False)}: {json.dumps(entry, allow_nan=False)}")
+    write_atomically(path, ("{\n" + ",\n".join(lines) + "\n}\n").encode())
+
+
+def check_input_id(input_id: Any, where: object) -> None:
+    """Refuse what cannot be an input id: empty, over 1,000 characters, control characters, lone surrogates."""
+    if not isinstance(input_id, str):
+        raise InputError(where, shown(input_id), found="an input id that is no text", expected="text")
+    if not input_id or len(input_id) > ID_LIMIT:
+        raise InputError(
+            where, shown(input_id), found=f"an input id of {len(input_id):,} characters", expected=f"1 to {ID_LIMIT:,}"
+        )
+    if not input_id.isprintable():
+        raise InputError(where, shown(input_id), found="an unprintable character", expected="a printable input id")
+
+
+def ids_from_arguments(arguments: Sequence[str] | None) -> list[str] | None:
+    """The ids of ``--input_ids``: one an argument, never split at commas; ``@FILE`` stands for a file, one a line."""
+    if arguments is None:
+        return None
+    ids: list[str] = []
+    for argument in arguments:
+        if argument.startswith("@"):
+            ids += _ids_in(Path(argument[1:]))
+        else:
+            ids.append(argument)
+    return ids
+
+
+def _ids_in(path: Path) -> list[str]:
+    data = read_bytes(path, hint="--input_ids @FILE reads one id a line")
+    try:
+        ids = [line for line in data.decode("utf-8-sig").splitlines() if line]
+    except UnicodeDecodeError as error:
+        raise InputError(path, found=f"bytes that are no UTF-8 (at byte {error.start})", expected="text") from error
+    if not ids:
+        raise InputError(path, found="no input ids", expected="one a line")
+    return ids
+
+
+def refuse_unknown(asked: Iterable[str], known: Sequence[str], *, what: str, where: object) -> None:
+    """Raise for the first name that is asked for twice or is not among ``known``, naming those nearest to it."""
+    seen: set[str] = set()
+    there = set(known)
+    for name in asked:
+        if name in seen:
+            raise UsageError(f"{what} {shown(name)}: found twice, expected once")
+        seen.add(name)
+        if name not in there:
+            near = difflib.get_close_matches(name, known[:10_000], n=3, cutoff=0.3) or list(known[:3])
+            raise InputError(
+                where,
+                f"{what} {shown(name)}",
+                found="no such one",
+                expected=f"one of {len(known):,}",
+                hint="nearest: " + ", ".join(shown(other) for other in near),
+            )

@@ -1,0 +1,71 @@
+"""Arrays in the members of an npz, read without pickle and without trusting a header's size."""
+
+from __future__ import annotations
+
+import io
+import tokenize
+import warnings
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from Neuron_Selection.errors import InputError, shown
+from Neuron_Selection.FileFormats.zip_members import ZipMembers
+
+
+def read_array(members: ZipMembers, key: str, path: Path) -> np.ndarray:
+    """The float array (1, ...) under ``key``, in native byte order.
+
+    :raises InputError: pickled objects, other dtypes, a header that does not fit its bytes, another shape, NaN
+    """
+    name = f"{key}.npy"
+    data = members.read(name if name in members else key)
+    try:
+        shape, fortran, dtype, offset = npy_header(data[: min(len(data), 10_240)])
+    except ValueError as error:
+        raise InputError(path, shown(key), found="no .npy array", expected="float32 arrays") from error
+    if dtype.hasobject:
+        raise InputError(path, shown(key), found="pickled objects", expected="float32 arrays")
+    if dtype.kind != "f" or dtype.itemsize not in (4, 8):
+        raise InputError(path, shown(key), found=f"{dtype.name} values", expected="float32")
+    count = 1
+    for side in shape:
+        count *= side
+    if min(shape, default=1) < 0 or count * dtype.itemsize != len(data) - offset:
+        found = f"a header that claims {count * dtype.itemsize:,} bytes before {len(data) - offset:,}"
+        raise InputError(path, shown(key), found=found, expected="the same")
+    if len(shape) < 2 or shape[0] != 1 or count == 0:
+        raise InputError(
+            path, shown(key), found=f"shape {shape}", expected="(1, n): a batch axis of 1, then the neurons"
+        )
+    array = np.frombuffer(data, dtype, offset=offset).reshape(shape, order="F" if fortran else "C")
+    if not np.isfinite(array).all():
+        raise InputError(path, shown(key), found="NaN or infinity", expected="finite numbers")
+    native: np.ndarray = array.astype(dtype.newbyteorder("="), copy=False)
+    return native
+
+
+@lru_cache(maxsize=64)
+def _header_of(head: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
+    file = io.BytesIO(head)
+    version = np.lib.format.read_magic(file)
+    read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
+    if read is None:
+        raise ValueError("an unknown version of the .npy format")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # headers of Python 2 and aliases of old numpy are read all the same
+        try:
+            shape, fortran, dtype = read(file)
+        except (TypeError, SyntaxError, RecursionError, MemoryError, tokenize.TokenError) as error:
+            raise ValueError("a header that describes no array") from error
+    return shape, fortran, dtype, file.tell()
+
+
+def npy_header(head: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
+    """Shape, Fortran order, dtype, and where the values start; parsed once for equal headers."""
+    if head[:6] != b"\x93NUMPY" or len(head) < 12:
+        raise ValueError("no .npy array")
+    length = int.from_bytes(head[8:10], "little") + 10 if head[6] == 1 else int.from_bytes(head[8:12], "little") + 12
+    return _header_of(head[:length])

@@ -1,0 +1,79 @@
+"""What produced a file: versions, the agent's fingerprint, the command, and the settings that decide its content."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from Neuron_Selection import __version__
+from Neuron_Selection.errors import InputError, UsageError, shown
+from Neuron_Selection.FileFormats.agent_zip import AgentZip
+
+FORMAT = 1
+CHUNK_ROWS = 64  # rows of every forward pass; part of what decides the last bits
+_DECISIVE = ("format", "suite_version", "libraries", "run")
+
+
+def run_metadata(
+    *, command: Mapping[str, Any], run: Mapping[str, Any], agent: AgentZip, libraries: Sequence[str]
+) -> dict[str, Any]:
+    """The metadata of one run's files.
+
+    :param command: what was typed or called, for people; paths as they were given
+    :param run: every setting and fingerprint that decides the content; two runs that agree in it write the same bytes
+    :param libraries: distributions whose versions count
+    """
+    return {
+        "format": FORMAT,
+        "suite_version": __version__,
+        "libraries": {"python": platform.python_version()} | {name: _version(name) for name in libraries},
+        "command": dict(command),
+        "agent": {"path": str(agent.path), "real_path": str(agent.path.resolve()), "sb3_version": agent.sb3_version},
+        "run": {"agent_sha256": agent.sha256, "weights_sha256": agent.weights_sha256, **run},
+    }
+
+
+def is_up_to_date(path: Path, stored: Mapping[str, Any] | None, planned: Mapping[str, Any], *, overwrite: bool) -> bool:
+    """Whether ``path`` already holds what the planned run would write.
+
+    :param stored: the metadata of the file that is there, None where it has none
+    :raises UsageError: the file is of another run, and ``overwrite`` is off
+    """
+    if overwrite or not path.exists():
+        return False
+    if stored is not None and all(stored.get(key) == planned[key] for key in _DECISIVE):
+        return True
+    raise UsageError(f"{path}: found the output of another run, expected none (--overwrite replaces it)")
+
+
+def refuse_own_inputs(outputs: Sequence[Path], inputs: Sequence[Path]) -> None:
+    """Raise where a run would write over a file that it reads."""
+    read = {path.resolve() for path in inputs}
+    for path in outputs:
+        if path.resolve() in read:
+            raise UsageError(f"{path}: found as input and as output, expected two files")
+
+
+def check_format(metadata: Mapping[str, Any], where: object) -> None:
+    """Refuse a file that a newer suite wrote in a form this one does not know."""
+    found = metadata.get("format")
+    if not isinstance(found, int) or isinstance(found, bool) or not 1 <= found <= FORMAT:
+        raise InputError(
+            where,
+            "metadata.format",
+            found=shown(found),
+            expected=f"a whole number, at most {FORMAT}",
+            hint="written by a newer suite" if isinstance(found, int) else "",
+        )
+
+
+@cache
+def _version(distribution: str) -> str:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return "none"

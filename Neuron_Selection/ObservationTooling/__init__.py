@@ -1,0 +1,1 @@
+"""Where pairs of inputs come from: environments, their encodings, pair generation, drawing."""

@@ -1,0 +1,54 @@
+"""Draw pairs side by side: both grids, what the agent sees of them, and its Q-values. Needs matplotlib."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+if __package__ != "Neuron_Selection.ObservationTooling":  # started as a file, perhaps not installed
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from Neuron_Selection.command_line import Console, SuiteParser, add_shared_flags, script
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Flags of draw_pairs.py."""
+    parser = SuiteParser(
+        description=__doc__,
+        example="python Neuron_Selection/ObservationTooling/draw_pairs.py --agent_path examples/lava_crossing/agent "
+        "--input_ids MiniGrid-LavaCrossingS9N1-v0-81110-7,4,1-0000",
+    )
+    parser.add_argument("--agent_path", required=True, help="agent folder with inputs that generate_pairs.py wrote")
+    parser.add_argument("--input_ids", nargs="+", metavar="ID", help="ids to draw, or @FILE with one a line; else all")
+    parser.add_argument("--output_dir", help="folder of the pictures, else pair_drawings/ in the agent folder")
+    add_shared_flags(parser)
+    return parser
+
+
+@script(build_parser)
+def main(args: argparse.Namespace, console: Console) -> None:
+    """Load, draw, save."""
+    from Neuron_Selection.errors import UsageError
+    from Neuron_Selection.FileFormats.agent_folder import find_agent
+    from Neuron_Selection.FileFormats.atomic_files import write_atomically
+    from Neuron_Selection.FileFormats.inputs import ids_from_arguments, refuse_unknown
+    from Neuron_Selection.ObservationTooling.drawing import draw_pair
+    from Neuron_Selection.ObservationTooling.pair_files import load_pairs
+
+    folder = find_agent(args.agent_path).folder
+    pairs = {pair.input_id: pair for pair in load_pairs(folder)}
+    ids = ids_from_arguments(args.input_ids) or list(pairs)
+    refuse_unknown(ids, list(pairs), what="input id", where=folder)
+    output = Path(args.output_dir) if args.output_dir else folder / "pair_drawings"
+    paths = {input_id: output / f"{input_id}.png" for input_id in ids}
+    for path in paths.values():
+        if path.exists() and not args.overwrite:
+            raise UsageError(f"{path}: exists already (--overwrite replaces it)")
+    for input_id, path in console.progress(paths.items(), total=len(paths), unit="pair"):
+        write_atomically(path, draw_pair(pairs[input_id]))
+    console.result({"written": [str(path) for path in paths.values()]}, map(str, paths.values()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

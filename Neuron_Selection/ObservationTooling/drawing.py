@@ -1,0 +1,120 @@
+"""A picture of a pair: both grids, what the agent sees of them, and its Q-values."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+
+from Neuron_Selection.errors import MachineError
+from Neuron_Selection.ObservationTooling.edits import apply_edit
+from Neuron_Selection.ObservationTooling.egocentric_view import ACTIONS, CHANNELS, HEADING_NAMES, VIEW
+from Neuron_Selection.ObservationTooling.layouts import FREE, GOAL, HEADINGS, LAVA, WALL, Cell, Layout
+from Neuron_Selection.ObservationTooling.pairs import Pair
+from Neuron_Selection.ObservationTooling.rebuilding import layout_of
+
+COLOURS = {FREE: "#edf0f3", WALL: "#8d949c", LAVA: "#f2762e", GOAL: "#4caf6d"}
+AGENT, EDITED, VIEWED, CHOSEN, OTHER = "#c4342d", "#1c1c1c", "#2f6db5", "#2f6db5", "#a9b7c6"
+
+
+def draw_pair(pair: Pair) -> bytes:
+    """Draw the clean side on the left and the corrupted side on the right.
+
+    Above: the whole grid, with the edited cells in a dashed frame and the field of view in a blue one. Below: the
+    view as the input holds it (grey is wall or unseen; the agent always looks up), and the Q-values.
+
+    :return: the bytes of a PNG
+    :raises MachineError: matplotlib is not installed
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError as error:
+        raise MachineError("matplotlib: found none, expected it installed (pip install matplotlib)") from error
+    clean = layout_of(pair.place)
+    corrupted = apply_edit(clean, pair.edit)
+    figure = Figure(figsize=(9, 7.6), dpi=110, layout="constrained")
+    figure.suptitle(f"{pair.input_id}    {pair.edit.kind.replace('_', ' ')}", fontsize=11)
+    values = np.concatenate([pair.clean_q_values, pair.corrupted_q_values])
+    sides: Any = figure.subfigures(1, 2, wspace=0.06)
+    for side, name, layout, observation, q_values in (
+        (sides[0], "clean", clean, pair.clean, pair.clean_q_values),
+        (sides[1], "corrupted", corrupted, pair.corrupted, pair.corrupted_q_values),
+    ):
+        axes = side.subplot_mosaic([["grid", "grid"], ["view", "q_values"]], height_ratios=[2.1, 1])
+        side.suptitle(f"{name}: {ACTIONS[int(q_values.argmax())]}", fontsize=13, fontweight="bold")
+        _draw_cells(axes["grid"], layout, agent=pair.place.cell, heading=pair.place.heading)
+        _frame_view(axes["grid"], layout, pair.place.cell, HEADINGS[pair.place.heading])
+        for cell in pair.edit.cells:
+            _frame(axes["grid"], cell, (1, 1), edgecolor=EDITED, linewidth=2.2, linestyle=(0, (2.2, 1.4)))
+        _draw_cells(axes["view"], seen_layout(observation), agent=(VIEW // 2, VIEW - 1), heading=3)
+        heading = HEADING_NAMES[int(observation[-len(HEADING_NAMES) :].argmax())]
+        axes["view"].set_title(f"its view, heading {heading}", fontsize=9)
+        _draw_q_values(axes["q_values"], q_values, limits=(float(values.min()), float(values.max())))
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def seen_layout(observation: np.ndarray) -> Layout:
+    """The agent's view as its input holds it; what it does not see is drawn as wall.
+
+    :param observation: (151,)
+    """
+    view = observation[: VIEW * VIEW * len(CHANNELS)].reshape(VIEW, VIEW, len(CHANNELS))
+    contents = (WALL, LAVA, GOAL)
+    return Layout(tuple("".join(contents[int(cell.argmax())] if cell.any() else FREE for cell in row) for row in view))
+
+
+def _draw_cells(axes: Any, layout: Layout, *, agent: Cell, heading: int) -> None:
+    from matplotlib.patches import Polygon
+
+    width, height = len(layout.rows[0]), len(layout.rows)
+    for content, colour in COLOURS.items():
+        for x, y in layout.cells(content):
+            _frame(axes, (x, y), (1, 1), facecolor=colour, edgecolor="white", linewidth=0.8, fill=True)
+            if content == LAVA:
+                across = np.linspace(x + 0.12, x + 0.88, 40)
+                for level in (0.32, 0.52, 0.72):
+                    axes.plot(across, y + level + 0.06 * np.sin(2 * np.pi * (across - x) * 2), color="#7d2f08", lw=0.8)
+    (dx, dy), (centre_x, centre_y) = HEADINGS[heading], (agent[0] + 0.5, agent[1] + 0.5)
+    corners = [
+        (centre_x + 0.36 * (a * dx - b * dy), centre_y + 0.36 * (a * dy + b * dx))
+        for a, b in ((1, 0), (-1, 0.9), (-1, -0.9))
+    ]
+    axes.add_patch(Polygon(corners, facecolor=AGENT, edgecolor="none"))
+    axes.set(xlim=(-0.05, width + 0.05), ylim=(height + 0.05, -0.05), aspect="equal")
+    axes.axis("off")
+
+
+def _frame_view(axes: Any, layout: Layout, cell: Cell, forward: Cell) -> None:
+    """Frame the cells in view: ``VIEW`` wide, the agent in the middle of the rear edge, cut off at the grid's edge."""
+    half, sizes = VIEW // 2, (len(layout.rows[0]), len(layout.rows))
+    corners = [(cell[0] + a * forward[0] - b * forward[1], cell[1] + a * forward[1] + b * forward[0])
+               for a, b in ((0, -half), (VIEW - 1, half))]  # fmt: skip
+    low = [max(min(corner[axis] for corner in corners), 0) for axis in (0, 1)]
+    high = [min(max(corner[axis] for corner in corners) + 1, sizes[axis]) for axis in (0, 1)]
+    _frame(axes, (low[0], low[1]), (high[0] - low[0], high[1] - low[1]), edgecolor=VIEWED, linewidth=2)
+
+
+def _frame(axes: Any, corner: Cell, size: tuple[int, int], **style: Any) -> None:
+    from matplotlib.patches import Rectangle
+
+    axes.add_patch(Rectangle(corner, *size, **{"fill": False, **style}))
+
+
+def _draw_q_values(axes: Any, q_values: np.ndarray, *, limits: tuple[float, float]) -> None:
+    """One dot an action, on the same scale for both sides; it shows differences, and need not hold zero."""
+    room = max(limits[1] - limits[0], 1e-6)
+    best = int(q_values.argmax())
+    for action, value in enumerate(q_values):
+        colour, weight = (CHOSEN, "bold") if action == best else (OTHER, "normal")
+        axes.plot([limits[0] - 0.1 * room, value], [action, action], color=colour, linewidth=2.5)
+        axes.plot([value], [action], "o", color=colour, markersize=9)
+        axes.text(limits[1] + 0.15 * room, action, f"{value:.3f}", va="center", fontsize=9, fontweight=weight)
+    axes.set(xlim=(limits[0] - 0.1 * room, limits[1] + 0.5 * room), ylim=(len(ACTIONS) - 0.5, -0.5))
+    axes.set_yticks(range(len(ACTIONS)), ACTIONS, fontsize=9)
+    axes.set_title("Q-values", fontsize=9)
+    axes.tick_params(length=0)
+    axes.xaxis.set_visible(False)
+    axes.spines[["top", "right", "bottom"]].set_visible(False)

@@ -1,0 +1,82 @@
+"""The agent's view of a grid world as 151 zeros and ones."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+import numpy.typing as npt
+from minigrid.core.constants import OBJECT_TO_IDX
+from minigrid.minigrid_env import MiniGridEnv
+
+from Neuron_Selection.ObservationTooling.environments import place
+from Neuron_Selection.ObservationTooling.layouts import Cell, Layout
+
+VIEW = 7
+CHANNELS = ("wall_or_unseen", "lava", "goal")
+HEADING_NAMES = ("right", "down", "left", "up")
+ACTIONS = ("left", "right", "forward")
+LENGTH = VIEW * VIEW * len(CHANNELS) + len(HEADING_NAMES)
+ENCODING: dict[str, Any] = {
+    "name": "egocentric_view",
+    "length": LENGTH,
+    "view": {"rows": VIEW, "columns": VIEW, "agent": {"row": VIEW - 1, "column": VIEW // 2}, "looks_at": "row 0"},
+    "channels": list(CHANNELS),
+    "headings": list(HEADING_NAMES),
+    "index": {
+        "view": f"(row * {VIEW} + column) * {len(CHANNELS)} + channel",
+        "heading": f"{VIEW * VIEW * len(CHANNELS)} + heading",
+    },
+    "values": [0, 1],
+    "actions": list(ACTIONS),
+}
+"""What ``encoding.json`` beside an agent says of its inputs."""
+
+_OBJECTS = [(OBJECT_TO_IDX["wall"], OBJECT_TO_IDX["unseen"]), (OBJECT_TO_IDX["lava"],), (OBJECT_TO_IDX["goal"],)]
+
+
+def encode_view(image: npt.NDArray[np.uint8], heading: int) -> npt.NDArray[np.float32]:
+    """Turn MiniGrid's view into the agent's input.
+
+    :param image: (7, 7, 3), ``gen_obs()["image"]``: column, row, (object, colour, state)
+    :param heading: 0 right, 1 down, 2 left, 3 up
+    :return: (151,)
+    """
+    objects = image[:, :, 0].T
+    view = np.stack([np.isin(objects, indices) for indices in _OBJECTS], axis=-1)
+    return np.concatenate([view.ravel(), np.arange(len(HEADING_NAMES)) == heading]).astype(np.float32)
+
+
+def observe(env: MiniGridEnv, layout: Layout, *, cell: Cell, heading: int) -> npt.NDArray[np.float32]:
+    """Put the environment into a state and encode what the agent sees there.
+
+    :return: (151,)
+    """
+    place(env, layout, cell=cell, heading=heading)
+    return observe_now(env)
+
+
+def observe_now(env: MiniGridEnv) -> npt.NDArray[np.float32]:
+    """Encode what the agent sees where it stands.
+
+    :return: (151,)
+    """
+    seen: dict[str, Any] = env.gen_obs()  # type: ignore[no-untyped-call]
+    return encode_view(seen["image"], int(seen["direction"]))
+
+
+class EgocentricView(gymnasium.ObservationWrapper[npt.NDArray[np.float32], Any, Any]):
+    """A MiniGrid environment as the agent knows it: 151 inputs, and the three actions that move it."""
+
+    def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
+        super().__init__(env)
+        self.observation_space = gymnasium.spaces.Box(0.0, 1.0, (LENGTH,), np.float32)
+        self.action_space = gymnasium.spaces.Discrete(len(ACTIONS))
+
+    def observation(self, observation: dict[str, Any]) -> npt.NDArray[np.float32]:
+        """Encode what MiniGrid hands out.
+
+        :return: (151,)
+        """
+        return encode_view(observation["image"], int(observation["direction"]))

@@ -1,0 +1,151 @@
+"""An agent's zip becomes the real Stable-Baselines3 policy, without running anything in the file."""
+
+from __future__ import annotations
+
+import collections
+import copy
+import os
+import re
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from stable_baselines3.common import torch_layers
+from stable_baselines3.dqn import policies
+from torch import nn
+
+from Neuron_Selection.errors import InputError, MachineError, SuiteWarning, UsageError, shown
+from Neuron_Selection.FileFormats.agent_zip import AgentZip
+from Neuron_Selection.FileFormats.spaces import BoxSpace, DictSpace, DiscreteSpace, MultiDiscreteSpace, Space
+from Neuron_Selection.PatchingTooling.architecture import Architecture
+from Neuron_Selection.PatchingTooling.layer_probe import PROBE_ROWS, probe_layers
+from Neuron_Selection.PatchingTooling.layers import LayerTable
+
+DEVICE = re.compile(r"auto|cpu|cuda(:[0-9]+)?")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Agent:
+    """A policy in eval mode on its device; ``policy.q_net`` is the network that hooks sit on."""
+
+    policy: policies.DQNPolicy
+    layers: LayerTable
+
+    @property
+    def q_net(self) -> policies.QNetwork:
+        """SB3's online Q-network; layer names count from it."""
+        return self.policy.q_net
+
+
+class _NoOptimizer:
+    """In the place of Adam, whose construction imports torch._dynamo and doubles the time to load."""
+
+    def __init__(self, *_parameters: Any, **_settings: Any) -> None:
+        pass
+
+
+def build_agent(agent: AgentZip, architecture: Architecture, *, device: str = "cpu") -> Agent:
+    """The policy that SB3 itself would load, with the same weights, in eval mode.
+
+    torch's random state is as before.
+
+    :raises InputError: tensors that do not fit the network
+    :raises MachineError: an absent device
+    """
+    chosen = torch_device(device)
+    if "MKL_CBWR" not in os.environ:
+        warnings.warn(
+            SuiteWarning(
+                "MKL_CBWR is not set, and torch was imported first; a row's last bits may depend on its place "
+                "in the batch (import Neuron_Selection.PatchingTooling before torch)"
+            ),
+            stacklevel=2,
+        )
+    random_state = torch.get_rng_state()
+    try:
+        policy = getattr(policies, architecture.policy)(
+            _gymnasium_space(agent.observation_space),
+            _gymnasium_space(agent.action_space),
+            lr_schedule=lambda _progress: 0.0,
+            net_arch=list(architecture.net_arch),
+            activation_fn=getattr(nn, architecture.activation_fn),
+            features_extractor_class=getattr(torch_layers, architecture.extractor),
+            features_extractor_kwargs=dict(architecture.extractor_kwargs),
+            normalize_images=architecture.normalize_images,
+            optimizer_class=_NoOptimizer,
+        )
+    finally:
+        torch.set_rng_state(random_state)
+    _load_tensors(policy, agent)
+    policy.to(chosen)
+    policy.set_training_mode(False)
+    policy.eval()
+    return Agent(policy=policy, layers=probe_layers(policy.q_net, policy.obs_to_tensor(_probe(agent))[0]))
+
+
+def torch_device(device: str) -> torch.device:
+    """The device that ``--device`` names; ``auto`` is cuda where there is one.
+
+    :raises UsageError: no such name
+    :raises MachineError: a device that this machine lacks
+    """
+    if not DEVICE.fullmatch(device):
+        raise UsageError(f"device: found {shown(device)}, expected auto, cpu, cuda or cuda:N")
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if device == "auto":
+        return torch.device("cuda" if count else "cpu")
+    if device.startswith("cuda") and int(device.partition(":")[2] or 0) >= count:
+        raise MachineError(f"device {device}: found {count} CUDA devices on this machine, expected it to be one")
+    return torch.device(device)
+
+
+def _load_tensors(policy: nn.Module, agent: AgentZip) -> None:
+    where = f"{agent.path}: policy.pth"
+    expected: Mapping[str, torch.Tensor] = policy.state_dict()
+    for name, parameter in expected.items():
+        if name not in agent.tensors:
+            raise InputError(where, name, found="no such tensor", expected=f"one of shape {tuple(parameter.shape)}")
+        stored = agent.tensors[name]
+        if stored.shape != tuple(parameter.shape):
+            raise InputError(where, name, found=f"shape {stored.shape}", expected=f"{tuple(parameter.shape)}")
+        dtype = str(parameter.dtype).removeprefix("torch.")
+        if stored.dtype.name != dtype:
+            raise InputError(where, name, found=f"{stored.dtype.name} values", expected=dtype)
+    extra = next((name for name in agent.tensors if name not in expected), None)
+    if extra is not None:
+        raise InputError(where, shown(extra), found="a tensor that this network does not have", expected="none")
+    policy.load_state_dict({name: torch.from_numpy(np.array(agent.tensors[name])) for name in expected}, strict=True)
+
+
+def _gymnasium_space(space: Space) -> spaces.Space[Any]:
+    if isinstance(space, DictSpace):
+        parts = collections.OrderedDict((key, _gymnasium_space(part)) for key, part in space.spaces.items())
+        return spaces.Dict(parts)
+    if isinstance(space, BoxSpace):
+        dtype: Any = space.dtype.type
+        return spaces.Box(low=space.low.copy(), high=space.high.copy(), shape=space.shape, dtype=dtype)
+    if isinstance(space, DiscreteSpace):
+        return spaces.Discrete(space.n, start=space.start)
+    if isinstance(space, MultiDiscreteSpace):
+        return spaces.MultiDiscrete(copy.copy(space.nvec))
+    return spaces.MultiBinary(list(space.shape) if len(space.shape) > 1 else space.shape[0])
+
+
+def _probe(agent: AgentZip) -> Any:
+    """Observations of zeros, as many as the probe takes."""
+
+    def zeros(space: Space) -> Any:
+        if isinstance(space, DictSpace):
+            return {key: zeros(part) for key, part in space.spaces.items()}
+        if isinstance(space, BoxSpace):
+            return np.zeros((PROBE_ROWS, *space.shape), space.dtype)
+        if isinstance(space, DiscreteSpace):
+            return np.zeros(PROBE_ROWS, np.int64)
+        shape = space.nvec.shape if isinstance(space, MultiDiscreteSpace) else space.shape
+        return np.zeros((PROBE_ROWS, *shape), np.int64)
+
+    return zeros(agent.observation_space)

@@ -1,0 +1,93 @@
+"""Forward hooks as ``with`` blocks: what a network computes is seen, or replaced, for one forward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+from Neuron_Selection.errors import SuiteError
+
+
+@contextmanager
+def observed(net: nn.Module, layers: Iterable[str], see: Callable[[str, Any], Any]) -> Iterator[None]:
+    """Inside the block, ``see(layer, output)`` is called whenever a layer fires.
+
+    Where it returns something else than None, that takes the output's place. All hooks go when the block ends,
+    however it ends; those that were there before stay.
+    """
+    with ExitStack() as undo:  # undoes a half-done set-up too
+        for layer in layers:
+
+            def hook(_module: nn.Module, _arguments: Any, output: Any, layer: str = layer) -> Any:
+                return see(layer, output)
+
+            undo.callback(net.get_submodule(layer).register_forward_hook(hook).remove)
+        yield
+
+
+@contextmanager
+def recorded(net: nn.Module, layers: Iterable[str]) -> Iterator[dict[str, torch.Tensor]]:
+    """Inside the block, one forward pass fills the dict with each layer's output.
+
+    :raises SuiteError: at the end of the block, for a layer that did not fire exactly once
+    """
+    outputs: dict[str, torch.Tensor] = {}
+    with _each_fires_once(layers) as count:
+
+        def record(layer: str, output: torch.Tensor) -> None:
+            count(layer)
+            outputs[layer] = output.detach().clone()  # an in-place activation would overwrite it
+
+        with observed(net, layers, record):
+            yield outputs
+
+
+@contextmanager
+def patched(
+    net: nn.Module,
+    values: Mapping[str, torch.Tensor],
+    neurons: Mapping[str, torch.Tensor],
+    *,
+    axes: Mapping[str, int],
+) -> Iterator[dict[str, torch.Tensor]]:
+    """Inside the block, in one forward pass, the named neurons output ``values`` instead of what they compute.
+
+    :param values: layer to what it would output if all its neurons were patched, (n, *shape)
+    :param neurons: layer to the indices that are patched, int64
+    :param axes: layer to the axis of its output that counts neurons
+    :return: yields a dict that the pass fills: layer to the number of values that really changed, (n,)
+    :raises SuiteError: at the end of the block, for a layer that did not fire exactly once
+    """
+    changed: dict[str, torch.Tensor] = {}
+    with _each_fires_once(neurons) as count:
+
+        def swap(layer: str, output: torch.Tensor) -> torch.Tensor:
+            count(layer)
+            source, axis, indices = values[layer], axes[layer], neurons[layer]
+            if source.shape != output.shape:
+                raise SuiteError(
+                    f"layer {layer}: found a source of {tuple(source.shape)}, expected {tuple(output.shape)}"
+                )
+            swapped = output.index_copy(axis, indices, source.index_select(axis, indices))  # a new tensor
+            changed[layer] = (swapped != output).flatten(1).sum(dim=1)
+            return swapped
+
+        with observed(net, neurons, swap):
+            yield changed
+
+
+@contextmanager
+def _each_fires_once(layers: Iterable[str]) -> Iterator[Callable[[str], None]]:
+    counts = dict.fromkeys(layers, 0)
+
+    def count(layer: str) -> None:
+        counts[layer] += 1
+
+    yield count
+    for layer, times in counts.items():
+        if times != 1:
+            raise SuiteError(f"layer {layer}: found {times} firings in one forward pass, expected 1")

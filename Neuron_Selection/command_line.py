@@ -1,0 +1,219 @@
+"""What every script shares on its command line: flags, exit codes, streams, progress."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import signal
+import sys
+import threading
+import traceback
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, NoReturn, Protocol, TypeVar
+
+from Neuron_Selection.errors import SuiteError, SuiteWarning, UsageError, one_line, shown
+
+Item = TypeVar("Item")
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+class SuiteParser(argparse.ArgumentParser):
+    """argparse with whole flag names only, each at most once, and errors of one line."""
+
+    def __init__(self, *, description: str, example: str) -> None:
+        super().__init__(
+            description=description,
+            epilog=f"example:\n  {example}",
+            formatter_class=_HelpFormatter,
+            allow_abbrev=False,
+        )
+
+    def error(self, message: str) -> NoReturn:
+        """Raise instead of printing the usage and exiting."""
+        raise UsageError(f"{message} (--help lists the flags)")
+
+    def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
+        """Parse, after refusing a flag that is given twice: the last one would win in silence."""
+        args = list(sys.argv[1:] if args is None else args)
+        seen: set[str] = set()
+        for word in args[: args.index("--")] if "--" in args else args:
+            flag = word.split("=", 1)[0]
+            if flag in self._option_string_actions:
+                if flag in seen:
+                    self.error(f"argument {flag}: found twice, expected once")
+                seen.add(flag)
+        return super().parse_known_args(args, namespace)
+
+    def _check_value(self, action: argparse.Action, value: object) -> None:
+        if action.choices is not None and value not in action.choices:
+            choices = ", ".join(map(str, action.choices))
+            raise argparse.ArgumentError(action, f"found {shown(value)}, expected one of {choices}")
+
+
+class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        """Name the default unless there is none to name."""
+        return action.help if action.default in (None, False, []) else super()._get_help_string(action)
+
+
+def add_shared_flags(parser: argparse.ArgumentParser, *, writes: bool = True) -> None:
+    """Add the flags that every script has; ``writes`` adds ``--overwrite``."""
+    if writes:
+        parser.add_argument("--overwrite", action="store_true", help="replace an existing output of another run")
+    parser.add_argument("--threads", type=positive_int, default=1, help="CPU threads of the numerical libraries")
+    parser.add_argument("--json", action="store_true", help="print the summary as one JSON document")
+    parser.add_argument("--quiet", action="store_true", help="no progress and no remarks on stderr")
+    parser.add_argument("--debug", action="store_true", help="add tracebacks to errors")
+
+
+def add_device_flag(parser: argparse.ArgumentParser) -> None:
+    """Add ``--device``; whether the machine has it is found out once torch is there."""
+    parser.add_argument("--device", type=_device, default="cpu", help="auto, cpu, cuda or cuda:N")
+
+
+def _device(text: str) -> str:
+    if not re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,3})?", text, re.ASCII):
+        raise argparse.ArgumentTypeError(f"found {shown(text)}, expected auto, cpu, cuda or cuda:N")
+    return text
+
+
+def positive_int(text: str) -> int:
+    """A whole number from 1, for argparse's ``type``; ``1_0`` and other scripts' digits are refused."""
+    if not (text.isascii() and text.isdigit() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"found {shown(text)}, expected a whole number from 1")
+    return int(text)
+
+
+class Console:
+    """Results go to stdout, talk goes to stderr."""
+
+    def __init__(self, *, quiet: bool, as_json: bool) -> None:
+        self.quiet = quiet
+        self._as_json = as_json
+
+    def say(self, message: str) -> None:
+        """A remark on stderr, silenced by ``--quiet``."""
+        if not self.quiet:
+            print(message, file=sys.stderr)
+
+    def result(self, document: Mapping[str, Any], lines: Iterable[str]) -> None:
+        """The summary on stdout: ``document`` with ``--json``, else ``lines``."""
+        print(json.dumps(document, indent=2) if self._as_json else "\n".join(lines))
+
+    def progress(self, items: Iterable[Item], *, total: int, unit: str) -> Iterable[Item]:
+        """``items``, with a progress bar where stderr is a terminal."""
+        if self.quiet or not sys.stderr.isatty():
+            return items
+        from tqdm import tqdm
+
+        bar: Iterable[Item] = tqdm(items, total=total, unit=unit, leave=False)
+        return bar
+
+
+class _Terminated(BaseException):
+    """A signal that ends the process; an exception, so that temporary files are removed on the way out."""
+
+
+class Script(Protocol):
+    """What a script's ``main`` is: the words of the command line in, the exit code out."""
+
+    def __call__(self, argv: Sequence[str] | None = None) -> int:
+        """Run the script."""
+        ...  # a Protocol has no body
+
+
+def script(
+    build_parser: Callable[[], argparse.ArgumentParser],
+) -> Callable[[Callable[[argparse.Namespace, Console], None]], Script]:
+    """Turn ``main(args, console)`` into ``main(argv=None) -> exit code``.
+
+    0 done; 1 a bug, with its traceback; 2 usage or content; 3 untrusted; 4 the machine; 128 + n signal n.
+    """
+
+    def decorate(body: Callable[[argparse.Namespace, Console], None]) -> Script:
+        def main(argv: Sequence[str] | None = None) -> int:
+            return _run(build_parser(), body, sys.argv[1:] if argv is None else argv)
+
+        main.__doc__ = body.__doc__
+        return main
+
+    return decorate
+
+
+def _run(
+    parser: argparse.ArgumentParser, body: Callable[[argparse.Namespace, Console], None], argv: Sequence[str]
+) -> int:
+    try:
+        with _signals_raised(), _warnings_on_one_line():
+            args = parser.parse_args(argv)
+            for variable in THREAD_VARIABLES:
+                os.environ[variable] = str(args.threads)
+            body(args, Console(quiet=args.quiet, as_json=args.json))
+            sys.stdout.flush()
+        return 0
+    except SuiteError as error:
+        return _failed(error.exit_code, str(error), argv, detail=error.detail)
+    except KeyboardInterrupt:
+        return _failed(128 + signal.SIGINT, "interrupted; nothing half-written was left", argv)
+    except _Terminated as ended:
+        return _failed(128 + int(ended.args[0]), "terminated; nothing half-written was left", argv)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python complains again when it closes stdout
+        return 128 + signal.SIGPIPE
+    except ModuleNotFoundError as error:
+        return _failed(
+            4, f"module {error.name}: found none, expected an installed one (pip install -r requirements.txt)", argv
+        )
+    except MemoryError:
+        return _failed(4, "out of memory", argv)
+    except OSError as error:
+        code = 2 if isinstance(error, FileNotFoundError) else 4
+        where = f"{shown(str(error.filename), limit=160, quoted=False)}: " if error.filename is not None else ""
+        return _failed(code, f"{where}{error.strerror or error}", argv)
+
+
+def _failed(code: int, message: str, argv: Sequence[str], *, detail: tuple[str, ...] = ()) -> int:
+    if "--debug" in argv:
+        traceback.print_exc()
+    print(f"error: {one_line(message)}", *detail, sep="\n", file=sys.stderr)
+    return code
+
+
+@contextmanager
+def _signals_raised() -> Iterator[None]:
+    """SIGTERM and SIGHUP unwind the stack as SIGINT does; the handlers of before come back."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def terminate(number: int, _frame: FrameType | None) -> NoReturn:
+        raise _Terminated(number)
+
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {number: signal.signal(number, terminate) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _warnings_on_one_line() -> Iterator[None]:
+    """Our warnings stand on stderr as ``warning: ...``; those of libraries behave as ever."""
+
+    def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+        if issubclass(category, SuiteWarning):
+            print(f"warning: {one_line(str(message))}", file=sys.stderr)
+        else:
+            usual(message, category, *place, **more)
+
+    with warnings.catch_warnings():
+        usual, warnings.showwarning = warnings.showwarning, show
+        warnings.simplefilter("always", SuiteWarning)
+        yield

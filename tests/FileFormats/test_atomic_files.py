@@ -1,0 +1,195 @@
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from Neuron_Selection.errors import InputError, MachineError
+from Neuron_Selection.FileFormats.atomic_files import GIB, read_bytes, sha256_of, write_atomically, written_atomically
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    """Every path in these tests is relative, so that messages are known to the letter."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+def fail_with(number):
+    def fail(*_args, **_more):
+        raise OSError(number, os.strerror(number))
+
+    return fail
+
+
+def test_a_file_is_made_with_the_folders_it_needs(here):
+    write_atomically(Path("new/deep/out.json"), b"content")
+    assert files_of(here / "new/deep") == {"out.json": b"content"}
+
+
+def test_a_file_is_replaced_whole(here):
+    Path("out.json").write_bytes(b"something longer than what follows")
+    write_atomically(Path("out.json"), b"new")
+    assert files_of(here) == {"out.json": b"new"}
+
+
+@pytest.mark.parametrize("ending", [ValueError("in the middle"), KeyboardInterrupt(), OSError(errno.ENOSPC, "full")])
+def test_an_exception_in_the_middle_leaves_the_old_bytes_and_no_temporary_file(here, ending):
+    Path("out.json").write_bytes(b"old")
+    with pytest.raises(type(ending)), written_atomically(Path("out.json")) as file:
+        file.write(b"half of the n")
+        assert Path("out.json").read_bytes() == b"old"
+        raise ending
+    assert files_of(here) == {"out.json": b"old"}
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "number"),
+    [
+        (os, "fsync", errno.EIO),
+        (os, "fsync", errno.EDQUOT),
+        (Path, "replace", errno.EACCES),
+        (Path, "replace", errno.EXDEV),
+    ],
+)
+def test_a_failing_disk_leaves_the_old_bytes_and_no_temporary_file(here, monkeypatch, owner, name, number):
+    Path("out.json").write_bytes(b"old")
+    with monkeypatch.context() as broken:
+        broken.setattr(owner, name, fail_with(number))
+        with pytest.raises(OSError, match=os.strerror(number)):
+            write_atomically(Path("out.json"), b"new")
+    assert files_of(here) == {"out.json": b"old"}
+
+
+def test_the_bytes_are_on_the_disk_before_the_name_is_and_then_the_folder_is(here, monkeypatch):
+    order = []
+    fsync, replace = os.fsync, Path.replace
+    monkeypatch.setattr(os, "fsync", lambda fd: (order.append(str(Path(f"/proc/self/fd/{fd}").readlink())), fsync(fd)))
+    monkeypatch.setattr(Path, "replace", lambda old, new: (order.append("replace"), replace(old, new)))
+    write_atomically(Path("out.json"), b"new")
+    assert order[0].startswith(f"{here}/.")
+    assert order[1:] == ["replace", str(here)]
+
+
+def test_a_link_is_followed_and_stays_a_link(here):
+    (here / "elsewhere").mkdir()
+    (here / "elsewhere/real.json").write_bytes(b"old")
+    Path("out.json").symlink_to("elsewhere/real.json")
+    write_atomically(Path("out.json"), b"new")
+    assert Path("out.json").is_symlink()
+    assert files_of(here / "elsewhere") == {"real.json": b"new"}
+
+
+def test_a_link_to_nothing_makes_its_target(here):
+    Path("out.json").symlink_to("later.json")
+    write_atomically(Path("out.json"), b"new")
+    assert Path("later.json").read_bytes() == b"new"
+    assert Path("out.json").is_symlink()
+
+
+def make_fifo():
+    os.mkfifo("odd")
+
+
+def make_directory():
+    Path("odd").mkdir()
+
+
+def make_loop():
+    Path("odd").symlink_to("other")
+    Path("other").symlink_to("odd")
+
+
+def make_socket():
+    with socket.socket(socket.AF_UNIX) as door:
+        door.bind("odd")
+
+
+def make_device_link():
+    Path("odd").symlink_to("/dev/zero")
+
+
+NOT_A_FILE = "found a pipe, socket or device, expected a file"
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (make_fifo, NOT_A_FILE),
+        (make_directory, "found a directory, expected a file"),
+        (make_loop, "found a path that leads to no file, expected a file"),
+        (make_socket, "found a path that leads to no file, expected a file"),
+        (make_device_link, NOT_A_FILE),
+    ],
+)
+def test_what_is_no_regular_file_is_neither_read_nor_replaced(here, make, message):
+    make()
+    before = sorted(here.iterdir()), os.lstat("odd").st_mode
+    with pytest.raises(InputError) as read:
+        read_bytes(Path("odd"))
+    assert str(read.value) == f"odd: {message}"
+    with pytest.raises(MachineError) as written:
+        write_atomically(Path("odd"), b"new")
+    assert str(written.value) == "odd: found a directory, pipe, device or loop of links, expected a file to write"
+    assert (sorted(here.iterdir()), os.lstat("odd").st_mode) == before
+
+
+def test_a_folder_that_is_a_file_is_an_error_of_the_machine(here):
+    Path("results").write_bytes(b"old")
+    with pytest.raises(MachineError, match="results: found a file, expected a folder to write out.json into$"):
+        write_atomically(Path("results/out.json"), b"new")
+    assert files_of(here) == {"results": b"old"}
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("absent.json", "absent.json: found no such file (try another)"),
+        ("absent/absent.json", "absent/absent.json: found no such file (try another)"),
+        ("file/inside.json", "file/inside.json: found no such file (try another)"),
+        ("nul\0byte", r"'nul\x00byte': found a path that leads to no file, expected a file"),
+        ("x" * 300, f"{'x' * 58}...{'x' * 59}: found a path that leads to no file, expected a file"),
+    ],
+)
+def test_a_path_that_leads_nowhere_is_told(here, path, message):
+    Path("file").write_bytes(b"")
+    with pytest.raises(InputError) as raised:
+        read_bytes(Path(path), hint="try another")
+    assert str(raised.value) == message
+
+
+def test_a_file_beyond_the_limit_is_refused_before_it_is_read(here):
+    with Path("huge").open("wb") as file:
+        file.truncate(3 * GIB)  # a hole: it takes no room
+    with pytest.raises(InputError, match="^huge: found 3,221,225,472 bytes, expected at most 2,147,483,648$"):
+        read_bytes(Path("huge"))
+    Path("just").write_bytes(b"abc")
+    assert read_bytes(Path("just"), limit=3) == b"abc"
+
+
+def test_a_file_that_grows_while_it_is_read_is_refused(here, monkeypatch):
+    Path("log").write_bytes(b"12345")
+    small = os.stat_result((0o100644, 0, 0, 1, 0, 0, 2, 0, 0, 0))
+    monkeypatch.setattr(os, "fstat", lambda _descriptor: small)
+    with pytest.raises(InputError, match="^log: found a file that grows while it is read, expected at most 4 bytes$"):
+        read_bytes(Path("log"), limit=4)
+
+
+def test_a_file_without_permission_is_the_machines_affair(here, monkeypatch):
+    monkeypatch.setattr(os, "open", fail_with(errno.EACCES))
+    with pytest.raises(OSError, match="Permission denied"):
+        read_bytes(Path("secret"))
+
+
+def test_a_link_to_a_file_is_read(here):
+    Path("real").write_bytes(b"abc")
+    Path("link").symlink_to("real")
+    assert read_bytes(Path("link")) == b"abc"
+    assert sha256_of(b"abc").startswith("ba7816bf8f01cfea")

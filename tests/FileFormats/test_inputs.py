@@ -1,0 +1,281 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from Neuron_Selection.errors import InputError, SuiteError, SuiteWarning
+from Neuron_Selection.FileFormats.inputs import (
+    ids_from_arguments,
+    inputs_from_arrays,
+    load_inputs,
+    refuse_unknown,
+    save_inputs,
+)
+from Neuron_Selection.FileFormats.spaces import BoxSpace, DictSpace, DiscreteSpace
+
+BOUNDS = np.full(4, 3.4e38, np.float32)
+SPACE = BoxSpace(shape=(4,), dtype=np.dtype(np.float32), low=-BOUNDS, high=BOUNDS)
+NAMED = DictSpace(spaces={"view": SPACE, "heading": DiscreteSpace(n=4)})
+GUIDE_ID = "MiniGrid-LavaCrossingS11N5-v0-81110-6,4,0-0763"
+FINE = "[1, 2, 3, 4]"
+
+printable = st.text(st.characters(exclude_categories=["C", "Z"]) | st.just(" "), min_size=1, max_size=30)
+vectors = arrays.arrays(np.float32, 4, elements=st.floats(-(2.0**127), 2.0**127, width=32))
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def load(text, space=SPACE):
+    Path("clean.json").write_bytes(text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass"))
+    return load_inputs(Path("clean.json"), space)
+
+
+@pytest.mark.parametrize("entry", ['{"input": [1, 2.5, -3, 4e0]}', "[1, 2.5, -3, 4e0]", '{"input": [[1, 2.5, -3, 4]]}'])
+def test_both_published_forms_give_the_same_observations(entry):
+    inputs = load(f'{{"{GUIDE_ID}": {entry}, "other": [0, 0, 0, 0]}}')
+    assert inputs.ids == (GUIDE_ID, "other")
+    assert inputs.observations.dtype == np.float32
+    assert inputs.observations.tolist() == [[1, 2.5, -3, 4], [0, 0, 0, 0]]
+    assert inputs.source == "clean.json"
+    assert len(inputs.sha256) == 64
+
+
+def test_the_published_files_are_read(published_files):
+    bounds = np.ones(106, np.float32)
+    flat = BoxSpace(shape=(106,), dtype=np.dtype(np.float32), low=-bounds, high=bounds)
+    clean = load_inputs(published_files / "v6_clean_inputs.json", DictSpace(spaces={"MLP_input": flat}))
+    corrupted = load_inputs(published_files / "v6_corrupted_inputs.json", flat)
+    assert clean.ids == corrupted.ids
+    assert len(clean.ids) == 6
+    assert clean.observations["MLP_input"].shape == corrupted.observations.shape == (6, 106)
+    stored = json.loads((published_files / "v6_clean_inputs.json").read_text())[clean.ids[2]]["input"]
+    assert clean.observations["MLP_input"][2].tolist() == np.array(stored, np.float32).tolist()
+
+
+def test_a_dict_observation_lies_under_input():
+    inputs = load('{"a": {"input": {"view": [1, 2, 3, 4], "heading": 3}, "seed": 5}}', NAMED)
+    assert inputs.observations["view"].tolist() == [[1, 2, 3, 4]]
+    assert inputs.observations["heading"].tolist() == [3]
+
+
+def test_clusters_are_kept_as_text_and_other_keys_are_ignored():
+    inputs = load(
+        f'{{"a": {{"input": {FINE}, "cluster": 7, "note": []}}, "b": {FINE}, "c": {{"input": {FINE}, "cluster": "x"}}}}'
+    )
+    assert inputs.clusters == {"a": "7", "c": "x"}
+
+
+@pytest.mark.parametrize(
+    "input_id",
+    [
+        GUIDE_ID,
+        "../../etc",
+        "a/b\\c:d",
+        "file",
+        "allow_pickle",
+        "arr_0",
+        "__metadata__",
+        "a_q_net.0",
+        "ö €",
+        "x" * 1000,
+    ],
+)
+def test_an_id_is_opaque(input_id):
+    inputs = load(json.dumps({input_id: [1, 2, 3, 4]}))
+    assert inputs.ids == (input_id,)
+    assert inputs.selected([input_id]).ids == (input_id,)
+
+
+def test_ids_that_differ_only_in_case_or_normal_form_stay_apart():
+    ids = ["a", "A", "\u00e9", "e\u0301"]
+    inputs = load(json.dumps({input_id: [n, 0, 0, 0] for n, input_id in enumerate(ids)}))
+    assert inputs.selected(ids[::-1]).observations[:, 0].tolist() == [3, 2, 1, 0]
+
+
+LENGTH = "1 to 1,000"
+PRINTABLE = "found an unprintable character, expected a printable input id"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "found an empty file, expected JSON"),
+        ('{"a" 1}', "line 1, column 6: found no JSON (Expecting ':' delimiter), expected JSON"),
+        (f'{{"a": {FINE}}}'.encode("utf-16"), "found bytes that are no UTF-8 (at byte 0), expected JSON"),
+        (f'{{"a": {FINE}, "a": {FINE}}}', "'a': found this key twice in one object, expected once"),
+        (f'{{"a": {{"input": 1, "input": {FINE}}}}}', "'input': found this key twice in one object, expected once"),
+        (f"[{FINE}]", "found a list, expected an object {id: {'input': [...]}}"),
+        ("3.5", "found 3.5, expected an object {id: {'input': [...]}}"),
+        ("{}", "found no inputs, expected at least one id"),
+        (f'{{"a": {{"inputs": {FINE}, "x": 1}}}}', "'a': found 'inputs', 'x', expected the key 'input'"),
+        ('{"a": {}}', "'a': found no keys, expected the key 'input'"),
+        ('{"a": [NaN, 1, 2, 3]}', "found the literal NaN, expected finite numbers"),
+        ('{"a": {"input": [1, Infinity, 2, 3]}}', "found the literal Infinity, expected finite numbers"),
+        ('{"a": [1, 2, 1e39, 4]}', "'a'[2]: found 1e+39, expected at most 3.4e+38 in size"),
+        ('{"a": [1, 2, 1e400, 4]}', "'a': found NaN or infinity, expected finite numbers"),
+        ('{"a": {"input": [1, null, 3, 4]}}', "'a'.input: found null, expected numbers"),
+        ('{"a": null}', "'a': found null, expected numbers"),
+        ('{"a": [1, true, 3, 4]}', "'a': found true, expected numbers"),
+        ('{"a": ["1", "2", "3", "4"]}', "'a': found '1', expected numbers"),
+        ('{"a": [1, [2, 3], 4]}', "'a': found lists of unequal lengths, expected a full array"),
+        (f'{{"b": {FINE}, "a": {{"input": [1, 2, 3]}}}}', "'a'.input: found 3 numbers, expected 4 numbers"),
+        ('{"a": [1, 2, 3, 4, 5, 6, 7, 8]}', "'a': found 8 numbers, expected 4 numbers"),
+        (f'{{"a": [{FINE}, {FINE}]}}', "'a': found an array of 2 x 4, expected 4 numbers"),
+        (f'{{"": {FINE}}}', f"'': found an input id of 0 characters, expected {LENGTH}"),
+        (f'{{"a\\nb": {FINE}}}', rf"'a\nb': {PRINTABLE}"),
+        (f'{{"a\\u001b[31m": {FINE}}}', rf"'a\x1b[31m': {PRINTABLE}"),
+        (f'{{"a\\u0000": {FINE}}}', rf"'a\x00': {PRINTABLE}"),
+        (f'{{"\\ud800": {FINE}}}', rf"'\ud800': {PRINTABLE}"),
+        (f'{{"{"y" * 10_000}": {FINE}}}', f"'{'y' * 27}...{'y' * 28}': found an input id of 10,000 characters, expected {LENGTH}"),
+        (f'{{"a": {"[" * 100_000}', "found nesting too deep to read, expected a few levels"),
+        (f'{{"a": {"[" * 20}1{"]" * 20}}}', "'a': found lists nested more than 8 deep, expected an observation"),
+        (f'{{"a": [1, 2, 3, {"9" * 5000}]}}', "found an integer of thousands of digits, expected ordinary numbers"),
+        (f'{{"a": [1, 2, 3, {"9" * 400}]}}', "'a': found an integer too large, expected numbers"),
+        (f'{{"a": {{"input": {FINE}, "cluster": true}}}}', "'a'.cluster: found true, expected text or a whole number"),
+        (f'{{"a": {{"input": {FINE}, "cluster": [1]}}}}', "'a'.cluster: found a list, expected text or a whole number"),
+        (b"PK\x03\x04 an npz", "found a zip file (.npz, .zip), expected JSON"),
+    ],
+    ids=range(35),
+)  # fmt: skip
+def test_a_faulty_file_is_told_by_file_field_found_and_expected(text, message):
+    with pytest.raises(InputError) as raised:
+        load(text)
+    assert str(raised.value) == f"clean.json: {message}"
+    assert raised.value.exit_code == 2
+
+
+def test_a_missing_file_says_what_an_inputs_file_is():
+    with pytest.raises(InputError) as raised:
+        load_inputs(Path("absent.json"), SPACE)
+    assert str(raised.value) == "absent.json: found no such file (an inputs file is {id: {'input': [...]}})"
+
+
+def test_a_byte_order_mark_is_accepted():
+    assert load(b"\xef\xbb\xbf" + f'{{"a": {FINE}}}'.encode()).ids == ("a",)
+
+
+def test_values_out_of_bounds_are_a_warning():
+    narrow = BoxSpace(shape=(4,), dtype=SPACE.dtype, low=BOUNDS * 0, high=BOUNDS * 0 + 3)
+    with pytest.warns(SuiteWarning, match=r"^clean\.json: 1 inputs lie outside of .* \(first: 'a'\)$"):
+        load(f'{{"a": {FINE}}}', narrow)
+
+
+@given(
+    st.dictionaries(printable.filter(str.isprintable), vectors, min_size=1, max_size=5),
+    st.dictionaries(printable, printable),
+)
+def test_loading_undoes_saving_bit_for_bit(observations, clusters):
+    clusters |= dict.fromkeys(list(observations)[:1], "first")
+    save_inputs(Path("saved.json"), observations, clusters=clusters)
+    inputs = load_inputs(Path("saved.json"), SPACE)
+    assert inputs.ids == tuple(observations)
+    assert inputs.observations.tobytes() == b"".join(vector.tobytes() for vector in observations.values())
+    assert inputs.clusters == {key: clusters[key] for key in observations if key in clusters}
+    save_inputs(Path("again.json"), observations, clusters=clusters)
+    assert Path("saved.json").read_bytes() == Path("again.json").read_bytes()
+
+
+def test_an_image_is_saved_as_nested_lists():
+    save_inputs(Path("saved.json"), {"a": np.arange(4, dtype=np.uint8).reshape(1, 2, 2)})
+    assert Path("saved.json").read_text() == '{\n"a": {"input": [[[0, 1], [2, 3]]]}\n}\n'
+
+
+@pytest.mark.parametrize(
+    ("observations", "error"), [({"a\n": np.zeros(4)}, InputError), ({"a": np.array([np.nan])}, ValueError)]
+)
+def test_what_could_not_be_read_back_is_not_written(observations, error):
+    with pytest.raises(error):
+        save_inputs(Path("saved.json"), observations)
+    assert not Path("saved.json").exists()
+
+
+def test_selected_inputs_come_in_the_order_asked_for():
+    inputs = load('{"a": [1, 0, 0, 0], "b": [2, 0, 0, 0], "c,d": [3, 0, 0, 0]}')
+    assert inputs.selected(None) is inputs
+    chosen = inputs.selected(["c,d", "a"])
+    assert chosen.ids == ("c,d", "a")
+    assert chosen.observations[:, 0].tolist() == [3, 1]
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        (["door-l"], "clean.json: input id 'door-l': {NO} 'door-2', 'door-1')"),
+        (["zzz"], "clean.json: input id 'zzz': {NO} 'door-1', 'door-2', 'c,d')"),
+        (["c", "d"], "clean.json: input id 'c': {NO} 'c,d')"),
+        (["c,d", "c,d"], "input id 'c,d': found twice, expected once"),
+    ],
+)  # fmt: skip
+def test_an_unknown_id_names_the_nearest_and_one_asked_for_twice_is_an_error(asked, message):
+    inputs = load(f'{{"door-1": {FINE}, "door-2": {FINE}, "c,d": {FINE}}}')
+    with pytest.raises(SuiteError) as raised:
+        inputs.selected(asked)
+    assert str(raised.value) == message.replace("{NO}", "found no such one, expected one of 3 (nearest:")
+    assert raised.value.exit_code == 2
+    refuse_unknown(["c,d"], inputs.ids, what="input id", where="clean.json")
+
+
+def test_arguments_are_ids_and_never_split_at_commas():
+    assert ids_from_arguments(None) is None
+    assert ids_from_arguments([GUIDE_ID, "b"]) == [GUIDE_ID, "b"]
+
+
+def test_an_at_sign_names_a_file_of_ids():
+    Path("ids.txt").write_bytes(f"\ufeff{GUIDE_ID}\r\n\r\na b\n".encode())
+    assert ids_from_arguments(["first", "@ids.txt"]) == ["first", GUIDE_ID, "a b"]
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "ids.txt: found no input ids, expected one a line"),
+        (b"\n\r\n", "ids.txt: found no input ids, expected one a line"),
+        (b"a\xff", "ids.txt: found bytes that are no UTF-8 (at byte 1), expected text"),
+        (None, "ids.txt: found no such file (--input_ids @FILE reads one id a line)"),
+    ],
+)
+def test_a_faulty_file_of_ids_is_an_error(data, message):
+    if data is not None:
+        Path("ids.txt").write_bytes(data)
+    with pytest.raises(InputError) as raised:
+        ids_from_arguments(["@ids.txt"])
+    assert str(raised.value) == message
+
+
+def test_arrays_are_inputs_too():
+    batch = inputs_from_arrays(np.eye(4)[:2], SPACE)
+    assert batch.ids == ("0", "1")
+    assert batch.source == "arrays"
+    assert batch.observations.tolist() == np.eye(4)[:2].tolist()
+    assert inputs_from_arrays({"x,y": np.ones(4), "z": [0, 0, 0, 0]}, SPACE).ids == ("x,y", "z")
+    named = inputs_from_arrays({"view": np.eye(4)[:2], "heading": np.array([1, 3])}, NAMED)
+    assert named.ids == ("0", "1")
+    assert named.observations["heading"].tolist() == [1, 3]
+
+
+@pytest.mark.parametrize(
+    ("observations", "space", "message"),
+    [
+        ([], SPACE, "arrays: found no inputs, expected at least one"),
+        ({1: np.ones(4)}, SPACE, "arrays: 1: found an input id that is no text, expected text"),
+        ({"a": np.ones(3)}, SPACE, "arrays: 'a': found 3 numbers, expected 4 numbers"),
+        (np.ones((2, 3)), SPACE, "arrays: '0': found 3 numbers, expected 4 numbers"),
+        ({"view": np.eye(4), "heading": [1, 2, 3]}, NAMED,
+         "arrays: found 4 of view, 3 of heading, expected as many observations of each key"),
+        ({"view": np.eye(4)[:2], "heading": [1, 2, 3]}, NAMED,
+         "arrays: found 2 of view, 3 of heading, expected as many observations of each key"),
+    ],
+)  # fmt: skip
+def test_faulty_arrays_are_errors(observations, space, message):
+    with pytest.raises(InputError) as raised:
+        inputs_from_arrays(observations, space)
+    assert str(raised.value) == message

@@ -1,0 +1,16 @@
+from __future__ import annotations
+
+import pytest
+
+from Neuron_Selection.ObservationTooling.environments import first_seeds, make_environment
+
+
+@pytest.fixture(scope="session")
+def env():
+    return make_environment("MiniGrid-LavaCrossingS9N1-v0")
+
+
+@pytest.fixture(scope="session")
+def layouts(env):
+    """The 42 layouts of LavaCrossingS9N1, each with its first seed."""
+    return first_seeds(env, range(400))

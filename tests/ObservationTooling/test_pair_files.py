@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from Neuron_Selection.errors import InputError, UsageError
+from Neuron_Selection.ObservationTooling.egocentric_view import ENCODING
+from Neuron_Selection.ObservationTooling.pair_files import load_pairs, refuse_to_replace, save_pairs
+from Neuron_Selection.ObservationTooling.rebuilding import rebuild_input, verify_pairs
+
+AGENT = Path(__file__).resolve().parents[2] / "examples" / "lava_crossing" / "agent"
+FIRST = next(iter(json.loads((AGENT / "activation_inputs" / "pairs.json").read_text())))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    shutil.copytree(AGENT, tmp_path / "agent")
+    return tmp_path / "agent"
+
+
+def change(path, edit):
+    document = json.loads(path.read_text())
+    edit(document)
+    path.write_text(json.dumps(document))
+
+
+def test_pairs_that_were_saved_load_again_and_save_to_the_same_bytes(folder, tmp_path):
+    written = save_pairs(tmp_path / "copy", load_pairs(folder))
+    assert len(written) == 4
+    for path in written:
+        assert path.read_bytes() == (folder / path.relative_to(tmp_path / "copy")).read_bytes()
+
+
+def test_the_inputs_files_hold_the_environment_seed_as_cluster_and_the_encoding_lies_beside(folder):
+    for name in ("clean_inputs.json", "corrupted_inputs.json"):
+        for input_id, entry in json.loads((folder / "activation_inputs" / name).read_text()).items():
+            assert list(entry) == ["input", "cluster"]
+            assert input_id.startswith(f"MiniGrid-LavaCrossingS9N1-v0-{entry['cluster']}-")
+            assert set(entry["input"]) == {0.0, 1.0}
+    assert json.loads((folder / "encoding.json").read_text()) == ENCODING
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda d: d.pop(FIRST), "found other ids, expected those of clean_inputs.json, in that order"),
+        (lambda d: d[FIRST].update(cells=[[1, 2]] * 3), f"'{FIRST}'.cells: found 3 of them, expected 2"),
+        *(
+            (edit, f"'{FIRST}': {problem}")
+            for edit, problem in (
+                (lambda d: d[FIRST].update(edit="wall_added"), "Invalid enum value 'wall_added' - at `$.edit`"),
+                (lambda d: d[FIRST].update(cells=[[1]]), "Expected `array` of length 2, got 1 - at `$.cells[0]`"),
+                (lambda d: d[FIRST].update(clean_action=True), "Expected `int`, got `bool` - at `$.clean_action`"),
+                (lambda d: d[FIRST].pop("edit"), "Object missing required field `edit`"),
+                (lambda d: d[FIRST].update(note="x"), "Object contains unknown field `note`"),
+                (lambda d: d.update({FIRST: 1}), "Expected `object`, got `int`"),
+            )
+        ),
+    ],
+)
+def test_a_damaged_pairs_file_is_refused_with_the_place(folder, edit, message):
+    change(folder / "activation_inputs" / "pairs.json", edit)
+    with pytest.raises(InputError) as raised:
+        load_pairs(folder)
+    assert str(raised.value).endswith(f"pairs.json: {message}")
+
+
+def test_a_pairs_file_that_is_no_object_is_refused(folder):
+    (folder / "activation_inputs" / "pairs.json").write_text("[]")
+    with pytest.raises(InputError, match=r"pairs\.json: found a list, expected an object"):
+        load_pairs(folder)
+
+
+def test_inputs_files_of_other_pairs_are_refused(folder):
+    change(folder / "activation_inputs" / "corrupted_inputs.json", lambda d: d.pop(FIRST))
+    with pytest.raises(InputError, match=r"corrupted_inputs\.json: found other ids, expected those of clean"):
+        load_pairs(folder)
+
+
+def test_pairs_are_not_replaced_unasked(folder, tmp_path):
+    refuse_to_replace(tmp_path)
+    with pytest.raises(UsageError) as raised:
+        refuse_to_replace(folder)
+    path = folder / "activation_inputs" / "clean_inputs.json"
+    assert str(raised.value) == f"{path}: exists already (--overwrite replaces it)"
+
+
+@pytest.mark.parametrize("name", ["clean", "corrupted"])
+def test_one_number_off_is_found_and_its_id_named(folder, name):
+    def flip(document):
+        document[FIRST]["input"][40] = 1.0 - document[FIRST]["input"][40]
+
+    change(folder / "activation_inputs" / f"{name}_inputs.json", flip)
+    with pytest.raises(InputError) as raised:
+        verify_pairs(load_pairs(folder), where="agent")
+    assert str(raised.value) == (
+        f"agent: {name} input '{FIRST}': found 1 of 151 numbers other than rebuilt, expected none"
+    )
+
+
+def test_another_edit_than_the_stored_one_is_found(folder):
+    def move(document):
+        document[FIRST]["cells"][1][1] -= 1
+
+    change(folder / "activation_inputs" / "pairs.json", move)
+    with pytest.raises(InputError, match=f"corrupted input '{FIRST}': found 2 of 151 numbers other than rebuilt"):
+        verify_pairs(load_pairs(folder), where="agent")
+
+
+def test_minus_zero_is_no_zero(folder):
+    pair = load_pairs(folder)[0]
+    pair.clean[np.flatnonzero(pair.clean == 0)[0]] = -0.0
+    with pytest.raises(InputError, match="clean input"):
+        verify_pairs([pair], where="agent")
+
+
+@pytest.mark.parametrize(("cell", "content"), [((0, 3), "#"), ((7, 7), "G"), ((30, 1), "#")])
+def test_an_id_whose_cell_holds_something_is_refused(folder, cell, content):
+    place = replace(load_pairs(folder)[0].place, cell=cell)
+    with pytest.raises(InputError) as raised:
+        rebuild_input(place)
+    assert str(raised.value).endswith(
+        f"-0000': found cell {cell[0]},{cell[1]} with '{content}' on it, expected a free cell"
+    )

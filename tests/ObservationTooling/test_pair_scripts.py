@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from Neuron_Selection.ObservationTooling import draw_pairs, generate_pairs, verify_pairs
+
+ROOT = Path(__file__).resolve().parents[2]
+AGENT = ROOT / "examples" / "lava_crossing" / "agent"
+FIRST = next(iter(json.loads((AGENT / "activation_inputs" / "pairs.json").read_text())))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "agent").mkdir()
+    shutil.copy(AGENT / "agent.zip", tmp_path / "agent")
+    return tmp_path / "agent"
+
+
+def test_generated_pairs_are_verified_and_not_replaced_unasked(folder, capsys):
+    arguments = ["--agent_path", str(folder), "--n_pairs", "4", "--n_env_seeds", "6", "--json"]
+    assert generate_pairs.main(arguments) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert (summary["pairs"], summary["clusters"], sum(summary["edits"].values())) == (4, 4, 4)
+    before = {path: path.read_bytes() for path in folder.rglob("*.json")}
+    assert {str(path) for path in before} == set(summary["written"])
+
+    assert verify_pairs.main(["--agent_path", str(folder)]) == 0
+    assert capsys.readouterr().out == "4 pairs rebuilt, all bit for bit the same\n"
+
+    assert generate_pairs.main(arguments) == 2
+    assert "clean_inputs.json: exists already (--overwrite replaces it)\n" in capsys.readouterr().err
+    assert generate_pairs.main([*arguments, "--overwrite"]) == 0
+    assert {path: path.read_bytes() for path in folder.rglob("*.json")} == before
+
+
+def test_too_much_asked_leaves_nothing_behind(folder, capsys):
+    assert generate_pairs.main(["--agent_path", str(folder), "--n_pairs", "90", "--n_env_seeds", "1"]) == 2
+    assert capsys.readouterr().err.startswith("error: pairs: found ")
+    assert [path.name for path in folder.iterdir()] == ["agent.zip"]
+
+
+def test_verifying_what_is_not_there_names_the_file(folder, capsys):
+    assert verify_pairs.main(["--agent_path", str(folder)]) == 2
+    assert "clean_inputs.json: found no such file" in capsys.readouterr().err
+
+
+def test_pictures_are_drawn_for_the_ids_asked_for(tmp_path, capsys):
+    arguments = ["--agent_path", str(AGENT), "--input_ids", FIRST, "--output_dir", str(tmp_path)]
+    assert draw_pairs.main(arguments) == 0
+    assert capsys.readouterr().out == f"{tmp_path / FIRST}.png\n"
+    assert (tmp_path / f"{FIRST}.png").read_bytes().startswith(b"\x89PNG")
+    assert draw_pairs.main(arguments) == 2
+    assert draw_pairs.main([*arguments, "--overwrite"]) == 0
+    assert draw_pairs.main([*arguments[:3], FIRST[:-1], *arguments[4:]]) == 2
+    assert f"nearest: '{FIRST}'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["generate_pairs", "verify_pairs", "draw_pairs"])
+def test_the_scripts_start_as_files_from_anywhere(name, tmp_path):
+    script = ROOT / "Neuron_Selection" / "ObservationTooling" / f"{name}.py"
+    done = subprocess.run([sys.executable, script, "--help"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "--agent_path" in done.stdout

@@ -1,0 +1,31 @@
+"""What all tests share. MKL_CBWR is set before anything can import torch."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+import Neuron_Selection.PatchingTooling  # noqa: F401 - sets MKL_CBWR
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def folder_from(variable: str) -> Path:
+    """The folder that an environment variable names; a test that needs it is skipped with the reason otherwise."""
+    if variable not in os.environ:
+        pytest.skip(f"{variable} names no folder of real files")
+    return Path(os.environ[variable])
+
+
+@pytest.fixture
+def published_agents() -> Path:
+    """Agents by others: CartPole-v1, Acrobot-v1 (DQN of 2021) and qrdqn-CartPole-v1."""
+    return folder_from("SUITE_AGENTS")
+
+
+@pytest.fixture
+def published_files() -> Path:
+    """Files of the formats that others published."""
+    return folder_from("SUITE_PUBLISHED")

@@ -1,0 +1,116 @@
+"""The house: which way imports point, one door for each power, scripts that start without torch."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+ROOMS = ["FileFormats", "AnalysisTooling", "PatchingTooling", "ObservationTooling", "ExperimentTooling"]
+LEFT_OF_ALL_ROOMS = {"errors", "command_line"}
+ROOM_FILES = sorted((ROOT / "Neuron_Selection").rglob("*.py"))
+ROOT_SCRIPTS = [ROOT / "activation_extraction.py", ROOT / "activation_patching.py"]
+SCRIPTS = [
+    path
+    for path in [*ROOT_SCRIPTS, *ROOM_FILES]
+    if "@script(build_parser)" in path.read_text() and path.name != "command_line.py"
+]
+
+
+def imports_of(path: Path) -> Iterator[tuple[str, ast.AST]]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module, node
+
+
+def room_of(module: str) -> str | None:
+    parts = module.split(".")
+    return parts[1] if parts[0] == "Neuron_Selection" and len(parts) > 1 and parts[1] in ROOMS else None
+
+
+@pytest.mark.parametrize("path", ROOM_FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_point_one_way_only(path: Path) -> None:
+    inside = path.relative_to(ROOT / "Neuron_Selection").parts
+    for module, _ in imports_of(path):
+        room = room_of(module)
+        if len(inside) == 2 and room is not None:
+            assert ROOMS.index(room) <= ROOMS.index(inside[0]), f"{path.name} imports {module}"
+        if path.stem in LEFT_OF_ALL_ROOMS and len(inside) == 1:
+            top = module.split(".")[0]
+            allowed = top in sys.stdlib_module_names or top == "tqdm" or module == "Neuron_Selection.errors"
+            assert allowed, f"{path.name} imports {module}"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "doors"),
+    [
+        (r"\b(import|from) stable_baselines3", {"agents.py"}),
+        (r"register_forward_hook\(", {"hooks.py"}),
+        (r"\bopen\(|\.read_bytes\(\)|\.read_text\(|\.write_text\(|\.write_bytes\(|np\.load\(", "FileFormats"),
+        (r"weights_only=False|allow_pickle=True|pickle\.load|torch\.load|DQN\.load|\beval\(|\bexec\(", set()),
+        (r"register_full_backward_hook|\.data\s*=|\.copy_\(", set()),
+    ],
+)
+def test_there_is_one_door_for_each_power(pattern: str, doors: set[str] | str) -> None:
+    for path in [*ROOM_FILES, *ROOT_SCRIPTS]:
+        if path.parent.name == doors or path.name in doors:
+            continue
+        code = ast.unparse(without_docstrings(ast.parse(path.read_text())))
+        for harmless in ("policy.eval()", "os.open(os.devnull, os.O_WRONLY)"):
+            code = code.replace(harmless, "")
+        found = re.search(pattern, code)
+        assert not found, f"{path.relative_to(ROOT)}: {found.group() if found else ''}"
+
+
+def without_docstrings(tree: ast.Module) -> ast.Module:
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if (
+            isinstance(body, list)
+            and body
+            and isinstance(body[0], ast.Expr)
+            and isinstance(body[0].value, ast.Constant)
+        ):
+            body[0].value = ast.Constant(value="")
+    return tree
+
+
+def test_sys_path_is_touched_in_nested_scripts_only() -> None:
+    for path in [*ROOM_FILES, *ROOT_SCRIPTS]:
+        touches = "sys.path" in path.read_text()
+        assert touches == (path in SCRIPTS and path.parent != ROOT), path
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+def test_help_imports_neither_numpy_nor_torch_and_shows_an_example(script: Path, tmp_path: Path) -> None:
+    code = (
+        "import runpy, sys\n"
+        f"sys.argv = [{str(script)!r}, '--help']\n"
+        "try:\n    runpy.run_path(sys.argv[0], run_name='__main__')\n"
+        "except SystemExit as end:\n    assert end.code == 0, end.code\n"
+        "heavy = {'numpy', 'torch', 'stable_baselines3', 'gymnasium', 'scipy', 'msgspec'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    assert "example:\n  python " in run.stdout
+
+
+@pytest.mark.parametrize("module", ["Neuron_Selection.PatchingTooling", "Neuron_Selection.PatchingTooling.experiment"])
+def test_the_api_is_imported_without_torch(module: str) -> None:
+    code = f"import sys, {module}; assert not {{'torch', 'stable_baselines3', 'gymnasium'}} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def test_every_file_holds_one_idea_of_at_most_250_lines() -> None:
+    long = {path.name: n for path in [*ROOM_FILES, *ROOT_SCRIPTS] if (n := len(path.read_text().splitlines())) > 250}
+    assert not long

@@ -1,0 +1,59 @@
+"""The README is true: its commands run as they stand, its links lead somewhere, its first screen holds two of them."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+README = (ROOT / "README.md").read_text()
+NOT_CODE = shutil.ignore_patterns(".git", ".venv", "demo_output", "*cache*", "*.egg-info", ".hypothesis", "tests")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return Path(shutil.copytree(ROOT, tmp_path_factory.mktemp("readme") / "checkout", ignore=NOT_CODE))
+
+
+def test_the_commands_and_the_snippet_run_as_they_stand(checkout: Path) -> None:
+    (commands,), (snippet,) = blocks("bash"), blocks("python")
+    for command in commands.splitlines():
+        typed = re.sub(r"^python ", f"{sys.executable} ", command)
+        run = subprocess.run(typed, shell=True, cwd=checkout, capture_output=True, text=True, check=False)
+        assert run.returncode == 0, f"{command}\n{run.stderr}"
+    results = sorted(path.name for path in (checkout / "my_agent" / "patching_results").iterdir())
+    assert results == ["experiment1.json", "experiment1.meta.json", "experiment2.json", "experiment2.meta.json"]
+    run = subprocess.run([sys.executable, "-c", snippet], cwd=checkout, capture_output=True, text=True, check=False)
+    assert len(run.stdout.splitlines()) == 100, run.stderr
+
+
+def test_the_two_commands_stand_on_the_first_screen_and_in_the_makefile() -> None:
+    first_screen = README.splitlines()[:20]
+    makefile = (ROOT / "Makefile").read_text()
+    for target in ("demo", "test"):
+        assert any(line.strip().startswith(f"make {target}") for line in first_screen)
+        assert re.search(rf"^{target}: ", makefile, re.MULTILINE)
+
+
+def test_every_link_and_every_script_named_is_there() -> None:
+    for target in re.findall(r"\]\(([^)]+)\)", README):
+        assert (ROOT / target).exists(), target
+    for script in re.findall(r"`([\w/.]*\w+\.py)`", README):
+        found = (ROOT / script).exists() or list((ROOT / "Neuron_Selection").rglob(script.removeprefix(".../")))
+        assert found, script
+
+
+def test_every_script_stands_in_the_table_of_steps() -> None:
+    for path in [*ROOT.glob("*.py"), *(ROOT / "Neuron_Selection").rglob("*.py")]:
+        if "@script(build_parser)" in path.read_text() and path.name != "command_line.py":
+            assert re.search(rf"^\|.*{path.name}.*\|", README, re.MULTILINE), path.name
