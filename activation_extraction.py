@@ -6,7 +6,14 @@ import argparse
 import sys
 from pathlib import Path
 
-from Neuron_Selection.command_line import Console, SuiteParser, add_device_flag, add_shared_flags, script
+from Neuron_Selection.command_line import (
+    Console,
+    SuiteParser,
+    add_agent_flags,
+    add_shared_flags,
+    agent_options,
+    script,
+)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -15,7 +22,7 @@ def build_parser() -> argparse.ArgumentParser:
         description="Record the activations of an agent's layers for every input of one or several inputs files.",
         example="python activation_extraction.py --agent_path examples/lava_crossing/agent --inputs clean_inputs.json",
     )
-    parser.add_argument("--agent_path", required=True, help="agent folder (with agent.zip), or a zip")
+    add_agent_flags(parser)
     parser.add_argument(
         "--inputs",
         nargs="+",
@@ -30,7 +37,6 @@ def build_parser() -> argparse.ArgumentParser:
         help="layers to record, such as q_net.0 (default: every layer with parameters or an activation function)",
     )
     parser.add_argument("--output_dir", help="where the files go (default: the agent's activation_logging/)")
-    add_device_flag(parser)
     add_shared_flags(parser)
     return parser
 
@@ -42,7 +48,7 @@ def main(args: argparse.Namespace, console: Console) -> None:
     from Neuron_Selection.PatchingTooling import PatchingExperiment
     from Neuron_Selection.PatchingTooling.extraction import extract_activations, plan_extraction
 
-    experiment = PatchingExperiment(args.agent_path, device=args.device)
+    experiment = PatchingExperiment(args.agent_path, **agent_options(args))
     folder = Path(args.output_dir) if args.output_dir else experiment.folder.folder / ACTIVATIONS
     plans = plan_extraction(experiment, args.inputs, folder=folder, layers=args.layers, overwrite=args.overwrite)
     for name in experiment.layer_table.left_out:

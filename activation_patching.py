@@ -6,7 +6,14 @@ import argparse
 import sys
 from typing import Any
 
-from Neuron_Selection.command_line import Console, SuiteParser, add_device_flag, add_shared_flags, script
+from Neuron_Selection.command_line import (
+    Console,
+    SuiteParser,
+    add_agent_flags,
+    add_shared_flags,
+    agent_options,
+    script,
+)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -17,7 +24,7 @@ def build_parser() -> argparse.ArgumentParser:
         "      --target_input corrupted_inputs.json --source_activations clean_activations.npz \\\n"
         '      --patch_spec "q_net.0:5,6,7;q_net.2:10,11" --output_prefix experiment1',
     )
-    parser.add_argument("--agent_path", required=True, help="agent folder (with agent.zip), or a zip")
+    add_agent_flags(parser)
     parser.add_argument("--target_input", required=True, metavar="FILE", help="inputs of the run that is patched")
     parser.add_argument(
         "--source_activations",
@@ -43,7 +50,6 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--output_dir", help="a folder in the place of the agent's patching_results/")
     parser.add_argument("--allow_mismatch", action="store_true", help="take activations of another agent")
     parser.add_argument("--dry_run", action="store_true", help="check everything, say what would run, write nothing")
-    add_device_flag(parser)
     add_shared_flags(parser)
     return parser
 
@@ -59,7 +65,7 @@ def main(args: argparse.Namespace, console: Console) -> None:
     from Neuron_Selection.FileFormats.run_metadata import is_up_to_date, refuse_own_inputs
     from Neuron_Selection.PatchingTooling import PatchingExperiment
 
-    experiment = PatchingExperiment(args.agent_path, device=args.device)
+    experiment = PatchingExperiment(args.agent_path, **agent_options(args))
     folder = Path(args.output_dir) if args.output_dir else experiment.folder.folder / RESULTS
     path = results_path(folder, args.output_prefix)
     plan = experiment.plan_patching(

@@ -71,9 +71,28 @@ def add_shared_flags(parser: argparse.ArgumentParser, *, writes: bool = True) ->
     parser.add_argument("--debug", action="store_true", help="add tracebacks to errors")
 
 
-def add_device_flag(parser: argparse.ArgumentParser) -> None:
-    """Add ``--device``; whether the machine has it is found out once torch is there."""
+def add_agent_flags(parser: argparse.ArgumentParser) -> None:
+    """Add ``--agent_path`` and all that decides how the agent is loaded."""
+    parser.add_argument("--agent_path", required=True, help="agent folder (with agent.zip), or a zip")
+    add_loading_flags(parser)
+
+
+def add_loading_flags(parser: argparse.ArgumentParser) -> None:
+    """Add what decides how an agent is loaded; ``agent_options`` hands it on."""
     parser.add_argument("--device", type=_device, default="cpu", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument("--dtype", choices=("float32", "float64"), default="float32", help="precision of the Q-network")
+    parser.add_argument("--trust", nargs="+", metavar="MODULE.CLASS", help="custom classes that may be imported")
+    parser.add_argument(
+        "--features_extractor", metavar="FILE.py:CLASS", help="your copy of a custom features extractor"
+    )
+    parser.add_argument("--activation_fn", metavar="FILE.py:CLASS", help="your copy of a custom activation function")
+    parser.add_argument("--allow_nonfinite", action="store_true", help="load weights that are NaN or infinite")
+
+
+def agent_options(args: argparse.Namespace) -> dict[str, Any]:
+    """The keyword arguments of ``PatchingExperiment`` that the flags of ``add_loading_flags`` stand for."""
+    names = ("device", "dtype", "features_extractor", "activation_fn", "allow_nonfinite")
+    return {"trust": args.trust or (), **{name: getattr(args, name) for name in names}}
 
 
 def _device(text: str) -> str:

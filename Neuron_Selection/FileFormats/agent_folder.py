@@ -51,7 +51,17 @@ def find_agent(agent_path: str | Path) -> AgentFolder:
 
     :raises InputError: nothing there, no zip, or several
     """
-    path = Path(agent_path)
+    found = _found(Path(agent_path))
+    normalizers = [*found.folder.glob("vecnormalize.pkl"), *found.folder.glob("*/vecnormalize.pkl")]
+    if normalizers:  # rl_zoo writes it beside the agent, or one folder below
+        warnings.warn(
+            SuiteWarning(f"{normalizers[0]}: trained behind VecNormalize; inputs must hold normalised observations"),
+            stacklevel=2,
+        )
+    return found
+
+
+def _found(path: Path) -> AgentFolder:
     if not path.is_dir():
         if path.name and not path.exists() and not path.is_symlink():
             raise InputError(path, found="no such file or folder", expected="an agent folder or a zip")

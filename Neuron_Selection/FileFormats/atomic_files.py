@@ -39,9 +39,9 @@ def read_bytes(path: Path, *, limit: int = 2 * GIB, hint: str = "") -> bytes:
             raise InputError(path, found="a pipe, socket or device", expected="a file")
         if status.st_size > limit:
             raise InputError(path, found=f"{status.st_size:,} bytes", expected=f"at most {limit:,}")
-        data = file.read(limit + 1)
-    if len(data) > limit:
-        raise InputError(path, found="a file that grows while it is read", expected=f"at most {limit:,} bytes")
+        data = file.read(status.st_size + 1)  # read() takes memory for all that it is asked for
+    if len(data) > status.st_size:
+        raise InputError(path, found="a file that grows while it is read", expected="a finished one")
     return data
 
 

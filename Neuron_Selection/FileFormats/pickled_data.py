@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import pickletools
 import struct
+import warnings
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,7 +70,9 @@ def read_pickle(data: bytes, *, where: object, what: str, names: set[Name] | Non
     """
     machine = _Machine(names if names is not None else set())
     try:
-        return machine.run(data)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a text of Python 2 with an unknown escape warns
+            return machine.run(data)
     except _RefusedError as refused:
         raise InputError(where, what, found=str(refused), expected="a pickle of plain data") from refused
     except (ValueError, IndexError, KeyError, OverflowError, struct.error) as error:

@@ -32,11 +32,10 @@ _TENSOR_LIMIT = 10_000
 _SHARING_LIMIT = 16  # how often all tensors together may cover the stored bytes
 
 
-def tensors_from(data: bytes, *, where: object, names: set[Name] | None = None) -> dict[str, np.ndarray]:
+def tensors_from(data: bytes, *, where: object) -> dict[str, np.ndarray]:
     """Every tensor of a torch zip file that holds a flat state dict; read-only views of the file's bytes.
 
     :param data: the bytes of ``policy.pth``
-    :param names: every global that its pickle names is added here
     :raises InputError: damaged, or a tensor that is sparse, overlapping or outside of its storage
     :raises UntrustedError: a pickle that calls something else than torch's tensor records
     """
@@ -47,7 +46,7 @@ def tensors_from(data: bytes, *, where: object, names: set[Name] | None = None) 
             expected="a zip",
             hint="save it with a newer torch",
         )
-    return _TensorReader(ZipMembers(data, where=where), where).read(names if names is not None else set())
+    return _TensorReader(ZipMembers(data, where=where), where).read()
 
 
 def weights_sha256(tensors: Mapping[str, np.ndarray]) -> str:
@@ -77,9 +76,9 @@ class _TensorReader:
     def error(self, tensor: str, found: str, expected: str) -> InputError:
         return InputError(self.where, tensor, found=found, expected=expected)
 
-    def read(self, names: set[Name]) -> dict[str, np.ndarray]:
+    def read(self) -> dict[str, np.ndarray]:
         pickled = self.members.read(self.folder + "data.pkl")
-        root = read_pickle(pickled, where=self.where, what="tensor records", names=names)
+        root = read_pickle(pickled, where=self.where, what="tensor records")
         if isinstance(root, Built) and root.callable == _ORDERED_DICT and root.args == ():
             pairs = root.pairs
         elif isinstance(root, dict):

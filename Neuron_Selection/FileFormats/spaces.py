@@ -78,6 +78,19 @@ def space_from(record: object, *, where: object, field: str) -> Space:
     return reader.dict_space(record) if reader.kind_of(record) == "Dict" else reader.leaf(record)
 
 
+def describe_space(space: Space) -> str:
+    """A space in a few words, such as ``Box (4,) float32``."""
+    if isinstance(space, DictSpace):
+        return "Dict {" + ", ".join(f"{key}: {describe_space(part)}" for key, part in space.spaces.items()) + "}"
+    if isinstance(space, BoxSpace):
+        return f"Box {space.shape} {space.dtype.name}" + (" (image)" if space.is_image else "")
+    if isinstance(space, DiscreteSpace):
+        return f"Discrete {space.n}" + (f" from {space.start}" if space.start else "")
+    if isinstance(space, MultiDiscreteSpace):
+        return f"MultiDiscrete {space.nvec.tolist()}"
+    return f"MultiBinary {space.shape}"
+
+
 class _Reader:
     def __init__(self, where: object, field: str) -> None:
         self.where = where

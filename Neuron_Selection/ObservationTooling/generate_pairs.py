@@ -9,16 +9,24 @@ from pathlib import Path
 if __package__ != "Neuron_Selection.ObservationTooling":  # started as a file, perhaps not installed
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from Neuron_Selection.command_line import Console, SuiteParser, add_shared_flags, positive_int, script
+from Neuron_Selection.command_line import (
+    Console,
+    SuiteParser,
+    add_agent_flags,
+    add_shared_flags,
+    agent_options,
+    positive_int,
+    script,
+)
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Flags of generate_pairs.py."""
     parser = SuiteParser(
-        description=__doc__,
+        description=f"{__doc__} The agent's 151 inputs are as in egocentric_view.py.",
         example="python Neuron_Selection/ObservationTooling/generate_pairs.py --agent_path my_agent --n_pairs 100",
     )
-    parser.add_argument("--agent_path", required=True, help="agent folder; its 151 inputs are as in egocentric_view.py")
+    add_agent_flags(parser)
     parser.add_argument("--env_id", default="MiniGrid-LavaCrossingS9N1-v0", help="environment")
     parser.add_argument("--n_pairs", type=positive_int, default=100, help="how many pairs to find")
     parser.add_argument("--first_env_seed", type=positive_int, default=81110, help="first environment seed to try")
@@ -46,7 +54,7 @@ def main(args: argparse.Namespace, console: Console) -> None:
         refuse_to_replace(folder)
     pairs = generate_pairs(
         args.env_id,
-        PatchingExperiment(agent_path=args.agent_path).q_values,
+        PatchingExperiment(args.agent_path, **agent_options(args)).q_values,
         n_pairs=args.n_pairs,
         env_seeds=range(args.first_env_seed, args.first_env_seed + args.n_env_seeds),
         min_margin=args.min_margin,

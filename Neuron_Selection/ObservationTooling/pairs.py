@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from minigrid.minigrid_env import MiniGridEnv
 
+from Neuron_Selection.AnalysisTooling.decisions import action_margins, greedy_actions
 from Neuron_Selection.errors import SuiteError
 from Neuron_Selection.ObservationTooling.edits import CONTENTS, Edit, apply_edit, possible_edits
 from Neuron_Selection.ObservationTooling.egocentric_view import observe, observe_now
@@ -103,9 +104,9 @@ def _pairs_of_seed(
         layouts = [layout, *(apply_edit(layout, edit) for edit in edits)]
         inputs = np.stack([observe(env, each, cell=cell, heading=heading) for each in layouts])
         values = q_values(inputs)
-        clear = _margins(values) >= min_margin
-        contrast = (inputs != inputs[0]).any(axis=1) & (values.argmax(axis=1) != values[0].argmax())
-        for row in np.flatnonzero(contrast & clear & clear[0]):
+        actions = greedy_actions(values)
+        clear = action_margins(values) >= min_margin
+        for row in np.flatnonzero((actions != actions[0]) & clear & clear[0]):
             yield Pair(
                 place=InputId(env_id=env_id, seed=env_seed, cell=cell, heading=heading, number=0),
                 edit=edits[row - 1],
@@ -114,13 +115,6 @@ def _pairs_of_seed(
                 clean_q_values=values[0],
                 corrupted_q_values=values[row],
             )
-
-
-def _margins(q_values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """How far the greedy action leads: (n, n_actions) to (n,), best minus second best."""
-    ranked = np.sort(q_values, axis=1)
-    margins: npt.NDArray[Any] = ranked[:, -1] - ranked[:, -2]
-    return margins
 
 
 def _choose(candidates: Iterable[list[Pair]], n_pairs: int) -> list[Pair]:

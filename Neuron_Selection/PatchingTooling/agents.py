@@ -9,6 +9,7 @@ import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,11 @@ from torch import nn
 
 from Neuron_Selection.errors import InputError, MachineError, SuiteWarning, UsageError, shown
 from Neuron_Selection.FileFormats.agent_zip import AgentZip
+from Neuron_Selection.FileFormats.pickled_data import Name
 from Neuron_Selection.FileFormats.spaces import BoxSpace, DictSpace, DiscreteSpace, MultiDiscreteSpace, Space
 from Neuron_Selection.PatchingTooling.architecture import Architecture
+from Neuron_Selection.PatchingTooling.custom_classes import CustomClasses, is_custom, is_torch_module
+from Neuron_Selection.PatchingTooling.hooks import compute_in_double
 from Neuron_Selection.PatchingTooling.layer_probe import PROBE_ROWS, probe_layers
 from Neuron_Selection.PatchingTooling.layers import LayerTable
 
@@ -48,12 +52,21 @@ class _NoOptimizer:
         pass
 
 
-def build_agent(agent: AgentZip, architecture: Architecture, *, device: str = "cpu") -> Agent:
+def build_agent(
+    agent: AgentZip,
+    architecture: Architecture,
+    custom: CustomClasses,
+    *,
+    device: str = "cpu",
+    dtype: str = "float32",
+) -> Agent:
     """The policy that SB3 itself would load, with the same weights, in eval mode.
 
     torch's random state is as before.
 
+    :param dtype: ``float64`` computes the Q-network in double precision, from the float32 weights
     :raises InputError: tensors that do not fit the network
+    :raises UsageError: a custom class that cannot be imported, or is of another kind
     :raises MachineError: an absent device
     """
     chosen = torch_device(device)
@@ -65,26 +78,68 @@ def build_agent(agent: AgentZip, architecture: Architecture, *, device: str = "c
             ),
             stacklevel=2,
         )
+    policy_class = _class(architecture.policy, policies, policies.DQNPolicy, custom)
+    arguments = _policy_arguments(architecture, custom)
     random_state = torch.get_rng_state()
     try:
-        policy = getattr(policies, architecture.policy)(
+        policy = policy_class(
             _gymnasium_space(agent.observation_space),
             _gymnasium_space(agent.action_space),
             lr_schedule=lambda _progress: 0.0,
-            net_arch=list(architecture.net_arch),
-            activation_fn=getattr(nn, architecture.activation_fn),
-            features_extractor_class=getattr(torch_layers, architecture.extractor),
-            features_extractor_kwargs=dict(architecture.extractor_kwargs),
-            normalize_images=architecture.normalize_images,
             optimizer_class=_NoOptimizer,
+            **arguments,
         )
+    except (
+        AssertionError,
+        TypeError,
+        ValueError,
+        KeyError,
+        AttributeError,
+        RuntimeError,
+        NotImplementedError,
+    ) as error:
+        found = f"arguments that it does not take ({type(error).__name__}: {error})"
+        raise InputError(f"{agent.path}: data", "policy_kwargs", found=found, expected="a network") from error
     finally:
         torch.set_rng_state(random_state)
     _load_tensors(policy, agent)
     policy.to(chosen)
     policy.set_training_mode(False)
     policy.eval()
+    if dtype == "float64":
+        compute_in_double(policy.q_net, policy.q_net.features_extractor)
     return Agent(policy=policy, layers=probe_layers(policy.q_net, policy.obs_to_tensor(_probe(agent))[0]))
+
+
+def _policy_arguments(architecture: Architecture, custom: CustomClasses) -> dict[str, Any]:
+    arguments: dict[str, Any] = {
+        "activation_fn": _class(architecture.activation_fn, nn, nn.Module, custom),
+        "features_extractor_kwargs": _with_classes(dict(architecture.extractor_kwargs), custom),
+        "normalize_images": architecture.normalize_images,
+        **_with_classes(dict(architecture.more_kwargs), custom),
+    }
+    if architecture.extractor:
+        base = torch_layers.BaseFeaturesExtractor
+        arguments["features_extractor_class"] = _class(architecture.extractor, torch_layers, base, custom)
+    if architecture.net_arch is not None:
+        arguments["net_arch"] = list(architecture.net_arch)
+    return arguments
+
+
+def _class(source: str, library: ModuleType, base: type, custom: CustomClasses) -> Any:
+    """A library's class by its bare name, or a custom one from where it comes."""
+    return custom.load(source, base) if is_custom(source) else getattr(library, source)
+
+
+def _with_classes(value: Any, custom: CustomClasses) -> Any:
+    """Policy arguments with the classes that they name in the place of the names."""
+    if isinstance(value, dict):
+        return {key: _with_classes(item, custom) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_with_classes(item, custom) for item in value]
+    return (
+        custom.load(str(value), nn.Module if is_torch_module(value) else object) if isinstance(value, Name) else value
+    )
 
 
 def torch_device(device: str) -> torch.device:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from Neuron_Selection.errors import UsageError
+from Neuron_Selection.errors import UsageError, shown
 from Neuron_Selection.FileFormats.activations import Activations, load_activations
 from Neuron_Selection.FileFormats.agent_folder import ACTIVATIONS, INPUTS, RESULTS, find_agent
 from Neuron_Selection.FileFormats.agent_zip import read_agent_zip
@@ -18,8 +18,10 @@ from Neuron_Selection.FileFormats.inputs import Inputs, inputs_from_arrays, load
 from Neuron_Selection.FileFormats.patching_results import results_path, save_patching_results, stored_metadata
 from Neuron_Selection.FileFormats.run_metadata import CHUNK_ROWS, is_up_to_date, run_metadata
 from Neuron_Selection.PatchingTooling.architecture import architecture_of
+from Neuron_Selection.PatchingTooling.custom_classes import CustomClasses
 from Neuron_Selection.PatchingTooling.layers import Layer, LayerTable, mlp_layers
 from Neuron_Selection.PatchingTooling.patching_plan import PatchingPlan, activations_from_arrays, plan_patching
+from Neuron_Selection.PatchingTooling.stored_sizes import refuse_nonfinite
 
 if TYPE_CHECKING:
     from Neuron_Selection.PatchingTooling.agents import Agent
@@ -36,22 +38,47 @@ class PatchingExperiment:
 
     :param agent_path: an agent folder or a zip
     :param device: ``cpu``, ``cuda``, ``cuda:N`` or ``auto``
+    :param dtype: ``float32`` as the agent was trained, or ``float64``
+    :param trust: names of custom classes (``module.Class``) that may be imported
+    :param features_extractor: your own copy of the agent's custom one, ``FILE.py:Class`` or the class
+    :param activation_fn: the same for its activation function
+    :param allow_nonfinite: load weights that are NaN or infinite
     :raises InputError: the zip cannot be read, or is no DQN
-    :raises UntrustedError: only code in the zip could tell what the network is
+    :raises UntrustedError: the network has custom classes that are not let in
     """
 
-    def __init__(self, agent_path: str | Path, *, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        agent_path: str | Path,
+        *,
+        device: str = "cpu",
+        dtype: str = "float32",
+        trust: str | Sequence[str] = (),
+        features_extractor: str | type | None = None,
+        activation_fn: str | type | None = None,
+        allow_nonfinite: bool = False,
+    ) -> None:
+        if dtype not in ("float32", "float64"):
+            raise UsageError(f"dtype: found {shown(dtype)}, expected float32 or float64")
         self.folder = find_agent(agent_path)
         self.agent_zip = read_agent_zip(self.folder.zip_path)
-        self.architecture = architecture_of(self.agent_zip)
+        self.custom_classes = CustomClasses(
+            trust=(trust,) if isinstance(trust, str) else tuple(trust or ()),
+            features_extractor=features_extractor,
+            activation_fn=activation_fn,
+        )
+        self.architecture = architecture_of(self.agent_zip, self.custom_classes)
+        if not allow_nonfinite:
+            refuse_nonfinite(self.agent_zip)
         self.device = device
+        self.dtype = dtype
 
     @cached_property
     def agent(self) -> Agent:
         """The policy itself; torch and Stable-Baselines3 are imported when it is first asked for."""
         from Neuron_Selection.PatchingTooling.agents import build_agent
 
-        return build_agent(self.agent_zip, self.architecture, device=self.device)
+        return build_agent(self.agent_zip, self.architecture, self.custom_classes, device=self.device, dtype=self.dtype)
 
     @cached_property
     def layer_table(self) -> LayerTable:
@@ -81,7 +108,7 @@ class PatchingExperiment:
         """Q-values.
 
         :param inputs: an inputs file, or arrays
-        :return: (n, n_actions), float32, rows in the order of the inputs
+        :return: (n, n_actions), in the experiment's dtype, rows in the order of the inputs
         """
         from Neuron_Selection.PatchingTooling.q_values import compute_q_values
 
@@ -91,7 +118,7 @@ class PatchingExperiment:
         """What layers output.
 
         :param layers: names; None means every layer with parameters or an activation function
-        :return: layer to (n, *shape), float32, rows in the order of the inputs
+        :return: layer to (n, *shape), rows in the order of the inputs
         """
         from Neuron_Selection.PatchingTooling.q_values import record_activations
 
@@ -140,6 +167,7 @@ class PatchingExperiment:
             patches=patches,
             table=self.layer_table,
             weights_sha256=self.agent_zip.weights_sha256,
+            dtype=self.dtype,
             allow_mismatch=allow_mismatch,
         )
 
@@ -148,9 +176,10 @@ class PatchingExperiment:
         numerics = {
             "engine": "hooks",
             "device": self.device,
-            "dtype": "float32",
+            "dtype": self.dtype,
             "chunk_rows": CHUNK_ROWS,
             "mkl_cbwr": os.environ.get("MKL_CBWR"),
+            "custom_classes": self.custom_classes.described,
         }
         return run_metadata(command=command, run={**run, **numerics}, agent=self.agent_zip, libraries=LIBRARIES)
 

@@ -91,3 +91,19 @@ def _each_fires_once(layers: Iterable[str]) -> Iterator[Callable[[str], None]]:
     for layer, times in counts.items():
         if times != 1:
             raise SuiteError(f"layer {layer}: found {times} firings in one forward pass, expected 1")
+
+
+def compute_in_double(q_net: nn.Module, features_extractor: nn.Module) -> None:
+    """Turn a Q-network to float64 for good; observations are cast after SB3's preprocessing, which gives float32."""
+    q_net.double()
+
+    def cast(_module: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+        return tuple(_as_double(argument) for argument in arguments)
+
+    features_extractor.register_forward_pre_hook(cast)
+
+
+def _as_double(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _as_double(part) for key, part in value.items()}
+    return value.double() if isinstance(value, torch.Tensor) and value.is_floating_point() else value

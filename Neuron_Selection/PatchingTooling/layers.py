@@ -11,6 +11,7 @@ from Neuron_Selection.FileFormats.inputs import refuse_unknown
 from Neuron_Selection.FileFormats.patch_spec import Neurons, parse_patch_spec
 from Neuron_Selection.FileFormats.spaces import LeafSpace, Space
 from Neuron_Selection.PatchingTooling.architecture import Architecture
+from Neuron_Selection.PatchingTooling.custom_classes import is_custom
 from Neuron_Selection.PatchingTooling.stored_sizes import flat_size
 
 Role: TypeAlias = Literal["pre-activation", "post-activation", "output", "other"]
@@ -92,8 +93,10 @@ class LayerTable:
 
 def mlp_layers(architecture: Architecture, space: Space) -> LayerTable | None:
     """The table of an MLP behind SB3's FlattenExtractor, from the zip alone; None for any other network."""
-    if architecture.extractor != "FlattenExtractor" or not isinstance(space, LeafSpace):
+    is_mlp = architecture.extractor == "FlattenExtractor" and not is_custom(architecture.policy)
+    if not is_mlp or is_custom(architecture.activation_fn) or not isinstance(space, LeafSpace):
         return None
+    widths = architecture.net_arch or ()
     layers: dict[str, Layer] = {}
 
     def add(name: str, kind: str, role: Role, width: int, *, is_default: bool = True) -> None:
@@ -109,10 +112,10 @@ def mlp_layers(architecture: Architecture, space: Space) -> LayerTable | None:
         )
 
     add("features_extractor.flatten", "Flatten", "other", flat_size(space), is_default=False)
-    for number, width in enumerate(architecture.net_arch):
+    for number, width in enumerate(widths):
         add(f"q_net.{2 * number}", "Linear", "pre-activation", width)
         add(f"q_net.{2 * number + 1}", architecture.activation_fn, "post-activation", width)
-    add(f"q_net.{2 * len(architecture.net_arch)}", "Linear", "output", architecture.n_actions)
+    add(f"q_net.{2 * len(widths)}", "Linear", "output", architecture.n_actions)
     parameters = [
         f"{name}.{kind}" for name, layer in layers.items() if layer.kind == "Linear" for kind in ("weight", "bias")
     ]

@@ -64,6 +64,7 @@ def plan_patching(
     patches: Sequence[dict[str, Neurons]],
     table: LayerTable,
     weights_sha256: str,
+    dtype: str,
     allow_mismatch: bool,
 ) -> PatchingPlan:
     """Hold the parts of a run against each other.
@@ -102,7 +103,7 @@ def plan_patching(
             hint="activation_extraction.py --layers records it",
         )
     values = {
-        layer: _float32(array, f"{source.source}: {layer}")
+        layer: _converted(array, np.dtype(dtype), f"{source.source}: {layer}")
         for layer, array in source.values.items()
         if layer in table.layers or layer == FINAL_Q_VALUES
     }
@@ -147,12 +148,11 @@ def activations_from_arrays(source: Any, ids: Sequence[str], table: LayerTable) 
     return Activations(source="arrays", sha256=digest, ids=tuple(ids), values=values, metadata={})
 
 
-def _float32(array: np.ndarray, where: str) -> np.ndarray:
-    if array.dtype == np.float32:
-        return array
-    converted = array.astype(np.float32)
+def _converted(array: np.ndarray, dtype: np.dtype[Any], where: str) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        converted = array.astype(dtype, copy=False)
     if not np.isfinite(converted).all():
-        raise InputError(where, found="a value beyond float32", expected="at most 3.4e38 in size")
+        raise InputError(where, found=f"a value beyond {dtype.name}", expected="at most 3.4e38 in size")
     if not np.array_equal(converted, array):
-        warnings.warn(SuiteWarning(f"{where}: {array.dtype.name} values, rounded to float32"), stacklevel=2)
+        warnings.warn(SuiteWarning(f"{where}: {array.dtype.name} values, rounded to {dtype.name}"), stacklevel=2)
     return converted

@@ -23,7 +23,7 @@ def compute_q_values(agent: Agent, observations: Observations) -> np.ndarray:
     """Q-values.
 
     :param observations: n of them, in the dtype of the space
-    :return: (n, n_actions), float32
+    :return: (n, n_actions), in the agent's dtype
     """
     return np.concatenate([_forward(agent, observations, rows)[:count] for rows, count in _chunks(observations)])
 
@@ -31,7 +31,7 @@ def compute_q_values(agent: Agent, observations: Observations) -> np.ndarray:
 def record_activations(agent: Agent, observations: Observations, layers: Sequence[str]) -> dict[str, np.ndarray]:
     """Outputs of layers.
 
-    :return: layer to (n, *shape), float32
+    :return: layer to (n, *shape), in the agent's dtype
     """
     parts: dict[str, list[np.ndarray]] = {layer: [] for layer in layers}
     for rows, count in _chunks(observations):
@@ -49,7 +49,7 @@ def compute_patched_q_values(
 
     :param source: layer to (n, *shape), row by row what the neurons shall output
     :param patch: layer to its neurons
-    :return: (n, n_actions), float32; and layer to the number of values that really changed, (n,)
+    :return: (n, n_actions), in the agent's dtype; and layer to the number of values that really changed, (n,)
     """
     layers = {name: agent.layers.layers[name] for name in patch}
     device = agent.policy.device

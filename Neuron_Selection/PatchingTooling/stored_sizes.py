@@ -22,24 +22,39 @@ from Neuron_Selection.FileFormats.spaces import (
 if TYPE_CHECKING:
     from Neuron_Selection.PatchingTooling.architecture import Architecture
 
+SB3_POLICIES = ("MlpPolicy", "CnnPolicy", "MultiInputPolicy")
+SB3_EXTRACTORS = ("FlattenExtractor", "NatureCNN", "CombinedExtractor")
 _NATURE_CONVOLUTIONS = ((8, 4), (4, 2), (3, 1))  # kernel and stride (Mnih et al. 2015)
 
 
 def check_sizes(architecture: Architecture, agent: AgentZip) -> None:
     """Raise where the zip stores no float32 tensor of a shape that the architecture needs.
 
+    What a custom class needs only the class knows; its sizes are checked when the weights go in.
+
     :raises InputError: the tensor, its shape, the shape expected
     """
+    if architecture.net_arch is None or architecture.policy not in SB3_POLICIES:
+        return
     where = f"{agent.path}: policy.pth"
-    for name, tensor in agent.tensors.items():
-        if tensor.dtype.kind == "f" and not np.isfinite(tensor).all():
-            raise InputError(where, name, found="NaN or infinity", expected="finite weights")
-    features = features_dim(architecture, agent)
-    sides = [features, *architecture.net_arch, architecture.n_actions]
+    sides = [features_dim(architecture, agent), *architecture.net_arch, architecture.n_actions]
     for number, (columns, rows) in enumerate(pairwise(sides)):
         for net in ("q_net", "q_net_target"):
             check_tensor(agent.tensors, f"{net}.q_net.{2 * number}.weight", (rows, columns), where)
             check_tensor(agent.tensors, f"{net}.q_net.{2 * number}.bias", (rows,), where)
+
+
+def refuse_nonfinite(agent: AgentZip) -> None:
+    """Raise for NaN or infinity among the weights: such a network answers action 0 in silence."""
+    for name, tensor in agent.tensors.items():
+        if tensor.dtype.kind == "f" and not np.isfinite(tensor).all():
+            raise InputError(
+                f"{agent.path}: policy.pth",
+                name,
+                found="NaN or infinity",
+                expected="finite weights",
+                hint="--allow_nonfinite loads them",
+            )
 
 
 def check_tensor(tensors: Mapping[str, np.ndarray], name: str, shape: tuple[int, ...], where: str) -> None:
@@ -56,6 +71,9 @@ def features_dim(architecture: Architecture, agent: AgentZip) -> int:
     """The width of the features extractor's output, which the first layer of the Q-network reads."""
     space = agent.observation_space
     where = f"{agent.path}: data"
+    if architecture.extractor not in SB3_EXTRACTORS:
+        stored = agent.tensors.get("q_net.q_net.0.weight")
+        return stored.shape[1] if stored is not None and stored.ndim == 2 else 0
     if architecture.extractor == "CombinedExtractor":
         if not isinstance(space, DictSpace):
             raise InputError(

@@ -102,6 +102,7 @@ def test_ids_that_differ_only_in_case_or_normal_form_stay_apart():
 
 
 LENGTH = "1 to 1,000"
+CUT = f"'{'y' * 27}...{'y' * 28}'"
 PRINTABLE = "found an unprintable character, expected a printable input id"
 
 
@@ -135,7 +136,7 @@ PRINTABLE = "found an unprintable character, expected a printable input id"
         (f'{{"a\\u001b[31m": {FINE}}}', rf"'a\x1b[31m': {PRINTABLE}"),
         (f'{{"a\\u0000": {FINE}}}', rf"'a\x00': {PRINTABLE}"),
         (f'{{"\\ud800": {FINE}}}', rf"'\ud800': {PRINTABLE}"),
-        (f'{{"{"y" * 10_000}": {FINE}}}', f"'{'y' * 27}...{'y' * 28}': found an input id of 10,000 characters, expected {LENGTH}"),
+        (f'{{"{"y" * 10_000}": {FINE}}}', f"{CUT}: found an input id of 10,000 characters, expected {LENGTH}"),
         (f'{{"a": {"[" * 100_000}', "found nesting too deep to read, expected a few levels"),
         (f'{{"a": {"[" * 20}1{"]" * 20}}}', "'a': found lists nested more than 8 deep, expected an observation"),
         (f'{{"a": [1, 2, 3, {"9" * 5000}]}}', "found an integer of thousands of digits, expected ordinary numbers"),

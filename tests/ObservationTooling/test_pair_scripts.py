@@ -33,6 +33,12 @@ def test_generated_pairs_are_verified_and_not_replaced_unasked(folder, capsys):
     assert verify_pairs.main(["--agent_path", str(folder)]) == 0
     assert capsys.readouterr().out == "4 pairs rebuilt, all bit for bit the same\n"
 
+    corrupted = folder / "activation_inputs" / "corrupted_inputs.json"
+    corrupted.write_text(corrupted.read_text().replace("[1.0, 0.0", "[0.0, 0.0", 1))
+    assert verify_pairs.main(["--agent_path", str(folder)]) == 2
+    assert "-0000': found 1 of 151 numbers other than rebuilt, expected none\n" in capsys.readouterr().err
+    corrupted.write_bytes(before[corrupted])
+
     assert generate_pairs.main(arguments) == 2
     assert "clean_inputs.json: exists already (--overwrite replaces it)\n" in capsys.readouterr().err
     assert generate_pairs.main([*arguments, "--overwrite"]) == 0

@@ -75,6 +75,7 @@ def sb3_q_values(zip_path: Path, observations: Any) -> np.ndarray:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model = DQN.load(zip_path, device="cpu", buffer_size=1)
+    model.policy.set_training_mode(False)  # as model.predict does
     count = len(next(iter(observations.values()))) if isinstance(observations, dict) else len(observations)
     rows = np.minimum(np.arange(64), count - 1)
     chunk = {k: v[rows] for k, v in observations.items()} if isinstance(observations, dict) else observations[rows]

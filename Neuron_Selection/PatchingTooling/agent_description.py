@@ -1,0 +1,63 @@
+"""An agent told as a document: what ``inspect_agent.py`` prints."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from Neuron_Selection.FileFormats.agent_inventory import AgentInventory
+from Neuron_Selection.FileFormats.agent_zip import AgentZip
+from Neuron_Selection.FileFormats.spaces import describe_space
+from Neuron_Selection.PatchingTooling.architecture import algorithm_of
+
+if TYPE_CHECKING:
+    from Neuron_Selection.PatchingTooling.experiment import PatchingExperiment
+
+
+def describe_inventory(inventory: AgentInventory) -> dict[str, Any]:
+    """What the zip holds, whether or not it can be loaded."""
+    return {
+        "size": inventory.size,
+        "sha256": inventory.sha256,
+        "members": list(inventory.members),
+        "pickled_names": {place: list(names) for place, names in inventory.names.items()},
+        "unread": inventory.unread,
+        "tensors": {name: list(shape) for name, shape in inventory.tensors.items()},
+        "loads": False,
+    }
+
+
+def describe_zip(agent: AgentZip) -> dict[str, Any]:
+    """What the zip says of the agent, of whatever algorithm."""
+    return {
+        "algorithm": algorithm_of(agent.policy_class) or "unknown (a custom policy class)",
+        "sb3_version": agent.sb3_version,
+        "observation_space": describe_space(agent.observation_space),
+        "action_space": describe_space(agent.action_space),
+        "weights_sha256": agent.weights_sha256,
+    }
+
+
+def describe_experiment(experiment: PatchingExperiment) -> dict[str, Any]:
+    """What the network is."""
+    architecture, table = experiment.architecture, experiment.layer_table
+    return {
+        "loads": True,
+        "custom_classes": experiment.custom_classes.described,
+        "policy": {
+            "policy_class": architecture.policy,
+            "net_arch": None if architecture.net_arch is None else list(architecture.net_arch),
+            "activation_fn": architecture.activation_fn,
+            "features_extractor": architecture.extractor,
+            "features_extractor_kwargs": {name: _plain(value) for name, value in architecture.extractor_kwargs.items()},
+            "normalize_images": architecture.normalize_images,
+        },
+        "layers": {
+            name: {"kind": layer.kind, "role": layer.role, "neurons": layer.width, "shape": list(layer.shape)}
+            for name, layer in table.layers.items()
+        },
+        "left_out": {name: table.refused[name] for name in table.left_out},
+    }
+
+
+def _plain(value: object) -> Any:
+    return value if isinstance(value, bool | int | float | str | None) else str(value)[:200]

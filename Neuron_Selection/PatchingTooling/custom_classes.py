@@ -1,0 +1,180 @@
+"""Classes that are neither SB3's nor torch's: which ones the user lets in, and how they are fetched.
+
+Nothing in an agent's zip is ever run. A class that the zip only names is imported if ``--trust`` names it too; a class
+whose code lies in the zip is replaced by the user's own copy, ``FILE.py:Class``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeGuard
+
+from Neuron_Selection.errors import InputError, UntrustedError, UsageError, shown
+from Neuron_Selection.FileFormats.agent_zip import ClassByValue
+from Neuron_Selection.FileFormats.atomic_files import read_bytes, sha256_of
+from Neuron_Selection.FileFormats.pickled_data import Name
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CustomClasses:
+    """What the user lets in: ``trust`` names importable classes, the others are ``FILE.py:Class`` or classes."""
+
+    trust: tuple[str, ...] = ()
+    features_extractor: str | type | None = None
+    activation_fn: str | type | None = None
+
+    def __post_init__(self) -> None:
+        for source in (self.features_extractor, self.activation_fn):
+            if isinstance(source, str):
+                _file_and_name(source)
+        for name in self.trust:
+            if not re.fullmatch(r"\w+(\.\w+)+", name):
+                raise UsageError(f"trust: found {shown(name)}, expected module.Class")
+
+    def source_of(self, value: Name | ClassByValue, role: str, *, where: str, expected: str) -> str:
+        """Where the class for this role comes from: ``module.Class`` or ``FILE.py:Class``.
+
+        :param role: the policy argument, such as ``features_extractor_class``
+        :param expected: what would not need any permission
+        :raises UntrustedError: the user has not let it in
+        """
+        flag = {"features_extractor_class": "features_extractor", "activation_fn": "activation_fn"}.get(role)
+        own_copy: str | type | None = getattr(self, flag) if flag else None
+        if own_copy is not None:
+            return _source(own_copy)
+        name = value.name if isinstance(value, ClassByValue) else str(value)
+        if isinstance(value, Name) and name in self.trust:
+            return name
+        field = role if role == "policy_class" else f"policy_kwargs.{role}"
+        if isinstance(value, Name):
+            found, hint = f"the custom class {shown(name)}", f"--trust {name} imports it"
+        else:
+            found, hint = f"the class {shown(name)}, whose code lies in the zip", "save it by reference"
+        if flag and isinstance(value, ClassByValue):
+            hint = f"--{flag} FILE.py:{name} takes your own copy"
+        raise UntrustedError(where, field, found=found, expected=expected, hint=hint)
+
+    def classes_inside(self, arguments: object, where: str) -> set[str]:
+        """The custom classes among a policy's arguments, such as ``features_extractor_kwargs``.
+
+        :raises UntrustedError: one that the user has not let in
+        """
+        if isinstance(arguments, Mapping):
+            return set().union(*(self.classes_inside(value, where) for value in arguments.values()))
+        if isinstance(arguments, list):
+            return set().union(*(self.classes_inside(value, where) for value in arguments))
+        if isinstance(arguments, Name | ClassByValue) and not is_torch_module(arguments):
+            return {
+                self.source_of(arguments, "an argument", where=where, expected="plain values and torch.nn's classes")
+            }
+        return set()
+
+    def refuse_unused(self, used: Sequence[str], *, where: str) -> None:
+        """Raise for a class that was let in and that the agent has no use for."""
+        for flag, given in (
+            *(("--trust", name) for name in self.trust),
+            ("--features_extractor", self.features_extractor),
+            ("--activation_fn", self.activation_fn),
+        ):
+            if given is not None and _source(given) not in used:
+                found = f"no use for {flag} {shown(_source(given), quoted=False)}"
+                raise InputError(where, found=found, expected="a custom class that this agent has")
+
+    @property
+    def described(self) -> dict[str, Any]:
+        """For the metadata: the names, and the SHA-256 of files; empty where nothing custom is in play."""
+        described: dict[str, Any] = {"trust": list(self.trust)} if self.trust else {}
+        for flag in ("features_extractor", "activation_fn"):
+            source = getattr(self, flag)
+            if isinstance(source, type):
+                described[flag] = {"class": _source(source)}
+            elif source is not None:
+                path, name = _file_and_name(source)
+                described[flag] = {"file": path.name, "class": name, "sha256": sha256_of(read_bytes(path))}
+        return described
+
+    def load(self, source: str, base: type) -> type:
+        """The class that ``source_of`` named; a subclass of ``base``."""
+        for given in (self.features_extractor, self.activation_fn):
+            if isinstance(given, type) and _source(given) == source:
+                return _checked(given, source, base)
+        return load_class(source, base)
+
+
+def is_torch_module(value: object) -> TypeGuard[Name]:
+    """Whether a pickled name is one of torch.nn's."""
+    return isinstance(value, Name) and (value.module == "torch.nn" or value.module.startswith("torch.nn.modules."))
+
+
+def is_custom(source: str) -> bool:
+    """Whether a class is the user's own; SB3's and torch's are known by their bare names."""
+    return "." in source
+
+
+def load_class(source: str, base: type) -> type:
+    """Import the class that ``source`` names.
+
+    :param source: ``module.Class`` or ``FILE.py:Class``
+    :param base: what it must be a subclass of
+    :raises UsageError: no such file, module or class, an error while importing it, or a class of another kind
+    """
+    if ":" in source:
+        path, name = _file_and_name(source)
+        found: Any = _imported_file(path)
+    else:
+        module, _, name = source.rpartition(".")
+        found = _imported(source, lambda: importlib.import_module(module))
+    if not hasattr(found, name):
+        raise UsageError(f"{source}: found no {shown(name)} there, expected a class")
+    return _checked(getattr(found, name), source, base)
+
+
+def _checked(loaded: Any, source: str, base: type) -> type:
+    if not (isinstance(loaded, type) and issubclass(loaded, base)):
+        kind = f"a class that is no {base.__name__}" if isinstance(loaded, type) else f"a {type(loaded).__name__}"
+        raise UsageError(f"{source}: found {kind}, expected a subclass of {base.__name__}")
+    return loaded
+
+
+def _source(given: str | type) -> str:
+    return given if isinstance(given, str) else f"{given.__module__}.{given.__qualname__}"
+
+
+def _file_and_name(source: str) -> tuple[Path, str]:
+    path, _, name = source.rpartition(":")
+    if not path.endswith(".py") or not name.isidentifier():
+        raise UsageError(f"custom class: found {shown(source)}, expected FILE.py:Class")
+    return Path(path), name
+
+
+def _imported_file(path: Path) -> Any:
+    data = read_bytes(path, hint="FILE.py:Class names your own copy of the class")
+    name = f"_{path.stem}_{hashlib.sha256(data).hexdigest()[:12]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise UsageError(f"{path}: found no Python module, expected FILE.py:Class")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses and pickles look their module up
+    try:
+        _imported(str(path), lambda: spec.loader.exec_module(module))
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _imported(what: str, load: Any) -> Any:
+    try:
+        return load()
+    except Exception as error:  # the user's own module may raise anything
+        kind = f"{type(error).__name__}: {error}"
+        raise UsageError(f"{what}: found an error while importing it ({kind}), expected an importable class") from error

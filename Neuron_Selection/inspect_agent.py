@@ -1,0 +1,84 @@
+"""Show what an agent's zip holds: algorithm, spaces, layers, weights, and every pickled name. Nothing in it is run."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+if __package__ != "Neuron_Selection":  # started as a file, perhaps not installed
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from Neuron_Selection.command_line import (
+    Console,
+    SuiteParser,
+    add_loading_flags,
+    add_shared_flags,
+    agent_options,
+    script,
+)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The flags of this script."""
+    parser = SuiteParser(
+        description=__doc__, example="python Neuron_Selection/inspect_agent.py examples/lava_crossing/agent"
+    )
+    parser.add_argument("agent_path", metavar="AGENT", help="agent folder (with agent.zip), or a zip")
+    add_loading_flags(parser)
+    add_shared_flags(parser, writes=False)
+    return parser
+
+
+@script(build_parser)
+def main(args: argparse.Namespace, console: Console) -> None:
+    """Take inventory, load as far as it goes, print."""
+    from Neuron_Selection.errors import SuiteError
+    from Neuron_Selection.FileFormats.agent_folder import find_agent
+    from Neuron_Selection.FileFormats.agent_inventory import take_inventory
+    from Neuron_Selection.FileFormats.agent_zip import read_agent_zip
+    from Neuron_Selection.PatchingTooling import PatchingExperiment
+    from Neuron_Selection.PatchingTooling.agent_description import (
+        describe_experiment,
+        describe_inventory,
+        describe_zip,
+    )
+
+    path = find_agent(args.agent_path).zip_path
+    inventory = take_inventory(path)
+    document: dict[str, Any] = {"agent": str(path), **describe_inventory(inventory)}
+    try:
+        document |= describe_zip(read_agent_zip(path))
+        document |= describe_experiment(PatchingExperiment(path, **agent_options(args)))
+    except SuiteError as error:
+        document["loads"] = str(error).removeprefix(f"{path}: ")
+    console.result(document, _lines(document))
+    if document["loads"] is True:
+        console.say(f"next: python activation_extraction.py --agent_path {args.agent_path}")
+
+
+def _lines(document: dict[str, Any]) -> list[str]:
+    lines = [f"agent: {document['agent']} ({document['size']:,} bytes, sha256 {document['sha256']})"]
+    if document["loads"] is not True:
+        lines.append(f"does not load: {document['loads']}")
+    facts = ("algorithm", "sb3_version", "observation_space", "action_space", "weights_sha256", "custom_classes")
+    lines += [f"{key.replace('_', ' ')}: {document[key]}" for key in facts if document.get(key)]
+    lines += [f"{name}: {value}" for name, value in document.get("policy", {}).items()]
+    if "layers" in document:
+        lines += ["", f"{'layer':<36}{'neurons':>8}  {'kind':<14}role"]
+        lines += [
+            f"{name:<36}{layer['neurons']:>8}  {layer['kind']:<14}{layer['role']}"
+            for name, layer in document["layers"].items()
+        ]
+        lines += [f"{name:<36}{'-':>8}  {reason}" for name, reason in document["left_out"].items()]
+    else:
+        lines += ["", "tensors stored:", *(f"  {name} {shape}" for name, shape in document["tensors"].items())]
+    lines += ["", "pickled names (read, not run):"]
+    lines += [f"  {place}: {', '.join(names)}" for place, names in document["pickled_names"].items()]
+    lines += [f"  {place}: not readable: {reason}" for place, reason in document["unread"].items()]
+    return lines
+
+
+if __name__ == "__main__":
+    sys.exit(main())

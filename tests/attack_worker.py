@@ -1,0 +1,60 @@
+"""Read one agent's zip under limits, and tell as JSON how it ended and what Python was asked to do meanwhile.
+
+Started by test_attacks.py in a process of its own: ``python attack_worker.py HARMLESS.zip ATTACK.zip``.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+import resource
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+MEMORY = 1_500_000_000
+CPU_SECONDS = 20
+FORBIDDEN = ("exec", "compile", "import", "os.", "subprocess.", "socket.", "pickle.", "ctypes.", "shutil.", "pty.")
+HARMLESS_EVENTS = {"os.listdir", "os.scandir"}
+
+
+def main() -> None:
+    from Neuron_Selection.errors import SuiteError
+    from Neuron_Selection.FileFormats.agent_inventory import take_inventory
+    from Neuron_Selection.FileFormats.agent_zip import read_agent_zip
+    from Neuron_Selection.PatchingTooling.architecture import architecture_of
+    from Neuron_Selection.PatchingTooling.custom_classes import CustomClasses
+
+    def read(path: Path) -> tuple[int, str]:
+        try:
+            architecture_of(read_agent_zip(path), CustomClasses())
+        except SuiteError as error:
+            return error.exit_code, str(error)
+        finally:
+            with suppress(SuiteError):
+                take_inventory(path)
+        return 0, ""
+
+    harmless, attack = map(Path, sys.argv[1:])
+    assert read(harmless) == (0, "")  # whatever is imported late is imported now
+    read(harmless.with_name("broken.zip"))
+    codecs.lookup("raw_unicode_escape")  # Python's own, for an opcode of text
+    events: list[str] = []
+
+    def watch(event: str, arguments: tuple[object, ...]) -> None:
+        writes = event == "open" and isinstance(arguments[1], str) and set(arguments[1]) & set("wax+")
+        if (event.startswith(FORBIDDEN) and event not in HARMLESS_EVENTS) or writes:
+            events.append(f"{event} {str(arguments[0])[:80]}")
+
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
+    sys.addaudithook(watch)
+    start = time.process_time()
+    code, message = read(attack)
+    seconds = time.process_time() - start
+    print(json.dumps({"code": code, "message": message, "events": events, "seconds": seconds}))
+
+
+if __name__ == "__main__":
+    main()
