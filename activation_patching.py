@@ -13,32 +13,54 @@ from Neuron_Selection.command_line import (
     add_shared_flags,
     agent_options,
     script,
+    whole_number,
 )
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The flags of this script."""
     parser = SuiteParser(
-        description="Patch activations of a source run into a target run, input by input.",
+        description="Patch activations of a source run into a target run, or take neurons out, input by input.",
         example="python activation_patching.py --agent_path examples/lava_crossing/agent \\\n"
         "      --target_input corrupted_inputs.json --source_activations clean_activations.npz \\\n"
         '      --patch_spec "q_net.0:5,6,7;q_net.2:10,11" --output_prefix experiment1',
     )
     add_agent_flags(parser)
-    parser.add_argument("--target_input", required=True, metavar="FILE", help="inputs of the run that is patched")
+    parser.add_argument("--target_input", metavar="FILE", help="inputs of the run that is patched")
     parser.add_argument(
         "--source_activations",
-        required=True,
         metavar="FILE",
         help="activations of the run that donates, an .npz of activation_extraction.py",
     )
     parser.add_argument(
+        "--ablate",
+        metavar="KIND",
+        help="no source run: take the neurons out, by zero, mean, resample, noise[=K] or constant=V",
+    )
+    parser.add_argument(
+        "--reference_inputs", metavar="FILE", help="inputs that mean and noise are made of (default: the target's)"
+    )
+    parser.add_argument("--seed", type=whole_number, default=0, help="of --ablate resample and noise")
+    parser.add_argument(
+        "--direction",
+        choices=("denoising", "noising", "both"),
+        help="in the place of target and source: clean into corrupted, corrupted into clean, or one after the other",
+    )
+    parser.add_argument("--clean", default="clean_inputs.json", metavar="FILE", help="clean inputs, with --direction")
+    parser.add_argument(
+        "--corrupted", default="corrupted_inputs.json", metavar="FILE", help="corrupted inputs, with --direction"
+    )
+    parser.add_argument(
         "--patch_spec",
-        required=True,
         nargs="+",
         metavar="SPEC",
         help='"layer:neurons;layer:neurons"; neurons are all, indices such as 5,7, or a range 5-10; in a convolution '
         "a neuron is a channel; several specs are several experiments",
+    )
+    parser.add_argument(
+        "--patches_file",
+        metavar="FILE",
+        help='many experiments: a list such as [{"q_net.0": [5, 6]}, {"q_net.2": "all"}]',
     )
     parser.add_argument(
         "--input_ids",
@@ -46,8 +68,11 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="ID",
         help="only these inputs, one id an argument (ids may hold commas), or @FILE with one a line (default: all)",
     )
-    parser.add_argument("--output_prefix", default="patching", help="results go to patching_results/PREFIX.json")
+    parser.add_argument("--output_prefix", help="results go to patching_results/PREFIX.json (default: patching)")
     parser.add_argument("--output_dir", help="a folder in the place of the agent's patching_results/")
+    parser.add_argument(
+        "--by_input", action="store_true", help="one file an input, in patching_results/DIRECTION/, with its metrics"
+    )
     parser.add_argument("--allow_mismatch", action="store_true", help="take activations of another agent")
     parser.add_argument("--dry_run", action="store_true", help="check everything, say what would run, write nothing")
     add_shared_flags(parser)
@@ -57,56 +82,38 @@ def build_parser() -> argparse.ArgumentParser:
 @script(build_parser)
 def main(args: argparse.Namespace, console: Console) -> None:
     """Plan, run, save, sum up."""
-    from pathlib import Path
+    from dataclasses import fields
 
-    from Neuron_Selection.FileFormats.agent_folder import RESULTS
     from Neuron_Selection.FileFormats.inputs import ids_from_arguments
-    from Neuron_Selection.FileFormats.patching_results import results_path, save_patching_results, stored_metadata
-    from Neuron_Selection.FileFormats.run_metadata import is_up_to_date, refuse_own_inputs
     from Neuron_Selection.PatchingTooling import PatchingExperiment
+    from Neuron_Selection.PatchingTooling.patching_jobs import PatchingRequest, plan_jobs, run_job
 
     experiment = PatchingExperiment(args.agent_path, **agent_options(args))
-    folder = Path(args.output_dir) if args.output_dir else experiment.folder.folder / RESULTS
-    path = results_path(folder, args.output_prefix)
-    plan = experiment.plan_patching(
-        args.target_input,
-        args.source_activations,
-        args.patch_spec,
-        ids_from_arguments(args.input_ids),
-        allow_mismatch=args.allow_mismatch,
-    )
-    refuse_own_inputs([path], [Path(plan.target.source), Path(plan.source.source), experiment.folder.zip_path])
+    asked = {field.name: getattr(args, field.name) for field in fields(PatchingRequest)}
+    request = PatchingRequest(**{**asked, "input_ids": ids_from_arguments(args.input_ids)})
     flags = {name: value for name, value in vars(args).items() if name not in _WITHOUT_INFLUENCE}
-    command = {"script": "activation_patching.py", **flags}
-    planned = experiment.metadata(plan.decisive, command=command)
-    stored = stored_metadata(path)
-    done = is_up_to_date(path, stored, planned, overwrite=args.overwrite)
-    console.say(
-        f"source: {plan.source.source}\ntarget: {plan.target.source} ({plan.direction or 'no direction named'})"
-    )
-    if args.dry_run:
-        console.result(
-            {"would_write": str(path), **plan.described, "inputs": len(plan.target.ids)},
-            [f"would patch {len(plan.target.ids)} inputs, {len(plan.patches)} experiments, and write {path}"],
+    jobs = plan_jobs(experiment, request, command={"script": "activation_patching.py", **flags})
+    documents, lines = [], []
+    for job in jobs:
+        plan = job.plan
+        console.say(f"source: {plan.source.name}\ntarget: {plan.target.source} ({plan.direction or 'no direction'})")
+        document = {"results": str(job.path), **plan.described, "inputs": len(plan.target.ids)}
+        if args.dry_run:
+            lines.append(f"would patch {len(plan.target.ids)} inputs, {len(plan.patches)} experiments: {job.path}")
+        else:
+            if job.done is not None:
+                console.say(f"{job.path}: up to date, left as it is")
+            summaries = run_job(experiment, job)
+            specs = document.pop("patch_spec")
+            document["experiments"] = [{"patch_spec": s, **told} for s, told in zip(specs, summaries, strict=True)]
+            lines += [_line(spec, told) for spec, told in zip(specs, summaries, strict=True)]
+            lines.append(f"results: {job.path}")
+        documents.append(document)
+    console.result({"dry_run": args.dry_run, "runs": documents}, lines)
+    if not args.dry_run:
+        console.say(
+            "next: other neurons with --patch_spec and another --output_prefix, or --ablate, or --direction both"
         )
-        return
-    if done and stored is not None:
-        console.say(f"{path}: up to date, left as it is")
-        summaries = stored["summary"]
-    else:
-        results = experiment.run_plan(plan, command=command)
-        save_patching_results(path, results, metadata=results.metadata)
-        summaries = results.metadata["summary"]
-    specs = plan.described["patch_spec"]
-    console.result(
-        {
-            "results": str(path),
-            "direction": plan.direction,
-            "experiments": [{"patch_spec": spec, **summary} for spec, summary in zip(specs, summaries, strict=True)],
-        },
-        [*(_line(spec, summary) for spec, summary in zip(specs, summaries, strict=True)), f"results: {path}"],
-    )
-    console.say(f"next: look at {path}, or name other neurons with --patch_spec and another --output_prefix")
 
 
 _WITHOUT_INFLUENCE = {"threads", "quiet", "json", "debug", "overwrite", "output_dir", "output_prefix", "dry_run"}

@@ -103,8 +103,17 @@ def _device(text: str) -> str:
 
 def positive_int(text: str) -> int:
     """A whole number from 1, for argparse's ``type``; ``1_0`` and other scripts' digits are refused."""
-    if not (text.isascii() and text.isdigit() and int(text) > 0):
-        raise argparse.ArgumentTypeError(f"found {shown(text)}, expected a whole number from 1")
+    return _whole_number(text, least=1)
+
+
+def whole_number(text: str) -> int:
+    """A whole number from 0, for argparse's ``type``."""
+    return _whole_number(text, least=0)
+
+
+def _whole_number(text: str, *, least: int) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= 18 and int(text) >= least):
+        raise argparse.ArgumentTypeError(f"found {shown(text)}, expected a whole number from {least}")
     return int(text)
 
 

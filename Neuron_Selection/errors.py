@@ -58,6 +58,15 @@ class MachineError(SuiteError):
     exit_code = 4
 
 
+class CheckError(SuiteError):
+    """A run failed one of its own checks: a fault of the suite or of what it stands on, not of the user."""
+
+    exit_code = 1
+
+    def __init__(self, check: str, message: str) -> None:
+        super().__init__(f"self-check {check} failed: {message}")
+
+
 class SuiteWarning(UserWarning):
     """Something the user should know; the run goes on."""
 

@@ -50,7 +50,7 @@ def what_single_neurons_do(agent: Path, *, picture: Path) -> str:
 
     experiment = PatchingExperiment(agent)
     width = experiment.layers()[LAYER].width
-    plan = experiment.plan_patching(TARGET, SOURCE, [{LAYER: [neuron]} for neuron in range(width)])
+    plan = experiment.plan_patching(TARGET, [{LAYER: [neuron]} for neuron in range(width)], source=SOURCE)
     results = experiment.run_plan(plan, command={"script": "demo.py"})
     restored_by: dict[int, list[str]] = {
         neuron: [i for i, r in told["results"].items() if r["action_changed"] and r["matches_source"]]

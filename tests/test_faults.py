@@ -350,8 +350,9 @@ def test_json_gives_one_document(agent: Path, capsys: pytest.CaptureFixture[str]
     out, err = capsys.readouterr()
     document = json.loads(out)
     assert err == ""
-    assert document["direction"] == "denoising"
-    (summary,) = document["experiments"]
+    (run,) = document["runs"]
+    assert run["direction"] == "denoising"
+    (summary,) = run["experiments"]
     assert set(summary) == {"patch_spec", "inputs", "contrast_pairs", "flips", "matches", "near_ties"}
     assert summary["inputs"] == 3
 

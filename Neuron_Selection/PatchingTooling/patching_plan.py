@@ -16,27 +16,33 @@ from Neuron_Selection.FileFormats.atomic_files import sha256_of
 from Neuron_Selection.FileFormats.inputs import Inputs
 from Neuron_Selection.FileFormats.patch_spec import Neurons, format_patch_spec, patch_configuration
 from Neuron_Selection.PatchingTooling.layers import LayerTable
+from Neuron_Selection.PatchingTooling.patching_sources import AblatedSource, Source, StoredSource
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class PatchingPlan:
-    """Target inputs, the source's activations of the same ids in the same order, and the patches to run.
+    """Target inputs, a source with the same ids in the same order, and the patches to run.
 
-    ``direction``: denoising, noising or None. ``weights_match``: None where the source does not say whose it is.
+    ``direction``: denoising, noising or None.
     """
 
     target: Inputs
-    source: Activations
+    source: Source
     patches: tuple[dict[str, Neurons], ...]
     direction: str | None
-    weights_match: bool | None
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Every layer that some patch touches, each once."""
+        return tuple(dict.fromkeys(layer for patch in self.patches for layer in patch))
 
     @property
     def described(self) -> dict[str, Any]:
         """Target, source and patches, for people."""
         return {
-            "target_input": self.target.source,
-            "source_activations": self.source.source,
+            "target": self.target.source,
+            "source": self.source.name,
+            "direction": self.direction,
             "patch_spec": [format_patch_spec(patch) for patch in self.patches],
         }
 
@@ -46,11 +52,7 @@ class PatchingPlan:
         return {
             "task": "patching",
             "target": {"name": Path(self.target.source).name, "sha256": self.target.sha256},
-            "source": {
-                "name": Path(self.source.source).name,
-                "sha256": self.source.sha256,
-                "weights_match": self.weights_match,
-            },
+            "source": self.source.decisive,
             "direction": self.direction,
             "patches": [patch_configuration(patch) for patch in self.patches],
             "input_ids": sha256_of("\n".join(self.target.ids).encode()),
@@ -58,25 +60,42 @@ class PatchingPlan:
 
 
 def plan_patching(
-    *,
-    target: Inputs,
-    source: Activations,
-    patches: Sequence[dict[str, Neurons]],
-    table: LayerTable,
-    weights_sha256: str,
-    dtype: str,
-    allow_mismatch: bool,
+    *, target: Inputs, source: Source, patches: Sequence[dict[str, Neurons]], direction: str | None = None
 ) -> PatchingPlan:
-    """Hold the parts of a run against each other.
+    """Put the parts of a run together.
 
-    :raises InputError: the source lacks a layer, has another width, or is of another agent
+    :param direction: denoising or noising; None reads it off the names of target and source
     :raises UsageError: no patch, or one twice
     """
     if not patches:
         raise UsageError("patch spec: found none, expected at least one")
-    for number, patch in enumerate(patches):
-        if patch in patches[:number]:
-            raise UsageError(f"patch spec: found {shown(format_patch_spec(patch))} twice, expected once")
+    seen: set[str] = set()
+    for patch in patches:
+        text = format_patch_spec(patch)
+        if text in seen:
+            raise UsageError(f"patch spec: found {shown(text)} twice, expected once")
+        seen.add(text)
+    if direction is None and not isinstance(source, AblatedSource):
+        direction = direction_of(target=target.source, source=source.name)
+    return PatchingPlan(
+        target=target, source=source, patches=tuple(dict(patch) for patch in patches), direction=direction
+    )
+
+
+def stored_source(
+    source: Activations,
+    needed: Sequence[str],
+    *,
+    table: LayerTable,
+    weights_sha256: str,
+    dtype: str,
+    allow_mismatch: bool,
+) -> StoredSource:
+    """Stored activations held against the agent.
+
+    :param needed: the layers that are patched
+    :raises InputError: they lack a layer, have another width, or are of another agent
+    """
     match = source.weights_sha256 == weights_sha256 if source.weights_sha256 else None
     if match is False and not allow_mismatch:
         raise InputError(
@@ -92,28 +111,17 @@ def plan_patching(
         expected = table.layers[layer].shape if layer in table.layers else array.shape[1:]
         if array.shape[1:] != expected:
             raise InputError(source.source, layer, found=f"outputs of shape {array.shape[1:]}", expected=f"{expected}")
-    missing = [layer for patch in patches for layer in patch if layer not in source.values]
+    missing = [layer for layer in needed if layer not in source.values]
     if missing:
         held = ", ".join(list(source.values)[:8])
-        raise InputError(
-            source.source,
-            missing[0],
-            found=f"no such layer (it holds {held})",
-            expected="one",
-            hint="activation_extraction.py --layers records it",
-        )
+        hint = "activation_extraction.py --layers records it"
+        raise InputError(source.source, missing[0], found=f"no such layer (it holds {held})", expected="one", hint=hint)
     values = {
         layer: _converted(array, np.dtype(dtype), f"{source.source}: {layer}")
         for layer, array in source.values.items()
         if layer in table.layers or layer == FINAL_Q_VALUES
     }
-    return PatchingPlan(
-        target=target,
-        source=replace(source, values=values),
-        patches=tuple(dict(patch) for patch in patches),
-        direction=direction_of(target=target.source, source=source.source),
-        weights_match=match,
-    )
+    return StoredSource(activations=replace(source, values=values), weights_match=match)
 
 
 def direction_of(*, target: str, source: str) -> str | None:

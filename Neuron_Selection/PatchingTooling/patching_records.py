@@ -9,11 +9,14 @@ from typing import Any
 import numpy as np
 
 from Neuron_Selection.AnalysisTooling.decisions import greedy_actions, near_ties, noise_floor
-from Neuron_Selection.FileFormats.activations import FINAL_Q_VALUES
+from Neuron_Selection.AnalysisTooling.record_analysis import analyse_records
 from Neuron_Selection.FileFormats.patch_spec import Neurons, experiment_name, patch_configuration
 from Neuron_Selection.PatchingTooling.agents import Agent
 from Neuron_Selection.PatchingTooling.patching_plan import PatchingPlan
+from Neuron_Selection.PatchingTooling.patching_sources import AblatedSource
 from Neuron_Selection.PatchingTooling.q_values import compute_patched_q_values, compute_q_values
+from Neuron_Selection.PatchingTooling.self_checks import check_weights, run_self_checks, weights_fingerprint
+from Neuron_Selection.PatchingTooling.source_runs import SourceRun, run_source
 
 
 class PatchingResults(dict[str, Any]):
@@ -23,18 +26,46 @@ class PatchingResults(dict[str, Any]):
         super().__init__(records)
         self.metadata = metadata
 
+    def experiments(self) -> dict[str, Any]:
+        """``{experiment: {patch_configuration, results: {id: record}}}``, also of a single patch."""
+        first = next(iter(self.values()))
+        if "results" in first:
+            return dict(self)
+        configuration = first["patch_configuration"]
+        name = experiment_name(1, configuration)
+        return {name: {"patch_configuration": configuration, "results": dict(self)}}
 
-def result_records(agent: Agent, plan: PatchingPlan, *, metadata: Mapping[str, Any]) -> PatchingResults:
-    """Run every patch of the plan.
+    def by_input(self) -> dict[str, dict[str, Any]]:
+        """``{id: {experiment: {input_id, patch_configuration, results, patch_analysis}}}``, the published form."""
+        turned: dict[str, dict[str, Any]] = {}
+        for name, experiment in self.experiments().items():
+            analyses = analyse_records(list(experiment["results"].values()))
+            for (input_id, record), analysis in zip(experiment["results"].items(), analyses, strict=True):
+                turned.setdefault(input_id, {})[name] = {
+                    "input_id": input_id,
+                    "patch_configuration": experiment["patch_configuration"],
+                    "results": record,
+                    "patch_analysis": analysis,
+                }
+        return turned
+
+
+def run_patches(agent: Agent, plan: PatchingPlan, *, metadata: Mapping[str, Any]) -> PatchingResults:
+    """Run every patch of the plan, and the run's checks of itself.
 
     :return: ``{id: record}`` for one patch; ``{experiment: {patch_configuration, results: {id: record}}}`` for more
+    :raises CheckError: the run failed a check of itself
     """
+    weights = weights_fingerprint(agent)
     baseline = compute_q_values(agent, plan.target.observations)
-    source = source_q_values(agent, plan)
+    source = run_source(agent, plan)
+    checks = run_self_checks(agent, plan, baseline=baseline, source=source)
     by_patch = [_patch_records(agent, plan, patch, baseline=baseline, source=source) for patch in plan.patches]
+    checks["weights_unchanged"] = check_weights(weights, agent)
     described = {
         **metadata,
         "noise_floor": noise_floor(baseline),
+        "self_checks": checks,
         "summary": [summary_of(records) for records in by_patch],
     }
     if len(by_patch) == 1:
@@ -63,33 +94,20 @@ def summary_of(records: Mapping[str, Mapping[str, Any]]) -> dict[str, int | None
     }
 
 
-def source_q_values(agent: Agent, plan: PatchingPlan) -> np.ndarray | None:
-    """The source run's Q-values: stored, or run on from a stored layer that is a cut; None where neither is there."""
-    values = plan.source.values
-    stored = values.get(agent.layers.output, values.get(FINAL_Q_VALUES))
-    if stored is not None:
-        return stored
-    cuts = [name for name, layer in agent.layers.layers.items() if layer.is_cut and name in values]
-    if not cuts:
-        return None
-    q_values, _ = compute_patched_q_values(agent, plan.target.observations, values, {cuts[-1]: "all"})
-    return q_values
-
-
 def _patch_records(
-    agent: Agent, plan: PatchingPlan, patch: dict[str, Neurons], *, baseline: np.ndarray, source: np.ndarray | None
+    agent: Agent, plan: PatchingPlan, patch: dict[str, Neurons], *, baseline: np.ndarray, source: SourceRun
 ) -> dict[str, Any]:
-    patched, changed = compute_patched_q_values(agent, plan.target.observations, plan.source.values, patch)
-    runs = [baseline, patched] if source is None else [baseline, patched, source]
+    patched, changed = compute_patched_q_values(agent, plan.target.observations, source.values, patch)
+    runs = [baseline, patched] if source.q_values is None else [baseline, patched, source.q_values]
     actions = [greedy_actions(q_values).tolist() for q_values in runs]
     ties = np.any([near_ties(q_values) for q_values in runs], axis=0)
-    sites = {
-        name: agent.layers.layers[name].width if indices == "all" else len(indices) for name, indices in patch.items()
-    }
+    widths = agent.layers.widths
+    sites = {name: widths[name] if indices == "all" else len(indices) for name, indices in patch.items()}
     configuration = patch_configuration(patch)
+    ablation = {"ablation": str(plan.source.ablation)} if isinstance(plan.source, AblatedSource) else {}
     records: dict[str, Any] = {}
     for row, input_id in enumerate(plan.target.ids):
-        source_action = None if source is None else actions[2][row]
+        source_action = None if source.q_values is None else actions[2][row]
         records[input_id] = {
             "baseline_output": [baseline[row].tolist()],
             "baseline_action": actions[0][row],
@@ -98,13 +116,14 @@ def _patch_records(
             "action_changed": actions[0][row] != actions[1][row],
             "patched_layers": list(patch),
             "patch_configuration": configuration,
-            "source_output": None if source is None else [source[row].tolist()],
+            "source_output": None if source.q_values is None else [source.q_values[row].tolist()],
             "source_action": source_action,
-            "matches_source": None if source is None else actions[1][row] == source_action,
+            "matches_source": None if source.q_values is None else actions[1][row] == source_action,
             "near_tie": bool(ties[row]),
             "applied": {name: {"sites": sites[name], "values_changed": int(changed[name][row])} for name in patch},
-            "source": Path(plan.source.source).name,
+            "source": Path(plan.source.name).name,
             "target": Path(plan.target.source).name,
             "direction": plan.direction,
+            **ablation,
         }
     return records

@@ -54,7 +54,7 @@ def compute_patched_q_values(
     layers = {name: agent.layers.layers[name] for name in patch}
     device = agent.policy.device
     neurons = {
-        name: torch.tensor(range(layers[name].width) if indices == "all" else indices, device=device)
+        name: torch.tensor(range(layers[name].width) if indices == "all" else indices, dtype=torch.int64, device=device)
         for name, indices in patch.items()
     }
     axes = {name: layer.neuron_axis for name, layer in layers.items()}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import pickle
-import pickletools
 import sys
 import zipfile
 from collections import OrderedDict
@@ -137,7 +136,3 @@ def nested(depth: int) -> bytes:
 
 LIST_IN_ITSELF = b"\x80\x04]\x94h\x00a."
 HASHES_FOR_EVER = b")" + b"2\x86" * 64  # a tuple of two equal tuples of two equal tuples ...
-
-
-def opcodes_of(data: bytes) -> set[str]:
-    return {opcode.name for opcode, _argument, _position in pickletools.genops(data)}

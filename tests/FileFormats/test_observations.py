@@ -40,6 +40,7 @@ def read(space, *values):
         (VECTOR, np.array([1, -2.5, 3], np.float64), np.float32),
         (VECTOR, (np.float32(1), 2, 3.5), np.float32),
         (box(2, 2), [[1.0, 2.0], [3.0, 4.0]], np.float32),
+        (box(2, low=-np.inf, high=np.inf), [float(np.finfo(np.float32).max), -1e-45], np.float32),
         (box(2, dtype=np.float64), [1e-300, 0.1], np.float64),
         (box(2, low=-5, high=5, dtype=np.int32), [-5, 5.0], np.int32),
         (box(2, low=False, high=True, dtype=np.bool_), [0, 1], np.bool_),

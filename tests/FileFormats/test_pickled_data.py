@@ -22,7 +22,6 @@ from tests.FileFormats.crafted import (
     numpy_1_array,
     numpy_1_scalar,
     numpy_2_buffer,
-    opcodes_of,
     stub,
 )
 
@@ -240,7 +239,6 @@ def test_arrays_of_every_numpy_keep_their_bits(written, dtype):
 
 
 def test_the_two_ways_of_numpy_2_are_both_tried():
-    assert "BYTEARRAY8" in opcodes_of(ARRAYS["protocol 5"](np.ones(3))) | opcodes_of(dumps(bytearray(b"x"), protocol=5))
     assert read(ARRAYS["protocol 5"](np.ones(3))).callable.qualname == "_frombuffer"
     assert read(ARRAYS["protocol 4"](np.ones(3))).callable.qualname == "_reconstruct"
 

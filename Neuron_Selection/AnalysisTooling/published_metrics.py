@@ -1,0 +1,102 @@
+"""Selection metrics that published summaries use, under their own names.
+
+They are offered because existing files carry them, and kept out of every default ranking. P and Q below are softmax
+at temperature 1 of baseline b and patched p Q-values; t is the baseline's best action, s its second, e = 1e-10. A
+softmax of Q-values is not DQN's policy and scales with the reward. All arrays are (n_inputs, n_actions), all results
+(n_inputs,).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+_E = 1e-10
+
+
+def kl_divergence(baseline: np.ndarray, patched: np.ndarray) -> np.ndarray:
+    """Sum P ln((P + e) / (Q + e)); with ``reverse_kl_divergence`` one vote cast twice at the size of these effects."""
+    p, q = _softmax(baseline), _softmax(patched)
+    divergence: np.ndarray = (p * np.log((p + _E) / (q + _E))).sum(axis=1)
+    return divergence
+
+
+def reverse_kl_divergence(baseline: np.ndarray, patched: np.ndarray) -> np.ndarray:
+    """Sum Q ln((Q + e) / (P + e))."""
+    return kl_divergence(patched, baseline)
+
+
+def top_logit_delta_magnitude(baseline: np.ndarray, patched: np.ndarray) -> np.ndarray:
+    """|p_t - b_t|: the change of the best action's value, which follows the value and not the decision."""
+    rows, best, _ = _best_two(baseline)
+    values: np.ndarray = np.abs(_double(patched)[rows, best] - _double(baseline)[rows, best])
+    return values
+
+
+def confidence_margin_magnitude(baseline: np.ndarray, patched: np.ndarray) -> np.ndarray:
+    """|(Q_t - Q_s) - (P_t - P_s)| of the softmax."""
+    rows, best, second = _best_two(baseline)
+    p, q = _softmax(baseline), _softmax(patched)
+    values: np.ndarray = np.abs((q[rows, best] - q[rows, second]) - (p[rows, best] - p[rows, second]))
+    return values
+
+
+def undirected_saturating_chebyshev(baseline: np.ndarray, patched: np.ndarray) -> np.ndarray:
+    """|d| / (c + |d| + e), d = p_t - b_t, c = max over i != t of |p_i - b_i|; a shift of 1e-9 can score 1."""
+    top, others = _chebyshev_parts(baseline, patched)
+    values: np.ndarray = top / (others + top + _E)
+    return values
+
+
+def reversed_undirected_saturating_chebyshev(baseline: np.ndarray, patched: np.ndarray) -> np.ndarray:
+    """1 - the one above, exactly 0 where nothing changed; the two sum to 1 and cancel when they are averaged."""
+    top, others = _chebyshev_parts(baseline, patched)
+    return np.where((top == 0) & (others == 0), 0.0, 1.0 - undirected_saturating_chebyshev(baseline, patched))
+
+
+def reversed_pearson_correlation(baseline: np.ndarray, patched: np.ndarray) -> np.ndarray:
+    """1 - Pearson(b, p) over the actions: over two actions 0 or 2; 0 where either is constant."""
+    b, p = (q - q.mean(axis=1, keepdims=True) for q in (_double(baseline), _double(patched)))
+    scale = np.sqrt(np.square(b).sum(axis=1) * np.square(p).sum(axis=1))
+    product = (b * p).sum(axis=1)
+    values: np.ndarray = 1.0 - np.divide(product, scale, out=np.ones(len(scale)), where=scale > 0)
+    return values
+
+
+PUBLISHED_METRICS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+    metric.__name__: metric
+    for metric in (
+        kl_divergence,
+        reverse_kl_divergence,
+        top_logit_delta_magnitude,
+        confidence_margin_magnitude,
+        undirected_saturating_chebyshev,
+        reversed_undirected_saturating_chebyshev,
+        reversed_pearson_correlation,
+    )
+}
+
+
+def _double(q_values: np.ndarray) -> np.ndarray:
+    return np.asarray(q_values, np.float64)
+
+
+def _softmax(q_values: np.ndarray) -> np.ndarray:
+    shifted = np.exp(_double(q_values) - _double(q_values).max(axis=1, keepdims=True))
+    normalised: np.ndarray = shifted / shifted.sum(axis=1, keepdims=True)
+    return normalised
+
+
+def _best_two(baseline: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Row numbers, best and second action; with a single action the second is the first."""
+    order = np.argsort(-_double(baseline), axis=1, kind="stable")
+    return np.arange(len(baseline)), order[:, 0], order[:, min(1, order.shape[1] - 1)]
+
+
+def _chebyshev_parts(baseline: np.ndarray, patched: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    rows, best, _ = _best_two(baseline)
+    change = np.abs(_double(patched) - _double(baseline))
+    top = change[rows, best].copy()
+    change[rows, best] = 0.0
+    return top, change.max(axis=1)

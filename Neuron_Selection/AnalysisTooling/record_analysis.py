@@ -1,0 +1,41 @@
+"""The metrics of patched runs, record by record: the ``patch_analysis`` of results organised by input."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from Neuron_Selection.AnalysisTooling import metrics
+from Neuron_Selection.AnalysisTooling.published_metrics import PUBLISHED_METRICS
+
+
+def analyse_records(records: Sequence[Mapping[str, Any]]) -> list[dict[str, float | None]]:
+    """Metric to value for each record, None where undefined.
+
+    What needs the source run is left out where its Q-values are unknown; ``margin_recovery`` (denoising) and
+    ``margin_damage`` (noising) are ``margin_effect`` where no direction is named.
+
+    :param records: results of one experiment, as a results file holds them
+    """
+    baseline = np.array([record["baseline_output"][0] for record in records])
+    patched = np.array([record["patched_output"][0] for record in records])
+    values = {
+        "action_flip": metrics.action_flip(baseline, patched),
+        "self_regret": metrics.self_regret(baseline, patched),
+        "value_shift": metrics.value_shift(baseline, patched),
+        "advantage_shift": metrics.advantage_shift(baseline, patched),
+    }
+    if all(record.get("source_output") is not None for record in records):
+        source = np.array([record["source_output"][0] for record in records])
+        names = {"denoising": "margin_recovery", "noising": "margin_damage"}
+        name = names.get(str(records[0].get("direction")), "margin_effect")
+        values["matches_source"] = metrics.matches_source(patched, source)
+        values[name] = metrics.margin_effect(baseline, patched, source)
+        values["vector_recovery"] = metrics.vector_recovery(baseline, patched, source)
+    values |= {name: metric(baseline, patched) for name, metric in PUBLISHED_METRICS.items()}
+    return [
+        {name: None if np.isnan(array[row]) else float(array[row]) for name, array in values.items()}
+        for row in range(len(records))
+    ]

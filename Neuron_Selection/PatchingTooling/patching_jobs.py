@@ -1,0 +1,166 @@
+"""What ``activation_patching.py`` does: runs planned from what was asked for, run unless up to date, and saved."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from Neuron_Selection.errors import UsageError
+from Neuron_Selection.FileFormats.agent_folder import RESULTS
+from Neuron_Selection.FileFormats.definitions import load_definitions
+from Neuron_Selection.FileFormats.patching_results import results_path, save_patching_results, stored_metadata
+from Neuron_Selection.FileFormats.results_by_input import (
+    folder_meta_path,
+    save_by_input,
+    stored_folder_metadata,
+)
+from Neuron_Selection.FileFormats.run_metadata import is_up_to_date, refuse_own_inputs
+from Neuron_Selection.PatchingTooling.patching_plan import PatchingPlan
+
+if TYPE_CHECKING:
+    from Neuron_Selection.PatchingTooling.experiment import PatchingExperiment
+
+DIRECTIONS = {"denoising": ("denoising",), "noising": ("noising",), "both": ("denoising", "noising")}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PatchingRequest:
+    """What was asked for. Either ``direction``, or a target with stored activations or an ablation."""
+
+    target_input: str | None
+    source_activations: str | None
+    ablate: str | None
+    reference_inputs: str | None
+    seed: int
+    direction: str | None
+    clean: str
+    corrupted: str
+    patch_spec: Sequence[str] | None
+    patches_file: str | None
+    input_ids: Sequence[str] | None
+    allow_mismatch: bool
+    output_prefix: str | None
+    output_dir: str | None
+    by_input: bool
+    overwrite: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class PatchingJob:
+    """One plan and where its results go; ``done`` is the summary of results that are up to date."""
+
+    plan: PatchingPlan
+    path: Path
+    by_input: bool
+    command: Mapping[str, Any]
+    done: list[dict[str, Any]] | None
+
+
+def plan_jobs(
+    experiment: PatchingExperiment, request: PatchingRequest, *, command: Mapping[str, Any]
+) -> list[PatchingJob]:
+    """Check all that was asked for, and what lies where the results shall go.
+
+    :raises UsageError: flags that do not go together, or an output of another run
+    """
+    _check_flags(request)
+    if request.patches_file is not None:
+        specs: list[Any] = list(load_definitions(experiment.folder.find(request.patches_file, ".")))
+    else:
+        specs = list(request.patch_spec or ())
+    folder = Path(request.output_dir) if request.output_dir else experiment.folder.folder / RESULTS
+    plans = _plans(experiment, request, specs)
+    jobs = [
+        _job(experiment, request, plan, _path(request, folder, plan, alone=len(plans) == 1), command) for plan in plans
+    ]
+    inputs = [Path(name) for plan in plans for name in (plan.target.source, plan.source.name)]
+    refuse_own_inputs([job.path for job in jobs], [*inputs, experiment.folder.zip_path])
+    return jobs
+
+
+def run_job(experiment: PatchingExperiment, job: PatchingJob) -> list[dict[str, Any]]:
+    """Run a job unless it is done; the summary of each of its experiments."""
+    if job.done is not None:
+        return job.done
+    results = experiment.run_plan(job.plan, command=job.command)
+    if job.by_input:
+        save_by_input(job.path, results.by_input(), metadata=results.metadata)
+    else:
+        save_patching_results(job.path, results, metadata=results.metadata)
+    summary: list[dict[str, Any]] = results.metadata["summary"]
+    return summary
+
+
+def _check_flags(request: PatchingRequest) -> None:
+    if (request.patch_spec is None) == (request.patches_file is None):
+        raise UsageError("found both or none of --patch_spec and --patches_file, expected one")
+    named = {"--target_input": request.target_input, "--source_activations": request.source_activations}
+    if request.direction is not None:
+        for flag, value in {**named, "--ablate": request.ablate}.items():
+            if value is not None:
+                raise UsageError(f"found {flag} beside --direction, expected --clean and --corrupted with it")
+        return
+    if request.target_input is None:
+        raise UsageError("found no --target_input, expected it, or --direction with --clean and --corrupted")
+    if (request.source_activations is None) == (request.ablate is None):
+        raise UsageError("found both or none of --source_activations and --ablate, expected one")
+    if request.reference_inputs is not None and request.ablate is None:
+        raise UsageError("found --reference_inputs without --ablate, expected it with mean or noise")
+
+
+def _plans(experiment: PatchingExperiment, request: PatchingRequest, specs: list[Any]) -> list[PatchingPlan]:
+    if request.direction is None:
+        source: Any = request.source_activations
+        if request.ablate is not None:
+            source = experiment.ablated_source(request.ablate, request.reference_inputs, seed=request.seed)
+            if request.reference_inputs is not None and not source.ablation.needs_reference:
+                raise UsageError(f"found --reference_inputs, expected none with --ablate {source.ablation.kind}")
+        return [
+            experiment.plan_patching(
+                request.target_input,
+                specs,
+                source=source,
+                input_ids=request.input_ids,
+                allow_mismatch=request.allow_mismatch,
+            )
+        ]
+    clean, corrupted = experiment.inputs(request.clean), experiment.inputs(request.corrupted)
+    runs = {"denoising": (corrupted, clean), "noising": (clean, corrupted)}
+    return [
+        experiment.plan_patching(
+            target,
+            specs,
+            source=experiment.recorded_source(source),
+            input_ids=request.input_ids,
+            direction=direction,
+        )
+        for direction, (target, source) in ((name, runs[name]) for name in DIRECTIONS[request.direction])
+    ]
+
+
+def _path(request: PatchingRequest, folder: Path, plan: PatchingPlan, *, alone: bool) -> Path:
+    """The results file, or with ``--by_input`` the folder of results."""
+    if request.by_input:
+        named = results_path(folder, request.output_prefix).with_suffix("") if request.output_prefix else folder
+        return named / (plan.direction or "by_input")
+    prefix = request.output_prefix or "patching"
+    return results_path(folder, prefix if alone else f"{prefix}_{plan.direction}")
+
+
+def _job(
+    experiment: PatchingExperiment,
+    request: PatchingRequest,
+    plan: PatchingPlan,
+    path: Path,
+    command: Mapping[str, Any],
+) -> PatchingJob:
+    stored = stored_folder_metadata(path) if request.by_input else stored_metadata(path)
+    there = path
+    if request.by_input and not any(path.glob("*.json")):
+        there = folder_meta_path(path)  # an empty folder is nobody's output
+    planned = experiment.metadata(plan.decisive, command=command)
+    done = is_up_to_date(there, stored, planned, overwrite=request.overwrite)
+    summary = stored["summary"] if done and stored is not None else None
+    return PatchingJob(plan=plan, path=path, by_input=request.by_input, command=command, done=summary)

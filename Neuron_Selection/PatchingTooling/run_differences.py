@@ -1,0 +1,99 @@
+"""Two stored runs of one agent compared, layer by layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from Neuron_Selection.AnalysisTooling.differences import (
+    active_and_dead,
+    dead_test_of,
+    most_different,
+    neuron_differences,
+)
+from Neuron_Selection.errors import InputError
+from Neuron_Selection.FileFormats.activations import Activations
+from Neuron_Selection.PatchingTooling.layers import LayerTable
+
+if TYPE_CHECKING:
+    from Neuron_Selection.PatchingTooling.experiment import PatchingExperiment
+
+
+def compare_runs(
+    experiment: PatchingExperiment,
+    clean: str,
+    corrupted: str,
+    *,
+    layers: Sequence[str] | None,
+    input_ids: Sequence[str] | None,
+    top: int,
+) -> dict[str, Any]:
+    """For each layer the neurons of greatest difference, and those that are dead in one of the runs.
+
+    :param clean: an activations file, npz or readable, and so ``corrupted``
+    :param layers: names; None means every layer that both files hold
+    :raises InputError: files of different inputs or shapes, or without a layer that was asked for
+    """
+    one, other = experiment.stored_run(clean), experiment.stored_run(corrupted)
+    chosen = one.selected(input_ids if input_ids is not None else one.ids)
+    other = other.selected(chosen.ids)
+    table = experiment.layer_table
+    names = _layers(table, chosen, other, layers)
+    layers_told = {name: _compared(table, name, chosen, other, top) for name in names}
+    return {
+        "clean": chosen.source,
+        "corrupted": other.source,
+        "inputs": len(chosen.ids),
+        "layers": layers_told,
+        "patch": _patch(table, layers_told),
+    }
+
+
+def _patch(table: LayerTable, told: dict[str, Any]) -> dict[str, list[int]]:
+    """The top neurons as a patch: of hidden layers, and of an activation only where the layer before it is not told."""
+    order = list(table.layers)
+    patch: dict[str, list[int]] = {}
+    for name, layer in told.items():
+        before = order[order.index(name) - 1] if order.index(name) else ""
+        told_before = layer["role"] == "post-activation" and before in patch
+        if layer["top"] and name != table.output and not told_before:
+            patch[name] = [row["neuron"] for row in layer["top"]]
+    return patch
+
+
+def _layers(table: LayerTable, one: Activations, other: Activations, asked: Sequence[str] | None) -> list[str]:
+    if asked is None:
+        names = [name for name in table.layers if name in one.values and name in other.values]
+        if not names:
+            raise InputError(other.source, found="no layer that both files hold", expected="one")
+    else:
+        names = table.chosen(asked)
+    for run in (one, other):
+        for name in names:
+            if name not in run.values:
+                held = ", ".join(list(run.values)[:8])
+                raise InputError(run.source, name, found=f"no such layer (it holds {held})", expected="one")
+            if run.values[name].shape[1:] != table.layers[name].shape:
+                found = f"outputs of shape {run.values[name].shape[1:]}"
+                raise InputError(run.source, name, found=found, expected=f"{table.layers[name].shape}")
+    return names
+
+
+def _compared(table: LayerTable, name: str, one: Activations, other: Activations, top: int) -> dict[str, Any]:
+    layer = table.layers[name]
+    clean, corrupted = one.values[name], other.values[name]
+    order = list(table.layers)
+    following = order[order.index(name) + 1] if layer.role == "pre-activation" else name
+    test = dead_test_of(layer.role, table.layers[following].kind)
+    differences = neuron_differences(clean, corrupted, neuron_axis=layer.neuron_axis)
+    ranked = most_different(differences, top)
+    told: dict[str, Any] = {
+        "kind": layer.kind,
+        "role": layer.role,
+        "top": [{"neuron": n.neuron, "difference": n.difference, "top_share": n.top_share} for n in ranked],
+        "dead_test": test,
+    }
+    if test is not None:
+        told["dead_in_corrupted"] = active_and_dead(clean, corrupted, test, neuron_axis=layer.neuron_axis)
+        told["dead_in_clean"] = active_and_dead(corrupted, clean, test, neuron_axis=layer.neuron_axis)
+    return told

@@ -1,0 +1,90 @@
+"""Find the neurons whose activations differ most between clean and corrupted inputs, and those that go dead."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+if __package__ != "Neuron_Selection":  # started as a file, perhaps not installed
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from Neuron_Selection.command_line import (
+    Console,
+    SuiteParser,
+    add_agent_flags,
+    add_shared_flags,
+    agent_options,
+    positive_int,
+    script,
+)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The flags of this script."""
+    parser = SuiteParser(
+        description=f"{__doc__} A large difference is a hint, not a cause: patch the neurons to see what they do.",
+        example="python Neuron_Selection/find_different_neurons.py --agent_path examples/lava_crossing/agent --top 10",
+    )
+    add_agent_flags(parser)
+    parser.add_argument(
+        "--clean", default="clean_activations.npz", metavar="FILE", help="activations of the clean run, npz or readable"
+    )
+    parser.add_argument(
+        "--corrupted", default="corrupted_activations.npz", metavar="FILE", help="activations of the corrupted run"
+    )
+    parser.add_argument("--layers", nargs="+", metavar="LAYER", help="layers to look at (default: all that are stored)")
+    parser.add_argument(
+        "--input_ids", nargs="+", metavar="ID", help="only these inputs, or @FILE with one a line (default: all)"
+    )
+    parser.add_argument("--top", type=positive_int, default=10, help="how many neurons of each layer to show")
+    add_shared_flags(parser, writes=False)
+    return parser
+
+
+@script(build_parser)
+def main(args: argparse.Namespace, console: Console) -> None:
+    """Compare, show, name the next command."""
+    from Neuron_Selection.FileFormats.inputs import ids_from_arguments
+    from Neuron_Selection.FileFormats.patch_spec import format_patch_spec
+    from Neuron_Selection.PatchingTooling import PatchingExperiment
+    from Neuron_Selection.PatchingTooling.run_differences import compare_runs
+
+    experiment = PatchingExperiment(args.agent_path, **agent_options(args))
+    compared = compare_runs(
+        experiment,
+        args.clean,
+        args.corrupted,
+        layers=args.layers,
+        input_ids=ids_from_arguments(args.input_ids),
+        top=args.top,
+    )
+    console.result(compared, _lines(compared))
+    spec = format_patch_spec(compared["patch"])
+    if spec:
+        console.say(
+            f"next: python activation_patching.py --agent_path {args.agent_path} --target_input corrupted_inputs.json "
+            f'--source_activations {Path(args.clean).name.replace("_readable.json", ".npz")} --patch_spec "{spec}"'
+        )
+
+
+def _lines(compared: dict[str, Any]) -> list[str]:
+    lines = [f"{compared['inputs']} inputs: {compared['clean']} against {compared['corrupted']}"]
+    for layer, told in compared["layers"].items():
+        lines += ["", f"{layer} ({told['kind']}, {told['role']}): mean |clean - corrupted|, share of inputs in the top"]
+        lines += [f"  neuron {r['neuron']:>5}  {r['difference']:>12.6g}  {r['top_share']:>6.0%}" for r in told["top"]]
+        if not told["top"]:
+            lines.append("  no neuron differs")
+        for way, dead in (("active in clean, dead in corrupted", "dead_in_corrupted"),
+                          ("dead in clean, active in corrupted", "dead_in_clean")):  # fmt: skip
+            if told["dead_test"] is not None:
+                shown = list(told[dead].items())[:10]
+                named = ", ".join(f"{neuron} ({share:.0%})" for neuron, share in shown) or "none"
+                more = f", and {len(told[dead]) - len(shown)} more" if len(told[dead]) > len(shown) else ""
+                lines.append(f"  {way} (dead: {told['dead_test']}): {named}{more}")
+    return lines
+
+
+if __name__ == "__main__":
+    sys.exit(main())
