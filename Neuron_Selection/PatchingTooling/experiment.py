@@ -147,7 +147,7 @@ class PatchingExperiment(OpenedAgent):
         """
         from Neuron_Selection.PatchingTooling.patching_records import run_patches
 
-        return run_patches(self.agent, plan, metadata=self.metadata(plan.decisive, command=command))
+        return run_patches(self.engine, plan, metadata=self.metadata(plan.decisive, command=command))
 
     def save_results(
         self, results: Mapping[str, Any], output_prefix: str = "patching", *, overwrite: bool = False

@@ -24,6 +24,7 @@ from Neuron_Selection.PatchingTooling.stored_sizes import refuse_nonfinite
 
 if TYPE_CHECKING:
     from Neuron_Selection.PatchingTooling.agents import Agent
+    from Neuron_Selection.PatchingTooling.engines import Engine
 
 LIBRARIES = ("numpy", "torch", "stable-baselines3", "gymnasium")
 
@@ -76,6 +77,13 @@ class OpenedAgent:
         return build_agent(self.agent_zip, self.architecture, self.custom_classes, device=self.device, dtype=self.dtype)
 
     @cached_property
+    def engine(self) -> Engine:
+        """What runs the network."""
+        from Neuron_Selection.PatchingTooling.hooks_engine import HooksEngine
+
+        return HooksEngine(agent=self.agent)
+
+    @cached_property
     def layer_table(self) -> LayerTable:
         """Every name in the network; of an MLP it is known before the network is built."""
         return mlp_layers(self.architecture, self.agent_zip.observation_space) or self.agent.layers
@@ -99,9 +107,7 @@ class OpenedAgent:
         :param inputs: an inputs file, or arrays
         :return: (n, n_actions), in the experiment's dtype, rows in the order of the inputs
         """
-        from Neuron_Selection.PatchingTooling.q_values import compute_q_values
-
-        return compute_q_values(self.agent, self.inputs(inputs).observations)
+        return self.engine.q_values(self.inputs(inputs).observations)
 
     def activations(self, inputs: Any, *, layers: Sequence[str] | None = None) -> dict[str, np.ndarray]:
         """What layers output.
@@ -109,10 +115,8 @@ class OpenedAgent:
         :param layers: names; None means every layer with parameters or an activation function
         :return: layer to (n, *shape), rows in the order of the inputs
         """
-        from Neuron_Selection.PatchingTooling.q_values import record_activations
-
         chosen = self.layer_table.chosen(layers)
-        return record_activations(self.agent, self.inputs(inputs).observations, chosen)
+        return self.engine.activations(self.inputs(inputs).observations, chosen)
 
     def stored_run(self, name: str | Path) -> Activations:
         """A run's activations from an npz or a readable file."""

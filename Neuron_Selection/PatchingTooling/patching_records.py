@@ -11,11 +11,10 @@ import numpy as np
 from Neuron_Selection.AnalysisTooling.decisions import greedy_actions, near_ties, noise_floor
 from Neuron_Selection.AnalysisTooling.record_analysis import analyse_records
 from Neuron_Selection.FileFormats.patch_spec import Neurons, experiment_name, patch_configuration
-from Neuron_Selection.PatchingTooling.agents import Agent
+from Neuron_Selection.PatchingTooling.engines import Engine
 from Neuron_Selection.PatchingTooling.patching_plan import PatchingPlan
 from Neuron_Selection.PatchingTooling.patching_sources import AblatedSource
-from Neuron_Selection.PatchingTooling.q_values import compute_patched_q_values, compute_q_values
-from Neuron_Selection.PatchingTooling.self_checks import check_weights, run_self_checks, weights_fingerprint
+from Neuron_Selection.PatchingTooling.self_checks import check_weights, run_self_checks
 from Neuron_Selection.PatchingTooling.source_runs import SourceRun, run_source
 
 
@@ -50,18 +49,18 @@ class PatchingResults(dict[str, Any]):
         return turned
 
 
-def run_patches(agent: Agent, plan: PatchingPlan, *, metadata: Mapping[str, Any]) -> PatchingResults:
+def run_patches(engine: Engine, plan: PatchingPlan, *, metadata: Mapping[str, Any]) -> PatchingResults:
     """Run every patch of the plan, and the run's checks of itself.
 
     :return: ``{id: record}`` for one patch; ``{experiment: {patch_configuration, results: {id: record}}}`` for more
     :raises CheckError: the run failed a check of itself
     """
-    weights = weights_fingerprint(agent)
-    baseline = compute_q_values(agent, plan.target.observations)
-    source = run_source(agent, plan)
-    checks = run_self_checks(agent, plan, baseline=baseline, source=source)
-    by_patch = [_patch_records(agent, plan, patch, baseline=baseline, source=source) for patch in plan.patches]
-    checks["weights_unchanged"] = check_weights(weights, agent)
+    weights = engine.weights_fingerprint()
+    baseline = engine.q_values(plan.target.observations)
+    source = run_source(engine, plan)
+    checks = run_self_checks(engine, plan, baseline=baseline, source=source)
+    by_patch = [_patch_records(engine, plan, patch, baseline=baseline, source=source) for patch in plan.patches]
+    checks["weights_unchanged"] = check_weights(weights, engine)
     described = {
         **metadata,
         "noise_floor": noise_floor(baseline),
@@ -95,13 +94,13 @@ def summary_of(records: Mapping[str, Mapping[str, Any]]) -> dict[str, int | None
 
 
 def _patch_records(
-    agent: Agent, plan: PatchingPlan, patch: dict[str, Neurons], *, baseline: np.ndarray, source: SourceRun
+    engine: Engine, plan: PatchingPlan, patch: dict[str, Neurons], *, baseline: np.ndarray, source: SourceRun
 ) -> dict[str, Any]:
-    patched, changed = compute_patched_q_values(agent, plan.target.observations, source.values, patch)
+    patched, changed = engine.patched_q_values(plan.target.observations, source.values, patch)
     runs = [baseline, patched] if source.q_values is None else [baseline, patched, source.q_values]
     actions = [greedy_actions(q_values).tolist() for q_values in runs]
     ties = np.any([near_ties(q_values) for q_values in runs], axis=0)
-    widths = agent.layers.widths
+    widths = engine.layers.widths
     sites = {name: widths[name] if indices == "all" else len(indices) for name, indices in patch.items()}
     configuration = patch_configuration(patch)
     ablation = {"ablation": str(plan.source.ablation)} if isinstance(plan.source, AblatedSource) else {}

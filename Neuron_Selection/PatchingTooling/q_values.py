@@ -69,6 +69,19 @@ def compute_patched_q_values(
     return np.concatenate(q_values), {name: np.concatenate(parts) for name, parts in changed.items()}
 
 
+def compute_policy_actions(agent: Agent, observations: Observations) -> np.ndarray:
+    """What SB3's policy itself does, deterministically, on the same chunks.
+
+    :return: (n,), int64
+    """
+    actions = []
+    with torch.no_grad():
+        for rows, count in _chunks(observations):
+            tensors, _ = agent.policy.obs_to_tensor(rows_of(observations, rows))
+            actions.append(agent.policy(tensors, deterministic=True)[:count].cpu().numpy())
+    return np.concatenate(actions)
+
+
 def _chunks(observations: Observations) -> Iterator[tuple[np.ndarray, int]]:
     """Row indices of each chunk, always 64 of them, and how many of them count."""
     total = count_of(observations)

@@ -6,17 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from Neuron_Selection.AnalysisTooling.decisions import NOISE, greedy_actions
 from Neuron_Selection.errors import CheckError
 from Neuron_Selection.FileFormats.observations import Observations, rows_of
 from Neuron_Selection.FileFormats.patch_spec import Neurons
-from Neuron_Selection.FileFormats.policy_tensors import weights_sha256
 from Neuron_Selection.FileFormats.run_metadata import CHUNK_ROWS
-from Neuron_Selection.PatchingTooling.agents import Agent
+from Neuron_Selection.PatchingTooling.engines import Engine
 from Neuron_Selection.PatchingTooling.patching_plan import PatchingPlan
-from Neuron_Selection.PatchingTooling.q_values import compute_patched_q_values, record_activations
 from Neuron_Selection.PatchingTooling.source_runs import SourceRun
 
 NOT_APPLICABLE = "not applicable"
@@ -25,7 +22,7 @@ PASSED = "passed"
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class _Checked:
-    agent: Agent
+    engine: Engine
     observations: Observations
     layers: list[str]
     own: dict[str, np.ndarray]
@@ -33,12 +30,7 @@ class _Checked:
     source: SourceRun
 
 
-def weights_fingerprint(agent: Agent) -> str:
-    """SHA-256 of the network's parameters and buffers as they are in memory now."""
-    return weights_sha256({name: tensor.detach().cpu().numpy() for name, tensor in agent.q_net.state_dict().items()})
-
-
-def run_self_checks(agent: Agent, plan: PatchingPlan, *, baseline: np.ndarray, source: SourceRun) -> dict[str, str]:
+def run_self_checks(engine: Engine, plan: PatchingPlan, *, baseline: np.ndarray, source: SourceRun) -> dict[str, str]:
     """Make every check.
 
     :param baseline: (n, n_actions), the target run's Q-values
@@ -48,19 +40,19 @@ def run_self_checks(agent: Agent, plan: PatchingPlan, *, baseline: np.ndarray, s
     rows = slice(0, CHUNK_ROWS)
     observations = rows_of(plan.target.observations, rows)
     checked = _Checked(
-        agent=agent,
+        engine=engine,
         observations=observations,
         layers=list(plan.layers),
-        own=record_activations(agent, observations, plan.layers),
+        own=engine.activations(observations, plan.layers),
         baseline=baseline[rows],
         source=source,
     )
     return {name: check(checked) or PASSED for name, check in CHECKS.items()}
 
 
-def check_weights(before: str, agent: Agent) -> str:
+def check_weights(before: str, engine: Engine) -> str:
     """The weights are the same bits as before the run."""
-    if weights_fingerprint(agent) != before:
+    if engine.weights_fingerprint() != before:
         raise CheckError("weights_unchanged", "the run changed the agent's weights")
     return PASSED
 
@@ -68,7 +60,7 @@ def check_weights(before: str, agent: Agent) -> str:
 def _self_patch(checked: _Checked) -> str | None:
     """Every patched layer held at its own values changes nothing, bit for bit."""
     whole: dict[str, Neurons] = dict.fromkeys(checked.layers, "all")
-    q_values, changed = compute_patched_q_values(checked.agent, checked.observations, checked.own, whole)
+    q_values, changed = checked.engine.patched_q_values(checked.observations, checked.own, whole)
     if not np.array_equal(q_values, checked.baseline) or any(counts.any() for counts in changed.values()):
         raise CheckError("self_patch", "patching a run with its own activations changed it")
     return None
@@ -77,7 +69,7 @@ def _self_patch(checked: _Checked) -> str | None:
 def _empty_patch(checked: _Checked) -> str | None:
     """No neuron patched changes nothing, bit for bit."""
     nothing: dict[str, Neurons] = dict.fromkeys(checked.layers, ())
-    q_values, _ = compute_patched_q_values(checked.agent, checked.observations, checked.own, nothing)
+    q_values, _ = checked.engine.patched_q_values(checked.observations, checked.own, nothing)
     if not np.array_equal(q_values, checked.baseline):
         raise CheckError("empty_patch", "patching no neuron changed the run")
     return None
@@ -85,14 +77,14 @@ def _empty_patch(checked: _Checked) -> str | None:
 
 def _whole_layer(checked: _Checked) -> str | None:
     """A whole layer that everything behind depends on alone gives the source's Q-values; a law, not a finding."""
-    table = checked.agent.layers
+    table = checked.engine.layers
     cuts = [name for name in checked.layers if table.layers[name].is_cut and name != table.output]
     if not cuts:
         return f"{NOT_APPLICABLE}: no patched layer is a cut"
     if checked.source.q_values is None or not checked.source.is_of_this_agent:
         return f"{NOT_APPLICABLE}: the source is no whole run that is known to be of this agent"
     expected = checked.source.q_values[: len(checked.baseline)]
-    q_values, _ = compute_patched_q_values(checked.agent, checked.observations, checked.source.values, {cuts[0]: "all"})
+    q_values, _ = checked.engine.patched_q_values(checked.observations, checked.source.values, {cuts[0]: "all"})
     if np.abs(q_values - expected).max() > NOISE * max(1.0, float(np.abs(expected).max())):
         raise CheckError("whole_layer", f"all of {cuts[0]} from the source gave other Q-values than the source's")
     return None
@@ -100,11 +92,9 @@ def _whole_layer(checked: _Checked) -> str | None:
 
 def _policy_action(checked: _Checked) -> str | None:
     """The policy itself chooses the baseline actions, on the same chunk."""
-    count = len(checked.baseline)
-    chunk = rows_of(checked.observations, np.minimum(np.arange(CHUNK_ROWS), count - 1))
-    with torch.no_grad():
-        tensors, _ = checked.agent.policy.obs_to_tensor(chunk)
-        actions = checked.agent.policy(tensors, deterministic=True)[:count].cpu().numpy()
+    actions = checked.engine.policy_actions(checked.observations)
+    if actions is None:
+        return f"{NOT_APPLICABLE}: the {checked.engine.name} engine builds no policy"
     if not np.array_equal(actions, greedy_actions(checked.baseline)):
         raise CheckError("policy_action", "the policy chooses other actions than the baseline's greatest Q-values")
     return None

@@ -14,7 +14,8 @@ from gymnasium import spaces
 
 import activation_patching
 from Neuron_Selection.errors import CheckError
-from Neuron_Selection.PatchingTooling import PatchingExperiment, patching_records, self_checks
+from Neuron_Selection.PatchingTooling import PatchingExperiment, patching_records
+from Neuron_Selection.PatchingTooling.hooks_engine import HooksEngine
 from tests.made_agents import mlp_agent, new_dqn, save_dqn
 
 
@@ -51,19 +52,19 @@ def test_checks_that_do_not_apply_say_why(tmp_path: Path) -> None:
 
 
 def broken_self_patch(patch: pytest.MonkeyPatch, _: PatchingExperiment) -> None:
-    right = self_checks.record_activations
-    patch.setattr(self_checks, "record_activations", lambda *a: {k: v + 1 for k, v in right(*a).items()})
+    right = HooksEngine.activations
+    patch.setattr(HooksEngine, "activations", lambda *a: {k: v + 1 for k, v in right(*a).items()})
 
 
 def broken_empty_patch(patch: pytest.MonkeyPatch, _: PatchingExperiment) -> None:
-    right = self_checks.compute_patched_q_values
+    right = HooksEngine.patched_q_values
 
-    def patched(agent: Any, observations: Any, source: Any, neurons: dict[str, Any]) -> Any:
+    def patched(self: HooksEngine, observations: Any, source: Any, neurons: dict[str, Any]) -> Any:
         some = {layer: indices or (0,) for layer, indices in neurons.items()}
         wrong = {layer: array + (() in neurons.values()) for layer, array in source.items()}
-        return right(agent, observations, wrong, some)
+        return right(self, observations, wrong, some)
 
-    patch.setattr(self_checks, "compute_patched_q_values", patched)
+    patch.setattr(HooksEngine, "patched_q_values", patched)
 
 
 def broken_whole_layer(patch: pytest.MonkeyPatch, _: PatchingExperiment) -> None:
@@ -83,15 +84,13 @@ def broken_policy_action(patch: pytest.MonkeyPatch, experiment: PatchingExperime
 
 
 def broken_weights(patch: pytest.MonkeyPatch, experiment: PatchingExperiment) -> None:
-    right = patching_records.summary_of
     original = patching_records._patch_records
 
-    def heavy(agent: Any, *a: Any, **k: Any) -> Any:
+    def heavy(engine: Any, *a: Any, **k: Any) -> Any:
         with torch.no_grad():
-            agent.q_net.q_net[0].weight[0, 0] += 1e-3
-        return original(agent, *a, **k)
+            engine.agent.q_net.q_net[0].weight[0, 0] += 1e-3
+        return original(engine, *a, **k)
 
-    assert right
     patch.setattr(patching_records, "_patch_records", heavy)
 
 
