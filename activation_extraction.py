@@ -10,6 +10,7 @@ from Neuron_Selection.command_line import (
     Console,
     SuiteParser,
     add_agent_flags,
+    add_engine_flag,
     add_shared_flags,
     agent_options,
     script,
@@ -37,6 +38,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="layers to record, such as q_net.0 (default: every layer with parameters or an activation function)",
     )
     parser.add_argument("--output_dir", help="where the files go (default: the agent's activation_logging/)")
+    add_engine_flag(parser)
     add_shared_flags(parser)
     return parser
 

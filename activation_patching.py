@@ -10,6 +10,7 @@ from Neuron_Selection.command_line import (
     Console,
     SuiteParser,
     add_agent_flags,
+    add_engine_flag,
     add_shared_flags,
     agent_options,
     script,
@@ -75,6 +76,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--allow_mismatch", action="store_true", help="take activations of another agent")
     parser.add_argument("--dry_run", action="store_true", help="check everything, say what would run, write nothing")
+    add_engine_flag(parser)
     add_shared_flags(parser)
     return parser
 

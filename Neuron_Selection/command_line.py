@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import signal
 import sys
 import threading
@@ -17,7 +16,12 @@ from types import FrameType
 from typing import Any, NoReturn, Protocol, TypeVar
 
 from Neuron_Selection.errors import SuiteError, SuiteWarning, UsageError, one_line, shown
+from Neuron_Selection.flag_types import device, positive_int, whole_number
 
+__all__ = [
+    "Console", "SuiteParser", "add_agent_flags", "add_engine_flag", "add_loading_flags", "add_shared_flags",
+    "agent_options", "positive_int", "script", "whole_number",
+]  # fmt: skip
 Item = TypeVar("Item")
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
@@ -27,6 +31,7 @@ class SuiteParser(argparse.ArgumentParser):
 
     def __init__(self, *, description: str, example: str) -> None:
         super().__init__(
+            usage="%(prog)s [flags]",
             description=description,
             epilog=f"example:\n  {example}",
             formatter_class=_HelpFormatter,
@@ -63,12 +68,13 @@ class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescrip
 
 def add_shared_flags(parser: argparse.ArgumentParser, *, writes: bool = True) -> None:
     """Add the flags that every script has; ``writes`` adds ``--overwrite``."""
+    group = parser.add_argument_group("in every script")
     if writes:
-        parser.add_argument("--overwrite", action="store_true", help="replace an existing output of another run")
-    parser.add_argument("--threads", type=positive_int, default=1, help="CPU threads of the numerical libraries")
-    parser.add_argument("--json", action="store_true", help="print the summary as one JSON document")
-    parser.add_argument("--quiet", action="store_true", help="no progress and no remarks on stderr")
-    parser.add_argument("--debug", action="store_true", help="add tracebacks to errors")
+        group.add_argument("--overwrite", action="store_true", help="replace an existing output of another run")
+    group.add_argument("--threads", type=positive_int, default=1, help="CPU threads of the numerical libraries")
+    group.add_argument("--json", action="store_true", help="print the summary as one JSON document")
+    group.add_argument("--quiet", action="store_true", help="no progress and no remarks on stderr")
+    group.add_argument("--debug", action="store_true", help="add tracebacks to errors")
 
 
 def add_agent_flags(parser: argparse.ArgumentParser) -> None:
@@ -79,42 +85,32 @@ def add_agent_flags(parser: argparse.ArgumentParser) -> None:
 
 def add_loading_flags(parser: argparse.ArgumentParser) -> None:
     """Add what decides how an agent is loaded; ``agent_options`` hands it on."""
-    parser.add_argument("--device", type=_device, default="cpu", help="auto, cpu, cuda or cuda:N")
-    parser.add_argument("--dtype", choices=("float32", "float64"), default="float32", help="precision of the Q-network")
-    parser.add_argument("--trust", nargs="+", metavar="MODULE.CLASS", help="custom classes that may be imported")
-    parser.add_argument(
-        "--features_extractor", metavar="FILE.py:CLASS", help="your copy of a custom features extractor"
+    group = parser.add_argument_group("how the agent is loaded")
+    group.add_argument("--device", type=device, default="cpu", help="auto, cpu, cuda or cuda:N")
+    group.add_argument(
+        "--dtype", choices=("float32", "float64"), help="precision of the Q-network (default: float32, fast: float64)"
     )
-    parser.add_argument("--activation_fn", metavar="FILE.py:CLASS", help="your copy of a custom activation function")
-    parser.add_argument("--allow_nonfinite", action="store_true", help="load weights that are NaN or infinite")
+    group.add_argument("--trust", nargs="+", metavar="MODULE.CLASS", help="custom classes that may be imported")
+    group.add_argument("--features_extractor", metavar="FILE.py:CLASS", help="your copy of a custom features extractor")
+    group.add_argument("--activation_fn", metavar="FILE.py:CLASS", help="your copy of a custom activation function")
+    group.add_argument("--allow_nonfinite", action="store_true", help="load weights that are NaN or infinite")
+
+
+def add_engine_flag(parser: argparse.ArgumentParser) -> None:
+    """Add ``--engine`` to a script that runs hooks by default."""
+    parser.add_argument(
+        "--engine",
+        choices=("hooks", "fast"),
+        default="hooks",
+        help="hooks on the real network, or numpy (MLPs, no torch)",
+    )
 
 
 def agent_options(args: argparse.Namespace) -> dict[str, Any]:
     """The keyword arguments of ``PatchingExperiment`` that the flags of ``add_loading_flags`` stand for."""
     names = ("device", "dtype", "features_extractor", "activation_fn", "allow_nonfinite")
-    return {"trust": args.trust or (), **{name: getattr(args, name) for name in names}}
-
-
-def _device(text: str) -> str:
-    if not re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,3})?", text, re.ASCII):
-        raise argparse.ArgumentTypeError(f"found {shown(text)}, expected auto, cpu, cuda or cuda:N")
-    return text
-
-
-def positive_int(text: str) -> int:
-    """A whole number from 1, for argparse's ``type``; ``1_0`` and other scripts' digits are refused."""
-    return _whole_number(text, least=1)
-
-
-def whole_number(text: str) -> int:
-    """A whole number from 0, for argparse's ``type``."""
-    return _whole_number(text, least=0)
-
-
-def _whole_number(text: str, *, least: int) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) <= 18 and int(text) >= least):
-        raise argparse.ArgumentTypeError(f"found {shown(text)}, expected a whole number from {least}")
-    return int(text)
+    engine = {"engine": args.engine} if hasattr(args, "engine") else {}
+    return {"trust": args.trust or (), **engine, **{name: getattr(args, name) for name in names}}
 
 
 class Console:

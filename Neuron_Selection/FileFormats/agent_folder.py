@@ -13,6 +13,7 @@ from Neuron_Selection.FileFormats.atomic_files import read_bytes
 INPUTS = "activation_inputs"
 ACTIVATIONS = "activation_logging"
 RESULTS = "patching_results"
+GRADIENTS = "gradient_analysis"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

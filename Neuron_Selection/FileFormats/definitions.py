@@ -37,5 +37,10 @@ def load_definitions(path: Path) -> list[dict[str, Any]]:
 
 def save_definitions(path: Path, patches: Sequence[Mapping[str, Any]]) -> None:
     """Write patches, one a line."""
+    write_atomically(path, definitions_bytes(patches))
+
+
+def definitions_bytes(patches: Sequence[Mapping[str, Any]]) -> bytes:
+    """The bytes of a definitions file, one patch a line."""
     lines = ",\n".join("  " + json_bytes(dict(patch), indent=None).decode().strip() for patch in patches)
-    write_atomically(path, f"[\n{lines}\n]\n".encode())
+    return f"[\n{lines}\n]\n".encode()

@@ -69,11 +69,9 @@ def load_inputs(path: Path, space: Space) -> Inputs:
             if "input" not in entry:
                 keys = ", ".join(shown(key) for key in list(entry)[:4]) or "no keys"
                 raise InputError(path, name, found=keys, expected="the key 'input'")
-            cluster = entry.get("cluster")
+            cluster = _cluster(entry, path, input_id)
             if cluster is not None:
-                if not isinstance(cluster, str | int) or isinstance(cluster, bool):
-                    raise InputError(path, f"{name}.cluster", found=shown(cluster), expected="text or a whole number")
-                clusters[input_id] = str(cluster)
+                clusters[input_id] = cluster
             values.append(entry["input"])
             fields.append(f"{name}.input")
         else:
@@ -83,6 +81,25 @@ def load_inputs(path: Path, space: Space) -> Inputs:
     return Inputs(
         source=str(path), sha256=sha256_of(data), ids=tuple(document), observations=observations, clusters=clusters
     )
+
+
+def clusters_in(path: Path) -> dict[str, str]:
+    """The clusters of an inputs file, id to cluster, for the ids that carry one; the observations are not looked at.
+
+    :raises InputError: not such a file
+    """
+    document = parse_edited_json(read_bytes(path), path)
+    if not isinstance(document, dict):
+        raise InputError(path, found=shown(document), expected="an object {id: {'input': [...]}}")
+    found = {input_id: _cluster(entry, path, input_id) for input_id, entry in document.items()}
+    return {input_id: cluster for input_id, cluster in found.items() if cluster is not None}
+
+
+def _cluster(entry: Any, path: Path, input_id: str) -> str | None:
+    cluster = entry.get("cluster") if isinstance(entry, dict) else None
+    if cluster is not None and (not isinstance(cluster, str | int) or isinstance(cluster, bool)):
+        raise InputError(path, f"{shown(input_id)}.cluster", found=shown(cluster), expected="text or a whole number")
+    return None if cluster is None else str(cluster)
 
 
 def inputs_from_arrays(observations: Any, space: Space) -> Inputs:

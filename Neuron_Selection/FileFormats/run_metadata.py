@@ -19,21 +19,28 @@ _DECISIVE = ("format", "suite_version", "libraries", "run")
 
 
 def run_metadata(
-    *, command: Mapping[str, Any], run: Mapping[str, Any], agent: AgentZip, libraries: Sequence[str]
+    *, command: Mapping[str, Any], run: Mapping[str, Any], agent: AgentZip | None, libraries: Sequence[str]
 ) -> dict[str, Any]:
     """The metadata of one run's files.
 
     :param command: what was typed or called, for people; paths as they were given
     :param run: every setting and fingerprint that decides the content; two runs that agree in it write the same bytes
+    :param agent: None where files are analysed without the agent behind them
     :param libraries: distributions whose versions count
     """
+    told: dict[str, Any] = {"agent": None}
+    decisive: dict[str, Any] = {}
+    if agent is not None:
+        paths = {"path": str(agent.path), "real_path": str(agent.path.resolve())}
+        told = {"agent": {**paths, "sb3_version": agent.sb3_version}}
+        decisive = {"agent_sha256": agent.sha256, "weights_sha256": agent.weights_sha256}
     return {
         "format": FORMAT,
         "suite_version": __version__,
-        "libraries": {"python": platform.python_version()} | {name: _version(name) for name in libraries},
+        "libraries": {"python": platform.python_version()} | {name: installed_version(name) for name in libraries},
         "command": dict(command),
-        "agent": {"path": str(agent.path), "real_path": str(agent.path.resolve()), "sb3_version": agent.sb3_version},
-        "run": {"agent_sha256": agent.sha256, "weights_sha256": agent.weights_sha256, **run},
+        **told,
+        "run": {**decisive, **run},
     }
 
 
@@ -72,7 +79,8 @@ def check_format(metadata: Mapping[str, Any], where: object) -> None:
 
 
 @cache
-def _version(distribution: str) -> str:
+def installed_version(distribution: str) -> str:
+    """The version of a distribution; ``none`` where it is not installed. Nothing is imported."""
     try:
         return version(distribution)
     except PackageNotFoundError:

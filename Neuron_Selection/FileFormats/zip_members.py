@@ -16,7 +16,7 @@ _MEMBERS_LIMIT = 2_000_000
 _RATIO_LIMIT = 200
 _RATIO_FREE = 1 << 24  # members below this size may shrink as they like
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-_DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, ValueError, OverflowError, OSError, RuntimeError)
+DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, ValueError, OverflowError, OSError, RuntimeError)
 
 
 class ZipMembers:
@@ -34,7 +34,7 @@ class ZipMembers:
             self._zip = zipfile.ZipFile(io.BytesIO(data))
             self.names = self._zip.namelist()
             self._known = set(self.names)
-        except _DAMAGE as error:
+        except DAMAGE as error:
             raise InputError(where, found=what_it_is(data), expected="a zip file", hint="download it again") from error
         if len(self.names) > _MEMBERS_LIMIT:
             raise InputError(where, found=f"{len(self.names):,} members", expected=f"at most {_MEMBERS_LIMIT:,}")
@@ -80,7 +80,7 @@ class ZipMembers:
         try:
             with self._zip.open(info) as member:
                 data = member.read(info.file_size + 1)
-        except _DAMAGE as e:
+        except DAMAGE as e:
             raise InputError(
                 self._where,
                 shown(name),

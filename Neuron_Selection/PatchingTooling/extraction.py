@@ -65,7 +65,12 @@ def plan_extraction(
         npz_path, readable_path = activation_paths(folder, name)
         refuse_own_inputs([npz_path, readable_path], [*paths, experiment.folder.zip_path])
         metadata = experiment.metadata(
-            {"task": "extraction", "inputs": {"name": path.name, "sha256": loaded.sha256}, "layers": chosen},
+            {
+                "task": "extraction",
+                "inputs": {"name": path.name, "sha256": loaded.sha256},
+                "layers": chosen,
+                "stored_dtype": experiment.stored_dtype.name,
+            },
             command={"script": "activation_extraction.py", "inputs": str(path), "layers": chosen},
         )
         stored = stored_metadata(npz_path) if readable_path.exists() else None
@@ -89,8 +94,11 @@ def extract_activations(experiment: PatchingExperiment, plan: ExtractionPlan) ->
     :return: a summary: what was recorded and where it lies
     """
     if not plan.is_up_to_date:
-        values = experiment.activations(plan.inputs, layers=plan.layers)
-        save_activations(plan.npz_path, plan.readable_path, plan.inputs.ids, values, metadata=plan.metadata)
+        recorded = experiment.activations(plan.inputs, layers=plan.layers)
+        values = {layer: array.astype(experiment.stored_dtype, copy=False) for layer, array in recorded.items()}
+        kinds = {layer: experiment.layer_table.layers[layer].kind for layer in plan.layers}
+        metadata = {**plan.metadata, "layer_kinds": kinds}
+        save_activations(plan.npz_path, plan.readable_path, plan.inputs.ids, values, metadata=metadata)
     return {
         "npz": str(plan.npz_path),
         "readable": str(plan.readable_path),

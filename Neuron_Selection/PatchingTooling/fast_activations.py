@@ -11,6 +11,7 @@ from typing import TypeAlias
 import numpy as np
 
 Elementwise: TypeAlias = Callable[[np.ndarray], np.ndarray]
+ElementwiseInto: TypeAlias = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 _SELU_ALPHA = 1.6732632423543772848170429916717  # Klambauer et al. 2017
 _SELU_SCALE = 1.0507009873554804934193349852946
@@ -22,10 +23,14 @@ _ERF_END = 6.0  # erf is 1 to the last bit from here
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ActivationFunction:
-    """``compute`` never writes into its argument; ``derivative`` takes the function's argument, not its value."""
+    """A function and its derivative, which takes the function's argument, not its value.
+
+    ``compute_into`` may use its second argument, an array that may be the first, for the result; use what it returns.
+    """
 
     compute: Elementwise
     derivative: Elementwise
+    compute_into: ElementwiseInto
 
 
 def activation_function(name: str, slope: float | None = None) -> ActivationFunction:
@@ -49,7 +54,8 @@ def erf(values: np.ndarray) -> np.ndarray:
     for coefficients in table[-2::-1]:
         result *= offset
         result += coefficients[place]
-    return np.copysign(result, values)
+    signed: np.ndarray = np.copysign(result, values)
+    return signed
 
 
 @cache
@@ -67,7 +73,8 @@ def _erf_series() -> np.ndarray:
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:
     small = np.exp(-np.abs(x))
-    return np.where(x >= 0, 1.0, small) / (1.0 + small)
+    result: np.ndarray = np.where(x >= 0, 1.0, small) / (1.0 + small)
+    return result
 
 
 def _softplus(x: np.ndarray) -> np.ndarray:
@@ -125,8 +132,14 @@ def _mish_derivative(x: np.ndarray) -> np.ndarray:
     return result
 
 
-def _function(compute: Elementwise, derivative: Elementwise) -> ActivationFunction:
-    return ActivationFunction(compute=compute, derivative=derivative)
+def _function(
+    compute: Elementwise, derivative: Elementwise, compute_into: ElementwiseInto | None = None
+) -> ActivationFunction:
+    return ActivationFunction(
+        compute=compute,
+        derivative=derivative,
+        compute_into=compute_into or (lambda x, _out: compute(x)),
+    )
 
 
 def _elu_family(alpha: float, scale: float) -> ActivationFunction:
@@ -134,7 +147,7 @@ def _elu_family(alpha: float, scale: float) -> ActivationFunction:
 
 
 ACTIVATION_FUNCTIONS: Mapping[str, ActivationFunction] = {
-    "ReLU": _function(_relu, lambda x: _where(x > 0)),
+    "ReLU": _function(_relu, lambda x: _where(x > 0), lambda x, out: np.maximum(x, 0.0, out=out)),
     "ReLU6": _function(lambda x: np.clip(x, 0.0, 6.0), lambda x: _where((x > 0) & (x < 6))),
     "LeakyReLU": _leaky(0.01),
     "PReLU": _leaky(0.25),
@@ -145,7 +158,7 @@ ACTIVATION_FUNCTIONS: Mapping[str, ActivationFunction] = {
     "GELU": _function(lambda x: x * _normal_share(x), _gelu_derivative),
     "SiLU": _function(lambda x: x * _sigmoid(x), _silu_derivative),
     "Mish": _function(lambda x: x * np.tanh(_softplus(x)), _mish_derivative),
-    "Tanh": _function(np.tanh, lambda x: 1.0 - np.tanh(x) ** 2),
+    "Tanh": _function(np.tanh, lambda x: 1.0 - np.tanh(x) ** 2, lambda x, out: np.tanh(x, out=out)),
     "Sigmoid": _function(_sigmoid, lambda x: _sigmoid(x) * _sigmoid(-x)),
     "Softplus": _function(
         lambda x: _where(x > _SOFTPLUS_THRESHOLD, x, _softplus(x)),

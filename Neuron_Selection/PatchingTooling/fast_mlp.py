@@ -56,8 +56,8 @@ class FastMlp:
     @property
     def buffer_rows(self) -> int:
         """Rows that are worked on at once, from the widths alone."""
-        widest = max(max(columns.shape) for columns in self.columns)
-        return max(_BUFFER_NUMBERS // widest // CHUNK_ROWS, 1) * CHUNK_ROWS
+        widest: int = max(side for columns in self.columns for side in columns.shape)
+        return CHUNK_ROWS * max(_BUFFER_NUMBERS // widest // CHUNK_ROWS, 1)
 
 
 def fast_mlp(agent: AgentZip, architecture: Architecture) -> FastMlp:
@@ -143,16 +143,19 @@ def run_forward(network: FastMlp, observations: Observations) -> list[np.ndarray
 
     :param observations: n of them
     :return: (n filled up to 64, width filled up to 8) each
+    :raises SuiteError: Q-values that are not finite
     """
     array = observations[network.key or ""] if isinstance(observations, dict) else observations
     features = features_from(array, network.space, normalize_images=network.normalize_images)
     outputs = [filled_array(features, (filled_up(len(features), CHUNK_ROWS), len(network.columns[0])))]
-    for number, (columns, bias) in enumerate(zip(network.columns, network.biases, strict=True)):
-        summed = product(outputs[-1], columns)
-        summed += bias
-        outputs.append(summed)
-        if number < len(network.activations):
-            outputs.append(network.activations[number].compute(summed))
+    with np.errstate(over="ignore", invalid="ignore"):
+        for number, (columns, bias) in enumerate(zip(network.columns, network.biases, strict=True)):
+            summed = product(outputs[-1], columns)
+            summed += bias
+            outputs.append(summed)
+            if number < len(network.activations):
+                outputs.append(network.activations[number].compute(summed))
+    refuse_nonfinite_q_values(outputs[-1][: len(features), : network.n_actions])
     return outputs
 
 
@@ -170,9 +173,7 @@ def compute_q_values(network: FastMlp, observations: Observations) -> np.ndarray
     :param observations: n of them, in the dtype of the space
     :return: (n, n_actions), float64
     """
-    q_values = record_activations(network, observations, [network.layers.output])[network.layers.output]
-    refuse_nonfinite_q_values(q_values)
-    return q_values
+    return record_activations(network, observations, [network.layers.output])[network.layers.output]
 
 
 def record_activations(network: FastMlp, observations: Observations, layers: Sequence[str]) -> dict[str, np.ndarray]:

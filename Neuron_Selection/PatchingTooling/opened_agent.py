@@ -34,7 +34,8 @@ class OpenedAgent:
 
     :param agent_path: an agent folder or a zip
     :param device: ``cpu``, ``cuda``, ``cuda:N`` or ``auto``
-    :param dtype: ``float32`` as the agent was trained, or ``float64``
+    :param engine: ``hooks`` on the real ``q_net``, the definition; or ``fast``, numpy in float64 for MLPs
+    :param dtype: ``float32`` as the agent was trained, or ``float64``; the fast engine computes in float64 always
     :param trust: names of custom classes (``module.Class``) that may be imported
     :param features_extractor: your own copy of the agent's custom one, ``FILE.py:Class`` or the class
     :param activation_fn: the same for its activation function
@@ -47,15 +48,20 @@ class OpenedAgent:
         self,
         agent_path: str | Path,
         *,
+        engine: str = "hooks",
         device: str = "cpu",
-        dtype: str = "float32",
+        dtype: str | None = None,
         trust: str | Sequence[str] = (),
         features_extractor: str | type | None = None,
         activation_fn: str | type | None = None,
         allow_nonfinite: bool = False,
     ) -> None:
-        if dtype not in ("float32", "float64"):
+        if engine not in ("hooks", "fast"):
+            raise UsageError(f"engine: found {shown(engine)}, expected hooks or fast")
+        if dtype not in (None, "float32", "float64"):
             raise UsageError(f"dtype: found {shown(dtype)}, expected float32 or float64")
+        if engine == "fast" and (dtype == "float32" or device not in ("cpu", "auto")):
+            raise UsageError("engine fast: found a dtype or device, expected float64 on the cpu, which is all it has")
         self.folder = find_agent(agent_path)
         self.agent_zip = read_agent_zip(self.folder.zip_path)
         self.custom_classes = CustomClasses(
@@ -67,7 +73,11 @@ class OpenedAgent:
         if not allow_nonfinite:
             refuse_nonfinite(self.agent_zip)
         self.device = device
-        self.dtype = dtype
+        self.dtype = dtype or ("float64" if engine == "fast" else "float32")
+        self.stored_dtype = np.dtype(dtype or "float32")  # of the activations that files hold
+        self.engine_name = engine
+        if engine == "fast":
+            _ = self.engine  # what it cannot compute is refused at once
 
     @cached_property
     def agent(self) -> Agent:
@@ -79,6 +89,11 @@ class OpenedAgent:
     @cached_property
     def engine(self) -> Engine:
         """What runs the network."""
+        if self.engine_name == "fast":
+            from Neuron_Selection.PatchingTooling.fast_engine import FastEngine
+            from Neuron_Selection.PatchingTooling.fast_mlp import fast_mlp
+
+            return FastEngine(network=fast_mlp(self.agent_zip, self.architecture))
         from Neuron_Selection.PatchingTooling.hooks_engine import HooksEngine
 
         return HooksEngine(agent=self.agent)
@@ -86,7 +101,15 @@ class OpenedAgent:
     @cached_property
     def layer_table(self) -> LayerTable:
         """Every name in the network; of an MLP it is known before the network is built."""
+        if self.engine_name == "fast":
+            return self.engine.layers
         return mlp_layers(self.architecture, self.agent_zip.observation_space) or self.agent.layers
+
+    @property
+    def online_weights(self) -> dict[str, np.ndarray]:
+        """Every tensor of the online Q-network, under the name it has there: ``q_net.0.weight``."""
+        tensors = self.agent_zip.tensors.items()
+        return {name.removeprefix("q_net."): array for name, array in tensors if name.startswith("q_net.")}
 
     def layers(self) -> dict[str, Layer]:
         """Every layer that can be recorded or patched, in the order in which they fire."""
@@ -124,12 +147,14 @@ class OpenedAgent:
 
     def metadata(self, run: Mapping[str, Any], *, command: Mapping[str, Any]) -> dict[str, Any]:
         """The metadata of a run with these decisive settings."""
+        uses_torch = self.engine_name == "hooks"
+        hooks_only = {"chunk_rows": CHUNK_ROWS, "mkl_cbwr": os.environ.get("MKL_CBWR")} if uses_torch else {}
+        libraries = LIBRARIES if uses_torch else LIBRARIES[:1]
         numerics = {
-            "engine": "hooks",
+            "engine": self.engine_name,
             "device": self.device,
             "dtype": self.dtype,
-            "chunk_rows": CHUNK_ROWS,
-            "mkl_cbwr": os.environ.get("MKL_CBWR"),
+            **hooks_only,
             "custom_classes": self.custom_classes.described,
         }
-        return run_metadata(command=command, run={**run, **numerics}, agent=self.agent_zip, libraries=LIBRARIES)
+        return run_metadata(command=command, run={**run, **numerics}, agent=self.agent_zip, libraries=libraries)

@@ -15,6 +15,7 @@ from Neuron_Selection.FileFormats.activations import FINAL_Q_VALUES, Activations
 from Neuron_Selection.FileFormats.atomic_files import sha256_of
 from Neuron_Selection.FileFormats.inputs import Inputs
 from Neuron_Selection.FileFormats.patch_spec import Neurons, format_patch_spec, patch_configuration
+from Neuron_Selection.FileFormats.run_metadata import installed_version
 from Neuron_Selection.PatchingTooling.layers import LayerTable
 from Neuron_Selection.PatchingTooling.patching_sources import AblatedSource, Source, StoredSource
 
@@ -107,10 +108,18 @@ def stored_source(
         )
     if match is None and not source.source.startswith("arrays"):
         warnings.warn(SuiteWarning(f"{source.source}: does not say which agent it is of"), stacklevel=2)
+    kinds = source.metadata.get("layer_kinds", {})
     for layer, array in source.values.items():
         expected = table.layers[layer].shape if layer in table.layers else array.shape[1:]
         if array.shape[1:] != expected:
             raise InputError(source.source, layer, found=f"outputs of shape {array.shape[1:]}", expected=f"{expected}")
+        recorded_kind = kinds.get(layer) if isinstance(kinds, dict) else None
+        kind = table.layers[layer].kind if layer in table.layers else recorded_kind
+        if recorded_kind is not None and recorded_kind != kind:
+            raise InputError(
+                source.source, layer, found=f"a {shown(recorded_kind)} layer", expected=f"a {kind} as here"
+            )
+    _warn_of_other_libraries(source)
     missing = [layer for layer in needed if layer not in source.values]
     if missing:
         held = ", ".join(list(source.values)[:8])
@@ -122,6 +131,17 @@ def stored_source(
         if layer in table.layers or layer == FINAL_Q_VALUES
     }
     return StoredSource(activations=replace(source, values=values), weights_match=match)
+
+
+def _warn_of_other_libraries(source: Activations) -> None:
+    """Activations of another torch or another machine's libraries may differ in their last bits."""
+    told = source.metadata.get("libraries", {})
+    for name in ("torch", "numpy"):
+        if isinstance(told, dict) and name in told and told[name] != installed_version(name):
+            message = (
+                f"{source.source}: recorded with {name} {told[name]}, not {installed_version(name)}; bits may differ"
+            )
+            warnings.warn(SuiteWarning(message), stacklevel=2)
 
 
 def direction_of(*, target: str, source: str) -> str | None:

@@ -1,0 +1,50 @@
+"""``candidate_weights.json``: which weights to change, and from which neurons they come."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from Neuron_Selection.errors import InputError, shown
+from Neuron_Selection.FileFormats.atomic_files import read_bytes, write_atomically
+from Neuron_Selection.FileFormats.json_files import json_bytes, parse_edited_json
+
+KEYS = ("weight_targets", "metadata", "neuron_weights", "top_k_per_neuron", "additional_weights")
+
+
+def save_candidate_weights(path: Path, document: Mapping[str, Any]) -> None:
+    """Write the file, its five keys in their order."""
+    write_atomically(path, json_bytes({key: document[key] for key in KEYS}))
+
+
+def load_candidate_weights(path: Path) -> dict[str, Any]:
+    """A whole file, ours or a published one; ``weight_targets`` are checked one by one.
+
+    :raises InputError: no targets, a target twice, or one with a wrong field
+    """
+    document = parse_edited_json(read_bytes(path, hint="extract.py makes it"), path)
+    targets = document.get("weight_targets") if isinstance(document, dict) else None
+    if not isinstance(targets, list):
+        raise InputError(path, "weight_targets", found=shown(targets), expected="a list of targets")
+    if not targets:
+        raise InputError(path, "weight_targets", found="an empty list", expected="at least one target")
+    seen: set[tuple[str, int, int]] = set()
+    for number, target in enumerate(targets):
+        field = f"weight_targets[{number}]"
+        if not isinstance(target, dict):
+            raise InputError(path, field, found=shown(target), expected="an object")
+        layer = target.get("layer_name")
+        if not isinstance(layer, str) or not layer.endswith(".weight"):
+            raise InputError(path, f"{field}.layer_name", found=shown(layer), expected="the name of a weight")
+        for key in ("neuron_index", "weight_index"):
+            if type(target.get(key)) is not int or target[key] < 0:
+                raise InputError(path, f"{field}.{key}", found=shown(target.get(key)), expected="an index from 0")
+        magnitude = target.get("gradient_magnitude", 0.0)
+        if type(magnitude) not in (int, float) or not magnitude >= 0:
+            raise InputError(path, f"{field}.gradient_magnitude", found=shown(magnitude), expected="a number from 0")
+        place = (layer, target["neuron_index"], target["weight_index"])
+        if place in seen:
+            raise InputError(path, field, found=f"{layer}[{place[1]},{place[2]}] twice", expected="once")
+        seen.add(place)
+    return dict(document)

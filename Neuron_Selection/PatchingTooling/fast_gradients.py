@@ -1,0 +1,147 @@
+"""Gradients of Q-values by backward deltas: by layer, by weight averaged over inputs, by weight for each input.
+
+The gradient of one input is delta (x) h in every Linear, so the mean magnitude over inputs is |delta|^T |h| / n: one
+product, no gradient of any single input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+import numpy as np
+
+from Neuron_Selection.errors import UsageError
+from Neuron_Selection.FileFormats.observations import Observations, count_of, rows_of
+from Neuron_Selection.PatchingTooling.fast_mlp import FastMlp, chunks, run_forward
+from Neuron_Selection.PatchingTooling.fast_products import filled_array, product
+
+_GRADIENTS_AT_ONCE = 1 << 17  # entries of one weight's gradients, a megabyte
+_SUMMED_ROWS = 256
+
+
+def margin_weights(ahead: np.ndarray, behind: np.ndarray | None, n_actions: int) -> np.ndarray:
+    """What ``q_weights`` is for the margin Q[ahead] - Q[behind], or for Q[ahead] itself where there is no other.
+
+    :param ahead: (n,), actions
+    :return: (n, n_actions)
+    """
+    weights = np.zeros((len(ahead), n_actions))
+    weights[np.arange(len(ahead)), ahead] += 1.0
+    if behind is not None:
+        weights[np.arange(len(ahead)), behind] -= 1.0
+    return weights
+
+
+def compute_layer_gradients(
+    network: FastMlp, observations: Observations, q_weights: np.ndarray, layers: Sequence[str]
+) -> dict[str, np.ndarray]:
+    """Gradients of sum_a q_weights[a] * Q[a] with respect to what layers output.
+
+    :param q_weights: (n, n_actions)
+    :return: layer to (n, width)
+    """
+    _check(network, observations, q_weights)
+    widths = network.layers.widths
+    gradients = {name: np.empty((len(q_weights), widths[name])) for name in layers}
+    positions = {name: network.names.index(name) for name in layers}
+    for rows, part in chunks(network, observations):
+        by_position = _run_backward(network, run_forward(network, part), q_weights[rows], min(positions.values()))
+        for name, array in gradients.items():
+            array[rows] = by_position[positions[name]][: rows.stop - rows.start, : array.shape[1]]
+    return gradients
+
+
+def compute_mean_gradient_magnitudes(
+    network: FastMlp, observations: Observations, q_weights: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Mean over inputs of the magnitude of every weight's and bias's gradient.
+
+    :param q_weights: (n, n_actions), what is differentiated: sum_a q_weights[a] * Q[a] of each input
+    :return: parameter, such as ``q_net.0.weight``, to an array of its shape
+    """
+    _check(network, observations, q_weights)
+    total = count_of(observations)
+    sums = {name: np.zeros(shape) for name, shape in _filled_shapes(network).items()}
+    for start in range(0, total, _SUMMED_ROWS):
+        rows = slice(start, min(start + _SUMMED_ROWS, total))
+        outputs = run_forward(network, rows_of(observations, rows))
+        by_position = _run_backward(network, outputs, q_weights[rows], 1)
+        for position in range(1, len(outputs), 2):
+            name = network.names[position]
+            deltas = np.abs(by_position[position], out=by_position[position])
+            sums[f"{name}.weight"] += deltas.T @ np.abs(outputs[position - 1])
+            sums[f"{name}.bias"] += deltas.sum(axis=0)
+    shapes = _shapes(network)
+    return {name: array[tuple(slice(side) for side in shapes[name])] / total for name, array in sums.items()}
+
+
+def iterate_weight_gradients(
+    network: FastMlp, observations: Observations, q_weights: np.ndarray
+) -> Iterator[tuple[slice, str, np.ndarray]]:
+    """Every input's gradient of every weight and bias, a few inputs at a time; memory does not grow with the inputs.
+
+    :param q_weights: (n, n_actions)
+    :return: yields which inputs, which parameter, and (inputs, *shape of the parameter); the array is overwritten by
+        the next one
+    """
+    _check(network, observations, q_weights)
+    shapes = _shapes(network)
+    for rows, part in chunks(network, observations):
+        outputs = run_forward(network, part)
+        by_position = _run_backward(network, outputs, q_weights[rows], 1)
+        n_rows = rows.stop - rows.start
+        for position in range(1, len(outputs), 2):
+            name = network.names[position]
+            height, width = shapes[f"{name}.weight"]
+            deltas, inputs = by_position[position][:n_rows, :height], outputs[position - 1][:n_rows, :width]
+            yield rows, f"{name}.bias", deltas
+            at_once = max(1, min(n_rows, _GRADIENTS_AT_ONCE // (height * width)))
+            buffer = np.empty((at_once, height, width))
+            for start in range(0, n_rows, at_once):
+                some = slice(start, min(start + at_once, n_rows))
+                gradients = _outer_products(deltas[some], inputs[some], buffer[: some.stop - some.start])
+                yield slice(rows.start + some.start, rows.start + some.stop), f"{name}.weight", gradients
+
+
+def _outer_products(deltas: np.ndarray, inputs: np.ndarray, out: np.ndarray) -> np.ndarray:
+    """Delta (x) h of each row. As a product of two terms, one of them zero: BLAS serves that three times faster."""
+    left, right = np.zeros((*deltas.shape, 2)), np.zeros((len(inputs), 2, inputs.shape[1]))
+    left[:, :, 0], right[:, 0] = deltas, inputs
+    return np.matmul(left, right, out=out)
+
+
+def _run_backward(
+    network: FastMlp, outputs: Sequence[np.ndarray], q_weights: np.ndarray, first: int
+) -> dict[int, np.ndarray]:
+    """Gradients with respect to the outputs of every layer from position ``first`` on, filled up as the run is."""
+    last = len(outputs) - 1
+    gradients = {last: filled_array(q_weights, outputs[last].shape)}
+    for position in range(last - 1, first - 1, -1):
+        following = gradients[position + 1]
+        if position % 2:  # a Linear, behind it its activation
+            gradients[position] = following * network.activations[position // 2].derivative(outputs[position])
+        else:
+            gradients[position] = product(following, network.columns[position // 2].T)
+    return gradients
+
+
+def _shapes(network: FastMlp) -> dict[str, tuple[int, ...]]:
+    """The Linear's parameters, in the order of the layers."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for before, layer in pairwise(network.layers.layers.values()):
+        if layer.kind == "Linear":
+            shapes |= {f"{layer.name}.weight": (layer.width, before.width), f"{layer.name}.bias": (layer.width,)}
+    return shapes
+
+
+def _filled_shapes(network: FastMlp) -> dict[str, tuple[int, ...]]:
+    filled = [columns.shape[::-1] for columns in network.columns]
+    shapes: list[tuple[int, ...]] = [shape for weight in filled for shape in (weight, weight[:1])]
+    return dict(zip(_shapes(network), shapes, strict=True))
+
+
+def _check(network: FastMlp, observations: Observations, q_weights: np.ndarray) -> None:
+    expected = (count_of(observations), network.n_actions)
+    if q_weights.shape != expected:
+        raise UsageError(f"q_weights: found shape {q_weights.shape}, expected {expected}")

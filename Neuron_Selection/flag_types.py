@@ -1,0 +1,31 @@
+"""What flags take, for argparse's ``type``: devices and whole numbers, read strictly."""
+
+from __future__ import annotations
+
+import argparse
+import re
+
+from Neuron_Selection.errors import shown
+
+
+def device(text: str) -> str:
+    """``auto``, ``cpu``, ``cuda`` or ``cuda:N``; whether the machine has it is found out once torch is there."""
+    if not re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,3})?", text, re.ASCII):
+        raise argparse.ArgumentTypeError(f"found {shown(text)}, expected auto, cpu, cuda or cuda:N")
+    return text
+
+
+def positive_int(text: str) -> int:
+    """A whole number from 1, for argparse's ``type``; ``1_0`` and other scripts' digits are refused."""
+    return _whole_number(text, least=1)
+
+
+def whole_number(text: str) -> int:
+    """A whole number from 0, for argparse's ``type``."""
+    return _whole_number(text, least=0)
+
+
+def _whole_number(text: str, *, least: int) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= 18 and int(text) >= least):
+        raise argparse.ArgumentTypeError(f"found {shown(text)}, expected a whole number from {least}")
+    return int(text)

@@ -1,0 +1,1 @@
+"""Gradients, averages, candidate weights: one script a step."""

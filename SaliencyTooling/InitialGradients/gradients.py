@@ -1,0 +1,76 @@
+"""Compute the gradient of every clean input's greatest Q-value with respect to every weight and bias."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+if __package__ != "SaliencyTooling.InitialGradients":  # started as a file, perhaps not installed
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from Neuron_Selection.command_line import (
+    Console,
+    SuiteParser,
+    add_agent_flags,
+    add_shared_flags,
+    agent_options,
+    script,
+)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The flags of this script."""
+    parser = SuiteParser(
+        description=__doc__,
+        example="python InitialGradients/gradients.py --agent_path ../examples/lava_crossing/agent",
+    )
+    add_agent_flags(parser)
+    parser.add_argument("--inputs", default="clean_inputs.json", metavar="FILE", help="inputs to differentiate at")
+    parser.add_argument("--output_dir", help="where the files go (default: the agent's gradient_analysis/)")
+    parser.add_argument(
+        "--format",
+        choices=("json", "npz", "both"),
+        default="json",
+        help="weight_gradients.json, .npz (smaller) or both",
+    )
+    add_shared_flags(parser)
+    return parser
+
+
+@script(build_parser)
+def main(args: argparse.Namespace, console: Console) -> None:
+    """Compute, save, say where."""
+    from Neuron_Selection.FileFormats.agent_folder import GRADIENTS
+    from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
+    from SaliencyTooling.gradient_runs import FORMATS, write_weight_gradients
+
+    opened = OpenedAgent(args.agent_path, **agent_options(args))
+    folder = Path(args.output_dir) if args.output_dir else opened.folder.folder / GRADIENTS
+    paths, written = write_weight_gradients(
+        opened,
+        opened.inputs(args.inputs),
+        folder,
+        formats=FORMATS[args.format],
+        overwrite=args.overwrite,
+        progress=lambda items, total: console.progress(items, total=total, unit="input"),
+    )
+    if not written:
+        console.say(f"{paths[0]}: up to date, left as it is")
+    sizes = [path.stat().st_size for path in paths]
+    console.result(
+        {"files": [str(path) for path in paths], "bytes": sizes, "written": written},
+        [f"weight gradients: {path} ({size:,} bytes)" for path, size in zip(paths, sizes, strict=True)],
+    )
+    if args.format == "json":
+        console.say(f"--format npz would save about {_share_saved(opened.stored_dtype.itemsize):.0%} of it")
+    console.say(f"next: python InitialGradients/average.py --gradients_path {paths[0]} --output_dir {folder}")
+
+
+def _share_saved(itemsize: int) -> float:
+    """A number takes about 20 characters as text."""
+    return 1 - itemsize / 20
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Which weights feed the important neurons."""

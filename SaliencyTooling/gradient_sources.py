@@ -1,0 +1,154 @@
+"""Gradients of an agent's Q-values by weight: in closed form for MLPs, by autograd for every other network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Protocol
+
+import numpy as np
+
+from Neuron_Selection.errors import UsageError
+from Neuron_Selection.FileFormats.observations import Observations, count_of, rows_of
+from Neuron_Selection.PatchingTooling.fast_gradients import (
+    compute_layer_gradients,
+    compute_mean_gradient_magnitudes,
+    iterate_weight_gradients,
+)
+from Neuron_Selection.PatchingTooling.fast_mlp import FastMlp, compute_q_values, fast_mlp, record_activations
+from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
+
+Gradients = dict[str, np.ndarray]
+_BATCH = 64
+
+
+class GradientSource(Protocol):
+    """What computes gradients. ``q_weights``, (n, n_actions), says of what: sum_a q_weights[a] * Q[a] of each input."""
+
+    @property
+    def name(self) -> str:
+        """``fast`` or ``autograd``."""
+
+    def q_values(self, observations: Observations) -> np.ndarray:
+        """Q-values, (n, n_actions)."""
+
+    def each(self, observations: Observations, q_weights: np.ndarray) -> Iterator[Gradients]:
+        """One input's gradients after the other: parameter to an array of its shape."""
+
+    def mean_magnitudes(self, observations: Observations, q_weights: np.ndarray) -> Gradients:
+        """Mean over inputs of the absolute gradient."""
+
+    def mean_signed(self, observations: Observations, q_weights: np.ndarray) -> Gradients:
+        """Mean over inputs of the gradient, in which opposite signs cancel."""
+
+
+def gradient_source(opened: OpenedAgent) -> GradientSource:
+    """The closed form where the network is an MLP without parameters in its activations, else autograd."""
+    if opened.architecture.activation_fn != "PReLU":  # its slope is a parameter as well
+        try:
+            return FastGradients(network=fast_mlp(opened.agent_zip, opened.architecture))
+        except UsageError:
+            pass
+    return AutogradGradients(opened=opened)
+
+
+def of_the_maximum(q_values: np.ndarray) -> np.ndarray:
+    """``q_weights`` of the greatest Q-value of each input."""
+    return _one_hot(np.argmax(q_values, axis=1), q_values.shape)
+
+
+def of_the_margin(q_values: np.ndarray) -> np.ndarray:
+    """``q_weights`` of the margin: the best Q-value minus the second best."""
+    order = np.argsort(-q_values, axis=1, kind="stable")
+    margin: np.ndarray = _one_hot(order[:, 0], q_values.shape) - _one_hot(order[:, 1], q_values.shape)
+    return margin
+
+
+def _one_hot(actions: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    weights = np.zeros(shape)
+    weights[np.arange(len(actions)), actions] = 1.0
+    return weights
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FastGradients:
+    """See ``GradientSource``; float64, no torch. The gradient of one input is delta (x) h in every Linear."""
+
+    network: FastMlp
+    name: str = "fast"
+
+    def q_values(self, observations: Observations) -> np.ndarray:
+        """Q-values, (n, n_actions)."""
+        return compute_q_values(self.network, observations)
+
+    def each(self, observations: Observations, q_weights: np.ndarray) -> Iterator[Gradients]:
+        """One input's gradients after the other."""
+        parameters = [f"{name}.{kind}" for name in self._linear for kind in ("weight", "bias")]
+        for start in range(0, count_of(observations), _BATCH):
+            rows = slice(start, start + _BATCH)
+            batch: dict[str, list[np.ndarray]] = {}
+            part = rows_of(observations, rows)
+            for _rows, name, array in iterate_weight_gradients(self.network, part, q_weights[rows]):
+                batch.setdefault(name, []).extend(array.copy())
+            for row in range(len(q_weights[rows])):
+                yield {name: batch[name][row] for name in parameters}
+
+    def mean_magnitudes(self, observations: Observations, q_weights: np.ndarray) -> Gradients:
+        """|delta|^T |h| / n: exact, without any input's own gradient."""
+        return compute_mean_gradient_magnitudes(self.network, observations, q_weights)
+
+    def mean_signed(self, observations: Observations, q_weights: np.ndarray) -> Gradients:
+        """delta^T h / n."""
+        sums: Gradients = {}
+        total = count_of(observations)
+        for start in range(0, total, _BATCH * 16):
+            rows = slice(start, start + _BATCH * 16)
+            part = rows_of(observations, rows)
+            deltas = compute_layer_gradients(self.network, part, q_weights[rows], list(self._linear))
+            inputs = record_activations(self.network, part, list(self._linear.values()))
+            for name, before in self._linear.items():
+                for kind, array in (("weight", deltas[name].T @ inputs[before]), ("bias", deltas[name].sum(axis=0))):
+                    key = f"{name}.{kind}"
+                    sums[key] = sums[key] + array if key in sums else array
+        return {name: array / total for name, array in sums.items()}
+
+    @property
+    def _linear(self) -> dict[str, str]:
+        """Every Linear, and the layer whose output it reads."""
+        layers = self.network.layers.layers
+        return {layer: before for before, layer in pairwise(layers) if layers[layer].kind == "Linear"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AutogradGradients:
+    """See ``GradientSource``; the real network, one backward pass an input."""
+
+    opened: OpenedAgent
+    name: str = "autograd"
+
+    def q_values(self, observations: Observations) -> np.ndarray:
+        """Q-values, (n, n_actions)."""
+        return self.opened.engine.q_values(observations)
+
+    def each(self, observations: Observations, q_weights: np.ndarray) -> Iterator[Gradients]:
+        """One input's gradients after the other."""
+        from Neuron_Selection.PatchingTooling.autograd_gradients import iterate_parameter_gradients
+
+        return iterate_parameter_gradients(self.opened.agent, observations, q_weights)
+
+    def mean_magnitudes(self, observations: Observations, q_weights: np.ndarray) -> Gradients:
+        """Mean of the absolute gradient."""
+        return self._mean(observations, q_weights, np.abs)
+
+    def mean_signed(self, observations: Observations, q_weights: np.ndarray) -> Gradients:
+        """Mean of the gradient."""
+        return self._mean(observations, q_weights, np.positive)
+
+    def _mean(self, observations: Observations, q_weights: np.ndarray, term: Any) -> Gradients:
+        sums: Gradients = {}
+        for gradients in self.each(observations, q_weights):
+            for name, array in gradients.items():
+                value = term(array.astype(np.float64))
+                sums[name] = sums[name] + value if name in sums else value
+        return {name: array / len(q_weights) for name, array in sums.items()}

@@ -1,0 +1,87 @@
+"""Run the whole gradient analysis: gradients, averages, candidate weights, in one process."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+if __package__ != "SaliencyTooling":  # started as a file, perhaps not installed
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from Neuron_Selection.command_line import (
+    Console,
+    SuiteParser,
+    add_agent_flags,
+    add_shared_flags,
+    agent_options,
+    script,
+)
+from SaliencyTooling.InitialGradients.extract import add_selection_flags, selection_lines, useful_neurons
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The flags of this script."""
+    parser = SuiteParser(
+        description=__doc__, example="python initial_test.py --agent_path ../examples/lava_crossing/agent --k 2 --m 4"
+    )
+    add_agent_flags(parser)
+    add_selection_flags(parser)
+    parser.add_argument("--inputs", default="clean_inputs.json", metavar="FILE", help="inputs to differentiate at")
+    parser.add_argument(
+        "--format",
+        choices=("json", "npz", "both"),
+        default="json",
+        help="weight_gradients.json, .npz (smaller) or both",
+    )
+    parser.add_argument("--output_dir", help="where the files go (default: the agent's gradient_analysis/)")
+    add_shared_flags(parser)
+    return parser
+
+
+@script(build_parser)
+def main(args: argparse.Namespace, console: Console) -> None:
+    """Three steps, each left alone where its file is up to date."""
+    from Neuron_Selection.FileFormats.agent_folder import GRADIENTS, RESULTS
+    from Neuron_Selection.FileFormats.cross_metric_summary import load_cross_metric_summary
+    from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
+    from SaliencyTooling.gradient_runs import FORMATS, write_averages, write_candidates, write_weight_gradients
+
+    opened = OpenedAgent(args.agent_path, **agent_options(args))
+    folder = Path(args.output_dir) if args.output_dir else opened.folder.folder / GRADIENTS
+    cross_metric_path = opened.folder.folder / RESULTS / "cross_metric_summary.json"
+    load_cross_metric_summary(cross_metric_path)  # what the last step needs is missed before the first one runs
+    inputs = opened.inputs(args.inputs)
+    gradients, written = write_weight_gradients(
+        opened,
+        inputs,
+        folder,
+        formats=FORMATS[args.format],
+        overwrite=args.overwrite,
+        progress=lambda items, total: console.progress(items, total=total, unit="input"),
+    )
+    average, averaged = write_averages(opened, inputs, folder, gradients_path=None, overwrite=args.overwrite)
+    candidates, metadata, chosen = write_candidates(
+        cross_metric_path,
+        average,
+        folder,
+        definitions_path=useful_neurons(args.useful_neurons_path),
+        score=args.score,
+        weights=opened.online_weights,
+        k=args.k,
+        m=args.m,
+        overwrite=args.overwrite,
+    )
+    files = [*gradients, average, candidates]
+    for path, new in zip(files, [*[written] * len(gradients), averaged, chosen], strict=True):
+        if not new:
+            console.say(f"{path}: up to date, left as it is")
+    console.result(
+        {"files": [str(path) for path in files], **metadata},
+        [*(str(path) for path in files), *selection_lines(candidates, metadata)],
+    )
+    console.say(f"next: the weights to change stand in {candidates} under weight_targets")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

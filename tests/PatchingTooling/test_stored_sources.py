@@ -1,0 +1,58 @@
+"""Stored activations held against the agent: other kinds of layer, other libraries."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import activation_extraction
+from Neuron_Selection.errors import InputError, SuiteWarning
+from Neuron_Selection.FileFormats.activations import activation_paths, load_activations, save_activations
+from Neuron_Selection.PatchingTooling import PatchingExperiment
+from tests.made_agents import mlp_agent
+
+
+@pytest.fixture
+def agent(tmp_path: Path) -> Path:
+    folder = mlp_agent(tmp_path / "agent")
+    (folder / "activation_inputs").mkdir()
+    (folder / "activation_inputs" / "clean_inputs.json").write_text(json.dumps({"a": [1, 2, 3, 4]}))
+    assert activation_extraction.main(["--agent_path", str(folder), "--quiet"]) == 0
+    return folder
+
+
+def changed(agent: Path, **metadata: object) -> None:
+    """The extracted file again, with some of its metadata changed."""
+    npz, readable = activation_paths(agent / "activation_logging", "clean")
+    stored = load_activations(npz, {f"q_net.{n}": f"q_net.{n}" for n in range(5)})
+    save_activations(npz, readable, stored.ids, stored.values, metadata={**stored.metadata, **metadata})
+
+
+def patch(agent: Path) -> None:
+    PatchingExperiment(agent).run_patching_experiment("clean_inputs.json", "clean_activations.npz", "q_net.1:2")
+
+
+def test_a_layer_of_another_kind_is_refused(agent: Path) -> None:
+    npz, _ = activation_paths(agent / "activation_logging", "clean")
+    with np.load(npz) as stored:
+        kinds = json.loads(stored["__metadata__"].tobytes())["layer_kinds"]
+    assert kinds == {
+        "q_net.0": "Linear",
+        "q_net.1": "ReLU",
+        "q_net.2": "Linear",
+        "q_net.3": "ReLU",
+        "q_net.4": "Linear",
+    }
+    patch(agent)
+    changed(agent, layer_kinds={**kinds, "q_net.1": "Tanh"})
+    with pytest.raises(InputError, match="q_net.1: found a 'Tanh' layer, expected a ReLU as here"):
+        patch(agent)
+
+
+def test_activations_of_another_torch_are_taken_with_a_warning(agent: Path) -> None:
+    changed(agent, libraries={"torch": "1.0"})
+    with pytest.warns(SuiteWarning, match="recorded with torch 1.0, not .*; bits may differ"):
+        patch(agent)
