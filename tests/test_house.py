@@ -69,7 +69,7 @@ def test_imports_point_one_way_only(path: Path) -> None:
         (r"register_forward_hook\(", {"hooks.py"}),
         (r"\bopen\(|\.read_bytes\(\)|\.read_text\(|\.write_text\(|\.write_bytes\(|np\.load\(", "FileFormats"),
         (r"weights_only=False|allow_pickle=True|pickle\.load|torch\.load|DQN\.load|\beval\(|\bexec\(", set()),
-        (r"register_full_backward_hook|\.data\s*=|\.copy_\(", {"weight_edits.py"}),
+        (r"register_full_backward_hook|\.data\s*=|\.copy_\(|parameters?\[[^\]]*\] = ", {"weight_edits.py"}),
     ],
 )
 def test_there_is_one_door_for_each_power(pattern: str, doors: set[str] | str) -> None:

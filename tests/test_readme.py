@@ -26,13 +26,17 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_commands_and_the_snippet_run_as_they_stand(checkout: Path) -> None:
-    (commands,), (snippet,) = blocks("bash"), blocks("python")
-    for command in commands.splitlines():
+    (snippet,) = blocks("python")
+    for command in "".join(blocks("bash")).splitlines():
         typed = re.sub(r"^python ", f"{sys.executable} ", command)
         run = subprocess.run(typed, shell=True, cwd=checkout, capture_output=True, text=True, check=False)
         assert run.returncode == 0, f"{command}\n{run.stderr}"
-    results = sorted(path.name for path in (checkout / "my_agent" / "patching_results").iterdir())
-    assert results == ["experiment1.json", "experiment1.meta.json", "experiment2.json", "experiment2.meta.json"]
+    written = {str(path.relative_to(checkout / "my_agent")) for path in (checkout / "my_agent").rglob("*.*")}
+    assert {
+        "patching_results/experiment1.json", "patching_results/experiment2.meta.json", "patching_results/sweep.npz",
+        "patching_results/cross_metric_summary.json", "patching_results/minimal_sets.json",
+        "gradient_analysis/candidate_weights.json", "perturbation_results/results.csv",
+    } <= written  # fmt: skip
     run = subprocess.run([sys.executable, "-c", snippet], cwd=checkout, capture_output=True, text=True, check=False)
     assert len(run.stdout.splitlines()) == 100, run.stderr
 

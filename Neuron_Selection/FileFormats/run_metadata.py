@@ -5,9 +5,10 @@ from __future__ import annotations
 import platform
 from collections.abc import Mapping, Sequence
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from Neuron_Selection import __version__
 from Neuron_Selection.errors import InputError, UsageError, shown
@@ -80,7 +81,11 @@ def check_format(metadata: Mapping[str, Any], where: object) -> None:
 
 @cache
 def installed_version(distribution: str) -> str:
-    """The version of a distribution; ``none`` where it is not installed. Nothing is imported."""
+    """The version of a distribution; ``none`` where it is not installed. The distribution itself is not imported."""
+    if distribution == "numpy":
+        return str(np.__version__)  # importlib.metadata takes 20 ms to import, a tenth of a whole sweep
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         return version(distribution)
     except PackageNotFoundError:

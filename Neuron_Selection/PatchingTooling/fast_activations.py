@@ -147,7 +147,7 @@ def _elu_family(alpha: float, scale: float) -> ActivationFunction:
 
 
 ACTIVATION_FUNCTIONS: Mapping[str, ActivationFunction] = {
-    "ReLU": _function(_relu, lambda x: _where(x > 0), lambda x, out: np.maximum(x, 0.0, out=out)),
+    "ReLU": _function(_relu, lambda x: (x > 0).astype(np.float64), lambda x, out: np.maximum(x, 0.0, out=out)),
     "ReLU6": _function(lambda x: np.clip(x, 0.0, 6.0), lambda x: _where((x > 0) & (x < 6))),
     "LeakyReLU": _leaky(0.01),
     "PReLU": _leaky(0.25),

@@ -133,14 +133,16 @@ def _change_moving_rows(
         count, blocks = part.stop - part.start, block_changes[part.start // LANES : part.stop // LANES]
         low_rank_product(
             factors[part].reshape(-1, LANES, terms),
-            columns[units[blocks]],
+            np.take(columns, units[blocks], axis=0, mode="clip"),
             out=moved[:count].reshape(-1, LANES, width),
         )
         np.take(before, slot_rows[part], axis=0, out=summed[:count], mode="clip")
         summed[:count] += moved[:count]
         results[part] = _run_layers(scene, number, summed[: filled_up(count, CHUNK_ROWS)], None)[:count]
     q_values = np.repeat(scene.baseline[None], len(units), axis=0)
-    q_values.reshape(-1, network.n_actions)[changes * scene.n_rows + rows] = results[slots, : network.n_actions]
+    q_values.reshape(-1, network.n_actions)[changes * scene.n_rows + rows] = results.take(slots, axis=0)[
+        :, : network.n_actions
+    ]
     return q_values
 
 

@@ -6,7 +6,7 @@ product, no gradient of any single input.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -16,7 +16,7 @@ from Neuron_Selection.FileFormats.observations import Observations, count_of, ro
 from Neuron_Selection.PatchingTooling.fast_mlp import FastMlp, chunks, run_forward
 from Neuron_Selection.PatchingTooling.fast_products import filled_array, product
 
-_GRADIENTS_AT_ONCE = 1 << 17  # entries of one weight's gradients, a megabyte
+_GRADIENTS_AT_ONCE = 1 << 16  # entries of one weight's gradients, half a megabyte
 _SUMMED_ROWS = 256
 
 
@@ -45,8 +45,9 @@ def compute_layer_gradients(
     widths = network.layers.widths
     gradients = {name: np.empty((len(q_weights), widths[name])) for name in layers}
     positions = {name: network.names.index(name) for name in layers}
+    first = min(positions.values(), default=0)
     for rows, part in chunks(network, observations):
-        by_position = _run_backward(network, run_forward(network, part), q_weights[rows], min(positions.values()))
+        by_position = _run_backward(network, run_forward(network, part), q_weights[rows], first)
         for name, array in gradients.items():
             array[rows] = by_position[positions[name]][: rows.stop - rows.start, : array.shape[1]]
     return gradients
@@ -63,15 +64,19 @@ def compute_mean_gradient_magnitudes(
     _check(network, observations, q_weights)
     total = count_of(observations)
     sums = {name: np.zeros(shape) for name, shape in _filled_shapes(network).items()}
+    products = {name: np.empty_like(array) for name, array in sums.items()}
+    outputs: list[np.ndarray] = []
+    by_position: dict[int, np.ndarray] = {}
     for start in range(0, total, _SUMMED_ROWS):
         rows = slice(start, min(start + _SUMMED_ROWS, total))
-        outputs = run_forward(network, rows_of(observations, rows))
-        by_position = _run_backward(network, outputs, q_weights[rows], 1)
+        outputs = run_forward(network, rows_of(observations, rows), outputs)
+        by_position = _run_backward(network, outputs, q_weights[rows], 1, by_position)
         for position in range(1, len(outputs), 2):
-            name = network.names[position]
+            name, inputs = network.names[position], outputs[position - 1]
             deltas = np.abs(by_position[position], out=by_position[position])
-            sums[f"{name}.weight"] += deltas.T @ np.abs(outputs[position - 1])
             sums[f"{name}.bias"] += deltas.sum(axis=0)
+            weight = f"{name}.weight"
+            sums[weight] += np.matmul(deltas.T, np.abs(inputs, out=inputs), out=products[weight])
     shapes = _shapes(network)
     return {name: array[tuple(slice(side) for side in shapes[name])] / total for name, array in sums.items()}
 
@@ -87,9 +92,11 @@ def iterate_weight_gradients(
     """
     _check(network, observations, q_weights)
     shapes = _shapes(network)
+    outputs: list[np.ndarray] = []
+    by_position: dict[int, np.ndarray] = {}
     for rows, part in chunks(network, observations):
-        outputs = run_forward(network, part)
-        by_position = _run_backward(network, outputs, q_weights[rows], 1)
+        outputs = run_forward(network, part, outputs)
+        by_position = _run_backward(network, outputs, q_weights[rows], 1, by_position)
         n_rows = rows.stop - rows.start
         for position in range(1, len(outputs), 2):
             name = network.names[position]
@@ -112,17 +119,26 @@ def _outer_products(deltas: np.ndarray, inputs: np.ndarray, out: np.ndarray) -> 
 
 
 def _run_backward(
-    network: FastMlp, outputs: Sequence[np.ndarray], q_weights: np.ndarray, first: int
+    network: FastMlp,
+    outputs: Sequence[np.ndarray],
+    q_weights: np.ndarray,
+    first: int,
+    reused: Mapping[int, np.ndarray] | None = None,
 ) -> dict[int, np.ndarray]:
-    """Gradients with respect to the outputs of every layer from position ``first`` on, filled up as the run is."""
-    last = len(outputs) - 1
+    """Gradients with respect to the outputs of every layer from position ``first`` on, filled up as the run is.
+
+    :param reused: what an earlier call returned and nobody needs any more
+    """
+    last, rows = len(outputs) - 1, len(outputs[0])
     gradients = {last: filled_array(q_weights, outputs[last].shape)}
     for position in range(last - 1, first - 1, -1):
         following = gradients[position + 1]
+        out = reused[position][:rows] if reused and len(reused[position]) >= rows else None
         if position % 2:  # a Linear, behind it its activation
-            gradients[position] = following * network.activations[position // 2].derivative(outputs[position])
+            derivative = network.activations[position // 2].derivative(outputs[position])
+            gradients[position] = np.multiply(following, derivative, out=out)
         else:
-            gradients[position] = product(following, network.columns[position // 2].T)
+            gradients[position] = product(following, network.columns[position // 2].T, out=out)
     return gradients
 
 

@@ -18,7 +18,7 @@ from Neuron_Selection.PatchingTooling.fast_products import LANES, filled_array, 
 Source: TypeAlias = Mapping[str, np.ndarray]
 
 _FEW = 256  # more units than this, or than half of their layer, go by the full product
-_NUMBERS_AT_ONCE = 1 << 13  # deltas, but for the small ones all temporary memory grows with them
+_NUMBERS_AT_ONCE = 1 << 14  # deltas; temporary memory grows with them
 
 
 def compute_patched_q_values(

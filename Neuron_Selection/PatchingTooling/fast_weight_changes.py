@@ -17,7 +17,7 @@ from Neuron_Selection.FileFormats.observations import Observations, count_of
 from Neuron_Selection.PatchingTooling.fast_changes import Scene, change_units
 from Neuron_Selection.PatchingTooling.fast_mlp import FastMlp, chunks, refuse_nonfinite_q_values, run_forward
 
-_NUMBERS_AT_ONCE = 1 << 13  # of deltas
+_NUMBERS_AT_ONCE = 1 << 13  # deltas; temporary memory grows with them
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -119,6 +119,8 @@ def mlp_layers(architecture: Architecture, space: Space) -> LayerTable | None:
     parameters = [
         f"{name}.{kind}" for name, layer in layers.items() if layer.kind == "Linear" for kind in ("weight", "bias")
     ]
+    if architecture.activation_fn == "PReLU":
+        parameters += [f"q_net.{2 * number + 1}.weight" for number in range(len(widths))]
     return LayerTable(layers=layers, refused=refused_names(["features_extractor", "q_net"], parameters))
 
 

@@ -30,7 +30,8 @@ def test_values_and_derivatives_are_those_of_torch_in_eval_mode(name: str) -> No
     (derivatives,) = torch.autograd.grad(values.sum(), points)
     function = activation_function(name)
     assert np.allclose(function.compute(POINTS), values.detach().numpy(), rtol=1e-14, atol=1e-15)
-    assert np.allclose(function.derivative(POINTS), derivatives.numpy(), rtol=1e-13, atol=1e-15)
+    accuracy = 1e-7 if name == "Hardsigmoid" else 1e-13  # torch's own sixth is a float32
+    assert np.allclose(function.derivative(POINTS), derivatives.numpy(), rtol=accuracy, atol=1e-15)
 
 
 @pytest.mark.parametrize("name", sorted(ACTIVATIONS))

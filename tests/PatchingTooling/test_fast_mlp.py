@@ -47,7 +47,7 @@ SPACES = {
 
 @pytest.mark.parametrize("normalize_images", [True, False])
 @pytest.mark.parametrize("name", SPACES)
-def test_every_space_gives_the_values_of_float64_hooks(name: str, normalize_images: bool, tmp_path: Path) -> None:
+def test_every_space_gives_the_values_of_float64_hooks(name: str, tmp_path: Path, *, normalize_images: bool) -> None:
     space, is_dict = SPACES[name], name.startswith("Dict")
     space.seed(3)
     policy = "MultiInputPolicy" if is_dict else "MlpPolicy"

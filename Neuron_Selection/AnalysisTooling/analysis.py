@@ -1,0 +1,186 @@
+"""Runs become numbers: statistics of every experiment in each direction, and which neurons matter most."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from Neuron_Selection.AnalysisTooling.cluster_statistics import FEW_CLUSTERS
+from Neuron_Selection.AnalysisTooling.clusters import Clusters
+from Neuron_Selection.AnalysisTooling.experiment_metrics import ALL_METRICS, DEFAULT_METRICS, gather_metrics
+from Neuron_Selection.AnalysisTooling.experiment_statistics import (
+    DirectionStatistics,
+    Sampling,
+    direction_statistics,
+    neuron_q_values,
+)
+from Neuron_Selection.AnalysisTooling.patched_runs import DirectionRuns, PatchedRuns
+from Neuron_Selection.AnalysisTooling.ranking import Ranking, rank_experiments
+from Neuron_Selection.FileFormats.patch_spec import format_patch_spec
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Analysis:
+    """``chosen``: experiments that count as important, most important first; each patches a single neuron.
+
+    ``q``: (n_experiments,), over all directions, NaN without contrast. ``left_out``: experiments of several neurons
+    that would rank among them.
+    """
+
+    runs: PatchedRuns
+    clusters: Clusters
+    statistics: Mapping[str, DirectionStatistics]
+    metrics: tuple[str, ...]
+    ranking: Ranking
+    q: np.ndarray
+    chosen: tuple[int, ...]
+    left_out: int
+    sampling: Sampling
+    q_threshold: float | None
+
+    @property
+    def contrast_pairs(self) -> int | None:
+        """In how many pairs the two runs act differently; None where one of them is unknown."""
+        return next(iter(self.statistics.values())).metrics.contrast_pairs
+
+
+def analyse(
+    runs: PatchedRuns,
+    clusters: Clusters,
+    *,
+    metrics: tuple[str, ...],
+    max_neurons: int,
+    q_threshold: float | None = None,
+    sampling: Sampling = Sampling(),  # noqa: B008 - frozen
+) -> Analysis:
+    """Gather, test, rank.
+
+    :param max_neurons: how many important neurons to name at most
+    :param q_threshold: name only those whose q is at most this
+    """
+    more = [name for name in ALL_METRICS if name in metrics and name not in DEFAULT_METRICS]
+    statistics = {
+        direction: direction_statistics(
+            gather_metrics(told, clusters.of_input, clusters.count, more_metrics=more), runs.patches, sampling
+        )
+        for direction, told in runs.directions.items()
+    }
+    ranking = rank_experiments(statistics, metrics)
+    q = neuron_q_values(statistics)
+    kept = [int(number) for number in ranking.order if q_threshold is None or q[number] <= q_threshold]
+    single = [number for number in kept if _is_single(runs.patches[number])]
+    return Analysis(
+        runs=runs,
+        clusters=clusters,
+        statistics=statistics,
+        metrics=metrics,
+        ranking=ranking,
+        q=q,
+        chosen=tuple(single[:max_neurons]),
+        left_out=len(kept) - len(single),
+        sampling=sampling,
+        q_threshold=q_threshold,
+    )
+
+
+def _is_single(patch: Mapping[str, Any]) -> bool:
+    return len(patch) == 1 and all(neurons != "all" and len(neurons) == 1 for neurons in patch.values())
+
+
+def result_rows(analysis: Analysis) -> list[dict[str, Any]]:
+    """One row for each experiment and direction, as ``results.csv`` holds them."""
+    return [
+        _row(analysis, number, direction, runs, analysis.statistics[direction])
+        for number in range(len(analysis.runs.names))
+        for direction, runs in analysis.runs.directions.items()
+    ]
+
+
+def _row(
+    analysis: Analysis, number: int, direction: str, runs: DirectionRuns, told: DirectionStatistics
+) -> dict[str, Any]:
+    gathered = told.metrics
+    known = gathered.contrast_pairs is not None
+    numbers = {
+        "effect": told.effects,
+        "interval_low": told.intervals[0],
+        "interval_high": told.intervals[1],
+        "p": told.p,
+        "q": told.q,
+        "effect_mean_of_ratios": gathered.means["margin_effect"],
+        "control_effect": told.control.effects,
+        "control_p": told.control.p,
+        **{name: values for name, values in gathered.means.items() if name != "margin_effect"},
+    }
+    return {
+        "experiment": analysis.runs.names[number],
+        "direction": direction,
+        "patch": format_patch_spec(analysis.runs.patches[number]),
+        "source": runs.source,
+        "target": runs.target,
+        **{name: defined(values[number]) for name, values in numbers.items()},
+        "flips": int(gathered.counts["flips"][number]),
+        "matches": int(gathered.counts["matches"][number]) if known else None,
+        "near_ties": int(gathered.counts["near_ties"][number]),
+        "n": len(analysis.runs.ids),
+        "contrast_pairs": gathered.contrast_pairs,
+        "clusters": told.clusters if known else None,
+        "flag": runs.flags[number],
+        "control_sets": int(told.control.sets[number]),
+    }
+
+
+def defined(value: Any) -> float | None:
+    """A number for a file: None in the place of NaN."""
+    return None if np.isnan(value) else float(value)
+
+
+def remarks(analysis: Analysis) -> list[str]:
+    """What whoever reads the numbers must know, one sentence each."""
+    said: list[str] = []
+    pairs, contrast = len(analysis.runs.ids), analysis.contrast_pairs
+    by_margin = analysis.ranking.ranked_by != "metrics"
+    if contrast is None:
+        said.append(
+            "the other run of each pair is unknown, so recovery and damage are undefined (both directions, or "
+            "run_experiments.py, tell it)"
+        )
+    elif not contrast:
+        said.append(
+            f"no contrast pair: clean and corrupted runs act alike in all {pairs} pairs, so recovery and damage are "
+            "undefined (pairs must differ in the greedy action; generate_pairs.py makes such pairs)"
+        )
+    elif contrast < pairs:
+        said.append(f"{pairs - contrast} of {pairs} pairs have no contrast and are left out of recovery and damage")
+    if not contrast and by_margin:
+        said.append("neurons are ranked by advantage_shift instead")
+    few = min(told.clusters for told in analysis.statistics.values())
+    if contrast and few < FEW_CLUSTERS:
+        said.append(f"{few} clusters with contrast: below {FEW_CLUSTERS} the intervals cover less than they promise")
+    if analysis.clusters.merged_from:
+        said.append(f"{analysis.clusters.merged_from:,} clusters were merged into {analysis.clusters.count:,}")
+    if analysis.left_out:
+        said.append(f"{analysis.left_out} experiments of several neurons are in results.csv only")
+    if not analysis.chosen:
+        said.append(_why_none(analysis))
+    return said
+
+
+def _why_none(analysis: Analysis) -> str:
+    if analysis.q_threshold is not None and len(analysis.ranking.order):
+        return (
+            f"no important neuron: none has q <= {analysis.q_threshold:g} (leave --q_threshold out, or use more "
+            "clusters of inputs)"
+        )
+    if analysis.left_out:
+        return "no important neuron: no experiment patches a single one (run_experiments.py without --definitions does)"
+    return "no important neuron: no patch changed anything (see the flags in results.csv)"
+
+
+def count_flags(runs: Sequence[DirectionRuns]) -> dict[str, int]:
+    """How many experiments cannot matter in any direction, by why."""
+    flags = [next((flag for flag in told), "") for told in zip(*(run.flags for run in runs), strict=True) if all(told)]
+    return {flag: flags.count(flag) for flag in sorted(set(flags))}

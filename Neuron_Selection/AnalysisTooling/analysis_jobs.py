@@ -1,0 +1,138 @@
+"""What ``analyze_metrics.py`` does: find the runs, check whose they are, analyse unless up to date, and save."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from Neuron_Selection.AnalysisTooling.analysis import Analysis, analyse, result_rows
+from Neuron_Selection.AnalysisTooling.clusters import clusters_of
+from Neuron_Selection.AnalysisTooling.experiment_metrics import DEFAULT_METRICS, chosen_metrics
+from Neuron_Selection.AnalysisTooling.experiment_statistics import Sampling
+from Neuron_Selection.AnalysisTooling.patched_runs import PatchedRuns
+from Neuron_Selection.AnalysisTooling.runs_by_input import runs_by_input
+from Neuron_Selection.AnalysisTooling.summary_document import summary_document
+from Neuron_Selection.AnalysisTooling.swept_runs import runs_of_sweep
+from Neuron_Selection.errors import InputError, UsageError
+from Neuron_Selection.FileFormats.agent_folder import INPUTS, RESULTS, AgentFolder, find_agent
+from Neuron_Selection.FileFormats.agent_zip import AgentZip, read_agent_zip
+from Neuron_Selection.FileFormats.cross_metric_summary import save_cross_metric_summary
+from Neuron_Selection.FileFormats.inputs import clusters_in
+from Neuron_Selection.FileFormats.results_by_input import file_names
+from Neuron_Selection.FileFormats.results_table import save_results_table, save_table_metadata, stored_table_metadata
+from Neuron_Selection.FileFormats.run_metadata import is_up_to_date, run_metadata
+
+TABLE, SUMMARY = "results.csv", "cross_metric_summary.json"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AnalysisRequest:
+    """What was asked for; ``sweep`` is read unless ``by_input``."""
+
+    agent_path: str
+    sweep: str
+    by_input: bool
+    clean: str
+    metrics: list[str] | None
+    max_neurons: int
+    q_threshold: float | None
+    cluster_by: str
+    confidence: float
+    resamples: int
+    seed: int
+    output_dir: str | None
+    overwrite: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class AnalysisDone:
+    """The analysis and where it was written; ``analysis`` is None where the files were up to date."""
+
+    analysis: Analysis | None
+    table: Path
+    summary: Path
+
+
+def run_analysis(request: AnalysisRequest, *, command: Mapping[str, Any]) -> AnalysisDone:
+    """Analyse and write; outputs of the same analysis are left as they are.
+
+    :raises InputError: no runs (which script makes them), runs of another agent, damaged ones
+    :raises UsageError: an unknown metric, or an output of another analysis
+    """
+    metrics = chosen_metrics(request.metrics)
+    if not 0 < request.confidence < 1:
+        raise UsageError(f"confidence: found {request.confidence:g}, expected a number between 0 and 1")
+    if request.q_threshold is not None and not 0 <= request.q_threshold <= 1:
+        raise UsageError(f"q_threshold: found {request.q_threshold:g}, expected a number from 0 to 1")
+    folder, agent = _opened(request)
+    with _runs(request, folder) as runs:
+        if agent is not None and runs.weights_sha256 not in ("", agent.weights_sha256):
+            raise InputError(
+                runs.where,
+                "weights_sha256",
+                found=f"patched runs of the agent {runs.weights_sha256[:12]}",
+                expected=f"of this one, {agent.weights_sha256[:12]}",
+                hint="run_experiments.py --overwrite makes them again",
+            )
+        sampling = Sampling(confidence=request.confidence, resamples=request.resamples, seed=request.seed)
+        clusters = clusters_of(runs.ids, runs.clusters, request.cluster_by, where=runs.where)
+        settings = {
+            "task": "analysis",
+            "metrics": list(metrics),
+            "max_neurons": request.max_neurons,
+            "q_threshold": request.q_threshold,
+            "cluster_by": request.cluster_by,
+            "confidence": request.confidence,
+            "resamples": request.resamples,
+            "seed": request.seed,
+            **runs.decisive,
+        }
+        planned = run_metadata(command=command, run=settings, agent=agent, libraries=("numpy", "scipy"))
+        out = Path(request.output_dir) if request.output_dir else folder.folder / RESULTS
+        table, summary = out / TABLE, out / SUMMARY
+        stored = stored_table_metadata(table, summary)
+        done = [is_up_to_date(path, stored, planned, overwrite=request.overwrite) for path in (table, summary)]
+        if all(done):  # a list: neither file may be another's
+            return AnalysisDone(analysis=None, table=table, summary=summary)
+        analysis = analyse(
+            runs,
+            clusters,
+            metrics=metrics,
+            max_neurons=request.max_neurons,
+            q_threshold=request.q_threshold,
+            sampling=sampling,
+        )
+    more = [name for name in metrics if name not in DEFAULT_METRICS]
+    table_sha256 = save_results_table(table, result_rows(analysis), more_columns=more)
+    summary_sha256 = save_cross_metric_summary(summary, summary_document(analysis, metadata=planned))
+    save_table_metadata(table, planned, sha256=table_sha256, summary_sha256=summary_sha256)
+    return AnalysisDone(analysis=analysis, table=table, summary=summary)
+
+
+def _opened(request: AnalysisRequest) -> tuple[AgentFolder, AgentZip | None]:
+    """The agent's folder and zip; a folder of published results may come without its agent."""
+    path = Path(request.agent_path)
+    if request.by_input and path.is_dir() and not any(entry.suffix == ".zip" for entry in path.iterdir()):
+        return AgentFolder(zip_path=path / "agent.zip", folder=path), None
+    folder = find_agent(path)
+    return folder, read_agent_zip(folder.zip_path)
+
+
+@contextmanager
+def _runs(request: AnalysisRequest, folder: AgentFolder) -> Iterator[PatchedRuns]:
+    if not request.by_input:
+        path = Path(request.sweep)
+        if len(path.parts) == 1 and not path.exists():
+            path = folder.folder / RESULTS / path  # the error that it is missing names the agent's own place
+        else:
+            path = folder.find(request.sweep, RESULTS)
+        with runs_of_sweep(path) as runs:
+            yield runs
+        return
+    inputs = folder.folder / INPUTS / request.clean if len(Path(request.clean).parts) == 1 else Path(request.clean)
+    clusters = clusters_in(inputs) if inputs.exists() else {}
+    by_file = {name.removesuffix(".json"): clusters[input_id] for input_id, name in file_names(list(clusters)).items()}
+    yield runs_by_input(folder.folder / RESULTS, {**by_file, **clusters})  # files of others name their input only so

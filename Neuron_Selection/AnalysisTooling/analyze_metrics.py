@@ -1,0 +1,98 @@
+"""Say which neurons matter: metrics and statistics of many patched runs, and the summary that saliency starts from."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+if __package__ != "Neuron_Selection.AnalysisTooling":  # started as a file, perhaps not installed
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from Neuron_Selection.command_line import (
+    Console,
+    SuiteParser,
+    add_shared_flags,
+    positive_int,
+    script,
+    whole_number,
+)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Flags of analyze_metrics.py."""
+    parser = SuiteParser(
+        description=f"{__doc__} Reads a sweep of run_experiments.py, or anyone's results organised by input.",
+        example="python Neuron_Selection/AnalysisTooling/analyze_metrics.py --agent_path my_agent --max_neurons 8",
+    )
+    parser.add_argument("--agent_path", required=True, help="agent folder (with agent.zip), or a zip")
+    parser.add_argument("--sweep", default="sweep.npz", metavar="FILE", help="what run_experiments.py wrote")
+    parser.add_argument(
+        "--by_input",
+        action="store_true",
+        help="read patching_results/denoising/ and noising/ in the place of a sweep; the agent may be missing then",
+    )
+    parser.add_argument(
+        "--clean", default="clean_inputs.json", metavar="FILE", help="with --by_input: inputs that may name clusters"
+    )
+    parser.add_argument(
+        "--metrics",
+        nargs="+",
+        metavar="METRIC",
+        help="what the summary tells of each neuron (default: all but the published selection metrics, such as "
+        "kl_divergence, which are known by their names too); neurons are ranked by margin_recovery and "
+        "margin_damage, or, where neither is named, by the normalised mean of the metrics that are",
+    )
+    parser.add_argument("--max_neurons", type=positive_int, default=8, help="how many important neurons to name")
+    parser.add_argument(
+        "--q_threshold", type=_number, metavar="Q", help="name only neurons of at most this false discovery rate"
+    )
+    parser.add_argument(
+        "--cluster_by",
+        choices=("auto", "file", "id_seed", "input"),
+        default="auto",
+        help="inputs that are not independent: by cluster in the inputs file, by the environment seed in the id, or "
+        "each input alone; auto is file where there are clusters",
+    )
+    parser.add_argument("--confidence", type=_number, default=0.95, help="of the intervals")
+    parser.add_argument("--resamples", type=positive_int, default=9999, help="of intervals and p values")
+    parser.add_argument("--seed", type=whole_number, default=0, help="of the resampling")
+    parser.add_argument("--output_dir", help="a folder in the place of the agent's patching_results/")
+    add_shared_flags(parser)
+    return parser
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text) if text.isascii() and "_" not in text else float("nan")
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"found {text[:40]!r}, expected a number") from error
+
+
+@script(build_parser)
+def main(args: argparse.Namespace, console: Console) -> None:
+    """Analyse, save, show."""
+    from dataclasses import fields
+
+    from Neuron_Selection.AnalysisTooling.analysis import remarks
+    from Neuron_Selection.AnalysisTooling.analysis_jobs import AnalysisRequest, run_analysis
+    from Neuron_Selection.AnalysisTooling.ranked_table import ranked_document, ranked_lines
+
+    request = AnalysisRequest(**{field.name: getattr(args, field.name) for field in fields(AnalysisRequest)})
+    flags: dict[str, Any] = {name: value for name, value in vars(args).items() if name not in _WITHOUT_INFLUENCE}
+    done = run_analysis(request, command={"script": "analyze_metrics.py", **flags})
+    written = {"results": str(done.table), "summary": str(done.summary)}
+    if done.analysis is None:
+        console.say(f"{done.table} and {done.summary}: up to date, left as they are (--overwrite makes them again)")
+        console.result(written, written.values())
+    else:
+        lines = [*ranked_lines(done.analysis), *remarks(done.analysis), *written.values()]
+        console.result({**written, **ranked_document(done.analysis)}, lines)
+
+
+_WITHOUT_INFLUENCE = {"threads", "quiet", "json", "debug", "overwrite", "output_dir"}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,144 @@
+"""Metrics of many experiments in one direction, gathered block by block: totals, and sums over clusters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from Neuron_Selection.AnalysisTooling import metrics
+from Neuron_Selection.AnalysisTooling.decisions import greedy_actions, near_ties
+from Neuron_Selection.AnalysisTooling.patched_runs import Block, DirectionRuns
+from Neuron_Selection.AnalysisTooling.published_metrics import PUBLISHED_METRICS
+from Neuron_Selection.errors import UsageError, shown
+
+MARGINS = {"denoising": "margin_recovery", "noising": "margin_damage"}
+
+# of baseline, patched and the other run's Q-values, (n, n_actions) each; the last three need the other run
+_OF_ITSELF: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+    "action_flip": metrics.action_flip,
+    "self_regret": metrics.self_regret,
+    "value_shift": metrics.value_shift,
+    "advantage_shift": metrics.advantage_shift,
+}
+DEFAULT_METRICS = (*MARGINS.values(), "action_flip", "matches_source", *list(_OF_ITSELF)[1:], "vector_recovery")
+ALL_METRICS = (*DEFAULT_METRICS, *PUBLISHED_METRICS)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class DirectionMetrics:
+    """What one direction adds up to.
+
+    ``moved``: (n_clusters, n_experiments), the numerators of the effect; ``whole``: (n_clusters,), its denominators.
+    ``means``: metric to (n_experiments,), over the inputs where it is defined, NaN without any. ``counts``: flips,
+    matches (of contrast pairs) and near ties, (n_experiments,) each. ``contrast_pairs`` is None where the other run
+    is unknown.
+    """
+
+    moved: np.ndarray
+    whole: np.ndarray
+    means: Mapping[str, np.ndarray]
+    counts: Mapping[str, np.ndarray]
+    contrast_pairs: int | None
+
+    @property
+    def effects(self) -> np.ndarray:
+        """Margin recovery or damage over the data set, the ratio of sums, (n_experiments,); NaN without contrast."""
+        whole = self.whole.sum()
+        return self.moved.sum(axis=0) / whole if whole > 0 else np.full(self.moved.shape[1], np.nan)
+
+
+def chosen_metrics(names: Sequence[str] | None) -> tuple[str, ...]:
+    """The metrics that were asked for; None means the default ones.
+
+    :raises UsageError: an unknown one, or one twice
+    """
+    if names is None:
+        return DEFAULT_METRICS
+    for place, name in enumerate(names):
+        if name not in ALL_METRICS:
+            raise UsageError(f"metric {shown(name)}: found no such one, expected of {', '.join(ALL_METRICS)}")
+        if name in names[:place]:
+            raise UsageError(f"metric {name}: found twice, expected once")
+    return tuple(names)
+
+
+def gather_metrics(
+    runs: DirectionRuns, clusters: np.ndarray, n_clusters: int, *, more_metrics: Sequence[str] = ()
+) -> DirectionMetrics:
+    """Every default metric, and more of the published ones.
+
+    :param clusters: (n_inputs,), the cluster of each input
+    """
+    n_experiments = len(runs.flags)
+    names = ["margin_effect", *_OF_ITSELF, "matches_source", "vector_recovery", *more_metrics]
+    sums = {name: np.zeros(n_experiments) for name in names}
+    defined = {name: np.zeros(n_experiments) for name in names}
+    counts = {name: np.zeros(n_experiments, np.int64) for name in ("flips", "matches", "near_ties")}
+    moved = np.zeros((n_clusters, n_experiments))
+    is_contrast, whole = _contrast(runs)
+    for block in runs.blocks():
+        here = block.experiments
+        for name, values in _values(runs, block, is_contrast, more_metrics).items():
+            if name in counts:
+                counts[name][here] += np.count_nonzero(values, axis=0)
+            elif name == "moved":
+                _add_by_cluster(moved, clusters[block.rows], here, values)
+            else:
+                sums[name][here] += np.nansum(values, axis=0)
+                defined[name][here] += np.count_nonzero(~np.isnan(values), axis=0)
+    means = {
+        name: np.divide(total, defined[name], out=np.full(n_experiments, np.nan), where=defined[name] > 0)
+        for name, total in sums.items()
+    }
+    return DirectionMetrics(
+        moved=moved,
+        whole=np.bincount(clusters, weights=whole, minlength=n_clusters),
+        means=means,
+        counts=counts,
+        contrast_pairs=None if runs.contrast is None else int(np.count_nonzero(is_contrast)),
+    )
+
+
+def _contrast(runs: DirectionRuns) -> tuple[np.ndarray, np.ndarray]:
+    """Which inputs have contrast, and how far their margins are apart, (n_inputs,) each."""
+    if runs.contrast is None:
+        return np.zeros(len(runs.baseline), bool), np.zeros(len(runs.baseline))
+    _, whole = metrics.margin_parts(runs.baseline, runs.baseline, runs.contrast)
+    return greedy_actions(runs.baseline) != greedy_actions(runs.contrast), whole
+
+
+def _values(
+    runs: DirectionRuns, block: Block, is_contrast: np.ndarray, more_metrics: Sequence[str]
+) -> dict[str, np.ndarray]:
+    """Metric to (n_rows, n_experiments) of one block."""
+    n_rows, n_experiments, n_actions = block.patched.shape
+
+    def beside(q_values: np.ndarray) -> np.ndarray:
+        """Once for each experiment."""
+        repeated: np.ndarray = np.repeat(q_values[block.rows], n_experiments, axis=0)
+        return repeated
+
+    patched = block.patched.reshape(-1, n_actions)
+    baseline = beside(runs.baseline)
+    ties = near_ties(runs.baseline[block.rows]).repeat(n_experiments) | near_ties(patched)
+    values = {name: metric(baseline, patched) for name, metric in _OF_ITSELF.items()}
+    values |= {name: PUBLISHED_METRICS[name](baseline, patched) for name in more_metrics}
+    if runs.contrast is not None:
+        other = beside(runs.contrast)
+        ties |= near_ties(runs.contrast[block.rows]).repeat(n_experiments)
+        values["matches_source"] = metrics.matches_source(patched, other)
+        values["matches"] = values["matches_source"] * is_contrast[block.rows].repeat(n_experiments)
+        values["moved"], _ = metrics.margin_parts(baseline, patched, other)
+        values["margin_effect"] = metrics.margin_effect(baseline, patched, other)
+        values["vector_recovery"] = metrics.vector_recovery(baseline, patched, other)
+    values["flips"], values["near_ties"] = values["action_flip"], ties
+    return {name: array.reshape(n_rows, n_experiments) for name, array in values.items()}
+
+
+def _add_by_cluster(sums: np.ndarray, clusters: np.ndarray, experiments: np.ndarray, values: np.ndarray) -> None:
+    """Add rows to their clusters' sums, in the order of the rows."""
+    order = np.argsort(clusters, kind="stable")
+    numbers, starts = np.unique(clusters[order], return_index=True)
+    sums[np.ix_(numbers, experiments)] += np.add.reduceat(values[order], starts, axis=0)

@@ -1,0 +1,117 @@
+"""Statistics of every experiment of a direction: effect, interval, p, q, and sets of the same size as control."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from Neuron_Selection.AnalysisTooling.cluster_statistics import (
+    RESAMPLES,
+    bootstrap_intervals,
+    q_values_of,
+    sign_flip_p_values,
+)
+from Neuron_Selection.AnalysisTooling.experiment_metrics import DirectionMetrics
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sampling:
+    """How intervals and p values are drawn."""
+
+    confidence: float = 0.95
+    resamples: int = RESAMPLES
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Control:
+    """Other experiments on as many neurons of the same layers.
+
+    ``sets``: how many; ``effects``: their mean |effect|, NaN without any; ``p``: (1 + those whose |effect| is at least
+    as large) / (1 + sets), NaN without any. (n_experiments,) each.
+    """
+
+    sets: np.ndarray
+    effects: np.ndarray
+    p: np.ndarray
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class DirectionStatistics:
+    """(n_experiments,) each, NaN where undefined; ``intervals`` (2, n_experiments).
+
+    ``clusters``: how many have contrast.
+    """
+
+    metrics: DirectionMetrics
+    effects: np.ndarray
+    intervals: np.ndarray
+    p: np.ndarray
+    q: np.ndarray
+    control: Control
+    clusters: int
+
+
+def direction_statistics(
+    gathered: DirectionMetrics, patches: Sequence[Mapping[str, Any]], sampling: Sampling
+) -> DirectionStatistics:
+    """Everything that is said of the effects of one direction."""
+    effects = gathered.effects
+    undefined = np.full(len(effects), np.nan)
+    has_weight = gathered.whole > 0
+    intervals, p, q = np.full((2, len(effects)), np.nan), undefined, undefined
+    if has_weight.any():
+        found = bootstrap_intervals(
+            gathered.moved,
+            gathered.whole,
+            confidence=sampling.confidence,
+            resamples=sampling.resamples,
+            seed=sampling.seed,
+        )
+        intervals = intervals if found is None else found
+        p = sign_flip_p_values(gathered.moved[has_weight], resamples=sampling.resamples, seed=sampling.seed)
+        q = q_values_of(p)
+    return DirectionStatistics(
+        metrics=gathered,
+        effects=effects,
+        intervals=intervals,
+        p=p,
+        q=q,
+        control=control_of(effects, patches),
+        clusters=int(np.count_nonzero(has_weight)),
+    )
+
+
+def control_of(effects: np.ndarray, patches: Sequence[Mapping[str, Any]]) -> Control:
+    """Each experiment against the others of its size in its layers; for single neurons these are all others."""
+    shapes: dict[Any, list[int]] = {}
+    for number, patch in enumerate(patches):
+        shape = tuple((layer, "all" if neurons == "all" else len(neurons)) for layer, neurons in patch.items())
+        shapes.setdefault(shape, []).append(number)
+    sets = np.zeros(len(effects), np.int64)
+    means, p = np.full((2, len(effects)), np.nan)
+    for members in shapes.values():
+        sizes = np.abs(effects[members])
+        others = len(members) - 1
+        sets[members] = others
+        if others and not np.isnan(sizes).any():
+            means[members] = (sizes.sum() - sizes) / others
+            at_least = len(members) - np.searchsorted(np.sort(sizes), sizes, side="left")  # itself among them
+            p[members] = at_least / (others + 1)
+    return Control(sets=sets, effects=means, p=p)
+
+
+def neuron_q_values(statistics: Mapping[str, DirectionStatistics]) -> np.ndarray:
+    """One q value for each experiment over all its directions.
+
+    The least p of the directions, times their number (Bonferroni), then Benjamini and Hochberg over all experiments.
+
+    :return: (n_experiments,), NaN without contrast
+    """
+    tested = [told.p for told in statistics.values() if not np.isnan(told.p).any()]
+    if not tested:
+        return np.full(len(next(iter(statistics.values())).p), np.nan)
+    return q_values_of(np.minimum(1.0, len(tested) * np.min(tested, axis=0)))

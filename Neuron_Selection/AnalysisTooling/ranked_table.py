@@ -1,0 +1,63 @@
+"""The ranked table on the console."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from Neuron_Selection.AnalysisTooling.analysis import Analysis, count_flags, defined, remarks
+from Neuron_Selection.AnalysisTooling.experiment_metrics import MARGINS
+from Neuron_Selection.FileFormats.patch_spec import format_patch_spec
+
+
+def ranked_lines(analysis: Analysis) -> list[str]:
+    """What was analysed, then a line for each important neuron."""
+    runs = analysis.runs
+    contrast = analysis.contrast_pairs
+    told = [f"{key} {value}" for key, value in runs.told.items() if value is not None]
+    lines = [
+        f"{runs.where}: {len(runs.names)} experiments, {len(runs.ids)} pairs, "
+        f"{'unknown' if contrast is None else contrast} of contrast, "
+        f"{analysis.clusters.merged_from or analysis.clusters.count} clusters ({analysis.clusters.told})"
+        + "".join(f", {text}" for text in told)
+    ]
+    lines += [f"{name}: source {one.source}, target {one.target}" for name, one in runs.directions.items()]
+    flags = count_flags(list(runs.directions.values()))
+    if flags:
+        lines.append("cannot matter: " + ", ".join(f"{count} {flag}" for flag, count in flags.items()))
+    if analysis.chosen:
+        heads = [f"{MARGINS[name]:<30}{'q':>8}{'flips':>7}" for name in runs.directions]
+        lines += ["", f"{'rank':>4}  {'neuron':<24}{'importance':>11}  " + "  ".join(heads)]
+        lines += [_line(analysis, number, place) for place, number in enumerate(analysis.chosen, start=1)]
+        lines.append("")
+    return lines
+
+
+def ranked_document(analysis: Analysis) -> dict[str, Any]:
+    """The same for ``--json``."""
+    names, importance = analysis.runs.names, analysis.ranking.importance
+    return {
+        "experiments": len(names),
+        "pairs": len(analysis.runs.ids),
+        "contrast_pairs": analysis.contrast_pairs,
+        "clusters": analysis.clusters.merged_from or analysis.clusters.count,
+        "ranked_by": analysis.ranking.ranked_by,
+        "cannot_matter": count_flags(list(analysis.runs.directions.values())),
+        "important": {
+            names[number]: {"importance": float(importance[number]), "q": defined(analysis.q[number])}
+            for number in analysis.chosen
+        },
+        "remarks": remarks(analysis),
+    }
+
+
+def _line(analysis: Analysis, number: int, place: int) -> str:
+    cells = []
+    for told in analysis.statistics.values():
+        effect, (low, high) = told.effects[number], told.intervals[:, number]
+        shown = "undefined" if defined(effect) is None else f"{effect:.4g}"
+        if defined(low) is not None:
+            shown += f" [{low:.3g}, {high:.3g}]"
+        q = "" if defined(told.q[number]) is None else f"{told.q[number]:.2g}"
+        cells.append(f"{shown:<30}{q:>8}{int(told.metrics.counts['flips'][number]):>7}")
+    spec = format_patch_spec(analysis.runs.patches[number])
+    return f"{place:>4}  {spec:<24}{analysis.ranking.importance[number]:>11.4g}  " + "  ".join(cells)

@@ -1,0 +1,172 @@
+"""Runs out of folders of results organised by input, ours or those that others published."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from Neuron_Selection.AnalysisTooling.patched_runs import Block, DirectionRuns, PatchedRuns
+from Neuron_Selection.errors import InputError, shown
+from Neuron_Selection.FileFormats.atomic_files import read_bytes, sha256_of
+from Neuron_Selection.FileFormats.patch_spec import experiment_name
+from Neuron_Selection.FileFormats.patching_results import load_patching_results
+from Neuron_Selection.FileFormats.results_by_input import stored_folder_metadata
+
+DIRECTIONS = ("denoising", "noising")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class _Folder:
+    """``patched``: (n_inputs, n_experiments, n_actions); ``source`` is None unless every record tells it."""
+
+    path: Path
+    ids: tuple[str, ...]
+    patches: Mapping[str, Any]
+    baseline: np.ndarray
+    source: np.ndarray | None
+    patched: np.ndarray
+    told: Mapping[str, str]
+    sha256: str
+
+
+def runs_by_input(results: Path, clusters: Mapping[str, str]) -> PatchedRuns:
+    """The runs in ``denoising/`` and ``noising/`` of a folder of results, or in one of them.
+
+    Files of others do not say what the source run decided; where both directions are there, the baseline of the one is
+    the source of the other.
+
+    :param clusters: id to cluster
+    :raises InputError: neither folder, or files that do not fit together
+    """
+    paths = {direction: results / direction for direction in DIRECTIONS}
+    folders = {direction: _read_folder(path) for direction, path in paths.items() if any(path.glob("*.json"))}
+    if not folders:
+        hint = "run_experiments.py --by_input makes them"
+        raise InputError(results, found="no *.json in denoising/ nor in noising/", expected="results", hint=hint)
+    first, *others = folders.values()
+    for other in others:
+        _check_alike(first, other)
+    flipped = {"denoising": "noising", "noising": "denoising"}
+    directions = {}
+    for direction, folder in folders.items():
+        opposite = folders.get(flipped[direction])
+        contrast = folder.source if folder.source is not None else None if opposite is None else opposite.baseline
+        directions[direction] = _direction(folder, contrast, direction)
+    names = [name if name.startswith("exp_") else "" for name in first.patches]
+    if not all(names):  # a published name such as q_net.0_neuron_61
+        names = [experiment_name(number, patch) for number, patch in enumerate(first.patches.values(), start=1)]
+    metadata = stored_folder_metadata(first.path) or {}
+    run = metadata.get("run", {})
+    return PatchedRuns(
+        where=str(results),
+        ids=first.ids,
+        clusters=clusters,
+        names=tuple(names),
+        patches=tuple(first.patches.values()),
+        directions=directions,
+        weights_sha256=str(run.get("weights_sha256", "")) if isinstance(run, dict) else "",
+        decisive={"by_input": {name: folder.sha256 for name, folder in folders.items()}, "clusters": dict(clusters)},
+        told={"engine": None, "dtype": None, "ablation": None},
+    )
+
+
+def _read_folder(path: Path) -> _Folder:
+    """Every file of a folder, one at a time."""
+    ids: list[str] = []
+    patches: dict[str, Any] = {}
+    arrays: dict[str, list[np.ndarray]] = {"baseline_output": [], "source_output": [], "patched_output": []}
+    hashes = []
+    told = {"source": "", "target": ""}
+    for file in sorted(path.glob("*.json")):
+        input_id, records = _read_file(file)
+        if input_id in ids:
+            raise InputError(
+                file, f"input id {shown(input_id)}", found="results of it in another file", expected="one file"
+            )
+        here = {name: _patch_of(record, file, name) for name, record in records.items()}
+        if patches and here != patches:
+            odd = next((name for name in [*patches, *here] if here.get(name) != patches.get(name)), "their order")
+            raise InputError(file, shown(odd), found="other experiments than in the first file", expected="the same")
+        patches = here
+        ids.append(input_id)
+        first = next(iter(records.values()))
+        told = {key: str(first.get(key) or "") for key in told}
+        hashes.append(sha256_of(read_bytes(file)))
+        for key, parts in arrays.items():
+            rows = [record.get(key) for record in records.values()]
+            if key != "source_output" or all(row is not None for row in rows):
+                parts.append(_array(rows, file, key, parts))
+        if not (arrays["baseline_output"][-1] == arrays["baseline_output"][-1][0]).all():
+            raise InputError(file, "baseline_output", found="several of one input", expected="one")
+    known = len(arrays["source_output"]) == len(ids)
+    return _Folder(
+        path=path,
+        ids=tuple(ids),
+        patches=patches,
+        baseline=np.stack(arrays["baseline_output"])[:, 0],
+        source=np.stack(arrays["source_output"])[:, 0] if known else None,
+        patched=np.stack(arrays["patched_output"]),
+        told=told,
+        sha256=sha256_of("".join(hashes).encode()),
+    )
+
+
+def _read_file(file: Path) -> tuple[str, dict[str, dict[str, Any]]]:
+    """The input of one file, and the record of each experiment; files of others name their input only by their own."""
+    loaded = load_patching_results(file)
+    ids = {input_id for by_id in loaded.values() for input_id in by_id}
+    if len(ids) > 1 or "" in loaded:
+        raise InputError(file, found=f"results of {len(ids)} inputs", expected="experiments of one input")
+    (input_id,) = ids
+    return input_id or file.stem, {name: by_id[input_id] for name, by_id in loaded.items()}
+
+
+def _patch_of(record: Mapping[str, Any], file: Path, name: str) -> Any:
+    patch = record.get("patch_configuration")
+    if not isinstance(patch, dict) or not patch:
+        raise InputError(file, f"{shown(name)}.patch_configuration", found=shown(patch), expected="{layer: [indices]}")
+    return patch
+
+
+def _array(rows: list[Any], file: Path, key: str, before: list[np.ndarray]) -> np.ndarray:
+    """(n_experiments, n_actions); every file has as many actions as the first."""
+    widths = {len(row[0]) if isinstance(row, list) and row and isinstance(row[0], list) else 0 for row in rows}
+    expected = before[0].shape[1] if before else max(widths)
+    if widths != {expected} or not expected:
+        raise InputError(file, key, found=f"Q-values of {min(widths)} actions", expected=f"{expected}")
+    array = np.array([row[0] for row in rows], np.float64)
+    if not np.isfinite(array).all():
+        raise InputError(file, key, found="NaN or infinity", expected="finite numbers")
+    return array
+
+
+def _check_alike(one: _Folder, other: _Folder) -> None:
+    if one.ids != other.ids:
+        odd = sorted(set(one.ids) ^ set(other.ids))
+        found = f"other inputs than in {one.path.name}" + (f" ({shown(odd[0])})" if odd else "")
+        raise InputError(other.path, "input ids", found=found, expected="the same")
+    if one.patches != other.patches:
+        raise InputError(other.path, found=f"other experiments than in {one.path.name}", expected="the same")
+
+
+def _direction(folder: _Folder, contrast: np.ndarray | None, direction: str) -> DirectionRuns:
+    unmoved = (folder.patched == folder.baseline[:, None]).all(axis=(0, 2))
+    source, target = ("clean", "corrupted") if direction == "denoising" else ("corrupted", "clean")
+
+    def blocks() -> Iterator[Block]:
+        everything = np.arange(folder.patched.shape[1])
+        for row in range(len(folder.ids)):
+            yield Block(rows=slice(row, row + 1), experiments=everything, patched=folder.patched[row : row + 1])
+
+    return DirectionRuns(
+        baseline=folder.baseline,
+        contrast=contrast,
+        source=folder.told["source"] or source,
+        target=folder.told["target"] or target,
+        flags=tuple("unmoved" if still else "" for still in unmoved),
+        blocks=blocks,
+    )

@@ -1,0 +1,1 @@
+"""Many changes: definitions, sweeps over all of them, in both directions."""

@@ -1,0 +1,125 @@
+"""Find the smallest sets of neurons that explain decisions: sufficient (denoising) and necessary (noising) ones."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+if __package__ != "Neuron_Selection.ExperimentTooling":  # started as a file, perhaps not installed
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from Neuron_Selection.command_line import (
+    Console,
+    SuiteParser,
+    add_agent_flags,
+    add_shared_flags,
+    agent_options,
+    script,
+    whole_number,
+)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Flags of find_minimal_sets.py."""
+    parser = SuiteParser(
+        description=f"{__doc__} From each whole layer down to a set of which no neuron can be left out, every removal "
+        "run; for each pair and for all together; and how many first neurons of each ranking would have done.",
+        example="python Neuron_Selection/ExperimentTooling/find_minimal_sets.py --agent_path my_agent "
+        "--direction denoising --goal matches_source",
+    )
+    add_agent_flags(parser)
+    parser.add_argument("--clean", default="clean_inputs.json", metavar="FILE", help="inputs of the clean run")
+    parser.add_argument(
+        "--corrupted", default="corrupted_inputs.json", metavar="FILE", help="inputs of the corrupted run"
+    )
+    parser.add_argument(
+        "--layers", nargs="+", metavar="LAYER", help="layers to search, each by itself (default: hidden activations)"
+    )
+    parser.add_argument("--direction", choices=("denoising", "noising", "both"), default="both", help="which meaning")
+    parser.add_argument(
+        "--goal",
+        default="matches_source",
+        metavar="GOAL",
+        help="flip: another action; matches_source: the source run's action; recovery=0.9: so much of the margin",
+    )
+    parser.add_argument("--share", type=_share, default=1.0, help="of all pairs that a set for all together must serve")
+    parser.add_argument(
+        "--budget",
+        type=whole_number,
+        default=0,
+        metavar="N",
+        help="look at up to N sets of each pair in the order of their size, for all minimal sets and proofs (0: none)",
+    )
+    parser.add_argument(
+        "--input_ids", nargs="+", metavar="ID", help="only these inputs, or @FILE with one a line (default: all)"
+    )
+    parser.add_argument("--random_orders", type=whole_number, default=10, metavar="N", help="of the random control")
+    parser.add_argument("--seed", type=whole_number, default=0, help="of the random orders")
+    parser.add_argument("--output_prefix", default="minimal_sets", help="name of the result files")
+    parser.add_argument("--output_dir", help="a folder in the place of the agent's patching_results/")
+    add_shared_flags(parser)
+    return parser
+
+
+def _share(text: str) -> float:
+    try:
+        return float(text) if text.isascii() and "_" not in text else float("nan")
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"found {text[:40]!r}, expected a number") from error
+
+
+@script(build_parser)
+def main(args: argparse.Namespace, console: Console) -> None:
+    """Search, save, show, name the next command."""
+    from Neuron_Selection.ExperimentTooling.minimal_set_jobs import (
+        MinimalSetRequest,
+        find_minimal_sets,
+        open_for_search,
+    )
+    from Neuron_Selection.ExperimentTooling.minimal_set_lines import next_patch, remarks, set_lines
+    from Neuron_Selection.FileFormats.inputs import ids_from_arguments
+    from Neuron_Selection.FileFormats.minimal_sets_file import paths_of
+
+    asked = {field.name: getattr(args, field.name) for field in fields(MinimalSetRequest)}
+    request = MinimalSetRequest(**{**asked, "input_ids": ids_from_arguments(args.input_ids)})
+    flags: dict[str, Any] = {name: value for name, value in vars(args).items() if name not in _WITHOUT_INFLUENCE}
+    agent = open_for_search(args.agent_path, agent_options(args))
+    done = find_minimal_sets(
+        agent,
+        request,
+        command={"script": "find_minimal_sets.py", **flags},
+        progress=lambda sites: console.progress(sites, total=len(sites), unit="layer"),
+    )
+    if done.was_up_to_date:
+        console.say(f"{done.path}: up to date, left as it is")
+    written = {kind: str(path) for kind, path in paths_of(done.path).items()}
+    patch = next_patch(done.document)
+    summary = {
+        direction: {layer: told["summary"] for layer, told in layers.items()}
+        for direction, layers in done.document.items()
+    }
+    following = None if patch is None else _next_command(args, *patch)
+    lines = [*set_lines(done.document, request.goal), *remarks(done.document), f"engine {done.engine}, {agent.dtype}"]
+    console.result(
+        {**written, "engine": done.engine, "dtype": agent.dtype, "summary": summary, "next": following},
+        [*lines, *written.values()],
+    )
+    if following is not None:
+        console.say(f"next: {following}")
+
+
+def _next_command(args: argparse.Namespace, direction: str, spec: str) -> str:
+    return (
+        f"python activation_patching.py --agent_path {args.agent_path} --direction {direction} "
+        f'--clean {args.clean} --corrupted {args.corrupted} --patch_spec "{spec}" --output_prefix minimal_set'
+    )
+
+
+_WITHOUT_INFLUENCE = {"threads", "quiet", "json", "debug", "overwrite", "output_dir"}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,165 @@
+"""What ``find_minimal_sets.py`` does: opens the agent, searches every layer in every direction, saves, unless done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from Neuron_Selection.errors import UsageError
+from Neuron_Selection.ExperimentTooling.layer_mixtures import mixtures_of
+from Neuron_Selection.ExperimentTooling.minimal_set_documents import (
+    LayerExplained,
+    curve_rows,
+    document_of,
+    set_rows,
+)
+from Neuron_Selection.ExperimentTooling.minimal_sets import contrast_rows, explain_pairs, explain_together, of_rows
+from Neuron_Selection.ExperimentTooling.ranking_curves import ranking_curves
+from Neuron_Selection.ExperimentTooling.set_goals import Goal, parse_goal
+from Neuron_Selection.FileFormats.agent_folder import RESULTS
+from Neuron_Selection.FileFormats.inputs import Inputs
+from Neuron_Selection.FileFormats.minimal_sets_file import (
+    load_minimal_sets,
+    paths_of,
+    save_minimal_sets,
+    stored_minimal_sets_metadata,
+)
+from Neuron_Selection.FileFormats.patching_results import results_path
+from Neuron_Selection.FileFormats.run_metadata import is_up_to_date, refuse_own_inputs
+from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
+from Neuron_Selection.PatchingTooling.patching_jobs import DIRECTIONS
+
+Progress = Callable[[Sequence[tuple[str, str]]], Iterable[tuple[str, str]]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MinimalSetRequest:
+    """What was asked for; ``layers`` None means every hidden activation."""
+
+    clean: str
+    corrupted: str
+    layers: Sequence[str] | None
+    direction: str
+    goal: str
+    share: float
+    budget: int
+    random_orders: int
+    seed: int
+    input_ids: Sequence[str] | None
+    output_prefix: str
+    output_dir: str | None
+    overwrite: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MinimalSetsDone:
+    """The document, where it lies, which engine ran, and whether it had been there already."""
+
+    document: Mapping[str, Any]
+    path: Path
+    engine: str
+    was_up_to_date: bool
+
+
+def open_for_search(agent_path: str, options: Mapping[str, Any]) -> OpenedAgent:
+    """The agent on the fast engine where that applies, else on hooks, in float64 unless told otherwise."""
+    if options.get("dtype") != "float32" and options.get("device", "cpu") in ("cpu", "auto"):
+        try:
+            return OpenedAgent(agent_path, **{**options, "engine": "fast"})
+        except UsageError as error:
+            if not str(error).startswith("engine fast"):
+                raise
+    return OpenedAgent(agent_path, **{**options, "engine": "hooks", "dtype": options.get("dtype") or "float64"})
+
+
+def find_minimal_sets(
+    agent: OpenedAgent, request: MinimalSetRequest, *, command: Mapping[str, Any], progress: Progress = iter
+) -> MinimalSetsDone:
+    """Search and write; outputs of the same search are left as they are.
+
+    :param progress: goes over the (direction, layer) pairs
+    :raises UsageError: a goal or share that cannot be, or an output of another run
+    """
+    goal = parse_goal(request.goal)
+    if not 0 < request.share <= 1:
+        raise UsageError(f"share: found {request.share:g}, expected a number above 0, at most 1")
+    clean = agent.inputs(request.clean).selected(request.input_ids)
+    corrupted = agent.inputs(request.corrupted).selected(clean.ids)
+    layers = _layers(agent, request.layers)
+    folder = Path(request.output_dir) if request.output_dir else agent.folder.folder / RESULTS
+    path = results_path(folder, request.output_prefix)
+    refuse_own_inputs([*paths_of(path).values()], [Path(clean.source), Path(corrupted.source), agent.folder.zip_path])
+    planned = agent.metadata(_decisive(request, goal, clean, corrupted, layers), command=command)
+    stored = stored_minimal_sets_metadata(path)
+    there = [is_up_to_date(place, stored, planned, overwrite=request.overwrite) for place in paths_of(path).values()]
+    if all(there):
+        document = load_minimal_sets(path)
+    else:
+        runs = {"denoising": (corrupted, clean), "noising": (clean, corrupted)}
+        sites = [(direction, layer) for direction in DIRECTIONS[request.direction] for layer in layers]
+        explained = [
+            _explained(agent, direction, layer, runs=runs[direction], goal=goal, request=request)
+            for direction, layer in progress(sites)
+        ]
+        document = document_of(explained)
+        save_minimal_sets(path, document, [*set_rows(explained)], [*curve_rows(explained)], metadata=planned)
+    return MinimalSetsDone(document=document, path=path, engine=agent.engine_name, was_up_to_date=all(there))
+
+
+def _explained(
+    agent: OpenedAgent,
+    direction: str,
+    layer: str,
+    *,
+    runs: tuple[Inputs, Inputs],
+    goal: Goal,
+    request: MinimalSetRequest,
+) -> LayerExplained:
+    target, source = runs
+    mixtures = mixtures_of(agent.engine, layer, target, source)
+    rows = contrast_rows(mixtures)
+    mixtures, has_contrast = of_rows(mixtures, rows), len(rows) > 0
+    ids = [target.ids[row] for row in rows]
+    together, curves = None, []
+    if has_contrast:
+        together = explain_together(mixtures, goal, share=request.share, budget=request.budget)
+        curves = ranking_curves(mixtures, goal, random_orders=request.random_orders, seed=request.seed)
+    return LayerExplained(
+        direction=direction,
+        layer=layer,
+        width=mixtures.layer.width,
+        n_pairs=len(target.ids),
+        pairs=explain_pairs(mixtures, ids, goal, budget=request.budget) if has_contrast else [],
+        together=together,
+        curves=curves,
+    )
+
+
+def _layers(agent: OpenedAgent, asked: Sequence[str] | None) -> list[str]:
+    """Those asked for; else every hidden activation, whose sets are its Linear's too; else every hidden layer."""
+    if asked is not None:
+        return agent.layer_table.chosen(asked)
+    layers = agent.layers()
+    hidden = [name for name in agent.layer_table.chosen(None) if name != agent.layer_table.output]
+    names = [name for name in hidden if layers[name].role == "post-activation"] or hidden
+    return names or [agent.layer_table.output]
+
+
+def _decisive(
+    request: MinimalSetRequest, goal: Goal, clean: Inputs, corrupted: Inputs, layers: Sequence[str]
+) -> dict[str, Any]:
+    return {
+        "task": "minimal sets",
+        "goal": str(goal),
+        "share": request.share,
+        "budget": request.budget,
+        "random_orders": request.random_orders,
+        "seed": request.seed,
+        "direction": request.direction,
+        "layers": list(layers),
+        "input_ids": None if request.input_ids is None else list(clean.ids),
+        "clean_sha256": clean.sha256,
+        "corrupted_sha256": corrupted.sha256,
+    }

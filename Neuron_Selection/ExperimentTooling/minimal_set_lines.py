@@ -1,0 +1,89 @@
+"""The console's short table of minimal sets, and the patch spec to go on with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from Neuron_Selection.FileFormats.patch_spec import format_patch_spec
+
+_RUNS = {"denoising": ("clean", "corrupted", "sufficient"), "noising": ("corrupted", "clean", "necessary")}
+_COLUMNS = {
+    "layer": 24, "contrast": 9, "sets": 6, "median": 8, "range": 9, "smallest": 10, "proven": 8, "not monotone": 14,
+    "together": 10,
+}  # fmt: skip
+
+
+def set_lines(document: Mapping[str, Any], goal: str) -> list[str]:
+    """A block for each direction: a line a layer, then the rankings."""
+    lines: list[str] = []
+    for direction, layers in document.items():
+        source, target, meaning = _RUNS[direction]
+        lines.append(f"{direction} (source {source}, target {target}): sets that are {meaning} for {goal}")
+        lines.append("".join(f"{word:>{width}}" for word, width in _COLUMNS.items()))
+        lines += [_line(layer, told) for layer, told in layers.items()]
+        for layer, told in layers.items():
+            curves = ", ".join(map(_curve, told["curves"]))
+            lines += [f"  {layer}: median number of first neurons needed: {curves}"] if curves else []
+    return lines
+
+
+def remarks(document: Mapping[str, Any]) -> list[str]:
+    """What a reader of the table must know."""
+    counts = {(told["contrast_pairs"], told["pairs_given"]) for told in _sites(document)}
+    fails = sum(told["summary"]["whole_layer_fails"] for told in _sites(document))
+    lines = []
+    for contrast, given in sorted(counts):
+        if contrast < given:
+            lines.append(f"{given - contrast} of {given} pairs have no contrast: nothing to explain, left out")
+    if fails:
+        lines.append(f"{fails} times even the whole layer fails; there is no set to find")
+    rankings = [{curve["ranking"] for curve in told["curves"]} for told in _sites(document) if told["curves"]]
+    if any("gradient_x_difference" not in names for names in rankings):
+        lines.append("no curve of gradient x difference: only the fast engine has these gradients")
+    return lines
+
+
+def next_patch(document: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Direction and patch spec of the smallest set for all pairs together; None where there is none."""
+    found = [
+        (told["together"]["size"], direction, told["together"]["patch"])
+        for direction, layers in document.items()
+        for told in layers.values()
+        if told["together"] and told["together"]["size"]
+    ]
+    if not found:
+        return None
+    _, direction, patch = min(found, key=lambda one: one[0])
+    return direction, format_patch_spec(patch)
+
+
+def _sites(document: Mapping[str, Any]) -> list[Any]:
+    return [told for layers in document.values() for told in layers.values()]
+
+
+def _line(layer: str, told: Mapping[str, Any]) -> str:
+    summary, together = told["summary"], told["together"]
+    span = "-" if summary["least_size"] is None else f"{summary['least_size']}-{summary['greatest_size']}"
+    joint = None if together is None else together["size"]
+    cells = (
+        layer,
+        told["contrast_pairs"],
+        summary["one_minimal_sets"],
+        _number(summary["median_size"]),
+        span,
+        _number(summary["median_smallest_size"]),
+        summary["proven_smallest"],
+        summary["not_monotone"],
+        _number(joint),
+    )
+    return "".join(f"{cell:>{width}}" for cell, width in zip(cells, _COLUMNS.values(), strict=True))
+
+
+def _curve(curve: Mapping[str, Any]) -> str:
+    scope = "" if curve["scope"] == "pair" else " (one order)"
+    return f"{curve['ranking']}{scope} {_number(curve['median_size'])}"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:g}"

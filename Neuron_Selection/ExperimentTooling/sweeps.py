@@ -1,0 +1,218 @@
+"""Sweeps: every experiment on every pair, a block of inputs at a time, so that memory does not grow with the pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from Neuron_Selection.AnalysisTooling.decisions import NOISE, greedy_actions, noise_floor
+from Neuron_Selection.AnalysisTooling.differences import dead_test_of
+from Neuron_Selection.errors import CheckError
+from Neuron_Selection.ExperimentTooling.sweep_engines import q_values_of_patches
+from Neuron_Selection.ExperimentTooling.sweep_plan import SweepPlan
+from Neuron_Selection.FileFormats.observations import rows_of
+from Neuron_Selection.FileFormats.patch_spec import Neurons
+from Neuron_Selection.FileFormats.run_metadata import CHUNK_ROWS
+from Neuron_Selection.FileFormats.sweep import BLOCK_BYTES, FLAGS, SweepWriter, written_sweep
+from Neuron_Selection.FileFormats.sweep_header import TARGETS, SweepGroup
+from Neuron_Selection.PatchingTooling.ablations import ablated_source
+from Neuron_Selection.PatchingTooling.experiment import PatchingExperiment
+from Neuron_Selection.PatchingTooling.layers import LayerTable
+
+Progress = Callable[[Iterable[slice], int], Iterable[slice]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class SweptBlock:
+    """Some inputs of one group in one direction.
+
+    ``q_values``: (n, n_experiments, n_actions). ``differs``: where target and source values differ at all, ``moves``:
+    where the difference can pass the activation behind, (n, n_experiments) each.
+    """
+
+    q_values: np.ndarray
+    differs: np.ndarray
+    moves: np.ndarray
+
+
+def write_sweep(
+    path: Path,
+    experiment: PatchingExperiment,
+    plan: SweepPlan,
+    *,
+    metadata: Mapping[str, Any],
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Run a sweep into its file; what the file says of itself.
+
+    :param progress: wraps the blocks of inputs, whose number it is told
+    :raises CheckError: a whole layer from the source did not give the source's Q-values
+    """
+    q_values = {run: _as_double(experiment.engine.q_values(inputs.observations)) for run, inputs in plan.inputs.items()}
+    checks = {"whole_layer": _check_whole_layer(experiment, plan, q_values)}
+    dead = dict.fromkeys(plan.directions, 0)
+    with written_sweep(path) as writer:
+        for run, array in q_values.items():
+            writer.add(f"{run}_q_values", array)
+        for direction in plan.directions:
+            for group in plan.groups:
+                baseline = q_values[TARGETS[direction][0]]
+                flags = _write_group(
+                    writer,
+                    experiment,
+                    plan,
+                    direction=direction,
+                    group=group,
+                    baseline=baseline,
+                    progress=progress,
+                )
+                dead[direction] += int(np.count_nonzero(flags))
+        described = {
+            **metadata,
+            **plan.header,
+            "n_actions": int(q_values["clean"].shape[1]),
+            "noise_floor": max(noise_floor(array) for array in q_values.values()),
+            "contrast_pairs": count_contrast(q_values),
+            "cannot_matter": dead,
+            "self_checks": checks,
+        }
+        writer.add_metadata(described)
+    return described
+
+
+def count_contrast(q_values: Mapping[str, np.ndarray]) -> int:
+    """In how many pairs the clean and the corrupted run act differently."""
+    return int(np.count_nonzero(greedy_actions(q_values["clean"]) != greedy_actions(q_values["corrupted"])))
+
+
+def sweep_blocks(
+    experiment: PatchingExperiment,
+    plan: SweepPlan,
+    direction: str,
+    group: SweepGroup,
+    *,
+    baseline: np.ndarray,
+    progress: Progress | None = None,
+) -> Iterator[SweptBlock]:
+    """The Q-values of one group of experiments in one direction, some inputs at a time.
+
+    Where an experiment moves nothing, the target's own Q-values stand, bit for bit.
+
+    :param baseline: (n, n_actions), the target's own Q-values
+    """
+    patches = [plan.patches[number - 1] for number in group.numbers]
+    target, source = (plan.inputs[run].observations for run in TARGETS[direction])
+    held = None if plan.ablated is None else _ablated(experiment, plan, target)
+    numbers_a_row = max(len(patches) * baseline.shape[1], sum(_size(experiment, layer) for layer in plan.layers))
+    at_once = CHUNK_ROWS * max(1, BLOCK_BYTES // 8 // numbers_a_row // CHUNK_ROWS)
+    starts = [slice(start, min(start + at_once, len(baseline))) for start in range(0, len(baseline), at_once)]
+    for rows in starts if progress is None else progress(starts, len(starts)):
+        part = rows_of(target, rows)
+        own = experiment.engine.activations(part, group.layers)
+        if held is None:
+            values = experiment.engine.activations(rows_of(source, rows), group.layers)
+        else:
+            values = {layer: held[layer][rows] for layer in group.layers}
+        differs, moves = _movements(experiment.layer_table, patches, own, values)
+        found = _as_double(q_values_of_patches(experiment, part, values, patches)).transpose(1, 0, 2)
+        q_values = np.where(moves[:, :, None], found, baseline[rows, None])
+        yield SweptBlock(q_values=q_values, differs=differs, moves=moves)
+
+
+def _write_group(
+    writer: SweepWriter,
+    experiment: PatchingExperiment,
+    plan: SweepPlan,
+    *,
+    direction: str,
+    group: SweepGroup,
+    baseline: np.ndarray,
+    progress: Progress | None,
+) -> np.ndarray:
+    """Write a group's Q-values and flags; the flags."""
+    differs, moves = np.zeros((2, len(group.numbers)), bool)
+
+    def blocks() -> Iterator[np.ndarray]:
+        for block in sweep_blocks(experiment, plan, direction, group, baseline=baseline, progress=progress):
+            np.logical_or(differs, block.differs.any(axis=0), out=differs)
+            np.logical_or(moves, block.moves.any(axis=0), out=moves)
+            yield block.q_values
+
+    shape = (len(baseline), len(group.numbers), baseline.shape[1])
+    writer.add_blocks(f"{direction}_{group.name}", shape, "<f8", blocks())
+    flags = np.where(moves, FLAGS.index(""), np.where(differs, FLAGS.index("dead"), FLAGS.index("constant")))
+    writer.add(f"{direction}_{group.name}_flags", flags.astype(np.uint8))
+    return flags
+
+
+def _movements(
+    table: LayerTable,
+    patches: Sequence[Mapping[str, Neurons]],
+    own: Mapping[str, np.ndarray],
+    values: Mapping[str, np.ndarray],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Where experiments change a value at all, and where the change can pass a ReLU, (n, n_experiments) each."""
+    count = len(next(iter(own.values())))
+    differs, moves = np.zeros((2, count, len(patches)), bool)
+    order = list(table.layers)
+    for name in own:
+        layer = table.layers[name]
+        differing = own[name] != values[name]
+        moving = differing
+        if layer.role == "pre-activation":
+            following = table.layers[order[order.index(name) + 1]]
+            if dead_test_of(layer.role, following.kind) is not None:
+                moving = differing & ~((own[name] <= 0) & (values[name] <= 0))
+        for gathered, here in ((differs, differing), (moves, moving)):
+            by_neuron = np.moveaxis(here, layer.neuron_axis, 1).reshape(count, layer.width, -1).any(axis=2)
+            np.logical_or(gathered, _of_patches(by_neuron, [patch[name] for patch in patches]), out=gathered)
+    return differs, moves
+
+
+def _of_patches(by_neuron: np.ndarray, neurons: Sequence[Neurons]) -> np.ndarray:
+    """Whether any of a patch's neurons does, (n, n_patches)."""
+    if all(len(named) == 1 for named in neurons):
+        chosen: np.ndarray = by_neuron[:, np.array(neurons)[:, 0]]
+        return chosen
+    columns = [by_neuron if isinstance(named, str) else by_neuron[:, list(named)] for named in neurons]
+    return np.stack([column.any(axis=1) for column in columns], axis=1)
+
+
+def _ablated(experiment: PatchingExperiment, plan: SweepPlan, target: Any) -> dict[str, np.ndarray]:
+    """What the neurons output instead, for all inputs at once: some kinds draw on all of them."""
+    assert plan.ablated is not None  # noqa: S101 - the caller looked
+    own = experiment.engine.activations(target, plan.layers)
+    reference = own
+    if plan.ablated.reference is not None:
+        reference = experiment.engine.activations(plan.ablated.reference.observations, plan.layers)
+    return ablated_source(plan.ablated.ablation, own, reference=reference, seed=plan.ablated.seed)
+
+
+def _check_whole_layer(experiment: PatchingExperiment, plan: SweepPlan, q_values: Mapping[str, np.ndarray]) -> str:
+    """A whole layer that everything behind depends on alone gives the source's Q-values: on the first inputs."""
+    table = experiment.layer_table
+    cuts = [name for name in plan.layers if table.layers[name].is_cut and name != table.output]
+    if not cuts:
+        return "not applicable: no patched layer is a cut"
+    rows = slice(0, CHUNK_ROWS)
+    for direction in plan.directions:
+        target, source = TARGETS[direction]
+        values = experiment.engine.activations(rows_of(plan.inputs[source].observations, rows), cuts[:1])
+        part = rows_of(plan.inputs[target].observations, rows)
+        (found,) = q_values_of_patches(experiment, part, values, [{cuts[0]: "all"}])
+        expected = q_values[source][rows]
+        if np.abs(found - expected).max() > NOISE * max(1.0, float(np.abs(expected).max())):
+            raise CheckError("whole_layer", f"all of {cuts[0]} from the source gave other Q-values than the source's")
+    return "passed"
+
+
+def _size(experiment: PatchingExperiment, layer: str) -> int:
+    return int(np.prod(experiment.layer_table.layers[layer].shape))
+
+
+def _as_double(q_values: np.ndarray) -> np.ndarray:
+    return np.asarray(q_values, np.float64)

@@ -1,0 +1,94 @@
+"""Minimal sets on disk: ``<prefix>.json``, ``<prefix>.csv`` with a row a set, ``<prefix>_curves.csv``.
+
+The JSON is ``{direction: {layer: {pairs, together, curves, ...}}}``; the metadata, ``<prefix>.meta.json``, are
+written last, with the sha256 of the three others.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from Neuron_Selection.errors import InputError
+from Neuron_Selection.FileFormats.atomic_files import read_bytes, sha256_of, write_atomically
+from Neuron_Selection.FileFormats.json_files import json_bytes, read_edited_json
+from Neuron_Selection.FileFormats.patching_results import meta_path
+
+SET_COLUMNS = (
+    "direction", "layer", "input_id", "size", "patch", "is_minimal", "not_monotone", "near_tie", "faithfulness",
+    "completeness", "minimality", "smallest_size", "smallest_patch", "at_least", "is_smallest", "bound_by",
+    "minimal_sets", "complete_up_to", "runs",
+)  # fmt: skip
+CURVE_COLUMNS = ("direction", "layer", "ranking", "scope", "size", "effect", "low", "high", "share_reached")
+
+
+def paths_of(path: Path) -> dict[str, Path]:
+    """The files that belong to a results file, by what they hold."""
+    return {
+        "results": path,
+        "sets": path.with_name(f"{path.stem}.csv"),
+        "curves": path.with_name(f"{path.stem}_curves.csv"),
+    }
+
+
+def save_minimal_sets(
+    path: Path,
+    document: Mapping[str, Any],
+    sets: Sequence[Mapping[str, Any]],
+    curves: Sequence[Mapping[str, Any]],
+    *,
+    metadata: Mapping[str, Any],
+) -> None:
+    """Write all four files, the metadata last.
+
+    :param sets: rows with ``SET_COLUMNS``, None for an empty cell; ``curves`` likewise
+    """
+    contents = {
+        "results": json_bytes(document),
+        "sets": _table(sets, SET_COLUMNS),
+        "curves": _table(curves, CURVE_COLUMNS),
+    }
+    for kind, place in paths_of(path).items():
+        write_atomically(place, contents[kind])
+    hashes = {f"{kind}_sha256": sha256_of(data) for kind, data in contents.items()}
+    write_atomically(meta_path(path), json_bytes({**metadata, **hashes}))
+
+
+def stored_minimal_sets_metadata(path: Path) -> dict[str, Any] | None:
+    """The metadata beside a results file, or None where there are none that belong to all three files."""
+    try:
+        metadata = read_edited_json(meta_path(path))
+        hashes = {f"{kind}_sha256": sha256_of(read_bytes(place)) for kind, place in paths_of(path).items()}
+    except InputError:
+        return None
+    fits = isinstance(metadata, dict) and all(metadata.get(key) == value for key, value in hashes.items())
+    return metadata if fits else None
+
+
+def load_minimal_sets(path: Path) -> dict[str, Any]:
+    """The document that ``save_minimal_sets`` wrote.
+
+    :raises InputError: not such a file
+    """
+    document = read_edited_json(path, hint="find_minimal_sets.py makes it")
+    if not isinstance(document, dict) or not document or not all(isinstance(part, dict) for part in document.values()):
+        raise InputError(path, found="another document", expected="{direction: {layer: ...}}")
+    return document
+
+
+def _table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> bytes:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    for row in rows:
+        writer.writerow([_cell(row[name]) for name in columns])
+    return text.getvalue().encode()
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    return str(value).lower() if isinstance(value, bool) else repr(value) if isinstance(value, float) else str(value)

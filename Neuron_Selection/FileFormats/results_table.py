@@ -1,0 +1,129 @@
+"""``results.csv``: one row for each experiment and direction, the same columns whatever was analysed.
+
+Its metadata lie in ``results.meta.json`` beside it, with the sha256 of the table and of the summary written with it.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from Neuron_Selection.errors import InputError, shown
+from Neuron_Selection.FileFormats.atomic_files import read_bytes, sha256_of, write_atomically
+from Neuron_Selection.FileFormats.json_files import json_bytes, read_edited_json
+from Neuron_Selection.FileFormats.patching_results import meta_path
+
+# column -> what stands in it; None is an empty cell: undefined, as an effect without contrast pairs
+COLUMNS: dict[str, type] = {
+    "experiment": str,
+    "direction": str,
+    "patch": str,  # as a patch spec
+    "source": str,
+    "target": str,
+    "effect": float,  # margin recovery (denoising) or damage (noising), ratio of sums
+    "interval_low": float,
+    "interval_high": float,
+    "p": float,
+    "q": float,
+    "effect_mean_of_ratios": float,
+    "flips": int,
+    "matches": int,  # of the contrast pairs
+    "near_ties": int,
+    "n": int,
+    "contrast_pairs": int,
+    "clusters": int,
+    "flag": str,  # "", constant, dead or unmoved
+    "self_regret": float,
+    "value_shift": float,
+    "advantage_shift": float,
+    "vector_recovery": float,
+    "control_sets": int,  # others that patch as many neurons of the same layers
+    "control_effect": float,  # their mean |effect|
+    "control_p": float,  # share of them, itself included, whose |effect| is at least as large
+}
+_REQUIRED = {"experiment": str, "direction": str, "patch": str, "n": int}
+
+
+def save_results_table(path: Path, rows: Sequence[Mapping[str, Any]], *, more_columns: Sequence[str] = ()) -> str:
+    """Write the table; its sha256.
+
+    :param rows: column to value, None for an empty cell
+    :param more_columns: behind the fixed ones, numbers
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    columns = [*COLUMNS, *more_columns]
+    writer.writerow(columns)
+    for row in rows:
+        writer.writerow(["" if row[name] is None else _cell(row[name]) for name in columns])
+    data = text.getvalue().encode()
+    write_atomically(path, data)
+    return sha256_of(data)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("a table holds finite numbers only")
+    return repr(value) if isinstance(value, float) else str(value)
+
+
+def load_results_table(path: Path) -> list[dict[str, Any]]:
+    """The rows of a table; empty cells are None, columns that we do not know stay text.
+
+    :raises InputError: a column is missing, or a cell is not of its column's kind
+    """
+    data = read_bytes(path, hint="analyze_metrics.py makes it")
+    try:
+        lines = list(csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(path, found="no table of comma-separated values", expected="results.csv") from error
+    header = lines[0] if lines else []
+    missing = [name for name in COLUMNS if name not in header]
+    if missing:
+        raise InputError(path, found=f"no column {missing[0]}", expected="the columns that analyze_metrics.py writes")
+    if len(set(header)) < len(header):
+        raise InputError(path, found="two columns of one name", expected="each once")
+    rows = []
+    for number, line in enumerate(lines[1:], start=2):
+        if len(line) != len(header):
+            raise InputError(path, f"line {number}", found=f"{len(line)} cells", expected=f"{len(header)}")
+        cells = zip(header, line, strict=True)
+        rows.append({name: _value(text, name, path, number) for name, text in cells})
+    return rows
+
+
+def _value(text: str, name: str, path: Path, number: int) -> Any:
+    kind = COLUMNS.get(name, str)
+    if kind is str:
+        return text
+    if not text and name not in _REQUIRED:
+        return None
+    try:
+        value = kind(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value) or "_" in text:
+        expected = "a whole number" if kind is int else "a finite number"
+        raise InputError(path, f"line {number}: {name}", found=shown(text), expected=expected)
+    return value
+
+
+def save_table_metadata(path: Path, metadata: Mapping[str, Any], *, sha256: str, summary_sha256: str) -> None:
+    """Write the metadata beside a table, after the table and its summary."""
+    hashes = {"results_sha256": sha256, "summary_sha256": summary_sha256}
+    write_atomically(meta_path(path), json_bytes({**metadata, **hashes}))
+
+
+def stored_table_metadata(path: Path, summary: Path) -> dict[str, Any] | None:
+    """The metadata beside a table, or None where there are none that belong to it and to this summary."""
+    try:
+        metadata = read_edited_json(meta_path(path))
+        hashes = {"results_sha256": sha256_of(read_bytes(path)), "summary_sha256": sha256_of(read_bytes(summary))}
+    except InputError:
+        return None
+    fits = isinstance(metadata, dict) and all(metadata.get(key) == value for key, value in hashes.items())
+    return metadata if fits else None

@@ -1,0 +1,194 @@
+"""Sweep files: the Q-values of many patched runs, one array for each direction and set of layers.
+
+``<direction>_<layer>`` is (n_inputs, n_experiments, n_actions), inputs outermost, so that a sweep of any size is
+written and read a block of inputs at a time. Beside it stand ``<direction>_<layer>_flags`` (n_experiments,), the
+unpatched ``clean_q_values`` and ``corrupted_q_values`` (n_inputs, n_actions), and ``__metadata__``.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from Neuron_Selection.errors import InputError, shown
+from Neuron_Selection.FileFormats.atomic_files import written_atomically
+from Neuron_Selection.FileFormats.npy_arrays import npy_header
+from Neuron_Selection.FileFormats.patch_spec import experiment_name
+from Neuron_Selection.FileFormats.sweep_header import SweepGroup, SweepHeader, header_from
+from Neuron_Selection.FileFormats.zip_members import DAMAGE, what_it_is
+
+METADATA_KEY = "__metadata__"
+FLAGS = ("", "constant", "dead")
+BLOCK_BYTES = 1 << 21
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+_HEADER_LIMIT = 1 << 28
+_HINT = "run_experiments.py makes it"
+
+
+class SweepWriter:
+    """Arrays go into the file one after the other, each whole or in blocks."""
+
+    def __init__(self, archive: zipfile.ZipFile) -> None:
+        self._archive = archive
+
+    def add(self, key: str, array: np.ndarray) -> None:
+        """One array at once."""
+        self.add_blocks(key, array.shape, array.dtype, [array])
+
+    def add_blocks(self, key: str, shape: Sequence[int], dtype: Any, blocks: Iterable[np.ndarray]) -> None:
+        """One array in blocks of its first axis; only one block is held at a time."""
+        info = zipfile.ZipInfo(f"{key}.npy", _EPOCH)
+        info.file_size = int(np.prod(shape)) * np.dtype(dtype).itemsize + 1024  # decides on zip64 before it is written
+        with self._archive.open(info, "w") as member:
+            described = {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": tuple(shape)}
+            np.lib.format.write_array_header_1_0(member, described)
+            for block in blocks:
+                member.write(np.ascontiguousarray(block, dtype).data)
+
+    def add_metadata(self, metadata: Mapping[str, Any]) -> None:
+        """The metadata, as JSON bytes."""
+        self.add(METADATA_KEY, np.frombuffer(json.dumps(metadata, ensure_ascii=False).encode(), np.uint8))
+
+
+@contextmanager
+def written_sweep(path: Path) -> Iterator[SweepWriter]:
+    """A sweep to write; it takes the place of ``path`` when the block ends well and vanishes when not."""
+    with written_atomically(path) as file, zipfile.ZipFile(file, "w") as archive:
+        yield SweepWriter(archive)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class SweepFile:
+    """A sweep that is open for reading."""
+
+    path: Path
+    header: SweepHeader
+    archive: zipfile.ZipFile
+
+    def q_values(self, run: str) -> np.ndarray:
+        """The unpatched Q-values of ``clean`` or ``corrupted``, (n_inputs, n_actions)."""
+        shape = (len(self.header.ids), self.header.n_actions)
+        return np.concatenate([block for _, block in self._blocks(f"{run}_q_values", shape, "<f8")])
+
+    def flags(self, direction: str) -> list[str]:
+        """Of each experiment, in the order of the definitions: "", "constant" or "dead"."""
+        found = [""] * len(self.header.patches)
+        for group in self.header.groups:
+            key = f"{direction}_{group.name}_flags"
+            for rows, codes in self._blocks(key, (len(group.numbers),), "|u1"):
+                if codes.max(initial=0) >= len(FLAGS):
+                    raise InputError(self.path, shown(key), found=shown(int(codes.max())), expected="0, 1 or 2")
+                for number, code in zip(group.numbers[rows], codes.tolist(), strict=True):
+                    found[number - 1] = FLAGS[code]
+        return found
+
+    def blocks(self, direction: str, group: SweepGroup) -> Iterator[tuple[slice, np.ndarray]]:
+        """The patched Q-values of a group, some inputs at a time: (n, n_experiments, n_actions)."""
+        shape = (len(self.header.ids), len(group.numbers), self.header.n_actions)
+        return self._blocks(f"{direction}_{group.name}", shape, "<f8")
+
+    def _blocks(self, key: str, shape: tuple[int, ...], dtype: str) -> Iterator[tuple[slice, np.ndarray]]:
+        row_bytes = int(np.prod(shape[1:])) * np.dtype(dtype).itemsize
+        at_once = max(1, BLOCK_BYTES // max(row_bytes, 1))
+        with _damage_named(self.path), self.archive.open(_info(self.archive, key, self.path)) as member:
+            _check_array(member, self.path, key, shape, dtype)
+            for start in range(0, shape[0], at_once):
+                rows = slice(start, min(start + at_once, shape[0]))
+                count = rows.stop - rows.start
+                array = np.frombuffer(member.read(count * row_bytes), dtype).reshape(count, *shape[1:])
+                if array.dtype.kind == "f" and not np.isfinite(array).all():
+                    raise InputError(self.path, shown(key), found="NaN or infinity", expected="finite numbers")
+                yield rows, array
+            if member.read(1):
+                raise InputError(self.path, shown(key), found="bytes behind the array", expected="none")
+
+
+@contextmanager
+def opened_sweep(path: Path) -> Iterator[SweepFile]:
+    """A sweep to read, its header checked; the arrays are checked as they are read.
+
+    :raises InputError: no sweep file, or one that a newer suite wrote
+    """
+    if not path.exists():
+        raise InputError(path, found="no such file", hint=_HINT)
+    if not path.is_file():
+        raise InputError(path, found="a directory, pipe or device", expected="a sweep", hint=_HINT)
+    with path.open("rb") as file:
+        try:
+            archive = zipfile.ZipFile(file)
+        except DAMAGE as error:
+            file.seek(0)
+            raise InputError(path, found=what_it_is(file.read(512)), expected="a sweep", hint=_HINT) from error
+        with archive:
+            yield SweepFile(path=path, header=header_from(_metadata(archive, path), path), archive=archive)
+
+
+def stored_metadata(path: Path) -> dict[str, Any] | None:
+    """The metadata of a sweep that is there, or None where it has none that can be read."""
+    try:
+        with opened_sweep(path) as sweep:
+            names = {info.filename for info in sweep.archive.infolist()}
+            header = sweep.header
+            wanted = {f"{way}_{group.name}.npy" for way in header.directions for group in header.groups}
+            return dict(header.metadata) if wanted <= names else None
+    except InputError:
+        return None
+
+
+def experiment_names(patches: Sequence[Mapping[str, Any]]) -> list[str]:
+    """``exp_<n>_<layer>`` of each patch, n counted from 1."""
+    return [experiment_name(number, patch) for number, patch in enumerate(patches, start=1)]
+
+
+def _metadata(archive: zipfile.ZipFile, path: Path) -> Any:
+    with _damage_named(path):
+        info = _info(archive, METADATA_KEY, path)
+        if info.file_size > _HEADER_LIMIT:
+            found = f"{info.file_size:,} bytes"
+            raise InputError(path, METADATA_KEY, found=found, expected=f"at most {_HEADER_LIMIT:,}")
+        raw = archive.read(info)
+    try:
+        _shape, _fortran, dtype, offset = npy_header(raw)
+        return json.loads(raw[offset:]) if dtype == np.uint8 else None
+    except (ValueError, RecursionError) as error:
+        raise InputError(path, METADATA_KEY, found="bytes that are no JSON", expected="metadata") from error
+
+
+def _info(archive: zipfile.ZipFile, key: str, path: Path) -> zipfile.ZipInfo:
+    infos = [info for info in archive.infolist() if info.filename == f"{key}.npy"]
+    if len(infos) != 1:
+        found = f"{len(infos)} arrays of this name" if infos else "no such array"
+        raise InputError(path, shown(key), found=found, expected="one", hint=_HINT)
+    if infos[0].compress_type != zipfile.ZIP_STORED or infos[0].flag_bits & 1:
+        raise InputError(path, shown(key), found="a packed or encrypted array", expected="a plain one", hint=_HINT)
+    return infos[0]
+
+
+def _check_array(member: Any, path: Path, key: str, shape: tuple[int, ...], dtype: str) -> None:
+    """Read the header of an array, and hold it against what the metadata says."""
+    head = member.read(10)
+    head += member.read(int.from_bytes(head[8:10], "little"))
+    try:
+        found, fortran, found_dtype, _ = npy_header(head)
+    except ValueError as error:
+        raise InputError(path, shown(key), found="no .npy array", expected="one", hint=_HINT) from error
+    if found != shape or found_dtype != np.dtype(dtype) or fortran:
+        told = f"{found_dtype.name} of shape {found}"
+        raise InputError(path, shown(key), found=told, expected=f"{np.dtype(dtype).name} of shape {shape}")
+
+
+@contextmanager
+def _damage_named(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except InputError:
+        raise
+    except DAMAGE as error:
+        raise InputError(path, found=f"a damaged file ({error})", expected="a sweep", hint=_HINT) from error

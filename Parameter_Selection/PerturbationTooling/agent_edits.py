@@ -1,0 +1,147 @@
+"""Edits of an agent's weights become an agent of its own: ``edited.zip``, its manifest, and the exact inverse."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from Neuron_Selection.errors import InputError, UsageError, shown
+from Neuron_Selection.FileFormats.agent_zip import read_agent_zip
+from Neuron_Selection.FileFormats.atomic_files import read_bytes, sha256_of, write_atomically
+from Neuron_Selection.FileFormats.edited_agent import TensorEdit, edited_agent_bytes
+from Neuron_Selection.FileFormats.json_files import read_edited_json
+from Neuron_Selection.FileFormats.run_metadata import is_up_to_date, refuse_own_inputs
+from Neuron_Selection.FileFormats.weight_edits_file import load_weight_edits, save_weight_edits
+from Neuron_Selection.PatchingTooling.fast_weight_changes import WeightChange
+from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
+from Parameter_Selection.PerturbationTooling.weight_targets import WeightTarget, check_targets, parse_weight_target
+from Parameter_Selection.PerturbationTooling.weight_values import change_to, weight_before
+
+
+def edits_from(text: str, opened: OpenedAgent) -> list[WeightChange]:
+    """What ``--edits`` says: ``"q_net.0.weight[61,5]=0.25; ..."``, or the name of an edits file.
+
+    :raises SuiteError: not readable, of another agent, or a weight that this one does not have
+    """
+    if "[" in text and "=" in text and not Path(text).exists():
+        pairs = [_parsed(part) for part in text.split(";") if part.strip()]
+        return planned_edits(pairs, opened)
+    path = Path(text)
+    document = load_weight_edits(path)
+    told = document["metadata"].get("weights_sha256")
+    if told is not None and told != opened.agent_zip.weights_sha256:
+        own = opened.agent_zip.weights_sha256[:12]
+        raise InputError(
+            path,
+            "metadata.weights_sha256",
+            found=f"edits of another agent, {shown(told)}",
+            expected=f"of this one, {own}",
+        )
+    pairs = [
+        (WeightTarget(parameter=e["layer_name"], row=e["neuron_index"], column=e["weight_index"]), float(e["value"]))
+        for e in document["edits"]
+    ]
+    return planned_edits(pairs, opened, where=path)
+
+
+def planned_edits(
+    pairs: Sequence[tuple[WeightTarget, float]], opened: OpenedAgent, *, where: object = "edits"
+) -> list[WeightChange]:
+    """The edits in the agent's own dtype, held against its network."""
+    tensors = opened.online_weights
+    check_targets([target for target, _ in pairs], tensors, where=where)
+    return [change_to(target, value, tensors) for target, value in pairs]
+
+
+def _parsed(text: str) -> tuple[WeightTarget, float]:
+    left, _, right = text.rpartition("=")
+    try:
+        if "_" in right or not right.isascii():
+            raise ValueError
+        return parse_weight_target(left), float(right)
+    except ValueError as error:
+        raise UsageError(f"edits: found {shown(text.strip())}, expected PARAMETER[ROW,COLUMN]=NUMBER") from error
+
+
+def manifest_paths(output: Path) -> tuple[Path, Path]:
+    """Where the manifest and the inverse of an edited agent lie."""
+    return output.with_name(f"{output.stem}.edits.json"), output.with_name(f"{output.stem}.inverse.json")
+
+
+def write_edited_agent(
+    opened: OpenedAgent, changes: Sequence[WeightChange], output: Path, *, origin: dict[str, Any], overwrite: bool
+) -> tuple[dict[str, Any], bool]:
+    """Write the edited agent, then its manifest and its inverse.
+
+    :param output: a zip
+    :param origin: where the edits come from, for the metadata
+    :return: the manifest's metadata, and whether the files were written now
+    :raises SuiteError: an output that is the agent itself or something else
+    """
+    if output.suffix != ".zip":
+        raise UsageError(f"output: found {shown(str(output))}, expected the name of a .zip")
+    manifest, inverse = manifest_paths(output)
+    original = opened.folder.zip_path
+    refuse_own_inputs([output, manifest, inverse], [original, *(Path(path) for path in origin.get("paths", []))])
+    tensors = opened.online_weights
+    targets = [WeightTarget(parameter=one.parameter, row=one.row, column=one.column) for one in changes]
+    before = [weight_before(target, tensors) for target in targets]
+    if not np.isfinite(before).all():
+        raise UsageError("edits: found a weight that is not finite, expected finite ones: no file could restore it")
+    edits = [_told(target, change.value, old) for target, change, old in zip(targets, changes, before, strict=True)]
+    run = {"task": "write_agent", "edits": edits}
+    command = {"task": "write_agent", "agent_path": str(opened.folder.folder), **origin}
+    metadata = opened.metadata(run, command=command)
+    stored = _stored(manifest, inverse, output)
+    if is_up_to_date(output, stored, metadata, overwrite=overwrite):
+        return stored or {}, False
+    for path in (manifest, inverse):
+        is_up_to_date(path, None, metadata, overwrite=overwrite)
+    source = read_bytes(original)
+    if sha256_of(source) != opened.agent_zip.sha256:
+        raise InputError(original, found="a file that changed while it was worked on", expected="the agent as it was")
+    data = edited_agent_bytes(source, [_tensor_edit(change, tensors) for change in changes], where=original)
+    write_atomically(output, data)
+    after = read_agent_zip(output)
+    hashes = {"edited_sha256": after.sha256, "edited_weights_sha256": after.weights_sha256}
+    back = [_told(target, old, change.value) for target, change, old in zip(targets, changes, before, strict=True)]
+    inverse_metadata = {
+        "format": 1,
+        "weights_sha256": after.weights_sha256,
+        "restores": opened.agent_zip.weights_sha256,
+    }
+    save_weight_edits(inverse, back, metadata=inverse_metadata)
+    own = {"weights_sha256": opened.agent_zip.weights_sha256, "inverse_sha256": sha256_of(read_bytes(inverse))}
+    save_weight_edits(manifest, edits, metadata={**metadata, **own, **hashes})
+    return {**metadata, **own, **hashes}, True
+
+
+def _told(target: WeightTarget, value: float, before: float) -> dict[str, Any]:
+    return {
+        "layer_name": target.parameter,
+        "neuron_index": target.row,
+        "weight_index": target.column,
+        "value": value,
+        "value_before": before,
+    }
+
+
+def _tensor_edit(change: WeightChange, tensors: dict[str, np.ndarray]) -> TensorEdit:
+    within = np.unravel_index(change.column, tensors[change.parameter].shape[1:])
+    index = (change.row, *(int(side) for side in within))
+    return TensorEdit(tensor=f"q_net.{change.parameter}", index=index, value=change.value)
+
+
+def _stored(manifest: Path, inverse: Path, output: Path) -> dict[str, Any] | None:
+    """The manifest's metadata where all three files belong together."""
+    try:
+        document = read_edited_json(manifest)
+        metadata = document.get("metadata") if isinstance(document, dict) else None
+        hashes = {"edited_sha256": sha256_of(read_bytes(output)), "inverse_sha256": sha256_of(read_bytes(inverse))}
+    except InputError:
+        return None
+    fits = isinstance(metadata, dict) and all(metadata.get(key) == value for key, value in hashes.items())
+    return metadata if fits else None

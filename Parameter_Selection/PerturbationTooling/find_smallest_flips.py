@@ -1,0 +1,74 @@
+"""Find the exact smallest change of each weight that changes the greedy action, input by input, in a ReLU network."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+if __package__ != "Parameter_Selection.PerturbationTooling":  # started as a file, perhaps not installed
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from Neuron_Selection.command_line import Console, SuiteParser, add_shared_flags, script
+from Parameter_Selection.PerturbationTooling.perturb_weights import add_weight_flags, number
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The flags of this script."""
+    parser = SuiteParser(
+        description=__doc__,
+        example="python find_smallest_flips.py --agent_path ../../examples/lava_crossing/agent "
+        '--weights "q_net.0.weight[61,5]; q_net.4.weight[0,3]"',
+    )
+    parser.add_argument("--agent_path", required=True, help="agent folder (with agent.zip), or a zip")
+    add_weight_flags(parser)
+    parser.add_argument("--inputs", default="clean_inputs.json", metavar="FILE", help="inputs to decide on")
+    parser.add_argument("--input_ids", nargs="+", metavar="ID", help="these only; @FILE reads one a line")
+    parser.add_argument(
+        "--largest_change",
+        type=number,
+        metavar="R",
+        help="how far to look (default: 10 times the largest weight of the matrix)",
+    )
+    parser.add_argument("--output_dir", help="where the file goes (default: the agent's perturbation_results/)")
+    parser.add_argument("--output_prefix", default="smallest_flips", help="name of the .json")
+    add_shared_flags(parser)
+    return parser
+
+
+@script(build_parser)
+def main(args: argparse.Namespace, console: Console) -> None:
+    """Choose, search, write, tell."""
+    from Neuron_Selection.FileFormats.inputs import ids_from_arguments
+    from Neuron_Selection.FileFormats.patching_results import results_path
+    from Neuron_Selection.FileFormats.perturbation_results import PERTURBATIONS
+    from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
+    from Parameter_Selection.PerturbationTooling.chosen_weights import choose_weights
+    from Parameter_Selection.PerturbationTooling.flips_run import write_smallest_flips
+    from Parameter_Selection.PerturbationTooling.smallest_flips import refuse_other_than_relu
+
+    refuse_other_than_relu(OpenedAgent(args.agent_path).architecture)
+    opened = OpenedAgent(args.agent_path, engine="fast")
+    folder = Path(args.output_dir) if args.output_dir else opened.folder.folder / PERTURBATIONS
+    path = results_path(folder, args.output_prefix)
+    summary, written = write_smallest_flips(
+        opened,
+        opened.inputs(args.inputs).selected(ids_from_arguments(args.input_ids)),
+        choose_weights(opened, args),
+        path,
+        largest_change=args.largest_change,
+        overwrite=args.overwrite,
+    )
+    if not written:
+        console.say(f"{path}: up to date, left as it is")
+    smallest = summary["smallest"]
+    told = "no change within the range flips any of them"
+    if smallest is not None:
+        told = f"smallest: {smallest['change']:.6g} on {smallest['target']}, input {smallest['input_id']}"
+    counts = f"{summary['pairs_that_flip']:,} of {summary['pairs']:,} pairs of weight and input can flip"
+    lines = [f"{counts}; {summary['verified']:,} verified on both sides", told, str(path)]
+    console.result({"file": str(path), "written": written, **summary}, lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,101 @@
+"""Smallest flips as a file: searched, summed up, written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from Neuron_Selection.errors import UsageError
+from Neuron_Selection.FileFormats.inputs import Inputs
+from Neuron_Selection.FileFormats.perturbation_results import save_records, stored_run
+from Neuron_Selection.FileFormats.run_metadata import is_up_to_date, refuse_own_inputs
+from Neuron_Selection.PatchingTooling.fast_mlp import fast_mlp
+from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
+from Parameter_Selection.PerturbationTooling.chosen_weights import ChosenWeights
+from Parameter_Selection.PerturbationTooling.perturbation_run import inputs_in_metadata
+from Parameter_Selection.PerturbationTooling.smallest_flips import (
+    SmallestFlips,
+    find_smallest_flips,
+    refuse_other_than_relu,
+)
+from Parameter_Selection.PerturbationTooling.weight_values import weight_before
+
+RANGE_IN_WEIGHTS = 10.0  # times the largest weight of the matrix: what lies beyond is another network
+
+
+def write_smallest_flips(
+    opened: OpenedAgent,
+    inputs: Inputs,
+    chosen: ChosenWeights,
+    path: Path,
+    *,
+    largest_change: float | None,
+    overwrite: bool,
+) -> tuple[dict[str, Any], bool]:
+    """Search and write, unless the file is up to date.
+
+    :param largest_change: None means 10 times the largest weight of each matrix
+    :return: the summary, and whether the file was written now
+    """
+    refuse_other_than_relu(opened.architecture)
+    if largest_change is not None and not 0 < largest_change < np.inf:
+        raise UsageError(f"largest change: found {largest_change}, expected a finite number above 0")
+    network = fast_mlp(opened.agent_zip, opened.architecture)
+    tensors = opened.online_weights
+    ranges = {
+        name: largest_change or RANGE_IN_WEIGHTS * float(np.abs(tensors[name]).max())
+        for name in dict.fromkeys(target.parameter for target in chosen.targets)
+    }
+    run = {"task": "smallest_flips", "inputs": inputs_in_metadata(inputs), **chosen.origin, "ranges": ranges}
+    command = {"task": "smallest_flips", "agent_path": str(opened.folder.folder), "inputs": inputs.source}
+    metadata = opened.metadata(run, command=command)
+    refuse_own_inputs([path], [opened.folder.zip_path, Path(inputs.source), *chosen.paths])
+    stored = stored_run(path)
+    if is_up_to_date(path, stored and stored["metadata"], metadata, overwrite=overwrite):
+        return (stored or {})["summary"], False
+    found = find_smallest_flips(network, inputs.observations, chosen.targets, ranges=ranges)
+    flips = np.isfinite(found.changes)
+    summary = {
+        "targets": len(chosen.targets),
+        "inputs": len(inputs.ids),
+        "pairs": flips.size,
+        "pairs_that_flip": int(flips.sum()),
+        "verified": int(found.verified.sum()),
+        "ranges": ranges,
+        "smallest": _smallest_pair(found, chosen, inputs),
+        "input_ids": list(inputs.ids),
+    }
+    save_records(path, list(_records(found, chosen, tensors)), summary=summary, metadata=metadata)
+    return summary, True
+
+
+def _smallest_pair(found: SmallestFlips, chosen: ChosenWeights, inputs: Inputs) -> dict[str, Any] | None:
+    if not np.isfinite(found.changes).any():
+        return None
+    place, row = np.unravel_index(np.nanargmin(np.abs(found.changes)), found.changes.shape)
+    change = float(found.changes[place, row])
+    return {"target": str(chosen.targets[place]), "input_id": inputs.ids[row], "change": change}
+
+
+def _records(found: SmallestFlips, chosen: ChosenWeights, tensors: dict[str, np.ndarray]) -> Iterator[dict[str, Any]]:
+    """One a target; ``changes`` and ``actions`` stand in the order of the summary's ``input_ids``, null for none."""
+    for place, target in enumerate(chosen.targets):
+        changes = found.changes[place]
+        flips = np.isfinite(changes)
+        sizes = np.abs(changes[flips])
+        yield {
+            "target": str(target),
+            "layer_name": target.parameter,
+            "neuron_index": target.row,
+            "weight_index": target.column,
+            "weight_before": weight_before(target, tensors),
+            "inputs_that_flip": int(flips.sum()),
+            "not_verified": int((flips & ~found.verified[place]).sum()),
+            "smallest": float(sizes.min()) if len(sizes) else None,
+            "median": float(np.median(sizes)) if len(sizes) else None,
+            "changes": [change if flip else None for change, flip in zip(changes.tolist(), flips, strict=True)],
+            "actions": [action if action >= 0 else None for action in found.actions[place].tolist()],
+        }

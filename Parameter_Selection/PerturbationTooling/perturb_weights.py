@@ -1,0 +1,115 @@
+"""Change weights of an agent, each alone and all together, and see which of its decisions change."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+if __package__ != "Parameter_Selection.PerturbationTooling":  # started as a file, perhaps not installed
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from Neuron_Selection.command_line import (
+    Console,
+    SuiteParser,
+    add_agent_flags,
+    add_shared_flags,
+    agent_options,
+    script,
+    whole_number,
+)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The flags of this script."""
+    parser = SuiteParser(
+        description=__doc__,
+        example="python perturb_weights.py --agent_path ../../examples/lava_crossing/agent "
+        '--weights "q_net.0.weight[61,5]; q_net.2.weight[0,3]" --mode scale --values 0 -1',
+    )
+    add_agent_flags(parser)
+    add_weight_flags(parser)
+    parser.add_argument("--inputs", default="clean_inputs.json", metavar="FILE", help="inputs to decide on")
+    parser.add_argument("--input_ids", nargs="+", metavar="ID", help="these only; @FILE reads one a line")
+    parser.add_argument(
+        "--mode", choices=("set", "add", "scale"), default="scale", help="set to, add to, or multiply by each value"
+    )
+    parser.add_argument(
+        "--values",
+        nargs="+",
+        type=number,
+        metavar="V",
+        help="(default for scale: 0, -1 and a scan; 0 zeroes the weight, -1 flips its sign)",
+    )
+    parser.add_argument(
+        "--control_sets",
+        type=whole_number,
+        metavar="N",
+        help="random sets of as many weights to compare with; 0 for none (default: 99, on the real network 19)",
+    )
+    parser.add_argument(
+        "--cluster_by",
+        choices=("auto", "file", "id_seed", "input"),
+        default="auto",
+        help="which inputs belong together, for the intervals",
+    )
+    parser.add_argument("--seed", type=whole_number, default=0, help="of the random sets and the intervals")
+    parser.add_argument("--output_dir", help="where the files go (default: the agent's perturbation_results/)")
+    parser.add_argument("--output_prefix", default="results", help="name of the .csv and the .json")
+    add_shared_flags(parser)
+    return parser
+
+
+def number(text: str) -> float:
+    """A number as written everywhere, for argparse's ``type``: no ``1_0``, no other scripts' digits."""
+    if "_" in text or not text.isascii():
+        raise argparse.ArgumentTypeError(f"found {text!a:.60}, expected a number")
+    return float(text)
+
+
+def add_weight_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags that choose weights, shared with find_smallest_flips.py."""
+    chosen = parser.add_mutually_exclusive_group()
+    chosen.add_argument(
+        "--candidates", metavar="FILE", help="candidate weights, of extract.py (default: candidate_weights.json)"
+    )
+    chosen.add_argument("--weights", metavar="SPEC", help='by hand: "q_net.0.weight[61,5]; q_net.2.weight[0,3]"')
+    chosen.add_argument("--all_weights", nargs="+", metavar="LAYER", help="every weight of these layers")
+
+
+@script(build_parser)
+def main(args: argparse.Namespace, console: Console) -> None:
+    """Choose, run, write, tell."""
+    from Neuron_Selection.FileFormats.inputs import ids_from_arguments
+    from Neuron_Selection.FileFormats.patching_results import results_path
+    from Neuron_Selection.FileFormats.perturbation_results import PERTURBATIONS
+    from Parameter_Selection.PerturbationTooling.chosen_weights import choose_weights
+    from Parameter_Selection.PerturbationTooling.perturbation_run import summary_lines, write_perturbations
+    from Parameter_Selection.PerturbationTooling.perturbed_networks import open_for_perturbation
+    from Parameter_Selection.PerturbationTooling.weight_values import chosen_values
+
+    values = chosen_values(args.mode, args.values)
+    opened = open_for_perturbation(args.agent_path, **agent_options(args))
+    folder = Path(args.output_dir) if args.output_dir else opened.folder.folder / PERTURBATIONS
+    path = results_path(folder, args.output_prefix)
+    chosen = choose_weights(opened, args)
+    summary, written = write_perturbations(
+        opened,
+        opened.inputs(args.inputs).selected(ids_from_arguments(args.input_ids)),
+        chosen,
+        path,
+        mode=args.mode,
+        values=values,
+        control_sets=args.control_sets,
+        cluster_by=args.cluster_by,
+        seed=args.seed,
+        overwrite=args.overwrite,
+    )
+    if not written:
+        console.say(f"{path}: up to date, left as it is")
+    files = [str(path), str(path.with_suffix(".csv"))]
+    console.result({"files": files, "written": written, **summary}, [*summary_lines(summary, args.mode), *files])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,118 @@
+"""One run of perturbations: targets in, swept alone and together, held against controls, written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from Neuron_Selection.AnalysisTooling.clusters import clusters_of
+from Neuron_Selection.AnalysisTooling.decisions import noise_floor
+from Neuron_Selection.FileFormats.atomic_files import sha256_of
+from Neuron_Selection.FileFormats.inputs import Inputs
+from Neuron_Selection.FileFormats.perturbation_results import save_perturbation_results, stored_run
+from Neuron_Selection.FileFormats.run_metadata import is_up_to_date, refuse_own_inputs
+from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
+from Parameter_Selection.PerturbationTooling.chosen_weights import ChosenWeights
+from Parameter_Selection.PerturbationTooling.perturbation_metrics import baseline_of
+from Parameter_Selection.PerturbationTooling.perturbation_sweep import Plan, sweep_alone, sweep_together
+from Parameter_Selection.PerturbationTooling.perturbed_networks import perturbed_network
+from Parameter_Selection.PerturbationTooling.weight_controls import compare_with_controls
+from Parameter_Selection.PerturbationTooling.weight_targets import weight_matrices
+
+
+def write_perturbations(
+    opened: OpenedAgent,
+    inputs: Inputs,
+    chosen: ChosenWeights,
+    path: Path,
+    *,
+    mode: str,
+    values: Sequence[float],
+    control_sets: int | None,
+    cluster_by: str,
+    seed: int,
+    overwrite: bool,
+) -> tuple[dict[str, Any], bool]:
+    """Run and write ``path`` and the table beside it, unless they are up to date.
+
+    :param path: the JSON file
+    :param control_sets: how many random sets; None means 99, or 19 where the real network runs each weight by itself
+    :return: the summary, and whether the files were written now
+    """
+    network = perturbed_network(opened)
+    sets = control_sets if control_sets is not None else 99 if opened.engine_name == "fast" else 19
+    run = {
+        "task": "perturb_weights",
+        "inputs": inputs_in_metadata(inputs),
+        **chosen.origin,
+        "mode": mode,
+        "values": list(values),
+        "control_sets": sets,
+        "cluster_by": cluster_by,
+        "seed": seed,
+    }
+    command = {"task": "perturb_weights", "agent_path": str(opened.folder.folder), "inputs": inputs.source}
+    metadata = opened.metadata(run, command=command)
+    refuse_own_inputs([path, path.with_suffix(".csv")], [opened.folder.zip_path, Path(inputs.source), *chosen.paths])
+    stored = stored_run(path)
+    if is_up_to_date(path, stored and stored["metadata"], metadata, overwrite=overwrite):
+        return (stored or {})["summary"], False
+    is_up_to_date(path.with_suffix(".csv"), None, metadata, overwrite=overwrite)
+    clusters = clusters_of(inputs.ids, inputs.clusters, cluster_by, where=inputs.source)
+    baseline = baseline_of(network.q_values(inputs.observations))
+    tensors = opened.online_weights
+    plan = Plan(network=network, tensors=tensors, inputs=inputs, baseline=baseline, mode=mode, values=values)
+    swept = sweep_alone(plan, chosen.targets)
+    together = sweep_together(plan, chosen.targets)
+    comparison = compare_with_controls(
+        plan, chosen.targets, swept, matrices=weight_matrices(tensors), clusters=clusters, sets=sets, seed=seed
+    )
+    flipping = {record["target"] for record in swept.records if record["flips"]}
+    summary = {
+        "targets": len(chosen.targets),
+        "inputs": len(inputs.ids),
+        "near_ties": int(baseline.near_ties.sum()),
+        "targets_that_flip": len(flipping),
+        "together": {f"{record['value']:g}": record["flip_share"] for record in together},
+        "computed_by": network.told,
+        "noise_floor": noise_floor(baseline.q_values),
+        "controls": comparison,
+    }
+    save_perturbation_results(path, [*swept.records, *together], summary=summary, metadata=metadata)
+    return summary, True
+
+
+def inputs_in_metadata(inputs: Inputs) -> dict[str, Any]:
+    """Which inputs, for the metadata: the file, and the ids that were taken out of it."""
+    ids = sha256_of("\n".join(inputs.ids).encode())
+    return {"name": Path(inputs.source).name, "sha256": inputs.sha256, "n": len(inputs.ids), "ids_sha256": ids}
+
+
+def summary_lines(summary: dict[str, Any], mode: str) -> list[str]:
+    """The summary for people."""
+    together = ", ".join(f"{value}: {share:.0%}" for value, share in summary["together"].items())
+    inputs = f"{summary['inputs']} inputs ({summary['near_ties']} near ties)"
+    lines = [
+        f"{summary['targets']} weights, {inputs}; {summary['computed_by']}",
+        f"{summary['targets_that_flip']} weights flip some action alone; flips of all together by {mode} {together}",
+    ]
+    controls = summary["controls"]
+    if not controls["comparisons"]:
+        return [*lines, f"no comparison with chance: {controls['reason']}"]
+    lines.append(
+        f"against {controls['random_sets']} random sets of the same layers, {controls['clusters']} clusters "
+        f"({controls['clusters_by']}):"
+    )
+    lines.append(
+        f"{'measure':<20}{mode:>7}{'chosen':>11}{'random':>11}{'least':>11}  {'difference':<24}{'p':>7}{'q':>7}"
+    )
+    for row in controls["comparisons"]:
+        interval = row["difference_interval"]
+        told = "" if interval is None else f"[{interval[0]:.3g}, {interval[1]:.3g}]"
+        lines.append(
+            f"{row['measure']:<20}{row['value']:>7g}{row['candidates']:>11.4g}{row['random']:>11.4g}"
+            f"{row['least_gradient']:>11.4g}  {told:<24}{row['p']:>7.3f}{row['q']:>7.3f}"
+            + ("  beats chance" if row["beats_chance"] else "")
+        )
+    return lines

@@ -1,0 +1,83 @@
+"""Write an agent that differs from another in a few weights only; Stable-Baselines3 loads it as it loads the other."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+if __package__ != "Parameter_Selection.PerturbationTooling":  # started as a file, perhaps not installed
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from Neuron_Selection.command_line import (
+    Console,
+    SuiteParser,
+    add_agent_flags,
+    add_shared_flags,
+    agent_options,
+    script,
+)
+from Parameter_Selection.PerturbationTooling.perturb_weights import number
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The flags of this script."""
+    parser = SuiteParser(
+        description=__doc__,
+        example="python write_agent.py --agent_path ../../examples/lava_crossing/agent "
+        '--edits "q_net.0.weight[61,5]=0.25; q_net.2.weight[0,3]=0" --output edited.zip',
+    )
+    add_agent_flags(parser)
+    chosen = parser.add_mutually_exclusive_group(required=True)
+    chosen.add_argument("--edits", metavar="SPEC|FILE", help='"q_net.0.weight[61,5]=0.25; ...", or an edits file')
+    chosen.add_argument("--candidates", metavar="FILE", help="all candidate weights, with --mode and --value")
+    parser.add_argument(
+        "--mode", choices=("set", "add", "scale"), default="scale", help="what --value does to the candidates"
+    )
+    parser.add_argument("--value", type=number, metavar="V", help="for --candidates; scale 0 zeroes them")
+    parser.add_argument("--output", required=True, metavar="ZIP", help="the edited agent; the original stays as it is")
+    add_shared_flags(parser)
+    return parser
+
+
+@script(build_parser)
+def main(args: argparse.Namespace, console: Console) -> None:
+    """Read the edits, write the agent, its manifest and its inverse."""
+    from Neuron_Selection.errors import UsageError
+    from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
+    from Parameter_Selection.PerturbationTooling.agent_edits import edits_from, manifest_paths, write_edited_agent
+    from Parameter_Selection.PerturbationTooling.chosen_weights import candidates_of
+    from Parameter_Selection.PerturbationTooling.weight_values import changes_of, chosen_values
+
+    if (args.candidates is None) != (args.value is None):
+        raise UsageError("value: found without the other, expected --candidates and --value together")
+    opened = OpenedAgent(args.agent_path, **agent_options(args))
+    if args.edits is not None:
+        changes = edits_from(args.edits, opened)
+        origin: dict[str, Any] = {"paths": [args.edits] if Path(args.edits).is_file() else []}
+    else:
+        (value,) = chosen_values(args.mode, [args.value])
+        chosen = candidates_of(opened, args.candidates)
+        changes = changes_of(chosen.targets, opened.online_weights, args.mode, value)
+        origin = {"paths": [str(path) for path in chosen.paths], "mode": args.mode, "value": value}
+    output = Path(args.output)
+    metadata, written = write_edited_agent(opened, changes, output, origin=origin, overwrite=args.overwrite)
+    manifest, inverse = manifest_paths(output)
+    if not written:
+        console.say(f"{output}: up to date, left as it is")
+    files = [str(output), str(manifest), str(inverse)]
+    console.result(
+        {
+            "files": files,
+            "written": written,
+            "edits": len(changes),
+            "edited_weights_sha256": metadata["edited_weights_sha256"],
+        },
+        [f"{len(changes)} weights changed: {output}", f"manifest: {manifest}", f"inverse: {inverse}"],
+    )
+    console.say(f"back again: python write_agent.py --agent_path {output} --edits {inverse} --output restored.zip")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

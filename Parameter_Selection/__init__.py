@@ -1,0 +1,1 @@
+"""Does changing the candidate weights matter."""

@@ -1,0 +1,127 @@
+"""Definitions made for an agent: layers and widths are the agent's own; the shipped file is the example agent's."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+from Neuron_Selection.ExperimentTooling import generate_definitions
+from Neuron_Selection.FileFormats.definitions import load_definitions
+from tests.conftest import ROOT
+from tests.made_agents import mlp_agent, new_dqn, save_dqn
+
+SHIPPED = ROOT / "Neuron_Selection" / "ExperimentTooling" / "Definitions" / "useful_neurons.json"
+EXAMPLE = ROOT / "examples" / "lava_crossing" / "agent"
+
+
+@pytest.fixture
+def agent(tmp_path: Path) -> Path:
+    return mlp_agent(tmp_path / "agent", net_arch=[5, 3])
+
+
+def generate(agent: Path, *words: str) -> int:
+    return generate_definitions.main(["--agent_path", str(agent), *words])
+
+
+def test_the_shipped_file_is_every_hidden_neuron_of_the_example_agent(tmp_path: Path) -> None:
+    made = tmp_path / "made.json"
+    assert generate(EXAMPLE, "--output", str(made)) == 0
+    assert made.read_bytes() == SHIPPED.read_bytes()
+    patches = load_definitions(SHIPPED)
+    assert patches == [{layer: [neuron]} for layer in ("q_net.0", "q_net.2") for neuron in range(128)]
+
+
+def test_published_definitions_have_the_same_form(published_files: Path) -> None:
+    published = load_definitions(published_files / "useful_neurons.json")
+    assert published == [{layer: [neuron]} for layer in ("q_net.0", "q_net.2") for neuron in range(64)]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ([], [{"q_net.0": [n]} for n in range(5)] + [{"q_net.2": [n]} for n in range(3)]),
+        (["--type", "layer"], [{"q_net.0": "all"}, {"q_net.2": "all"}]),
+        (["--type", "layer", "--layers", "q_net.3", "q_net.1"], [{"q_net.1": "all"}, {"q_net.3": "all"}]),
+        (["--type", "groups", "--group_size", "2"],
+         [{"q_net.0": [0, 1]}, {"q_net.0": [2, 3]}, {"q_net.0": [4]}, {"q_net.2": [0, 1]}, {"q_net.2": [2]}]),
+        (["--type", "groups", "--layers", "q_net.2"], [{"q_net.2": [0, 1, 2]}]),
+        (["--type", "custom", "--patch_spec", "q_net.2:1;q_net.0:0-2", "q_net.2:all"],
+         [{"q_net.0": [0, 1, 2], "q_net.2": [1]}, {"q_net.2": "all"}]),
+    ],
+)  # fmt: skip
+def test_every_type(words: list[str], expected: list[object], agent: Path) -> None:
+    assert generate(agent, *words, "--output", str(agent / "d.json")) == 0
+    assert json.loads((agent / "d.json").read_text()) == expected
+
+
+def test_random_sets_are_of_the_same_sizes_new_and_follow_from_the_seed(agent: Path) -> None:
+    words = ["--type", "custom", "--patch_spec", "q_net.0:0,1;q_net.2:0", "q_net.0:1,0;q_net.2:2", "--random_sets", "6"]
+    lists = []
+    for name, seed in (("a", "0"), ("b", "0"), ("c", "1")):
+        assert generate(agent, *words, "--seed", seed, "--output", str(agent / f"{name}.json")) == 0
+        lists.append(load_definitions(agent / f"{name}.json"))
+    assert lists[0] == lists[1] != lists[2]
+    assert len(lists[0]) == 2 + 6
+    sets = {json.dumps({layer: sorted(neurons) for layer, neurons in patch.items()}) for patch in lists[0]}
+    assert len(sets) == 8
+    for patch in lists[0]:
+        assert [len(patch["q_net.0"]), len(patch["q_net.2"])] == [2, 1]
+
+
+def test_hidden_layers_of_a_cnn_are_its_convolutions_and_linears(tmp_path: Path) -> None:
+    space = spaces.Box(0, 255, (1, 36, 36), np.uint8)
+    agent = save_dqn(tmp_path / "cnn", new_dqn(space, policy="CnnPolicy", n_actions=2, net_arch=[4]))
+    assert generate(agent, "--type", "layer") == 0
+    assert [next(iter(patch)) for patch in load_definitions(agent / "layer_definitions.json")] == [
+        "features_extractor.cnn.0", "features_extractor.cnn.2", "features_extractor.cnn.4",
+        "features_extractor.linear.0", "q_net.0",
+    ]  # fmt: skip
+
+
+def test_the_same_list_is_left_alone_and_another_is_refused(agent: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert generate(agent) == 0
+    path = agent / "single_neuron_definitions.json"
+    before = path.read_bytes()
+    assert generate(agent) == 0
+    assert "up to date, left as it is" in capsys.readouterr().err
+    path.write_text("[]")
+    assert generate(agent) == 2
+    assert "found other definitions, expected none (--overwrite replaces them)" in capsys.readouterr().err
+    assert generate(agent, "--overwrite") == 0
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--type", "custom"], "found one of --patch_spec and --type custom, expected both or none"),
+        (["--patch_spec", "q_net.0:1"], "found one of --patch_spec and --type custom, expected both or none"),
+        (["--type", "custom", "--patch_spec", "q_net.0:9"], "found neuron 9 in q_net.0, expected 0..4"),
+        (["--type", "custom", "--patch_spec", "q_net.0:1", "q_net.0:1"], "found 'q_net.0:1' twice"),
+        (
+            ["--type", "custom", "--patch_spec", "q_net.0:1", "--layers", "q_net.0"],
+            "found --layers beside --patch_spec",
+        ),
+        (["--group_size", "2"], "found --group_size with --type single_neuron"),
+        (["--layers", "q_net.7"], "layer 'q_net.7': found no such one"),
+        (["--type", "groups", "--group_size", "0"], "--group_size: found '0', expected a whole number from 1"),
+        (["--type", "neurons"], "--type: found 'neurons', expected one of single_neuron, layer, groups, custom"),
+        (["--random_sets", "1"], "random sets: found fewer than 1 others of 1 of q_net.0, expected as many"),
+    ],
+)
+def test_faults_get_one_line(words: list[str], says: str, agent: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = sorted(agent.iterdir())
+    assert generate(agent, *words) == 2
+    assert says in capsys.readouterr().err
+    assert sorted(agent.iterdir()) == before
+
+
+def test_a_network_without_hidden_layers_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    agent = mlp_agent(tmp_path / "agent", net_arch=[])
+    assert generate(agent) == 2
+    assert "definitions: found no hidden layer, expected --layers out of" in capsys.readouterr().err
+    assert generate(agent, "--layers", "q_net.0") == 0

@@ -1,0 +1,203 @@
+"""find_minimal_sets.py: its files, its closing command, its faults."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import json
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import activation_patching
+from Neuron_Selection.errors import InputError
+from Neuron_Selection.ExperimentTooling.find_minimal_sets import main
+from Neuron_Selection.FileFormats.inputs import save_inputs
+from Neuron_Selection.FileFormats.minimal_sets_file import (
+    CURVE_COLUMNS,
+    SET_COLUMNS,
+    load_minimal_sets,
+    stored_minimal_sets_metadata,
+)
+from tests.conftest import ROOT
+from tests.made_agents import planted_agent
+
+SCRIPT = ROOT / "Neuron_Selection" / "ExperimentTooling" / "find_minimal_sets.py"
+FILES = ["minimal_sets.csv", "minimal_sets.json", "minimal_sets.meta.json", "minimal_sets_curves.csv"]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An agent folder with 20 pairs, some of them without contrast."""
+    random, sides = np.random.default_rng(3), [4, 9, 7, 3]
+    layers = [(random.normal(size=(b, a)), random.normal(size=b)) for a, b in itertools.pairwise(sides)]
+    folder = planted_agent(tmp_path_factory.mktemp("made") / "agent", layers)
+    for name in ("clean", "corrupted"):
+        observations = {f"id;{n},0": row for n, row in enumerate(random.normal(size=(20, 4)).astype(np.float32))}
+        save_inputs(folder / "activation_inputs" / f"{name}_inputs.json", observations)
+    return folder
+
+
+@pytest.fixture
+def agent(made: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(made, tmp_path / "agent"))
+
+
+def run(agent: Path, *words: str) -> int:
+    return main(["--agent_path", str(agent), "--quiet", *words])
+
+
+def results(agent: Path) -> Path:
+    return agent / "patching_results" / "minimal_sets.json"
+
+
+def test_every_pair_has_its_set_in_the_document_and_in_the_table(agent: Path, capsys: Any) -> None:
+    assert run(agent, "--budget", "5000") == 0
+    printed = capsys.readouterr().out
+    document = load_minimal_sets(results(agent))
+    assert [(d, list(layers)) for d, layers in document.items()] == [
+        ("denoising", ["q_net.1", "q_net.3"]), ("noising", ["q_net.1", "q_net.3"]),
+    ]  # fmt: skip
+    assert sorted(path.name for path in results(agent).parent.iterdir()) == FILES
+    with results(agent).with_suffix(".csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert tuple(rows[0]) == SET_COLUMNS
+    by_key = {(row["direction"], row["layer"], row["input_id"]): row for row in rows}
+    assert len(by_key) == len(rows)
+    for direction, layers in document.items():
+        for layer, told in layers.items():
+            assert 0 < told["contrast_pairs"] == len(told["pairs"]) < told["pairs_given"] == 20
+            for input_id, pair in [*told["pairs"].items(), ("", told["together"])]:
+                row = by_key[direction, layer, input_id]
+                assert int(row["size"]) == pair["size"] == len(pair["patch"][layer])
+                assert row["is_smallest"] == str(pair["smallest"]["is_smallest"]).lower() == "true"
+                assert pair["patch"][layer] in pair["family"]["sets"] or not pair["is_minimal"]
+    with (results(agent).parent / "minimal_sets_curves.csv").open(newline="") as file:
+        assert tuple(next(csv.reader(file))) == CURVE_COLUMNS
+    left_out = 20 - document["noising"]["q_net.3"]["contrast_pairs"]
+    assert f"{left_out} of 20 pairs have no contrast: nothing to explain, left out" in printed
+    assert "engine fast, float64" in printed
+
+
+def test_the_closing_command_runs_and_serves_every_pair(agent: Path, capsys: Any) -> None:
+    assert run(agent, "--direction", "denoising", "--json") == 0
+    command = json.loads(capsys.readouterr().out)["next"]
+    words = shlex.split(command)
+    assert words[:2] == ["python", "activation_patching.py"]
+    assert activation_patching.main([*words[2:], "--quiet"]) == 0
+    patched = json.loads((agent / "patching_results" / "minimal_set.json").read_text())
+    told = load_minimal_sets(results(agent))["denoising"]["q_net.1"]["pairs"]
+    assert len(told) > 5
+    assert all(patched[input_id]["matches_source"] for input_id in told)
+
+
+def test_a_certificate_holds_when_activation_patching_runs_it(agent: Path) -> None:
+    assert run(agent, "--layers", "q_net.1", "--direction", "noising", "--goal", "flip") == 0
+    told = load_minimal_sets(results(agent))["noising"]["q_net.1"]["pairs"]
+    input_id, pair = max(told.items(), key=lambda item: item[1]["size"])
+    neurons = pair["patch"]["q_net.1"]
+    assert len(neurons) > 1
+    sets = [neurons, *([other for other in neurons if other != one] for one in neurons)]
+    specs = ["q_net.1:" + ",".join(map(str, one)) for one in sets]
+    flags = ["--agent_path", str(agent), "--direction", "noising", "--input_ids", input_id, "--quiet"]
+    assert activation_patching.main([*flags, "--patch_spec", *specs]) == 0
+    experiments = json.loads((agent / "patching_results" / "patching.json").read_text())
+    changed = [one["results"][input_id]["action_changed"] for one in experiments.values()]
+    assert changed == [True, *[False] * len(neurons)]
+
+
+def test_the_same_search_is_left_alone_and_another_needs_to_be_told(agent: Path, capsys: Any) -> None:
+    assert run(agent) == 0
+    first = capsys.readouterr().out
+    before = {path.name: path.read_bytes() for path in results(agent).parent.iterdir()}
+    assert main(["--agent_path", str(agent)]) == 0
+    again = capsys.readouterr()
+    assert again.out == first
+    assert "up to date, left as it is" in again.err
+    assert run(agent, "--goal", "flip") == 2
+    assert "found the output of another run, expected none (--overwrite replaces it)" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in results(agent).parent.iterdir()} == before
+    assert run(agent, "--goal", "flip", "--overwrite") == 0
+    metadata = stored_minimal_sets_metadata(results(agent))
+    assert metadata is not None
+    assert (metadata["run"]["goal"], metadata["run"]["engine"]) == ("flip", "fast")
+    table = results(agent).with_suffix(".csv")
+    table.write_text(table.read_text() + "more\n")
+    assert stored_minimal_sets_metadata(results(agent)) is None
+
+
+def test_the_same_search_writes_the_same_bytes(agent: Path, tmp_path: Path) -> None:
+    for name in ("one", "other"):
+        assert run(agent, "--output_dir", str(tmp_path / name), "--budget", "300") == 0
+    for name in FILES:
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "other" / name).read_bytes()
+
+
+def test_some_ids_only_and_hooks_where_float32_is_asked_for(agent: Path, capsys: Any) -> None:
+    words = ["--dtype", "float32", "--layers", "q_net.1", "--random_orders", "0"]
+    assert run(agent, *words) == 0
+    assert "no curve of gradient x difference: only the fast engine has these gradients" in capsys.readouterr().out
+    assert run(agent, *words, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["engine"] == "hooks"
+    told = load_minimal_sets(results(agent))["denoising"]["q_net.1"]["pairs"]
+    chosen = next(iter(told))
+    assert run(agent, "--layers", "q_net.1", "--input_ids", chosen, "--overwrite", "--random_orders", "0") == 0
+    alone = load_minimal_sets(results(agent))["denoising"]["q_net.1"]
+    assert list(alone["pairs"]) == [chosen]
+    assert alone["pairs"][chosen]["patch"] == told[chosen]["patch"]
+
+
+def test_pairs_without_contrast_are_counted_and_nothing_is_made_up(agent: Path, capsys: Any) -> None:
+    assert run(agent, "--corrupted", "clean_inputs.json") == 0
+    printed = capsys.readouterr().out
+    assert "20 of 20 pairs have no contrast" in printed
+    assert "next:" not in printed
+    told = load_minimal_sets(results(agent))["denoising"]["q_net.3"]
+    assert (told["pairs"], told["together"], told["curves"]) == ({}, None, [])
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--goal", "flips"], "goal: found 'flips', expected flip, matches_source or recovery=X"),
+        (["--share", "0"], "share: found 0, expected a number above 0, at most 1"),
+        (["--share", "nan"], "share: found nan, expected"),
+        (["--share", "x"], "found 'x', expected a number"),
+        (["--budget", "-1"], "found '-1', expected a whole number from 0"),
+        (["--layers", "q_net.9"], "layer 'q_net.9': found no such one"),
+        (["--layers", "q_net"], "a container of layers"),
+        (["--input_ids", "id;0"], "input id 'id;0': found no such one"),
+        (["--clean", "none.json"], "found no such file"),
+        (["--output_prefix", "../up"], "output prefix: found '../up'"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_and_nothing_is_written(
+    words: list[str], message: str, agent: Path, capsys: Any
+) -> None:
+    assert run(agent, *words) == 2
+    assert message in capsys.readouterr().err
+    assert not (agent / "patching_results").exists()
+
+
+def test_another_document_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "minimal_sets.json"
+    path.write_text('["denoising"]')
+    with pytest.raises(InputError, match="found another document"):
+        load_minimal_sets(path)
+
+
+def test_the_script_starts_from_anywhere_without_torch(agent: Path, tmp_path: Path) -> None:
+    code = (
+        f"import runpy, sys\nsys.argv = [{str(SCRIPT)!r}, '--agent_path', {str(agent)!r}]\n"
+        "try:\n    runpy.run_path(sys.argv[0], run_name='__main__')\n"
+        "except SystemExit as end:\n    assert end.code == 0, end.code\n"
+        "assert not {'torch', 'stable_baselines3', 'scipy'} & set(sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,297 @@
+"""run_experiments.py: what is up to date stays, what was killed comes out the same, and all that can be wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from Neuron_Selection.ExperimentTooling import run_experiments, sweep_jobs, sweeps
+from tests.conftest import ROOT
+from tests.made_agents import mlp_agent, new_dqn, save_dqn, vector_space
+
+SCRIPT = ROOT / "Neuron_Selection" / "ExperimentTooling" / "run_experiments.py"
+IDS = ["env-v0-81110-6,4,0-0763", "a/b", "a:b", "plain"]
+
+
+def put_inputs(folder: Path, count: int, width: int, ids: list[str] | None = None) -> None:
+    (folder / "activation_inputs").mkdir(exist_ok=True)
+    random = np.random.default_rng(0)
+    for name in ("clean", "corrupted"):
+        values = random.uniform(-9, 9, (count, width)).round(3).tolist()
+        document = {
+            input_id: {"input": row} for input_id, row in zip(ids or [*map(str, range(count))], values, strict=True)
+        }
+        (folder / "activation_inputs" / f"{name}_inputs.json").write_text(json.dumps(document))
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = mlp_agent(tmp_path_factory.mktemp("template") / "agent")
+    put_inputs(folder, 4, 4, IDS)
+    return folder
+
+
+@pytest.fixture
+def agent(template: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(template, tmp_path / "agent"))
+
+
+def run(agent: Path, *words: str) -> int:
+    return run_experiments.main(["--agent_path", str(agent), *words])
+
+
+def sweep_of(agent: Path, name: str = "sweep") -> dict[str, Any]:
+    with np.load(agent / "patching_results" / f"{name}.npz") as stored:
+        arrays = {key: stored[key] for key in stored.files}
+    return {**arrays, "__metadata__": json.loads(arrays["__metadata__"].tobytes())}
+
+
+def test_the_default_is_every_hidden_neuron_on_every_pair_in_both_directions(
+    agent: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(agent, "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["experiments"], told["pairs"], told["engine"], told["dtype"]) == (14, 4, "fast", "float64")
+    assert told["directions"]["noising"] == {"source": "corrupted_inputs.json", "target": "clean_inputs.json"}
+    stored = sweep_of(agent)
+    assert stored["denoising_q_net.0"].shape == stored["noising_q_net.0"].shape == (4, 8, 3)
+    assert stored["denoising_q_net.2"].shape == (4, 6, 3)
+    metadata = stored["__metadata__"]
+    assert metadata["patches"][8] == {"q_net.2": [0]}
+    assert metadata["run"]["dtype"] == "float64"
+    assert metadata["noise_floor"] == told["noise_floor"] > 0
+    assert metadata["self_checks"] == {"whole_layer": "passed"}
+    assert metadata["ids"] == IDS
+
+
+def test_a_sweep_imports_neither_torch_nor_scipy(agent: Path) -> None:
+    code = (
+        "import sys; from Neuron_Selection.ExperimentTooling import run_experiments\n"
+        f"assert run_experiments.main(['--agent_path', {str(agent)!r}, '--quiet']) == 0\n"
+        "assert not {'torch', 'stable_baselines3', 'gymnasium', 'scipy'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, capture_output=True)
+
+
+def test_a_sweep_that_is_up_to_date_is_left_alone_and_another_is_refused(
+    agent: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run(agent) == 0
+    path = agent / "patching_results" / "sweep.npz"
+    before = path.read_bytes()
+    assert run(agent, "--seed", "1", "--overwrite") == 0
+    assert path.read_bytes() != before  # the command in its metadata
+    assert run(agent, "--overwrite") == 0
+    assert path.read_bytes() == before
+    monkeypatch.setattr(sweep_jobs, "write_sweep", None)
+    capsys.readouterr()
+    assert run(agent) == 0
+    assert "sweep.npz: up to date, left as it is (--overwrite makes it again)" in capsys.readouterr().err
+    assert run(agent, "--direction", "noising") == 2
+    assert "found the output of another run, expected none (--overwrite replaces it)" in capsys.readouterr().err
+    (agent / "activation_inputs" / "clean_inputs.json").write_text(
+        (agent / "activation_inputs" / "clean_inputs.json").read_text() + " "
+    )
+    assert run(agent) == 2
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("at", [1, 2, 3])
+def test_a_sweep_that_dies_on_the_way_leaves_nothing_and_comes_out_the_same(
+    at: int, agent: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run(agent, "--output_prefix", "undisturbed", "--by_input") == 0
+    usual = sweeps.q_values_of_patches
+    calls = iter(range(100))
+
+    def dies(*arguments: Any, **more: Any) -> np.ndarray:
+        if next(calls) == at:
+            raise KeyboardInterrupt
+        return usual(*arguments, **more)
+
+    monkeypatch.setattr(sweeps, "q_values_of_patches", dies)
+    assert run(agent, "--by_input") == 130
+    folder = agent / "patching_results"
+    assert sorted(entry.name for entry in folder.iterdir()) == ["undisturbed", "undisturbed.npz"]
+    monkeypatch.setattr(sweeps, "q_values_of_patches", usual)
+    assert run(agent, "--by_input") == 0
+    assert (folder / "sweep.npz").read_bytes() == (folder / "undisturbed.npz").read_bytes()
+    for file in (folder / "undisturbed").rglob("*.json"):
+        assert file.read_bytes() == (folder / file.relative_to(folder / "undisturbed")).read_bytes()
+
+
+def test_a_sweep_killed_outright_comes_out_the_same(tmp_path: Path) -> None:
+    agent = save_dqn(tmp_path / "agent", new_dqn(vector_space(4), net_arch=[256, 256]))
+    put_inputs(agent, 400, 4)
+    command = [sys.executable, str(SCRIPT), "--agent_path", str(agent), "--quiet"]
+    undisturbed = [*command, "--output_prefix", "undisturbed"]
+    subprocess.run(undisturbed, check=True, capture_output=True)
+    folder = agent / "patching_results"
+    for pause in (0.0, 0.02):
+        killed = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 20
+        while not list(folder.glob(".*.tmp")) and killed.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.001)
+        time.sleep(pause)
+        os.kill(killed.pid, signal.SIGKILL)
+        killed.wait()
+        assert not (folder / "sweep.npz").exists()
+        assert len(list(folder.glob(".*.tmp"))) == 1
+        for left in folder.glob(".*.tmp"):
+            left.unlink()
+    subprocess.run(command, check=True, capture_output=True)
+    assert (folder / "sweep.npz").read_bytes() == (folder / "undisturbed.npz").read_bytes()
+
+
+def test_results_by_input_have_the_published_form(agent: Path) -> None:
+    assert run(agent, "--by_input") == 0
+    folder = agent / "patching_results"
+    stored = sweep_of(agent)
+    for direction in ("denoising", "noising"):
+        by_id = {}
+        for file in (folder / direction).glob("*.json"):
+            document = json.loads(file.read_text())
+            (input_id,) = {experiment["input_id"] for experiment in document.values()}
+            by_id[input_id] = document
+        assert set(by_id) == set(IDS)
+        document = by_id["a:b"]
+        assert list(document) == [f"exp_{n}_q_net.{0 if n < 9 else 2}" for n in range(1, 15)]
+        record = document["exp_10_q_net.2"]
+        assert record["patch_configuration"] == {"q_net.2": [1]}
+        assert record["results"]["patched_output"] == [stored[f"{direction}_q_net.2"][2, 1].tolist()]
+        assert record["results"]["direction"] == direction
+        assert isinstance(record["results"]["action_changed"], bool)
+        assert "kl_divergence" in record["patch_analysis"]
+    assert run(agent, "--by_input") == 0
+    (folder / "noising" / "plain.json").unlink()
+    assert run(agent, "--by_input") == 2
+    assert run(agent, "--by_input", "--overwrite") == 0
+    assert len(list((folder / "noising").glob("*.json"))) == 4
+
+
+def test_ablations_are_noising_unless_told_otherwise_and_say_their_kind(agent: Path) -> None:
+    assert run(agent, "--ablate", "mean", "--output_prefix", "m", "--by_input") == 0
+    stored = sweep_of(agent, "m")
+    assert list(stored["__metadata__"]["directions"]) == ["noising"]
+    assert stored["__metadata__"]["directions"]["noising"]["source"] == "ablation mean"
+    assert stored["__metadata__"]["run"]["ablation"]["ablation"] == "mean"
+    document = json.loads((agent / "patching_results" / "m" / "noising" / "plain.json").read_text())
+    assert document["exp_1_q_net.0"]["results"]["ablation"] == "mean"
+    assert run(agent, "--ablate", "zero", "--direction", "both", "--output_prefix", "z") == 0
+    assert list(sweep_of(agent, "z")["__metadata__"]["directions"]) == ["denoising", "noising"]
+
+
+def test_some_pairs_and_a_dry_run(agent: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(agent, "--dry_run", "--input_ids", IDS[0], "plain") == 0
+    assert "would run 14 experiments, 2 pairs, denoising and noising; engine fast (an MLP)" in capsys.readouterr().out
+    assert not (agent / "patching_results").exists()
+    assert run(agent, "--input_ids", IDS[0], "plain") == 0
+    assert sweep_of(agent)["__metadata__"]["ids"] == [IDS[0], "plain"]
+
+
+def put(name: str, content: str) -> Any:
+    return lambda agent: (agent / name).write_text(content)
+
+
+def remove_one(agent: Path) -> None:
+    path = agent / "activation_inputs" / "corrupted_inputs.json"
+    document = json.loads(path.read_text())
+    del document["plain"]
+    path.write_text(json.dumps(document))
+
+
+DEFINED = ["--definitions", "d.json"]
+FAULTS: dict[str, tuple[Any, list[str], str]] = {
+    "no definitions": (None, DEFINED, "d.json: found no such file in"),
+    "empty list": (put("d.json", "[]"), DEFINED, "d.json: found an empty list, expected at least one patch"),
+    "an object": (put("d.json", "{}"), DEFINED, "d.json: found an object, expected a list of patches"),
+    "no patch": (put("d.json", "[3]"), DEFINED, "d.json: entry 1: found 3, expected an object"),
+    "unknown layer": (put("d.json", '[{"q_net.9": [0]}]'), DEFINED, "d.json: entry 1: unknown layer 'q_net.9'; did"),
+    "beyond the width": (
+        put("d.json", '[{"q_net.0": [0]}, {"q_net.0": [8]}]'), DEFINED,
+        "d.json: entry 2: found neuron 8 in q_net.0, expected 0..7"),
+    "a bool": (put("d.json", '[{"q_net.0": [true]}]'), DEFINED, "entry 1: 'q_net.0': found true"),
+    "negative": (put("d.json", '[{"q_net.0": [-1]}]'), DEFINED, "entry 1: 'q_net.0': found -1"),
+    "a fraction": (put("d.json", '[{"q_net.0": [1.0]}]'), DEFINED, "entry 1: 'q_net.0': found 1.0"),
+    "twice": (put("d.json", '[{"q_net.0": [1]}, {"q_net.0": [1]}]'), DEFINED, "entry 2: found 'q_net.0:1' as in"),
+    "no clean": (
+        lambda agent: (agent / "activation_inputs" / "clean_inputs.json").unlink(), [],
+        "clean_inputs.json: found no such file in"),
+    "other ids": (remove_one, [], "corrupted_inputs.json: found 3 inputs beside 4 clean ones, expected the same ids"),
+    "unknown id": (None, ["--input_ids", "plane"], "input id 'plane': found no such one"),
+    "ablation": (None, ["--ablate", "half"], "ablation: found 'half', expected zero, mean, resample"),
+    "reference": (None, ["--reference_inputs", "clean_inputs.json"], "found --reference_inputs, expected it with"),
+    "prefix": (None, ["--output_prefix", "../x"], "output prefix: found '../x', expected a plain file name"),
+    "direction": (None, ["--direction", "up"], "--direction: found 'up', expected one of denoising, noising, both"),
+    "own input": (
+        lambda agent: (agent / "in").mkdir(), ["--clean", "patching_results/x.npz"], "found no such file"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_faults_get_one_line_and_nothing_is_written(
+    fault: str, agent: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spoil, words, says = FAULTS[fault]
+    if spoil is not None:
+        spoil(agent)
+    before = {path: path.read_bytes() for path in agent.rglob("*") if path.is_file()}
+    capsys.readouterr()
+    assert run(agent, *words) == 2
+    out, err = capsys.readouterr()
+    lines = err.splitlines()
+    assert (out, len(lines)) == ("", 1)
+    assert lines[0].startswith("error: ")
+    assert says in lines[0]
+    assert len(lines[0]) <= 410
+    assert {path: path.read_bytes() for path in agent.rglob("*") if path.is_file()} == before
+
+
+def test_the_fast_engine_is_refused_where_it_does_not_apply(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from gymnasium import spaces
+
+    space = spaces.Dict({"a": spaces.Box(-1, 1, (3,), np.float32), "b": spaces.Box(-1, 1, (2,), np.float32)})
+    agent = save_dqn(tmp_path / "agent", new_dqn(space, policy="MultiInputPolicy", net_arch=[5]))
+    (agent / "activation_inputs").mkdir()
+    for name, sign in (("clean", 1), ("corrupted", -1)):
+        document = {"x": {"input": {"a": [0.5 * sign, 0.1, 1], "b": [0.3, sign]}}}
+        (agent / "activation_inputs" / f"{name}_inputs.json").write_text(json.dumps(document))
+    assert run(agent, "--engine", "fast") == 2
+    assert "engine fast: layer features_extractor.extractors.b: found a second part" in capsys.readouterr().err
+    assert run(agent) == 0
+    assert (
+        "engine hooks (layer features_extractor.extractors.b: found a second part of a Dict" in capsys.readouterr().out
+    )
+    stored = sweep_of(agent)
+    assert stored["denoising_q_net.0"].shape == (1, 5, 3)
+    assert stored["denoising_q_net.0"].dtype == np.float64
+
+
+def test_the_loop_over_many_agents_goes_on_resumes_and_tells_by_its_exit_code(agent: Path, tmp_path: Path) -> None:
+    other = Path(shutil.copytree(agent, tmp_path / "other agent"))
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    command = ["bash", str(ROOT / "examples" / "bash" / "many_agents.sh"), str(agent), str(broken), str(other)]
+    environment = {**os.environ, "PYTHON": sys.executable, "ANALYSIS_FLAGS": "--resamples 99 --max_neurons 3"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert f"failed: {broken}\n" in done.stderr
+    assert str(other) not in done.stderr.rpartition("failed")[2]
+    summaries = [folder / "patching_results" / "cross_metric_summary.json" for folder in (agent, other)]
+    before = [path.stat().st_mtime_ns for path in summaries]
+    assert len(json.loads(summaries[0].read_text())["common_neurons"]) <= 3
+    again = subprocess.run([*command[:3], command[4]], env=environment, capture_output=True, text=True, check=False)
+    assert again.returncode == 0, again.stderr
+    assert again.stderr.count("up to date") == 4
+    assert before == [path.stat().st_mtime_ns for path in summaries]
+    assert subprocess.run(command[:2], capture_output=True, check=False).returncode == 2

@@ -1,0 +1,142 @@
+"""The smallest change of a weight that flips an action: exact, verified, and none where there is none."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from torch import nn
+
+from Neuron_Selection.PatchingTooling.fast_mlp import FastMlp, compute_q_values, fast_mlp
+from Neuron_Selection.PatchingTooling.fast_weight_changes import WeightChange
+from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
+from Parameter_Selection.PerturbationTooling import find_smallest_flips as flips_script
+from Parameter_Selection.PerturbationTooling.perturbed_networks import network_with
+from Parameter_Selection.PerturbationTooling.smallest_flips import find_smallest_flips
+from Parameter_Selection.PerturbationTooling.weight_targets import WeightTarget, all_weights_of, weight_matrices
+from tests.made_agents import mlp_agent, planted_agent
+
+
+def opened_network(folder: Path) -> tuple[OpenedAgent, FastMlp]:
+    opened = OpenedAgent(folder, engine="fast")
+    return opened, fast_mlp(opened.agent_zip, opened.architecture)
+
+
+def actions_with(network: FastMlp, observation: np.ndarray, target: WeightTarget, value: float) -> int:
+    """The definition once more: a network with that weight, run from its input on."""
+    edit = WeightChange(parameter=target.parameter, row=target.row, column=target.column, value=value)
+    return int(compute_q_values(network_with(network, [edit]), observation[None]).argmax())
+
+
+@pytest.mark.parametrize("net_arch", [[8, 6], [6], [], [5, 6, 5]])
+def test_no_smaller_change_on_a_grid_flips_and_the_found_one_does(tmp_path: Path, net_arch: list[int]) -> None:
+    opened, network = opened_network(mlp_agent(tmp_path / "agent", net_arch=net_arch, seed=5))
+    random = np.random.default_rng(2)
+    observations = random.normal(size=(6, 4)).astype(np.float32)
+    observations[0, 1] = 0.0  # a weight that reads nothing can flip nothing
+    matrices = weight_matrices(opened.online_weights)
+    everything = all_weights_of(list(matrices), matrices)
+    targets = [everything[place] for place in random.choice(len(everything), min(12, len(everything)), replace=False)]
+    limit = 4.0
+    found = find_smallest_flips(network, observations, targets, ranges=dict.fromkeys(matrices, limit))
+    flips = np.isfinite(found.changes)
+    assert flips.any()
+    assert found.verified[flips].all()
+    baseline = compute_q_values(network, observations).argmax(axis=1)
+    for place, target in enumerate(targets):
+        before = float(matrices[target.parameter][target.row, target.column])
+        for row in range(len(observations)):
+            change = found.changes[place, row]
+            reach = abs(change) * (1 - 1e-9) if np.isfinite(change) else limit
+            assert reach <= limit
+            for step in np.linspace(-reach, reach, 41):
+                assert actions_with(network, observations[row], target, before + step) == baseline[row]
+            if np.isfinite(change):
+                beyond = actions_with(network, observations[row], target, before + change * (1 + 1e-6))
+                assert beyond == found.actions[place, row] != baseline[row]
+            else:
+                assert found.actions[place, row] == -1
+
+
+def test_the_flip_of_a_planted_network_lies_where_arithmetic_puts_it(tmp_path: Path) -> None:
+    # Q = (relu(x0), 3 relu(x1)): at (2, 0.5) that is (2, 1.5), action 0
+    folder = planted_agent(tmp_path / "agent", [([[1, 0], [0, 1]], [0, 0]), ([[1, 0], [0, 3]], [0, 0])])
+    opened, network = opened_network(folder)
+    targets = all_weights_of(["q_net.0", "q_net.2"], opened.online_weights)
+    ranges = {"q_net.0.weight": 1.0, "q_net.2.weight": 10.0}
+    found = find_smallest_flips(network, np.array([[2.0, 0.5]], np.float32), targets, ranges=ranges)
+    changes = dict(zip(map(str, targets), found.changes[:, 0].tolist(), strict=True))
+    expected = {
+        "q_net.0.weight[0,0]": -0.25,  # 2 (1 - 0.25) = 1.5
+        "q_net.0.weight[0,1]": -1.0,  # 2 - 0.5 = 1.5, the end of the range
+        "q_net.0.weight[1,0]": 0.25 / 3,  # 3 (0.5 + 2 t) = 2
+        "q_net.0.weight[1,1]": 1 / 3,
+        "q_net.2.weight[0,0]": -0.25,
+        "q_net.2.weight[0,1]": -1.0,
+        "q_net.2.weight[1,0]": 0.25,
+        "q_net.2.weight[1,1]": 1.0,
+    }
+    for name, value in expected.items():
+        assert changes[name] == pytest.approx(value, rel=1e-12), name
+
+
+def test_a_dead_neuron_is_woken_first_and_only_one_sign_of_change_wakes_it(tmp_path: Path) -> None:
+    # Q = (1, 2 relu(x0 - 3)): at x0 = 1 the neuron is 2 short of 0 and another 0.5 short of 1
+    folder = planted_agent(tmp_path / "agent", [([[1]], [-3]), ([[0], [2]], [1, 0])])
+    _, network = opened_network(folder)
+    target = WeightTarget(parameter="q_net.0.weight", row=0, column=0)
+    observations = np.array([[1.0], [-1.0], [0.0]], np.float32)
+    found = find_smallest_flips(network, observations, [target], ranges={"q_net.0.weight": 100.0})
+    assert found.changes[0, :2] == pytest.approx([2.5, -4.5], rel=1e-12)
+    assert np.isnan(found.changes[0, 2])
+    near = find_smallest_flips(network, observations, [target], ranges={"q_net.0.weight": 3.0})
+    assert np.isfinite(near.changes[0]).tolist() == [True, False, False]
+
+
+def agent_with_inputs(folder: Path, **more: object) -> Path:
+    agent = mlp_agent(folder, **more)  # type: ignore[arg-type]
+    (agent / "activation_inputs").mkdir()
+    random = np.random.default_rng(0)
+    inputs = {f"id-{n}": {"input": random.normal(size=4).tolist()} for n in range(5)}
+    (agent / "activation_inputs" / "clean_inputs.json").write_text(json.dumps(inputs))
+    return agent
+
+
+def test_the_script_writes_every_pair_and_leaves_an_up_to_date_file_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    agent = agent_with_inputs(tmp_path / "agent")
+    words = ["--agent_path", str(agent), "--all_weights", "q_net.2", "--json"]
+    assert flips_script.main(words) == 0
+    path = agent / "perturbation_results" / "smallest_flips.json"
+    document = json.loads(path.read_text())
+    assert json.loads(capsys.readouterr().out)["written"] is True
+    assert len(document["results"]) == 48
+    assert document["summary"]["verified"] == document["summary"]["pairs_that_flip"] > 0
+    assert document["summary"]["input_ids"] == [f"id-{n}" for n in range(5)]
+    for record in document["results"]:
+        assert record["inputs_that_flip"] == sum(change is not None for change in record["changes"])
+        assert [c is None for c in record["changes"]] == [a is None for a in record["actions"]]
+    stored = path.read_bytes()
+    assert flips_script.main(words) == 0
+    assert json.loads(capsys.readouterr().out)["written"] is False
+    assert path.read_bytes() == stored
+    assert flips_script.main([*words, "--largest_change", "1"]) == 2
+    assert "--overwrite" in capsys.readouterr().err
+
+
+def test_other_activations_are_refused_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    agent = agent_with_inputs(tmp_path / "agent", activation_fn=nn.Tanh)
+    assert flips_script.main(["--agent_path", str(agent), "--weights", "q_net.0.weight[0,0]"]) == 2
+    assert "smallest flips: found the activation function Tanh, expected ReLU" in capsys.readouterr().err
+    assert not (agent / "perturbation_results").exists()
+
+
+@pytest.mark.parametrize("largest", ["0", "-1", "nan", "inf", "1_0"])
+def test_a_range_that_is_none_is_refused(tmp_path: Path, largest: str, capsys: pytest.CaptureFixture[str]) -> None:
+    agent = agent_with_inputs(tmp_path / "agent")
+    words = ["--agent_path", str(agent), "--weights", "q_net.0.weight[0,0]", f"--largest_change={largest}"]
+    assert flips_script.main(words) == 2
+    assert "expected a" in capsys.readouterr().err

@@ -1,0 +1,229 @@
+"""Edited agents: they differ in the named weights only, Stable-Baselines3 loads them, and the inverse undoes them."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from stable_baselines3 import DQN
+
+from Neuron_Selection.errors import InputError, UsageError
+from Neuron_Selection.FileFormats.edited_agent import TensorEdit, edited_agent_bytes
+from Neuron_Selection.FileFormats.weight_edits_file import load_weight_edits
+from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
+from Parameter_Selection.PerturbationTooling import write_agent
+from Parameter_Selection.PerturbationTooling.agent_edits import edits_from
+from Parameter_Selection.PerturbationTooling.perturbed_networks import perturbed_network
+from tests.made_agents import data_fields, mlp_agent, mlp_state, state_bytes, write_zip
+
+EDITS = "q_net.0.weight[7,3]=0.1; q_net.2.weight[0,0]=-0.0;q_net.4.weight[2,5] = 1e-3 ;"
+
+
+@pytest.fixture
+def agent(tmp_path: Path) -> Path:
+    return mlp_agent(tmp_path / "agent")
+
+
+def state_of(path: Path) -> dict[str, bytes]:
+    return {name: tensor.numpy().tobytes() for name, tensor in DQN.load(path).policy.state_dict().items()}
+
+
+def test_the_edited_agent_gives_the_predicted_q_values_in_stable_baselines3(agent: Path, tmp_path: Path) -> None:
+    original, output = (agent / "agent.zip").read_bytes(), tmp_path / "edited.zip"
+    assert write_agent.main(["--agent_path", str(agent), "--edits", EDITS, "--output", str(output)]) == 0
+    assert (agent / "agent.zip").read_bytes() == original
+    opened = OpenedAgent(agent, engine="fast")
+    observations = np.random.default_rng(0).normal(size=(20, 4)).astype(np.float32)
+    predicted = perturbed_network(opened).together(observations, edits_from(EDITS, opened))
+    loaded = DQN.load(output)
+    with torch.no_grad():
+        q_values = loaded.policy.q_net.double().q_net(torch.from_numpy(observations).double()).numpy()
+    assert np.allclose(q_values, predicted, rtol=0, atol=1e-12)
+    assert np.abs(predicted - opened.q_values(observations)).max() > 1e-4
+
+
+def test_only_the_named_weights_differ_and_the_inverse_restores_them_bit_for_bit(agent: Path, tmp_path: Path) -> None:
+    output, restored = tmp_path / "edited.zip", tmp_path / "restored.zip"
+    assert write_agent.main(["--agent_path", str(agent), "--edits", EDITS, "--output", str(output)]) == 0
+    before, after = DQN.load(agent / "agent.zip").policy.state_dict(), DQN.load(output).policy.state_dict()
+    differ = {name: (before[name] != after[name]).nonzero().tolist() for name in before}
+    assert {name: places for name, places in differ.items() if places} == {
+        "q_net.q_net.0.weight": [[7, 3]],
+        "q_net.q_net.2.weight": [[0, 0]],
+        "q_net.q_net.4.weight": [[2, 5]],
+    }
+    assert np.signbit(after["q_net.q_net.2.weight"][0, 0].numpy())
+    inverse = tmp_path / "edited.inverse.json"
+    assert write_agent.main(["--agent_path", str(output), "--edits", str(inverse), "--output", str(restored)]) == 0
+    assert state_of(restored) == state_of(agent / "agent.zip")
+    hashes = [OpenedAgent(path).agent_zip.weights_sha256 for path in (agent, output, restored)]
+    assert hashes[0] == hashes[2] != hashes[1]
+
+
+def test_every_other_member_is_carried_over_and_numbers_stay_aligned(agent: Path, tmp_path: Path) -> None:
+    output = tmp_path / "edited.zip"
+    assert write_agent.main(["--agent_path", str(agent), "--edits", EDITS, "--output", str(output)]) == 0
+    with zipfile.ZipFile(agent / "agent.zip") as old, zipfile.ZipFile(output) as new:
+        assert old.namelist() == new.namelist()
+        for name in old.namelist():
+            assert (old.read(name) == new.read(name)) == (name != "policy.pth"), name
+            assert old.getinfo(name).date_time == new.getinfo(name).date_time
+        policy = new.read("policy.pth")
+    (tmp_path / "policy.pth").write_bytes(policy)
+    mapped = torch.load(tmp_path / "policy.pth", mmap=True, weights_only=True)
+    assert all(tensor.data_ptr() % 64 == 0 or tensor.numel() == 0 for tensor in mapped.values())
+
+
+def test_the_manifest_tells_agent_edits_and_result(agent: Path, tmp_path: Path) -> None:
+    output = tmp_path / "edited.zip"
+    assert write_agent.main(["--agent_path", str(agent), "--edits", EDITS, "--output", str(output)]) == 0
+    manifest = load_weight_edits(tmp_path / "edited.edits.json")
+    first = manifest["edits"][0]
+    weight = OpenedAgent(agent).online_weights["q_net.0.weight"][7, 3]
+    assert first == {
+        "layer_name": "q_net.0.weight",
+        "neuron_index": 7,
+        "weight_index": 3,
+        "value": float(np.float32(0.1)),
+        "value_before": float(weight),
+    }
+    metadata = manifest["metadata"]
+    assert metadata["weights_sha256"] == OpenedAgent(agent).agent_zip.weights_sha256
+    assert metadata["edited_weights_sha256"] == OpenedAgent(output).agent_zip.weights_sha256
+    again = tmp_path / "again.zip"
+    words = ["--agent_path", str(agent), "--edits", str(tmp_path / "edited.edits.json"), "--output", str(again)]
+    assert write_agent.main(words) == 0
+    assert again.read_bytes() == output.read_bytes()
+
+
+def test_an_up_to_date_agent_is_left_alone_and_another_needs_overwrite(
+    agent: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--agent_path", str(agent), "--output", str(tmp_path / "edited.zip"), "--json", "--edits"]
+    assert write_agent.main([*words, EDITS]) == 0
+    files = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    assert set(files) == {"edited.zip", "edited.edits.json", "edited.inverse.json"}
+    capsys.readouterr()
+    assert write_agent.main([*words, EDITS]) == 0
+    assert json.loads(capsys.readouterr().out)["written"] is False
+    assert write_agent.main([*words, "q_net.0.weight[0,0]=1"]) == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == files
+    assert write_agent.main([*words, "q_net.0.weight[0,0]=1", "--overwrite"]) == 0
+    assert (tmp_path / "edited.zip").read_bytes() != files["edited.zip"]
+
+
+def test_the_original_is_never_the_output(agent: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    original = (agent / "agent.zip").read_bytes()
+    words = ["--agent_path", str(agent), "--edits", EDITS, "--overwrite", "--output", str(agent / "agent.zip")]
+    assert write_agent.main(words) == 2
+    assert "found as input and as output" in capsys.readouterr().err
+    assert (agent / "agent.zip").read_bytes() == original
+    assert [path.name for path in agent.iterdir()] == ["agent.zip"]
+
+
+@pytest.mark.parametrize(
+    ("edits", "message"),
+    [
+        (";", "no such file"),
+        ("q_net.0.weight[0,0]", "no such file"),
+        ("q_net.0.weight[0,0]=x", "expected PARAMETER[ROW,COLUMN]=NUMBER"),
+        ("q_net.0.weight[0,0]=1_0", "expected PARAMETER[ROW,COLUMN]=NUMBER"),
+        ("q_net.0.weight[0]=1", "expected PARAMETER[ROW,COLUMN]"),
+        ("q_net.0.weight[-1,0]=1", "expected PARAMETER[ROW,COLUMN]"),
+        ("q_net.0.weight[0,0]=nan", "expected a finite float32"),
+        ("q_net.0.weight[0,0]=inf", "expected a finite float32"),
+        ("q_net.0.weight[0,0]=1e39", "expected a finite float32"),
+        ("q_net.0.weight[8,0]=1", "expected rows 0..7, columns 0..3"),
+        ("q_net.0.weight[0,4]=1", "expected rows 0..7, columns 0..3"),
+        ("q_net.0.bias[0,0]=1", "expected a weight of rows and columns"),
+        ("q_net.6.weight[0,0]=1", "parameter"),
+        ("q_net.0.weight[0,0]=1;q_net.0.weight[0,0]=2", "this weight twice"),
+    ],
+)
+def test_wrong_edits_are_refused_and_nothing_is_written(
+    agent: Path, tmp_path: Path, edits: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--agent_path", str(agent), "--edits", edits, "--output", str(tmp_path / "edited.zip")]
+    assert write_agent.main(words) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert len(error.splitlines()) == 1
+    assert not [path for path in tmp_path.iterdir() if path.is_file()]
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        ({"edits": []}, "found an empty list"),
+        ({"edits": [{}]}, "edits[0].layer_name"),
+        ({"edits": [{"layer_name": "q_net.0.weight", "neuron_index": True, "weight_index": 0}]}, "neuron_index"),
+        ({"edits": [{"layer_name": "q_net.0.weight", "neuron_index": 0, "weight_index": 0, "value": "1"}]}, "value"),
+        (
+            {"edits": [{"layer_name": "q_net.0.weight", "neuron_index": 0, "weight_index": 0, "value": 10**400}]},
+            "value",
+        ),
+        (
+            {
+                "edits": [{"layer_name": "q_net.0.weight", "neuron_index": 0, "weight_index": 0, "value": 1}],
+                "metadata": {"weights_sha256": "0" * 64},
+            },
+            "edits of another agent",
+        ),
+    ],
+)
+def test_an_edits_file_that_is_wrong_or_of_another_agent_is_refused(
+    agent: Path, tmp_path: Path, document: object, message: str
+) -> None:
+    path = tmp_path / "some.json"
+    path.write_text(json.dumps(document))
+    with pytest.raises(InputError) as caught:
+        edits_from(str(path), OpenedAgent(agent))
+    assert message in str(caught.value)
+
+
+def test_a_tensor_that_shares_its_numbers_with_another_is_refused(tmp_path: Path) -> None:
+    state = mlp_state()
+    state["q_net_target.q_net.0.weight"] = state["q_net.q_net.0.weight"]
+    path = write_zip(tmp_path / "agent.zip", data=data_fields(), policy=state_bytes(state))
+    edit = TensorEdit(tensor="q_net.q_net.0.weight", index=(0, 0), value=5.0)
+    with pytest.raises(UsageError, match="numbers shared with another tensor"):
+        edited_agent_bytes(path.read_bytes(), [edit], where=path)
+
+
+def test_deflated_zips_and_parameters_are_edited_too(tmp_path: Path) -> None:
+    state = {name: torch.nn.Parameter(tensor.t().contiguous().t()) for name, tensor in mlp_state().items()}
+    path = write_zip(tmp_path / "agent.zip", data=data_fields(), policy=state_bytes(state))
+    packed = tmp_path / "packed.zip"
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as new:
+        for name in old.namelist():
+            new.writestr(name, old.read(name))
+    output = tmp_path / "edited.zip"
+    words = ["--agent_path", str(packed), "--edits", "q_net.2.weight[5,7]=3", "--output", str(output)]
+    assert write_agent.main(words) == 0
+    weights = OpenedAgent(output).online_weights["q_net.2.weight"]
+    expected = state["q_net.q_net.2.weight"].detach().numpy().copy()
+    expected[5, 7] = 3
+    assert np.array_equal(weights, expected)
+    with zipfile.ZipFile(output) as new:
+        assert {info.compress_type for info in new.infolist()} == {zipfile.ZIP_DEFLATED}
+
+
+def test_candidates_become_an_agent(agent: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = agent / "gradient_analysis"
+    folder.mkdir()
+    target = {"layer_name": "q_net.2.weight", "neuron_index": 1, "weight_index": 2, "gradient_magnitude": 0.5}
+    run = {"run": {"weights_sha256": OpenedAgent(agent).agent_zip.weights_sha256}}
+    (folder / "candidate_weights.json").write_text(json.dumps({"weight_targets": [target], "metadata": run}))
+    output = tmp_path / "edited.zip"
+    words = ["--agent_path", str(agent), "--candidates", "candidate_weights.json", "--output", str(output)]
+    assert write_agent.main(words) == 2
+    assert "--candidates and --value together" in capsys.readouterr().err
+    assert write_agent.main([*words, "--value", "-1"]) == 0
+    before, after = (OpenedAgent(path).online_weights["q_net.2.weight"] for path in (agent, output))
+    assert after[1, 2] == -before[1, 2]
+    assert np.count_nonzero(after != before) == 1
