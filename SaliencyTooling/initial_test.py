@@ -80,7 +80,10 @@ def main(args: argparse.Namespace, console: Console) -> None:
         {"files": [str(path) for path in files], **metadata},
         [*(str(path) for path in files), *selection_lines(candidates, metadata)],
     )
-    console.say(f"next: the weights to change stand in {candidates} under weight_targets")
+    console.say(
+        f"next: python Parameter_Selection/PerturbationTooling/perturb_weights.py --agent_path {args.agent_path} "
+        f"--candidates {candidates}"
+    )
 
 
 if __name__ == "__main__":

@@ -89,6 +89,7 @@ def main(args: argparse.Namespace, console: Console) -> None:
     else:
         lines = [*ranked_lines(done.analysis), *remarks(done.analysis), *written.values()]
         console.result({**written, **ranked_document(done.analysis)}, lines)
+    console.say(f"next: python SaliencyTooling/initial_test.py --agent_path {args.agent_path}")
 
 
 _WITHOUT_INFLUENCE = {"threads", "quiet", "json", "debug", "overwrite", "output_dir"}

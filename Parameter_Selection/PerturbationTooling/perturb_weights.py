@@ -109,6 +109,9 @@ def main(args: argparse.Namespace, console: Console) -> None:
         console.say(f"{path}: up to date, left as it is")
     files = [str(path), str(path.with_suffix(".csv"))]
     console.result({"files": files, "written": written, **summary}, [*summary_lines(summary, args.mode), *files])
+    named = f" --candidates {args.candidates}" if args.candidates else ""
+    script_path = "Parameter_Selection/PerturbationTooling/find_smallest_flips.py"
+    console.say(f"next: python {script_path} --agent_path {args.agent_path}{named}")
 
 
 if __name__ == "__main__":

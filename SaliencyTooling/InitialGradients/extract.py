@@ -78,7 +78,9 @@ def main(args: argparse.Namespace, console: Console) -> None:
     if not written:
         console.say(f"{path}: up to date, left as it is")
     console.result({"file": str(path), "written": written, **metadata}, selection_lines(path, metadata))
-    console.say(f"next: the weights to change stand in {path} under weight_targets")
+    agent = args.agent_path or "<agent>"
+    script_path = "Parameter_Selection/PerturbationTooling/perturb_weights.py"
+    console.say(f"next: python {script_path} --agent_path {agent} --candidates {path}")
 
 
 def selection_lines(path: Path, metadata: dict[str, object]) -> list[str]:
