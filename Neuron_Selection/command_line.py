@@ -16,11 +16,11 @@ from types import FrameType
 from typing import Any, NoReturn, Protocol, TypeVar
 
 from Neuron_Selection.errors import SuiteError, SuiteWarning, UsageError, one_line, shown
-from Neuron_Selection.flag_types import device, positive_int, whole_number
+from Neuron_Selection.flag_types import device, number, positive_int, whole_number
 
 __all__ = [
     "Console", "SuiteParser", "add_agent_flags", "add_engine_flag", "add_loading_flags", "add_shared_flags",
-    "agent_options", "positive_int", "script", "whole_number",
+    "agent_options", "number", "positive_int", "script", "whole_number",
 ]  # fmt: skip
 Item = TypeVar("Item")
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")

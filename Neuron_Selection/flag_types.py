@@ -29,3 +29,11 @@ def _whole_number(text: str, *, least: int) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 18 and int(text) >= least):
         raise argparse.ArgumentTypeError(f"found {shown(text)}, expected a whole number from {least}")
     return int(text)
+
+
+def number(text: str) -> float:
+    """A number, for argparse's ``type``; NaN for ``1_0`` and other scripts' digits, which its user refuses by name."""
+    try:
+        return float(text) if text.isascii() and "_" not in text else float("nan")
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"found {shown(text)}, expected a number") from error

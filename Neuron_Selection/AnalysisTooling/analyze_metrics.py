@@ -14,6 +14,7 @@ from Neuron_Selection.command_line import (
     Console,
     SuiteParser,
     add_shared_flags,
+    number,
     positive_int,
     script,
     whole_number,
@@ -46,7 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--max_neurons", type=positive_int, default=8, help="how many important neurons to name")
     parser.add_argument(
-        "--q_threshold", type=_number, metavar="Q", help="name only neurons of at most this false discovery rate"
+        "--q_threshold", type=number, metavar="Q", help="name only neurons of at most this false discovery rate"
     )
     parser.add_argument(
         "--cluster_by",
@@ -55,19 +56,12 @@ def build_parser() -> argparse.ArgumentParser:
         help="inputs that are not independent: by cluster in the inputs file, by the environment seed in the id, or "
         "each input alone; auto is file where there are clusters",
     )
-    parser.add_argument("--confidence", type=_number, default=0.95, help="of the intervals")
+    parser.add_argument("--confidence", type=number, default=0.95, help="of the intervals")
     parser.add_argument("--resamples", type=positive_int, default=9999, help="of intervals and p values")
     parser.add_argument("--seed", type=whole_number, default=0, help="of the resampling")
     parser.add_argument("--output_dir", help="a folder in the place of the agent's patching_results/")
     add_shared_flags(parser)
     return parser
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text) if text.isascii() and "_" not in text else float("nan")
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"found {text[:40]!r}, expected a number") from error
 
 
 @script(build_parser)

@@ -17,6 +17,7 @@ from Neuron_Selection.command_line import (
     add_agent_flags,
     add_shared_flags,
     agent_options,
+    number,
     script,
     whole_number,
 )
@@ -45,7 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="GOAL",
         help="flip: another action; matches_source: the source run's action; recovery=0.9: so much of the margin",
     )
-    parser.add_argument("--share", type=_share, default=1.0, help="of all pairs that a set for all together must serve")
+    parser.add_argument("--share", type=number, default=1.0, help="of all pairs that a set for all together must serve")
     parser.add_argument(
         "--budget",
         type=whole_number,
@@ -62,13 +63,6 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--output_dir", help="a folder in the place of the agent's patching_results/")
     add_shared_flags(parser)
     return parser
-
-
-def _share(text: str) -> float:
-    try:
-        return float(text) if text.isascii() and "_" not in text else float("nan")
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"found {text[:40]!r}, expected a number") from error
 
 
 @script(build_parser)
