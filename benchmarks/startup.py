@@ -38,7 +38,11 @@ def main() -> None:
         agent = Path(temporary) / "agent"
         shutil.copytree(ROOT / "examples" / "lava_crossing" / "agent", agent)
         extraction = script("activation_extraction.py", "--agent_path", agent, "--quiet")
-        subprocess.run(extraction, check=True, cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.DEVNULL)
+        sweep = script("Neuron_Selection/ExperimentTooling/run_experiments.py", "--agent_path", agent)
+        analysis = script("Neuron_Selection/AnalysisTooling/analyze_metrics.py", "--agent_path", agent)
+        for command in (extraction, sweep, analysis):
+            subprocess.run(command, check=True, cwd=ROOT, env=ENVIRONMENT, capture_output=True)
+        saliency = script("SaliencyTooling/initial_test.py", "--agent_path", agent, "--format", "npz", "--overwrite")
         patching = script(
             "activation_patching.py", "--agent_path", agent, "--target_input", "corrupted_inputs.json",
             "--source_activations", "clean_activations.npz", "--patch_spec", "q_net.0:5,6,7;q_net.2:10,11",
@@ -50,6 +54,9 @@ def main() -> None:
             "activation_patching.py, 100 pairs, hooks": [*patching, "--overwrite"],
             "activation_extraction.py, 2 x 100 inputs": [*extraction, "--overwrite"],
             "activation_patching.py, up to date": patching,
+            "activation_patching.py, 100 pairs, fast": [*patching, "--overwrite", "--engine", "fast"],
+            "run_experiments.py, 256 neurons": [*sweep, "--overwrite"],
+            "initial_test.py, 100 inputs, npz": saliency,
             "activation_patching.py --help": script("activation_patching.py", "--help"),
             "activation_extraction.py --help": script("activation_extraction.py", "--help"),
         }
