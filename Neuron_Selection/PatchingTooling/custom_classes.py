@@ -84,7 +84,7 @@ class CustomClasses:
             ("--activation_fn", self.activation_fn),
         ):
             if given is not None and _source(given) not in used:
-                found = f"no use for {flag} {shown(_source(given), quoted=False)}"
+                found = f"no use for {flag} {shown(_source(given), limit=120, quoted=False)}"
                 raise InputError(where, found=found, expected="a custom class that this agent has")
 
     @property
