@@ -25,6 +25,7 @@ for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 
 import numpy as np
 import torch
+from channels import print_channels
 from competitors import (
     Patch,
     batched_hooks,
@@ -68,6 +69,7 @@ def main() -> None:
         weights(case, args.rounds)
     for case in [*cases, small]:
         gradients(case.with_pairs(1000), args.rounds)
+    print_channels(args.rounds)
     if not args.skip_tools:
         print_tools(cases[-1], args.rounds)
     if not args.skip_start:

@@ -66,6 +66,11 @@ class Mixtures:
         mixed = np.where(masks.reshape(shape), self.source[rows], self.target[rows])
         if isinstance(self.engine, FastEngine):
             return _run_on(self.engine.network, self.layer.name, mixed)
+        from Neuron_Selection.PatchingTooling.chains import chain_of, compute_q_values_from
+        from Neuron_Selection.PatchingTooling.hooks_engine import HooksEngine
+
+        if isinstance(self.engine, HooksEngine) and self.layer.name in chain_of(self.engine.agent.q_net):
+            return compute_q_values_from(self.engine.agent, self.layer.name, mixed)
         observations, name = rows_of(self.observations, rows), self.layer.name
         return self.engine.patched_q_values(observations, {name: mixed}, {name: "all"})[0]
 

@@ -60,7 +60,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--engine",
         choices=("auto", "fast", "hooks"),
         default="auto",
-        help="numpy for MLPs, batched hooks for all else; auto takes the first that applies",
+        help="numpy for MLPs, torch for all else; auto takes the first that applies",
     )
     parser.add_argument("--by_input", action="store_true", help="also one JSON an input, in patching_results/DIRECTION")
     parser.add_argument("--output_prefix", help="results go to patching_results/PREFIX.npz (default: sweep)")

@@ -1,4 +1,4 @@
-"""Which engine runs a sweep: numpy for MLPs, batched hooks for every other network."""
+"""Which engine runs a sweep: numpy for MLPs, torch, hooks where nothing shorter applies, for every other."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import numpy as np
 from Neuron_Selection.errors import UsageError
 from Neuron_Selection.FileFormats.observations import Observations
 from Neuron_Selection.FileFormats.patch_spec import Neurons
+from Neuron_Selection.PatchingTooling import fast_patches
 from Neuron_Selection.PatchingTooling.experiment import PatchingExperiment
+from Neuron_Selection.PatchingTooling.fast_engine import FastEngine
 
 _REFUSED = "engine fast: "
 
@@ -34,23 +36,34 @@ def open_for_sweep(agent_path: Any, *, engine: str = "auto", **options: Any) -> 
     return PatchingExperiment(agent_path, **{**options, "dtype": options.get("dtype") or "float64"}), reason
 
 
+def activations_of_target(
+    experiment: PatchingExperiment, observations: Observations, layers: Sequence[str]
+) -> dict[str, np.ndarray]:
+    """Outputs in the target run of ``layers``, and of others from which patches of them start: layer to (n, *shape)."""
+    if not isinstance(experiment.engine, FastEngine):
+        from Neuron_Selection.PatchingTooling.batched_patches import reused_layers
+
+        layers = reused_layers(experiment.agent, layers)
+    return experiment.engine.activations(observations, layers)
+
+
 def q_values_of_patches(
     experiment: PatchingExperiment,
     observations: Observations,
     source: Mapping[str, np.ndarray],
     patches: Sequence[Mapping[str, Neurons]],
+    *,
+    own: Mapping[str, np.ndarray] | None = None,
 ) -> np.ndarray:
     """Q-values under each of many patches of the same layers, by the experiment's engine.
 
     :param source: layer to (n, *shape)
+    :param own: what ``activations_of_target`` gave, where it was called before
     :return: (n_patches, n, n_actions)
     """
-    from Neuron_Selection.PatchingTooling import fast_patches
-    from Neuron_Selection.PatchingTooling.fast_engine import FastEngine
-
     engine = experiment.engine
     if isinstance(engine, FastEngine):
         return fast_patches.compute_q_values_of_patches(engine.network, observations, source, patches)
     from Neuron_Selection.PatchingTooling import batched_patches
 
-    return batched_patches.compute_q_values_of_patches(experiment.agent, observations, source, patches)
+    return batched_patches.compute_q_values_of_patches(experiment.agent, observations, source, patches, own=own)

@@ -12,7 +12,7 @@ import numpy as np
 from Neuron_Selection.AnalysisTooling.decisions import NOISE, greedy_actions, noise_floor
 from Neuron_Selection.AnalysisTooling.differences import dead_test_of
 from Neuron_Selection.errors import CheckError
-from Neuron_Selection.ExperimentTooling.sweep_engines import q_values_of_patches
+from Neuron_Selection.ExperimentTooling.sweep_engines import activations_of_target, q_values_of_patches
 from Neuron_Selection.ExperimentTooling.sweep_plan import SweepPlan
 from Neuron_Selection.FileFormats.observations import rows_of
 from Neuron_Selection.FileFormats.patch_spec import Neurons
@@ -112,13 +112,13 @@ def sweep_blocks(
     starts = [slice(start, min(start + at_once, len(baseline))) for start in range(0, len(baseline), at_once)]
     for rows in starts if progress is None else progress(starts, len(starts)):
         part = rows_of(target, rows)
-        own = experiment.engine.activations(part, group.layers)
+        own = activations_of_target(experiment, part, group.layers)
         if held is None:
             values = experiment.engine.activations(rows_of(source, rows), group.layers)
         else:
             values = {layer: held[layer][rows] for layer in group.layers}
         differs, moves = _movements(experiment.layer_table, patches, own, values)
-        found = _as_double(q_values_of_patches(experiment, part, values, patches)).transpose(1, 0, 2)
+        found = _as_double(q_values_of_patches(experiment, part, values, patches, own=own)).transpose(1, 0, 2)
         q_values = np.where(moves[:, :, None], found, baseline[rows, None])
         yield SweptBlock(q_values=q_values, differs=differs, moves=moves)
 
@@ -156,10 +156,10 @@ def _movements(
     values: Mapping[str, np.ndarray],
 ) -> tuple[np.ndarray, np.ndarray]:
     """Where experiments change a value at all, and where the change can pass a ReLU, (n, n_experiments) each."""
-    count = len(next(iter(own.values())))
+    count = len(next(iter(values.values())))
     differs, moves = np.zeros((2, count, len(patches)), bool)
     order = list(table.layers)
-    for name in own:
+    for name in values:
         layer = table.layers[name]
         differing = own[name] != values[name]
         moving = differing
