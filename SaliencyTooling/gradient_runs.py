@@ -58,7 +58,7 @@ def write_weight_gradients(
     def each() -> Iterator[InputGradient]:
         gradients = source.each(inputs.observations, of_the_maximum(q_values))
         for row, (input_id, one) in enumerate(zip(inputs.ids, gradients, strict=True)):
-            stored = {name: array.astype(opened.stored_dtype) for name, array in one.items()}
+            stored = {name: array.astype(opened.stored_dtype, copy=False) for name, array in one.items()}
             action = int(np.argmax(q_values[row]))
             yield InputGradient(input_id=input_id, action=action, value=float(q_values[row, action]), gradients=stored)
 

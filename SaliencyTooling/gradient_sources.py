@@ -47,7 +47,7 @@ def gradient_source(opened: OpenedAgent) -> GradientSource:
     """The closed form where the network is an MLP without parameters in its activations, else autograd."""
     if opened.architecture.activation_fn != "PReLU":  # its slope is a parameter as well
         try:
-            return FastGradients(network=fast_mlp(opened.agent_zip, opened.architecture))
+            return FastGradients(network=fast_mlp(opened.agent_zip, opened.architecture), dtype=opened.stored_dtype)
         except UsageError:
             pass
     return AutogradGradients(opened=opened)
@@ -73,9 +73,13 @@ def _one_hot(actions: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FastGradients:
-    """See ``GradientSource``; float64, no torch. The gradient of one input is delta (x) h in every Linear."""
+    """See ``GradientSource``; no torch. The gradient of one input is delta (x) h in every Linear.
+
+    ``dtype``: of one input's gradients; means are float64.
+    """
 
     network: FastMlp
+    dtype: np.dtype
     name: str = "fast"
 
     def q_values(self, observations: Observations) -> np.ndarray:
@@ -89,7 +93,8 @@ class FastGradients:
             rows = slice(start, start + _BATCH)
             batch: dict[str, list[np.ndarray]] = {}
             part = rows_of(observations, rows)
-            for _rows, name, array in iterate_weight_gradients(self.network, part, q_weights[rows]):
+            gradients = iterate_weight_gradients(self.network, part, q_weights[rows], dtype=self.dtype)
+            for _rows, name, array in gradients:
                 batch.setdefault(name, []).extend(array.copy())
             for row in range(len(q_weights[rows])):
                 yield {name: batch[name][row] for name in parameters}

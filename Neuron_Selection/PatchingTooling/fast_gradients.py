@@ -10,13 +10,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from Neuron_Selection.errors import UsageError
 from Neuron_Selection.FileFormats.observations import Observations, count_of, rows_of
 from Neuron_Selection.PatchingTooling.fast_mlp import FastMlp, chunks, run_forward
 from Neuron_Selection.PatchingTooling.fast_products import filled_array, product
 
-_GRADIENTS_AT_ONCE = 1 << 16  # entries of one weight's gradients, half a megabyte
+_BYTES_AT_ONCE = 1 << 20  # of one weight's gradients
 _SUMMED_ROWS = 256
 
 
@@ -82,11 +83,12 @@ def compute_mean_gradient_magnitudes(
 
 
 def iterate_weight_gradients(
-    network: FastMlp, observations: Observations, q_weights: np.ndarray
+    network: FastMlp, observations: Observations, q_weights: np.ndarray, *, dtype: DTypeLike = np.float64
 ) -> Iterator[tuple[slice, str, np.ndarray]]:
     """Every input's gradient of every weight and bias, a few inputs at a time; memory does not grow with the inputs.
 
     :param q_weights: (n, n_actions)
+    :param dtype: of what is yielded; deltas and activations are computed in float64, their products in this
     :return: yields which inputs, which parameter, and (inputs, *shape of the parameter); the array is overwritten by
         the next one
     """
@@ -101,21 +103,18 @@ def iterate_weight_gradients(
         for position in range(1, len(outputs), 2):
             name = network.names[position]
             height, width = shapes[f"{name}.weight"]
-            deltas, inputs = by_position[position][:n_rows, :height], outputs[position - 1][:n_rows, :width]
+            deltas = by_position[position][:n_rows, :height].astype(dtype, copy=False)
+            inputs = outputs[position - 1][:n_rows, :width].astype(dtype, copy=False)
             yield rows, f"{name}.bias", deltas
-            at_once = max(1, min(n_rows, _GRADIENTS_AT_ONCE // (height * width)))
-            buffer = np.empty((at_once, height, width))
+            at_once = max(1, min(n_rows, _BYTES_AT_ONCE // (deltas.itemsize * height * width)))
+            buffer = np.empty((at_once, height, width), dtype)
+            # delta (x) h as a product of two terms, one of them zero: BLAS serves that three times faster
+            left, right = np.zeros((n_rows, height, 2), dtype), np.zeros((n_rows, 2, width), dtype)
+            left[:, :, 0], right[:, 0] = deltas, inputs
             for start in range(0, n_rows, at_once):
                 some = slice(start, min(start + at_once, n_rows))
-                gradients = _outer_products(deltas[some], inputs[some], buffer[: some.stop - some.start])
+                gradients = np.matmul(left[some], right[some], out=buffer[: some.stop - some.start])
                 yield slice(rows.start + some.start, rows.start + some.stop), f"{name}.weight", gradients
-
-
-def _outer_products(deltas: np.ndarray, inputs: np.ndarray, out: np.ndarray) -> np.ndarray:
-    """Delta (x) h of each row. As a product of two terms, one of them zero: BLAS serves that three times faster."""
-    left, right = np.zeros((*deltas.shape, 2)), np.zeros((len(inputs), 2, inputs.shape[1]))
-    left[:, :, 0], right[:, 0] = deltas, inputs
-    return np.matmul(left, right, out=out)
 
 
 def _run_backward(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -41,11 +42,11 @@ def autograd(experiment: PatchingExperiment, observation: np.ndarray, q_weights:
     return {name: parameter.grad.numpy().copy() for name, parameter in q_net.named_parameters()}
 
 
-def stacked(network: FastMlp, observations: np.ndarray, q_weights: np.ndarray) -> dict[str, np.ndarray]:
+def stacked(network: FastMlp, observations: np.ndarray, q_weights: np.ndarray, **more: Any) -> dict[str, np.ndarray]:
     """Every input's gradients at once."""
     parts: dict[str, list[np.ndarray]] = {}
     seen: dict[str, list[int]] = {}
-    for which, name, gradients in iterate_weight_gradients(network, observations, q_weights):
+    for which, name, gradients in iterate_weight_gradients(network, observations, q_weights, **more):
         parts.setdefault(name, []).append(gradients.copy())
         seen.setdefault(name, []).extend(range(which.start, which.stop))
     assert all(indices == list(range(len(observations))) for indices in seen.values())
@@ -115,6 +116,15 @@ def test_gradients_of_the_last_activation_tell_every_patch_of_it_exactly(tmp_pat
     patched, _ = compute_patched_q_values(network, target, source, {"q_net.3": "all"})
     effect = ((patched - compute_q_values(network, target)) * q_weights).sum(axis=1)
     assert np.allclose(((source["q_net.3"] - own) * gradient).sum(axis=1), effect, rtol=1e-11, atol=1e-14)
+
+
+def test_gradients_in_single_precision_are_the_double_ones_rounded_twice(tmp_path: Path) -> None:
+    _, network = read(mlp_agent(tmp_path / "agent", net_arch=[64, 48]))
+    observations, q_weights = rows(300), np.random.default_rng(1).normal(size=(300, 3))
+    double = stacked(network, observations, q_weights)
+    for name, array in stacked(network, observations, q_weights, dtype=np.float32).items():
+        assert array.dtype == np.float32
+        assert np.allclose(array, double[name], rtol=3e-7, atol=0)  # 1.2e-7 for both factors and for their product
 
 
 def test_memory_does_not_grow_with_the_number_of_inputs(tmp_path: Path) -> None:
