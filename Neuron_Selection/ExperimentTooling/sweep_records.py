@@ -30,24 +30,24 @@ def write_by_input(sweep_path: Path, folders: Mapping[str, Path], *, metadata: M
 class RecordsByInput(Mapping[str, dict[str, Any]]):
     """``{id: {experiment: {input_id, patch_configuration, results, patch_analysis}}}``, made one id at a time.
 
-    ``patched``: (n_inputs, n_experiments, n_actions).
+    ``rows``: id to its row; ``patched``: (n_inputs, n_experiments, n_actions).
     """
 
     sweep: SweepFile
+    rows: Mapping[str, int]
     direction: str
     baseline: np.ndarray
     other: np.ndarray
     patched: np.ndarray
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self.sweep.header.ids)
+        return iter(self.rows)
 
     def __len__(self) -> int:
-        return len(self.sweep.header.ids)
+        return len(self.rows)
 
     def __getitem__(self, input_id: str) -> dict[str, Any]:
-        row = self.sweep.header.ids.index(input_id)
-        records = self._records(row)
+        records = self._records(self.rows[input_id])
         names = experiment_names(self.sweep.header.patches)
         return {
             name: {
@@ -97,6 +97,7 @@ def _records_of(sweep: SweepFile, direction: str) -> RecordsByInput:
             patched[rows, np.array(group.numbers) - 1] = block
     return RecordsByInput(
         sweep=sweep,
+        rows={input_id: row for row, input_id in enumerate(header.ids)},
         direction=direction,
         baseline=sweep.q_values(target),
         other=sweep.q_values(source),

@@ -56,3 +56,11 @@ def parse_edited_json(data: bytes, where: object) -> Any:
 def json_bytes(document: Any, *, indent: int | None = 2) -> bytes:
     """``document`` as UTF-8 JSON with a trailing newline; the same document gives the same bytes."""
     return (json.dumps(document, indent=indent, allow_nan=False, ensure_ascii=False) + "\n").encode()
+
+
+def large_json_bytes(document: Any) -> bytes:
+    """``json_bytes`` for large documents that machines write: by msgspec, several times faster."""
+    import msgspec
+
+    data = msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
+    return json_bytes(document) if b"null" in data else data  # msgspec makes a null of NaN, in silence

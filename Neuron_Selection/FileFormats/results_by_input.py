@@ -16,7 +16,7 @@ from typing import Any
 
 from Neuron_Selection.errors import InputError, shown
 from Neuron_Selection.FileFormats.atomic_files import read_bytes, sha256_of, write_atomically
-from Neuron_Selection.FileFormats.json_files import json_bytes, read_edited_json
+from Neuron_Selection.FileFormats.json_files import json_bytes, large_json_bytes, read_edited_json
 
 _NAME_LIMIT = 150
 
@@ -48,7 +48,7 @@ def save_by_input(folder: Path, by_input: Mapping[str, Mapping[str, Any]], *, me
     before = _listed(folder)
     written: dict[str, str] = {}
     for input_id, name in file_names(list(by_input)).items():
-        data = json_bytes(by_input[input_id])
+        data = large_json_bytes(by_input[input_id])
         write_atomically(folder / name, data)
         written[name] = sha256_of(data)
     for name in before.keys() - written.keys():

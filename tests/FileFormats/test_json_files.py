@@ -7,12 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from Neuron_Selection.errors import InputError
-from Neuron_Selection.FileFormats.json_files import json_bytes, parse_edited_json, read_edited_json
+from Neuron_Selection.FileFormats.json_files import json_bytes, large_json_bytes, parse_edited_json, read_edited_json
 
-documents = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
-)
+
+def documents_of(integers):
+    return st.recursive(
+        st.none() | st.booleans() | integers | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+        lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    )
+
+
+documents = documents_of(st.integers())
 
 
 @pytest.mark.parametrize(
@@ -70,3 +75,12 @@ def test_what_is_written_keeps_the_order_of_keys_and_refuses_nan():
     assert json_bytes({"ö": [1], "a": None}) == '{\n  "ö": [\n    1\n  ],\n  "a": null\n}\n'.encode()
     with pytest.raises(ValueError, match="not JSON compliant"):
         json_bytes([float("nan")])
+
+
+@given(documents_of(st.integers(-(2**63), 2**63 - 1)))
+def test_large_documents_are_written_as_small_ones_are(document):
+    assert parse_edited_json(large_json_bytes(document), "notes.json") == document
+    assert large_json_bytes({"a": {}, "b": [1, [True, "é"]]}) == json_bytes({"a": {}, "b": [1, [True, "é"]]})
+    assert large_json_bytes([1.5, None]) == json_bytes([1.5, None])
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        large_json_bytes({"a": [1.0, document, float("nan")]})
