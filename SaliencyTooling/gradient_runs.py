@@ -42,17 +42,17 @@ Progress = Callable[[Iterable[InputGradient], int], Iterable[InputGradient]]
 
 def write_weight_gradients(
     opened: OpenedAgent, inputs: Inputs, folder: Path, *, formats: tuple[str, ...], overwrite: bool, progress: Progress
-) -> tuple[list[Path], bool]:
+) -> tuple[list[Path], bool, str]:
     """Step 1: the signed gradient of each input's greatest Q-value with respect to every weight and bias.
 
-    :return: the files, and whether they were written now (else they were up to date)
+    :return: the files, whether they were written now (else they were up to date), and how gradients are computed
     """
     source = gradient_source(opened)
     metadata = _metadata(opened, inputs, "gradients", source.name, formats=list(formats))
     paths = [folder / f"weight_gradients.{kind}" for kind in formats]
     done = [is_up_to_date(path, stored_metadata(path), metadata, overwrite=overwrite) for path in paths]
     if all(done):
-        return paths, False
+        return paths, False, source.name
     q_values = source.q_values(inputs.observations)
 
     def each() -> Iterator[InputGradient]:
@@ -62,7 +62,8 @@ def write_weight_gradients(
             action = int(np.argmax(q_values[row]))
             yield InputGradient(input_id=input_id, action=action, value=float(q_values[row, action]), gradients=stored)
 
-    return save_weight_gradients(folder, progress(each(), len(inputs.ids)), formats=formats, metadata=metadata), True
+    save_weight_gradients(folder, progress(each(), len(inputs.ids)), formats=formats, metadata=metadata)
+    return paths, True, source.name
 
 
 def write_averages(

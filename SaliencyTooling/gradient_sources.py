@@ -28,7 +28,7 @@ class GradientSource(Protocol):
 
     @property
     def name(self) -> str:
-        """``fast`` or ``autograd``."""
+        """``fast``, the closed form in numpy, or ``autograd``."""
 
     def q_values(self, observations: Observations) -> np.ndarray:
         """Q-values, (n, n_actions)."""

@@ -52,7 +52,7 @@ def main(args: argparse.Namespace, console: Console) -> None:
     cross_metric_path = opened.folder.folder / RESULTS / "cross_metric_summary.json"
     load_cross_metric_summary(cross_metric_path)  # what the last step needs is missed before the first one runs
     inputs = opened.inputs(args.inputs)
-    gradients, written = write_weight_gradients(
+    gradients, written, by = write_weight_gradients(
         opened,
         inputs,
         folder,
@@ -77,8 +77,8 @@ def main(args: argparse.Namespace, console: Console) -> None:
         if not new:
             console.say(f"{path}: up to date, left as it is")
     console.result(
-        {"files": [str(path) for path in files], **metadata},
-        [*(str(path) for path in files), *selection_lines(candidates, metadata)],
+        {"files": [str(path) for path in files], "gradients_by": by, **metadata},
+        [f"gradients: engine {by}", *(str(path) for path in files), *selection_lines(candidates, metadata)],
     )
     console.say(
         f"next: python Parameter_Selection/PerturbationTooling/perturb_weights.py --agent_path {args.agent_path} "

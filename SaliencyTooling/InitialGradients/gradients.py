@@ -47,7 +47,7 @@ def main(args: argparse.Namespace, console: Console) -> None:
 
     opened = OpenedAgent(args.agent_path, **agent_options(args))
     folder = Path(args.output_dir) if args.output_dir else opened.folder.folder / GRADIENTS
-    paths, written = write_weight_gradients(
+    paths, written, by = write_weight_gradients(
         opened,
         opened.inputs(args.inputs),
         folder,
@@ -59,8 +59,8 @@ def main(args: argparse.Namespace, console: Console) -> None:
         console.say(f"{paths[0]}: up to date, left as it is")
     sizes = [path.stat().st_size for path in paths]
     console.result(
-        {"files": [str(path) for path in paths], "bytes": sizes, "written": written},
-        [f"weight gradients: {path} ({size:,} bytes)" for path, size in zip(paths, sizes, strict=True)],
+        {"files": [str(path) for path in paths], "bytes": sizes, "written": written, "gradients_by": by},
+        [f"weight gradients (engine {by}): {path} ({size:,} bytes)" for path, size in zip(paths, sizes, strict=True)],
     )
     if args.format == "json":
         console.say(f"--format npz would save about {_share_saved(opened.stored_dtype.itemsize):.0%} of it")
