@@ -1,7 +1,8 @@
-"""The walk through patching: every command and the Python at its end run as they stand; its claims are true."""
+"""The walks in docs/: every command, and the Python, runs as it stands; what they claim is what comes out."""
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 import shutil
@@ -9,24 +10,31 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from Neuron_Selection.FileFormats.agent_zip import read_agent_zip
 from tests.conftest import ROOT
 from tests.test_readme import NOT_CODE
 
-GUIDE = (ROOT / "docs" / "patching_guide.md").read_text()
+PATCHING, WEIGHTS = ((ROOT / "docs" / name).read_text() for name in ("patching_guide.md", "weights_guide.md"))
 
 
-@pytest.fixture(scope="module")
-def walked(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkout in which every command of the walk was run in its order."""
-    checkout = Path(shutil.copytree(ROOT, tmp_path_factory.mktemp("docs") / "checkout", ignore=NOT_CODE))
-    for block in re.findall(r"^```bash\n(.*?)^```", GUIDE, re.MULTILINE | re.DOTALL):
+def walk(guide: str, folder: Path) -> Path:
+    """A checkout in which every command of a guide was run in its order."""
+    checkout = Path(shutil.copytree(ROOT, folder / "checkout", ignore=NOT_CODE))
+    for block in re.findall(r"^```bash\n(.*?)^```", guide, re.MULTILINE | re.DOTALL):
         for command in block.splitlines():
             typed = re.sub(r"^python ", f"{sys.executable} ", command)
             run = subprocess.run(typed, shell=True, cwd=checkout, capture_output=True, text=True, check=False)
             assert run.returncode == 0, f"{command}\n{run.stderr}"
     return checkout
+
+
+@pytest.fixture(scope="module")
+def walked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The walk through patching."""
+    return walk(PATCHING, tmp_path_factory.mktemp("patching"))
 
 
 def summary(walked: Path, name: str) -> list[dict[str, int]]:
@@ -48,7 +56,31 @@ def test_what_the_walk_says_is_what_came_out(walked: Path) -> None:
 
 
 def test_the_python_of_the_walk_runs_as_it_stands(walked: Path) -> None:
-    (snippet,) = re.findall(r"^```python\n(.*?)^```", GUIDE, re.MULTILINE | re.DOTALL)
+    (snippet,) = re.findall(r"^```python\n(.*?)^```", PATCHING, re.MULTILINE | re.DOTALL)
     run = subprocess.run([sys.executable, "-c", snippet], cwd=walked, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     assert len(run.stdout.splitlines()) == 2
+
+
+def test_what_the_walk_to_the_weights_says_is_what_came_out(tmp_path: Path) -> None:
+    checkout = walk(WEIGHTS, tmp_path)
+    agent = checkout / "my_agent"
+    summary = json.loads((agent / "patching_results" / "cross_metric_summary.json").read_text())
+    best = summary["common_neurons"]
+    assert next(iter(best)) == "exp_220_q_net.2"
+    assert best["exp_72_q_net.0"]["patch"] == {"q_net.0": [71]}
+    with (agent / "patching_results" / "results.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    dead = {row["experiment"] for row in rows if row["flag"] == "dead"}
+    assert len(dead) == 32
+    sets = json.loads((agent / "patching_results" / "minimal_sets.json").read_text())
+    assert sets["denoising"]["q_net.3"]["summary"]["median_size"] == 2
+    flips = json.loads((agent / "perturbation_results" / "smallest_flips.json").read_text())
+    assert flips["summary"]["smallest"]["change"] == pytest.approx(0.18, abs=0.005)
+    original, edited, restored = (
+        read_agent_zip(path).tensors
+        for path in (agent / "agent.zip", checkout / "edited.zip", checkout / "restored.zip")
+    )
+    changed = {name for name in original if not np.array_equal(original[name], edited[name])}
+    assert changed == {"q_net.q_net.2.weight"}
+    assert all(np.array_equal(original[name], restored[name]) for name in original)

@@ -94,8 +94,9 @@ def summary_lines(summary: dict[str, Any], mode: str) -> list[str]:
     together = ", ".join(f"{value}: {share:.0%}" for value, share in summary["together"].items())
     inputs = f"{summary['inputs']} inputs ({summary['near_ties']} near ties)"
     lines = [
-        f"{summary['targets']} weights, {inputs}; {summary['computed_by']}",
-        f"{summary['targets_that_flip']} weights flip some action alone; flips of all together by {mode} {together}",
+        f"{summary['targets']} target{'s' * (summary['targets'] != 1)}, {inputs}; {summary['computed_by']}",
+        f"alone, {summary['targets_that_flip']} of {summary['targets']} flip some action; "
+        f"flips of all together by {mode} {together}",
     ]
     controls = summary["controls"]
     if not controls["comparisons"]:

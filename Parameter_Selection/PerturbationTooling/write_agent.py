@@ -74,7 +74,7 @@ def main(args: argparse.Namespace, console: Console) -> None:
             "edits": len(changes),
             "edited_weights_sha256": metadata["edited_weights_sha256"],
         },
-        [f"{len(changes)} weights changed: {output}", f"manifest: {manifest}", f"inverse: {inverse}"],
+        [f"weights changed: {len(changes)}, in {output}", f"manifest: {manifest}", f"inverse: {inverse}"],
     )
     console.say(f"back again: python write_agent.py --agent_path {output} --edits {inverse} --output restored.zip")
 
