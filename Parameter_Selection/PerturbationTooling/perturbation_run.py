@@ -93,10 +93,10 @@ def summary_lines(summary: dict[str, Any], mode: str) -> list[str]:
     """The summary for people."""
     together = ", ".join(f"{value}: {share:.0%}" for value, share in summary["together"].items())
     inputs = f"{summary['inputs']} inputs ({summary['near_ties']} near ties)"
+    flipping = f"alone, {summary['targets_that_flip']} of {summary['targets']} flip some action"
     lines = [
         f"{summary['targets']} target{'s' * (summary['targets'] != 1)}, {inputs}; {summary['computed_by']}",
-        f"alone, {summary['targets_that_flip']} of {summary['targets']} flip some action; "
-        f"flips of all together by {mode} {together}",
+        f"{flipping}; flips of all together by {mode} {together}",
     ]
     controls = summary["controls"]
     if not controls["comparisons"]:
