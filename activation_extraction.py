@@ -15,6 +15,7 @@ from Neuron_Selection.command_line import (
     agent_options,
     script,
 )
+from Neuron_Selection.next_command import next_command
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -61,10 +62,10 @@ def main(args: argparse.Namespace, console: Console) -> None:
             console.say(f"{plan.npz_path}: up to date, left as it is")
         written.append(extract_activations(experiment, plan))
     console.result({"files": written}, [line for record in written for line in _lines(record)])
-    console.say(
-        f"next: python activation_patching.py --agent_path {args.agent_path} --target_input <inputs.json> "
-        f'--source_activations {plans[0].npz_path.name} --patch_spec "{plans[0].layers[0]}:all"'
-    )
+    stored = plans[0].npz_path if args.output_dir else plans[0].npz_path.name
+    words = ("--source_activations", stored, "--patch_spec", f"{plans[0].layers[0]}:all")
+    agent = ("--agent_path", args.agent_path, "--target_input", "<inputs.json>")
+    console.say(f"next: {next_command('activation_patching.py', *agent, *words, loading=args)}")
 
 
 def _lines(record: dict[str, object]) -> list[str]:

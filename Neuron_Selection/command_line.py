@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import signal
 import sys
 import threading
@@ -26,6 +27,9 @@ Item = TypeVar("Item")
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
+_NEGATIVE_NUMBER = re.compile(r"-(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
+
+
 class SuiteParser(argparse.ArgumentParser):
     """argparse with whole flag names only, each at most once, and errors of one line."""
 
@@ -37,6 +41,7 @@ class SuiteParser(argparse.ArgumentParser):
             formatter_class=_HelpFormatter,
             allow_abbrev=False,
         )
+        self._negative_number_matcher = _NEGATIVE_NUMBER  # argparse's own takes -1e-3 for a flag
 
     def error(self, message: str) -> NoReturn:
         """Raise instead of printing the usage and exiting."""
@@ -63,7 +68,8 @@ class SuiteParser(argparse.ArgumentParser):
 class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
     def _get_help_string(self, action: argparse.Action) -> str | None:
         """Name the default unless there is none to name."""
-        return action.help if action.default in (None, False, []) else super()._get_help_string(action)
+        is_none = action.default is None or action.default is False or action.default == []
+        return action.help if is_none else super()._get_help_string(action)
 
 
 def add_shared_flags(parser: argparse.ArgumentParser, *, writes: bool = True) -> None:

@@ -19,6 +19,7 @@ from Neuron_Selection.command_line import (
     positive_int,
     script,
 )
+from Neuron_Selection.next_command import next_command
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -39,6 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--input_ids", nargs="+", metavar="ID", help="only these inputs, or @FILE with one a line (default: all)"
     )
     parser.add_argument("--top", type=positive_int, default=10, help="how many neurons of each layer to show")
+    parser.add_argument("--allow_mismatch", action="store_true", help="take activations of another agent")
     add_shared_flags(parser, writes=False)
     return parser
 
@@ -59,14 +61,14 @@ def main(args: argparse.Namespace, console: Console) -> None:
         layers=args.layers,
         input_ids=ids_from_arguments(args.input_ids),
         top=args.top,
+        allow_mismatch=args.allow_mismatch,
     )
     console.result(compared, _lines(compared))
     spec = format_patch_spec(compared["patch"])
     if spec:
-        console.say(
-            f"next: python activation_patching.py --agent_path {args.agent_path} --target_input corrupted_inputs.json "
-            f'--source_activations {Path(args.clean).name.replace("_readable.json", ".npz")} --patch_spec "{spec}"'
-        )
+        agent = ("--agent_path", args.agent_path, "--target_input", "corrupted_inputs.json")
+        words = ("--source_activations", args.clean.replace("_readable.json", ".npz"), "--patch_spec", spec)
+        console.say(f"next: {next_command('activation_patching.py', *agent, *words, loading=args)}")
 
 
 def _lines(compared: dict[str, Any]) -> list[str]:

@@ -18,6 +18,7 @@ from Neuron_Selection.command_line import (
     agent_options,
     script,
 )
+from Neuron_Selection.next_command import next_command
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -55,7 +56,7 @@ def main(args: argparse.Namespace, console: Console) -> None:
         document["loads"] = str(error).removeprefix(f"{path}: ")
     console.result(document, _lines(document))
     if document["loads"] is True:
-        console.say(f"next: python activation_extraction.py --agent_path {args.agent_path}")
+        console.say(f"next: {next_command('activation_extraction.py', '--agent_path', args.agent_path, loading=args)}")
 
 
 def _lines(document: dict[str, Any]) -> list[str]:

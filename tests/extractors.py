@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
-from stable_baselines3.dqn.policies import DQNPolicy
+from stable_baselines3.dqn.policies import DQNPolicy, QNetwork
 from torch import nn
 
 
@@ -60,3 +60,46 @@ class QuietPolicy(DQNPolicy):
 
 class NoExtractor:
     """A class of another kind."""
+
+
+class ChannelsLast(BaseFeaturesExtractor):
+    """Convolutions that compute with the channels last in memory, as people do for speed."""
+
+    def __init__(self, observation_space: spaces.Box, features_dim: int = 16) -> None:
+        super().__init__(observation_space, features_dim)
+        self.cnn = nn.Sequential(
+            nn.Conv2d(observation_space.shape[0], 24, 5), nn.ReLU(), nn.Conv2d(24, 16, 3), nn.ReLU()
+        )
+        self.linear = nn.Linear(16, features_dim)
+
+    def forward(self, observations: torch.Tensor) -> torch.Tensor:
+        return self.linear(self.cnn(observations.to(memory_format=torch.channels_last)).mean(dim=(2, 3)))
+
+
+class Duel(nn.Module):
+    """A value and advantages; no single layer gives the Q-values."""
+
+    def __init__(self, width: int, n_actions: int) -> None:
+        super().__init__()
+        self.value = nn.Sequential(nn.Linear(width, 5), nn.ReLU(), nn.Linear(5, 1))
+        self.advantage = nn.Sequential(nn.Linear(width, 6), nn.ReLU(), nn.Linear(6, n_actions))
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        advantage = self.advantage(features)
+        return self.value(features) + advantage - advantage.mean(dim=1, keepdim=True)
+
+
+class DuellingNetwork(QNetwork):
+    """A Q-network with a head of its own."""
+
+    def __init__(self, *arguments: object, **more: object) -> None:
+        super().__init__(*arguments, **more)
+        self.q_net = Duel(self.features_dim, int(self.action_space.n))
+
+
+class DuellingPolicy(DQNPolicy):
+    """A duelling DQN (Wang et al. 2016)."""
+
+    def make_q_net(self) -> QNetwork:
+        arguments = self._update_features_extractor(self.net_args, features_extractor=None)
+        return DuellingNetwork(**arguments).to(self.device)

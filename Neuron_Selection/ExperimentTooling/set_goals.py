@@ -23,7 +23,7 @@ class Goal:
     threshold: float = 0.0
 
     def __str__(self) -> str:
-        return f"recovery={self.threshold:g}" if self.kind == "recovery" else self.kind
+        return f"recovery={self.threshold!r}" if self.kind == "recovery" else self.kind
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

@@ -6,8 +6,8 @@ import errno
 import hashlib
 import os
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -73,13 +73,27 @@ def written_atomically(path: Path) -> Iterator[BinaryIO]:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise
-    _sync_folder(target.parent)
+    with suppress(OSError):  # the file is in its place; not every file system can promise more
+        _sync_folder(target.parent)
 
 
 def write_atomically(path: Path, data: bytes) -> None:
     """Replace ``path`` by a file that holds ``data``, or leave everything as it was."""
-    with written_atomically(path) as file:
-        file.write(data)
+    write_together({path: data})
+
+
+def write_together(contents: Mapping[Path, bytes]) -> None:
+    """Replace files that belong together; each is whole on the disk before the first takes its place.
+
+    They take their places in the reverse of their order. Where the metadata is named last, whoever is interrupted in
+    between finds no file, or the old one, and not one that seems to be somebody else's.
+    """
+    with ExitStack() as places:
+        for path, data in contents.items():
+            file = places.enter_context(written_atomically(path))
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
 
 
 def sha256_of(data: bytes) -> str:

@@ -25,7 +25,7 @@ class Inputs:
     """Observations under their ids.
 
     ``observations``: (n, *shape) in the space's dtype, or one such array a key. ``clusters``: id to cluster,
-    for the ids that carry one. ``source``: the file, or a word for arrays. ``sha256``: of the file's bytes.
+    for the ids that carry one. ``source``: the file, or a word for arrays. ``sha256``: of its bytes.
     """
 
     source: str
@@ -125,7 +125,13 @@ def inputs_from_arrays(observations: Any, space: Space) -> Inputs:
     if not ids:
         raise InputError("arrays", found="no inputs", expected="at least one")
     batch = observations_from(list(observations.values()), space, where="arrays", fields=[shown(i) for i in ids])
-    return Inputs(source="arrays", sha256="", ids=ids, observations=batch, clusters={})
+    return Inputs(source="arrays", sha256=_sha256_of_arrays(ids, batch), ids=ids, observations=batch, clusters={})
+
+
+def _sha256_of_arrays(ids: Sequence[str], batch: Observations) -> str:
+    parts = batch if isinstance(batch, dict) else {"": batch}
+    told = json.dumps([ids, [[key, array.dtype.str, array.shape] for key, array in parts.items()]])
+    return sha256_of(told.encode() + b"".join(array.tobytes() for array in parts.values()))
 
 
 def save_inputs(

@@ -85,6 +85,7 @@ def _leaf_batch(values: Sequence[Any], space: LeafSpace, where: object, fields: 
     if transposed:
         _warn(where, f"{transposed} images have their channels last; transposed, as SB3 does, to {_in_words(shape)}")
     batch = np.stack(arrays) if arrays else np.empty((0, *shape))
+    batch = np.ascontiguousarray(batch)  # convolutions give other bits for other layouts in memory
     return _BATCHES[type(space)](batch, space, where, fields)
 
 

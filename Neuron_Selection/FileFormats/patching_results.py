@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from Neuron_Selection.errors import InputError, UsageError, shown
-from Neuron_Selection.FileFormats.atomic_files import read_bytes, sha256_of, write_atomically
+from Neuron_Selection.FileFormats.atomic_files import read_bytes, sha256_of, write_together
 from Neuron_Selection.FileFormats.json_files import json_bytes, parse_edited_json, read_edited_json
 from Neuron_Selection.FileFormats.run_metadata import check_format
 
@@ -41,10 +41,9 @@ def meta_path(path: Path) -> Path:
 
 
 def save_patching_results(path: Path, results: Mapping[str, Any], *, metadata: Mapping[str, Any]) -> Path:
-    """Write the results, then their metadata; the results' path."""
+    """Write the results and their metadata; the results' path."""
     data = json_bytes(results)
-    write_atomically(path, data)
-    write_atomically(meta_path(path), json_bytes({**metadata, "results_sha256": sha256_of(data)}))
+    write_together({path: data, meta_path(path): json_bytes({**metadata, "results_sha256": sha256_of(data)})})
     return path
 
 

@@ -19,7 +19,7 @@ class Ablation:
     value: float | None = None
 
     def __str__(self) -> str:
-        return self.kind if self.value is None else f"{self.kind}={self.value:g}"
+        return self.kind if self.value is None else f"{self.kind}={repr(self.value).removesuffix('.0')}"
 
     @property
     def needs_reference(self) -> bool:

@@ -14,6 +14,7 @@ from torch import nn
 
 from Neuron_Selection.FileFormats.run_metadata import CHUNK_ROWS
 from Neuron_Selection.PatchingTooling.agents import Agent
+from Neuron_Selection.PatchingTooling.layer_probe import is_of_sb3
 from Neuron_Selection.PatchingTooling.patch_batches import PatchBatch, Run
 
 
@@ -22,16 +23,12 @@ def chain_of(q_net: nn.Module) -> dict[str, nn.Module]:
 
     :param q_net: a QNetwork of SB3; the chain of any other is empty, since its ``forward`` may do anything
     """
-    if not _is_of_sb3(q_net, "QNetwork"):
+    if not is_of_sb3(q_net, "QNetwork"):
         return {}
     parts = ["q_net"]
-    if _is_of_sb3(q_net.get_submodule("features_extractor"), "NatureCNN"):
+    if is_of_sb3(q_net.get_submodule("features_extractor"), "NatureCNN"):
         parts = ["features_extractor.cnn", "features_extractor.linear", "q_net"]
     return {f"{part}.{name}": module for part in parts for name, module in q_net.get_submodule(part).named_children()}
-
-
-def _is_of_sb3(module: nn.Module, name: str) -> bool:
-    return type(module).__module__.startswith("stable_baselines3.") and type(module).__name__ == name
 
 
 def behind(chain: Mapping[str, nn.Module], layer: str) -> dict[str, nn.Module]:

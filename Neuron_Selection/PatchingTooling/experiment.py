@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from Neuron_Selection.errors import UsageError
 from Neuron_Selection.FileFormats.activations import Activations, load_activations
 from Neuron_Selection.FileFormats.agent_folder import ACTIVATIONS, RESULTS
+from Neuron_Selection.FileFormats.atomic_files import sha256_of
+from Neuron_Selection.FileFormats.json_files import json_bytes
 from Neuron_Selection.FileFormats.patch_spec import Neurons
 from Neuron_Selection.FileFormats.patching_results import results_path, save_patching_results, stored_metadata
 from Neuron_Selection.FileFormats.run_metadata import is_up_to_date
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class PatchingExperiment(OpenedAgent):
-    """Patching experiments on one agent, by forward hooks on the real ``q_net`` of Stable-Baselines3.
+    """Patching experiments on one agent: by forward hooks on the real ``q_net`` of Stable-Baselines3, or in numpy.
 
     Files are named as on the command line: a bare name is looked for in the agent's folder first. Wherever a file
     of inputs is taken, arrays are too: ``{id: observation}``, or a batch (n, *shape) whose ids are "0", "1", ...
@@ -122,6 +124,7 @@ class PatchingExperiment(OpenedAgent):
                 list(dict.fromkeys(layer for patch in patches for layer in patch)),
                 table=self.layer_table,
                 weights_sha256=self.agent_zip.weights_sha256,
+                n_actions=self.architecture.n_actions,
                 dtype=self.dtype,
                 allow_mismatch=allow_mismatch,
             )
@@ -160,7 +163,10 @@ class PatchingExperiment(OpenedAgent):
         if not results:
             raise UsageError("results: found none, expected what run_patching_experiment returned")
         path = results_path(self.folder.folder / RESULTS, output_prefix)
-        metadata = getattr(results, "metadata", None) or self.metadata({}, command={"function": "save_results"})
+        metadata = getattr(results, "metadata", None)
+        if metadata is None:  # a dict of the user's own making
+            told = {"task": "results", "sha256": sha256_of(json_bytes(results))}
+            metadata = self.metadata(told, command={"function": "save_results"})
         if is_up_to_date(path, stored_metadata(path), metadata, overwrite=overwrite):
             return path
         return save_patching_results(path, results, metadata=metadata)

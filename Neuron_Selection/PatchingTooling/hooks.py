@@ -72,7 +72,8 @@ def patched(
                 raise SuiteError(
                     f"layer {layer}: found a source of {tuple(source.shape)}, expected {tuple(output.shape)}"
                 )
-            swapped = output.index_copy(axis, indices, source.index_select(axis, indices))  # a new tensor
+            swapped = output.clone()  # laid out in memory as it was: another layout gives other bits behind it
+            swapped.index_copy_(axis, indices, source.index_select(axis, indices))
             changed[layer] = (swapped != output).flatten(1).sum(dim=1)
             return swapped
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from collections import Counter
 from typing import Any
 
 import torch
 from torch import nn
 
+from Neuron_Selection.PatchingTooling.hooks import observed
 from Neuron_Selection.PatchingTooling.layers import Layer, LayerTable, Role, refused_names
 
 PROBE_ROWS = 2
@@ -35,14 +36,11 @@ def probe_layers(q_net: nn.Module, observations: Any) -> LayerTable:
     modules = dict(q_net.named_modules())
     leaves = {name: module for name, module in modules.items() if name and not list(module.children())}
     fired: list[tuple[str, Any]] = []
-    with ExitStack() as undo, torch.no_grad():
-        from Neuron_Selection.PatchingTooling.hooks import observed
-
-        undo.enter_context(observed(q_net, leaves, lambda name, output: fired.append((name, output))))
+    with torch.no_grad(), observed(q_net, leaves, lambda name, output: fired.append((name, output))):
         q_net(observations)
     containers = [name for name in modules if name and name not in leaves]
     refused = refused_names(containers, (name for name, _ in q_net.named_parameters()))
-    counts = {name: sum(1 for other, _ in fired if other == name) for name in leaves}
+    counts = Counter(name for name, _ in fired)
     left_out = {name: reason for name in leaves if (reason := _why_left_out(counts[name], dict(fired).get(name)))}
     ordered = [(name, output) for name, output in fired if name not in left_out]
     activation = getattr(q_net, "activation_fn", None)
@@ -54,7 +52,7 @@ def probe_layers(q_net: nn.Module, observations: Any) -> LayerTable:
         layers[name] = Layer(
             name=name,
             kind=type(leaves[name]).__name__,
-            role=_role(leaves[name], following, activation),
+            role=_role(leaves[name], following, activation, ends=is_of_sb3(q_net, "QNetwork")),
             width=output.shape[axis],
             shape=tuple(output.shape[1:]),
             neuron_axis=axis,
@@ -90,9 +88,10 @@ def _is_activation(module: nn.Module, activation: Any) -> bool:
     )
 
 
-def _role(module: nn.Module, following: nn.Module | None, activation: Any) -> Role:
+def _role(module: nn.Module, following: nn.Module | None, activation: Any, *, ends: bool) -> Role:
+    """``ends``: whether the layer that fires last gives the Q-values; in a custom network it may be a part."""
     if following is None:
-        return "output"
+        return "output" if ends else "other"
     if _is_activation(module, activation):
         return "post-activation"
     has_parameters = bool(list(module.parameters()))
@@ -100,7 +99,12 @@ def _role(module: nn.Module, following: nn.Module | None, activation: Any) -> Ro
 
 
 def _is_cut(name: str, q_net: nn.Module) -> bool:
-    if name.startswith("q_net."):
-        return True
-    extractor = type(getattr(q_net, "features_extractor", None))
-    return extractor.__module__.startswith("stable_baselines3.") and extractor.__name__ in _SEQUENTIAL_EXTRACTORS
+    if not is_of_sb3(q_net, "QNetwork"):
+        return False
+    extractor = q_net.get_submodule("features_extractor")
+    return name.startswith("q_net.") or is_of_sb3(extractor, *_SEQUENTIAL_EXTRACTORS)
+
+
+def is_of_sb3(module: nn.Module, *names: str) -> bool:
+    """Whether a module is of one of these classes of Stable-Baselines3 itself, whose ``forward`` is known."""
+    return type(module).__module__.startswith("stable_baselines3.") and type(module).__name__ in names

@@ -64,8 +64,8 @@ class LayerTable:
 
     @property
     def output(self) -> str:
-        """The layer whose output is the Q-values."""
-        return list(self.layers)[-1]
+        """The layer whose output is the Q-values; empty where no single layer's is, as in a duelling network."""
+        return next((name for name, layer in self.layers.items() if layer.role == "output"), "")
 
     def resolve(self, spec: str | Mapping[str, object]) -> dict[str, Neurons]:
         """The neurons that a patch spec names, under canonical names, in the order in which the layers fire.

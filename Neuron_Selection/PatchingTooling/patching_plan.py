@@ -89,6 +89,7 @@ def stored_source(
     *,
     table: LayerTable,
     weights_sha256: str,
+    n_actions: int,
     dtype: str,
     allow_mismatch: bool,
 ) -> StoredSource:
@@ -97,20 +98,12 @@ def stored_source(
     :param needed: the layers that are patched
     :raises InputError: they lack a layer, have another width, or are of another agent
     """
-    match = source.weights_sha256 == weights_sha256 if source.weights_sha256 else None
-    if match is False and not allow_mismatch:
-        raise InputError(
-            source.source,
-            "weights_sha256",
-            found=f"activations of the agent {source.weights_sha256[:12]}",
-            expected=f"of this one, {weights_sha256[:12]}",
-            hint="--allow_mismatch takes them",
-        )
-    if match is None and not source.source.startswith("arrays"):
-        warnings.warn(SuiteWarning(f"{source.source}: does not say which agent it is of"), stacklevel=2)
+    match = weights_match(source, weights_sha256, allow_mismatch=allow_mismatch)
     kinds = source.metadata.get("layer_kinds", {})
     for layer, array in source.values.items():
         expected = table.layers[layer].shape if layer in table.layers else array.shape[1:]
+        if layer == FINAL_Q_VALUES:
+            expected = (n_actions,)
         if array.shape[1:] != expected:
             raise InputError(source.source, layer, found=f"outputs of shape {array.shape[1:]}", expected=f"{expected}")
         recorded_kind = kinds.get(layer) if isinstance(kinds, dict) else None
@@ -131,6 +124,26 @@ def stored_source(
         if layer in table.layers or layer == FINAL_Q_VALUES
     }
     return StoredSource(activations=replace(source, values=values), weights_match=match)
+
+
+def weights_match(source: Activations, weights_sha256: str, *, allow_mismatch: bool) -> bool | None:
+    """Whether activations are of these weights; None, with a warning, where they do not say.
+
+    :raises InputError: they are of others, and ``allow_mismatch`` is off
+    """
+    if not source.weights_sha256:
+        if not source.source.startswith("arrays"):
+            warnings.warn(SuiteWarning(f"{source.source}: does not say which agent it is of"), stacklevel=3)
+        return None
+    if source.weights_sha256 != weights_sha256 and not allow_mismatch:
+        raise InputError(
+            source.source,
+            "weights_sha256",
+            found=f"activations of the agent {source.weights_sha256[:12]}",
+            expected=f"of this one, {weights_sha256[:12]}",
+            hint="--allow_mismatch takes them",
+        )
+    return source.weights_sha256 == weights_sha256
 
 
 def _warn_of_other_libraries(source: Activations) -> None:

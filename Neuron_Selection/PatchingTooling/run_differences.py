@@ -14,6 +14,7 @@ from Neuron_Selection.AnalysisTooling.differences import (
 from Neuron_Selection.errors import InputError
 from Neuron_Selection.FileFormats.activations import Activations
 from Neuron_Selection.PatchingTooling.layers import LayerTable
+from Neuron_Selection.PatchingTooling.patching_plan import weights_match
 
 if TYPE_CHECKING:
     from Neuron_Selection.PatchingTooling.experiment import PatchingExperiment
@@ -27,14 +28,17 @@ def compare_runs(
     layers: Sequence[str] | None,
     input_ids: Sequence[str] | None,
     top: int,
+    allow_mismatch: bool = False,
 ) -> dict[str, Any]:
     """For each layer the neurons of greatest difference, and those that are dead in one of the runs.
 
     :param clean: an activations file, npz or readable, and so ``corrupted``
     :param layers: names; None means every layer that both files hold
-    :raises InputError: files of different inputs or shapes, or without a layer that was asked for
+    :raises InputError: files of another agent, of different inputs or shapes, or without a layer that was asked for
     """
     one, other = experiment.stored_run(clean), experiment.stored_run(corrupted)
+    for run in (one, other):
+        weights_match(run, experiment.agent_zip.weights_sha256, allow_mismatch=allow_mismatch)
     chosen = one.selected(input_ids if input_ids is not None else one.ids)
     other = other.selected(chosen.ids)
     table = experiment.layer_table

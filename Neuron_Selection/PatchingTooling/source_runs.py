@@ -38,8 +38,10 @@ def run_source(engine: Engine, plan: PatchingPlan) -> SourceRun:
         return SourceRun(values=values, q_values=None, is_of_this_agent=False)
     if isinstance(source, RecordedSource):
         output = engine.layers.output
-        values = engine.activations(source.inputs.observations, [*dict.fromkeys([*layers, output])])
-        return SourceRun(values=values, q_values=values[output], is_of_this_agent=True)
+        observations = source.inputs.observations
+        values = engine.activations(observations, [*dict.fromkeys([*layers, *([output] if output else [])])])
+        q_values = values[output] if output else engine.q_values(observations)
+        return SourceRun(values=values, q_values=q_values, is_of_this_agent=True)
     values = dict(source.activations.values)
     stored = values.get(engine.layers.output, values.get(FINAL_Q_VALUES))
     return SourceRun(

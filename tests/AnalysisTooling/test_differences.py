@@ -82,7 +82,7 @@ def test_planted_neurons_are_found_in_both_kinds_of_file(
     for layer in ("q_net.0", "q_net.1"):
         assert told[layer]["dead_in_corrupted"] == {"0": 1.0}
         assert told[layer]["dead_in_clean"] == {"1": 1.0}
-    assert '--patch_spec "q_net.0:0,1"' in err
+    assert "--patch_spec q_net.0:0,1" in err
 
 
 def test_one_id_only_and_the_next_command_runs_as_it_stands(agent: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,30 @@
+"""The command that a script names at its end, so written that it can be pasted where the user stands."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+from pathlib import Path
+
+_ROOT = Path(__file__).resolve().parents[1]
+
+
+def next_command(script: str, *words: object, loading: argparse.Namespace | None = None) -> str:
+    """``python SCRIPT WORDS``, quoted for a shell.
+
+    :param script: its path in the project, such as ``activation_patching.py``
+    :param words: flags and values
+    :param loading: a command line whose flags on how the agent is loaded are handed on
+    """
+    here, path = Path.cwd().resolve(), _ROOT / script
+    shown = os.path.relpath(path, here) if here == _ROOT or _ROOT in here.parents else str(path)
+    return shlex.join(["python", shown, *map(str, words), *([] if loading is None else _loading_words(loading))])
+
+
+def _loading_words(args: argparse.Namespace) -> list[str]:
+    words = ["--trust", *args.trust] if args.trust else []
+    for name, usual in (("device", "cpu"), ("dtype", None), ("features_extractor", None), ("activation_fn", None)):
+        if getattr(args, name) != usual:
+            words += [f"--{name}", str(getattr(args, name))]
+    return [*words, "--allow_nonfinite"] if args.allow_nonfinite else words
