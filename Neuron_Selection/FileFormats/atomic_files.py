@@ -56,25 +56,14 @@ def written_atomically(path: Path) -> Iterator[BinaryIO]:
 
     A link is followed: its target is replaced, in the target's folder.
     """
-    target = Path(os.path.realpath(path))
-    if target.parent.exists() and not target.parent.is_dir():
-        raise MachineError(f"{target.parent}: found a file, expected a folder to write {target.name} into")
-    if target.is_symlink() or (target.exists() and not target.is_file()):
-        raise MachineError(f"{path}: found a directory, pipe, device or loop of links, expected a file to write")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{os.getpid()}-{os.urandom(4).hex()}.tmp")
-    try:
+    target = _target(path)
+    with _temporary(target) as temporary:
         with temporary.open("xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(target)
-    except BaseException:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise
-    with suppress(OSError):  # the file is in its place; not every file system can promise more
-        _sync_folder(target.parent)
+    _sync_folder(target.parent)
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -83,17 +72,45 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 
 def write_together(contents: Mapping[Path, bytes]) -> None:
-    """Replace files that belong together; each is whole on the disk before the first takes its place.
+    """Replace files that belong together; all are whole on the disk before the first takes its place.
 
-    They take their places in the reverse of their order. Where the metadata is named last, whoever is interrupted in
-    between finds no file, or the old one, and not one that seems to be somebody else's.
+    They take their places from the last to the first. With the metadata named last, whoever is interrupted in between
+    finds no file, or the old one, and not one that seems to be somebody else's.
     """
-    with ExitStack() as places:
-        for path, data in contents.items():
-            file = places.enter_context(written_atomically(path))
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+    targets = [_target(path) for path in contents]
+    with ExitStack() as undo:
+        temporaries = [undo.enter_context(_temporary(target)) for target in targets]
+        for temporary, data in zip(temporaries, contents.values(), strict=True):
+            with temporary.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        for temporary, target in reversed([*zip(temporaries, targets, strict=True)]):
+            temporary.replace(target)
+    for folder in dict.fromkeys(target.parent for target in targets):
+        _sync_folder(folder)
+
+
+def _target(path: Path) -> Path:
+    """The file that a path stands for, in a folder that is there."""
+    target = Path(os.path.realpath(path))
+    if target.parent.exists() and not target.parent.is_dir():
+        raise MachineError(f"{target.parent}: found a file, expected a folder to write {target.name} into")
+    if target.is_symlink() or (target.exists() and not target.is_file()):
+        raise MachineError(f"{path}: found a directory, pipe, device or loop of links, expected a file to write")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    return target
+
+
+@contextmanager
+def _temporary(target: Path) -> Iterator[Path]:
+    """A name beside ``target`` for a file that is gone at the end, unless it was given the target's name."""
+    temporary = target.with_name(f".{os.getpid()}-{os.urandom(4).hex()}.tmp")
+    try:
+        yield temporary
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def sha256_of(data: bytes) -> str:
@@ -102,9 +119,11 @@ def sha256_of(data: bytes) -> str:
 
 
 def _sync_folder(folder: Path) -> None:
+    """Make the new names last; the files are in their places already, and not every file system can promise more."""
     if hasattr(os, "O_DIRECTORY"):
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        with suppress(OSError):
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)

@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 
 from Neuron_Selection.errors import InputError, MachineError
-from Neuron_Selection.FileFormats.atomic_files import GIB, read_bytes, sha256_of, write_atomically, written_atomically
+from Neuron_Selection.FileFormats.atomic_files import (
+    GIB,
+    read_bytes,
+    sha256_of,
+    write_atomically,
+    write_together,
+    written_atomically,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -193,3 +200,34 @@ def test_a_link_to_a_file_is_read(here):
     Path("link").symlink_to("real")
     assert read_bytes(Path("link")) == b"abc"
     assert sha256_of(b"abc").startswith("ba7816bf8f01cfea")
+
+
+@pytest.mark.parametrize("broken", [1, 2, 3])
+def test_of_files_that_belong_together_none_is_replaced_when_one_cannot_be_written(here, monkeypatch, broken):
+    one, other = Path("results.json"), Path("results.meta.json")
+    write_together({one: b"old", other: b"old meta"})
+    calls = []
+    fsync = os.fsync
+
+    def full(descriptor):
+        calls.append(descriptor)
+        if len(calls) == broken:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full)
+    if broken < 3:
+        with pytest.raises(OSError, match="No space"):
+            write_together({one: b"new", other: b"new meta"})
+        assert files_of(here) == {"results.json": b"old", "results.meta.json": b"old meta"}
+    else:  # the folder's own: both are in their places
+        write_together({one: b"new", other: b"new meta"})
+        assert files_of(here) == {"results.json": b"new", "results.meta.json": b"new meta"}
+
+
+def test_of_files_that_belong_together_the_last_takes_its_place_first(here, monkeypatch):
+    replaced = []
+    replace = Path.replace
+    monkeypatch.setattr(Path, "replace", lambda old, new: (replaced.append(new.name), replace(old, new)))
+    write_together({Path("results.json"): b"new", Path("results.meta.json"): b"new meta"})
+    assert replaced == ["results.meta.json", "results.json"]
