@@ -41,15 +41,15 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--reference_inputs", metavar="FILE", help="inputs that mean and noise are made of (default: the target's)"
     )
-    parser.add_argument("--seed", type=whole_number, default=0, help="of --ablate resample and noise")
+    parser.add_argument("--seed", type=whole_number, help="of --ablate resample and noise (default: 0)")
     parser.add_argument(
         "--direction",
         choices=("denoising", "noising", "both"),
         help="in the place of target and source: clean into corrupted, corrupted into clean, or one after the other",
     )
-    parser.add_argument("--clean", default="clean_inputs.json", metavar="FILE", help="clean inputs, with --direction")
+    parser.add_argument("--clean", metavar="FILE", help="clean inputs, with --direction (default: clean_inputs.json)")
     parser.add_argument(
-        "--corrupted", default="corrupted_inputs.json", metavar="FILE", help="corrupted inputs, with --direction"
+        "--corrupted", metavar="FILE", help="corrupted inputs, with --direction (default: corrupted_inputs.json)"
     )
     parser.add_argument(
         "--patch_spec",

@@ -426,3 +426,55 @@ def test_a_closed_pipe_is_no_traceback(agent: Path) -> None:
             return
         time.sleep(0.1)
     pytest.fail("no results were written")
+
+
+@pytest.mark.parametrize("flag", ["patches_file", "reference_inputs"])
+def test_a_file_that_is_read_is_never_written_over(
+    flag: str, agent: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    own = tmp_path / "own" / "x.json"
+    own.parent.mkdir()
+    inputs = (agent / "activation_inputs" / "clean_inputs.json").read_text()
+    own.write_text('[{"q_net.0": [1]}]' if flag == "patches_file" else inputs)
+    words = ["--agent_path", str(agent), "--target_input", "clean_inputs.json", "--ablate", "mean", "--overwrite"]
+    words += ["--output_dir", str(own.parent), "--output_prefix", "x", f"--{flag}", str(own)]
+    words += [] if flag == "patches_file" else ["--patch_spec", "q_net.0:1"]
+    fails(activation_patching.main, words, 2, "found as input and as output", own.parent, capsys)
+
+
+def test_a_damaged_twin_is_made_again_by_overwrite(agent: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    twin = agent / "activation_logging" / "clean_activations_readable.json"
+    kept = twin.read_bytes()
+    twin.write_bytes(kept + b" ")
+    words = ["--agent_path", str(agent), "--inputs", "clean_inputs.json"]
+    fails(activation_patching.main, patching(agent), 2, "--overwrite makes both again", agent, capsys)
+    fails(activation_extraction.main, words, 2, "found the output of another run", agent, capsys)
+    assert activation_extraction.main([*words, "--overwrite"]) == 0
+    assert twin.read_bytes() == kept
+    assert activation_patching.main(patching(agent)) == 0
+
+
+def test_a_readable_file_of_somebody_else_is_kept(agent: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    logging = agent / "activation_logging"
+    (logging / "clean_activations.npz").unlink()
+    (logging / "clean_activations_readable.json").write_text('{"mine": 1}')
+    words = ["--agent_path", str(agent), "--inputs", "clean_inputs.json"]
+    fails(activation_extraction.main, words, 2, "readable.json: found the output of another run", agent, capsys)
+
+
+@pytest.mark.parametrize("broken", [1, 2])
+def test_a_disk_that_is_full_at_the_second_file_leaves_both_as_they_were(
+    broken: int, agent: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert activation_patching.main(patching(agent)) == 0
+    calls = []
+
+    def full(descriptor: int) -> None:
+        calls.append(descriptor)
+        if len(calls) == broken:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    words = patching(agent, patch_spec="q_net.0:3", overwrite=True)
+    fails(activation_patching.main, words, 4, "No space left on device", agent, capsys)
+    assert len(calls) == broken

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from Neuron_Selection.errors import InputError, shown
-from Neuron_Selection.FileFormats.atomic_files import read_bytes, sha256_of, write_atomically, written_atomically
+from Neuron_Selection.FileFormats.atomic_files import read_bytes, sha256_of, write_together
 from Neuron_Selection.FileFormats.inputs import check_input_id, refuse_unknown
 from Neuron_Selection.FileFormats.npy_arrays import npy_header, read_array
 from Neuron_Selection.FileFormats.run_metadata import check_format
@@ -95,7 +95,6 @@ def save_activations(
         for row, input_id in enumerate(ids)
     }
     readable = msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
-    write_atomically(readable_path, readable)
     described = {
         **metadata,
         "layers": {layer: list(array.shape[1:]) for layer, array in values.items()},
@@ -109,11 +108,13 @@ def save_activations(
         for layer, array in values.items()
     }
     members[METADATA_KEY] = np.frombuffer(json.dumps(described, ensure_ascii=False).encode(), np.uint8)
-    with written_atomically(npz_path) as file, zipfile.ZipFile(file, "w") as archive:
+    npz = io.BytesIO()
+    with zipfile.ZipFile(npz, "w") as archive:
         for key, array in members.items():
             member = io.BytesIO()
             np.lib.format.write_array(member, np.ascontiguousarray(array), allow_pickle=False)
             archive.writestr(zipfile.ZipInfo(f"{key}.npy", _EPOCH), member.getbuffer())
+    write_together({npz_path: npz.getvalue(), readable_path: readable})
 
 
 def load_activations(path: Path, layers: Mapping[str, str]) -> Activations:
@@ -216,7 +217,7 @@ def _check_twin(path: Path, metadata: Mapping[str, Any]) -> None:
             path,
             found=f"a {twin.name} beside it with other values",
             expected="the one written with it",
-            hint="run activation_extraction.py again",
+            hint="activation_extraction.py --overwrite makes both again",
         )
 
 

@@ -14,6 +14,7 @@ INPUTS = "activation_inputs"
 ACTIVATIONS = "activation_logging"
 RESULTS = "patching_results"
 GRADIENTS = "gradient_analysis"
+CLEAN, CORRUPTED = "clean_inputs.json", "corrupted_inputs.json"  # the guide's names, used where none is given
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

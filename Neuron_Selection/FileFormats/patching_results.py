@@ -17,6 +17,7 @@ from Neuron_Selection.FileFormats.json_files import json_bytes, parse_edited_jso
 from Neuron_Selection.FileFormats.run_metadata import check_format
 
 _RESERVED = {"CON", "PRN", "AUX", "NUL", *(f"{port}{n}" for port in ("COM", "LPT") for n in range(1, 10))}
+_TAKEN = ("denoising", "noising", "by_input", "results")  # folders of results by input, and results.csv
 _REQUIRED = ("baseline_output", "baseline_action", "patched_output", "patched_action", "action_changed")
 
 
@@ -33,6 +34,16 @@ def results_path(folder: Path, output_prefix: str) -> Path:
     if len(f"{output_prefix}.meta.json".encode()) > 255:
         raise UsageError(f"output prefix: found {len(output_prefix)} characters, expected a shorter file name")
     return folder / f"{output_prefix}.json"
+
+
+def patching_results_path(folder: Path, output_prefix: str) -> Path:
+    """``results_path``, less the names whose ``.meta.json`` is that of other results in the same folder.
+
+    :raises UsageError: such a name
+    """
+    if output_prefix in _TAKEN:
+        raise UsageError(f"output prefix: found {shown(output_prefix)}, taken by other results; expected another")
+    return results_path(folder, output_prefix)
 
 
 def meta_path(path: Path) -> Path:

@@ -12,7 +12,7 @@ from Neuron_Selection.FileFormats.agent_folder import ACTIVATIONS, RESULTS
 from Neuron_Selection.FileFormats.atomic_files import sha256_of
 from Neuron_Selection.FileFormats.json_files import json_bytes
 from Neuron_Selection.FileFormats.patch_spec import Neurons
-from Neuron_Selection.FileFormats.patching_results import results_path, save_patching_results, stored_metadata
+from Neuron_Selection.FileFormats.patching_results import patching_results_path, save_patching_results, stored_metadata
 from Neuron_Selection.FileFormats.run_metadata import is_up_to_date
 from Neuron_Selection.PatchingTooling.ablations import parse_ablation
 from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
@@ -162,7 +162,7 @@ class PatchingExperiment(OpenedAgent):
         """
         if not results:
             raise UsageError("results: found none, expected what run_patching_experiment returned")
-        path = results_path(self.folder.folder / RESULTS, output_prefix)
+        path = patching_results_path(self.folder.folder / RESULTS, output_prefix)
         metadata = getattr(results, "metadata", None)
         if metadata is None:  # a dict of the user's own making
             told = {"task": "results", "sha256": sha256_of(json_bytes(results))}

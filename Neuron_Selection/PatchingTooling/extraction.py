@@ -15,6 +15,7 @@ from Neuron_Selection.FileFormats.activations import (
     stored_metadata,
 )
 from Neuron_Selection.FileFormats.agent_folder import INPUTS
+from Neuron_Selection.FileFormats.atomic_files import read_bytes, sha256_of
 from Neuron_Selection.FileFormats.inputs import Inputs
 from Neuron_Selection.FileFormats.run_metadata import is_up_to_date, refuse_own_inputs
 
@@ -73,8 +74,8 @@ def plan_extraction(
             },
             command={"script": "activation_extraction.py", "inputs": str(path), "layers": chosen},
         )
-        stored = stored_metadata(npz_path) if readable_path.exists() else None
-        done = is_up_to_date(npz_path, stored, metadata, overwrite=overwrite)
+        there = npz_path if npz_path.exists() else readable_path
+        done = is_up_to_date(there, _stored(npz_path, readable_path), metadata, overwrite=overwrite)
         plans.append(
             ExtractionPlan(
                 inputs=loaded,
@@ -86,6 +87,14 @@ def plan_extraction(
             )
         )
     return plans
+
+
+def _stored(npz_path: Path, readable_path: Path) -> dict[str, Any] | None:
+    """The metadata of both files, or None where one is missing, or is not the other's twin."""
+    stored = stored_metadata(npz_path) if npz_path.exists() and readable_path.exists() else None
+    if stored is None or stored.get("readable_sha256") != sha256_of(read_bytes(readable_path)):
+        return None
+    return stored
 
 
 def extract_activations(experiment: PatchingExperiment, plan: ExtractionPlan) -> dict[str, Any]:

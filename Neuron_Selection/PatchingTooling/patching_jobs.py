@@ -8,9 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from Neuron_Selection.errors import UsageError
-from Neuron_Selection.FileFormats.agent_folder import RESULTS
+from Neuron_Selection.FileFormats.agent_folder import CLEAN, CORRUPTED, RESULTS
 from Neuron_Selection.FileFormats.definitions import load_definitions
-from Neuron_Selection.FileFormats.patching_results import results_path, save_patching_results, stored_metadata
+from Neuron_Selection.FileFormats.patching_results import (
+    meta_path,
+    patching_results_path,
+    results_path,
+    save_patching_results,
+    stored_metadata,
+)
 from Neuron_Selection.FileFormats.results_by_input import (
     folder_meta_path,
     save_by_input,
@@ -33,10 +39,10 @@ class PatchingRequest:
     source_activations: str | None
     ablate: str | None
     reference_inputs: str | None
-    seed: int
+    seed: int | None
     direction: str | None
-    clean: str
-    corrupted: str
+    clean: str | None
+    corrupted: str | None
     patch_spec: Sequence[str] | None
     patches_file: str | None
     input_ids: Sequence[str] | None
@@ -75,8 +81,11 @@ def plan_jobs(
     jobs = [
         _job(experiment, request, plan, _path(request, folder, plan, alone=len(plans) == 1), command) for plan in plans
     ]
-    inputs = [Path(name) for plan in plans for name in (plan.target.source, plan.source.name)]
-    refuse_own_inputs([job.path for job in jobs], [*inputs, experiment.folder.zip_path])
+    named = [plan.target.source for plan in plans] + [name for plan in plans for name in plan.source.files]
+    if request.patches_file is not None:
+        named.append(str(experiment.folder.find(request.patches_file, ".")))
+    outputs = [path for job in jobs for path in (job.path, meta_path(job.path))]
+    refuse_own_inputs(outputs, [*map(Path, named), experiment.folder.zip_path])
     return jobs
 
 
@@ -94,27 +103,42 @@ def run_job(experiment: PatchingExperiment, job: PatchingJob) -> list[dict[str, 
 
 
 def _check_flags(request: PatchingRequest) -> None:
+    """Raise for flags that miss each other, and for those that would have no say."""
     if (request.patch_spec is None) == (request.patches_file is None):
         raise UsageError("found both or none of --patch_spec and --patches_file, expected one")
-    named = {"--target_input": request.target_input, "--source_activations": request.source_activations}
     if request.direction is not None:
-        for flag, value in {**named, "--ablate": request.ablate}.items():
-            if value is not None:
-                raise UsageError(f"found {flag} beside --direction, expected --clean and --corrupted with it")
-        return
-    if request.target_input is None:
+        way = "--direction"
+    elif request.target_input is None:
         raise UsageError("found no --target_input, expected it, or --direction with --clean and --corrupted")
-    if (request.source_activations is None) == (request.ablate is None):
+    elif (request.source_activations is None) == (request.ablate is None):
         raise UsageError("found both or none of --source_activations and --ablate, expected one")
-    if request.reference_inputs is not None and request.ablate is None:
-        raise UsageError("found --reference_inputs without --ablate, expected it with mean or noise")
+    else:
+        way = "--ablate" if request.ablate is not None else "--source_activations"
+    names, expected = _WITHOUT_SAY[way]
+    for name in names:
+        value = getattr(request, name)
+        if value is not None and value is not False:  # a seed of 0 is given as well
+            raise UsageError(f"found --{name} beside {way}, expected {expected}")
+
+
+_WITHOUT_SAY = {
+    "--direction": (
+        ("target_input", "source_activations", "ablate", "reference_inputs", "seed", "allow_mismatch"),
+        "--clean and --corrupted with it",
+    ),
+    "--source_activations": (
+        ("clean", "corrupted", "reference_inputs", "seed"),
+        "it with --direction (--clean, --corrupted) or --ablate (--reference_inputs, --seed)",
+    ),
+    "--ablate": (("clean", "corrupted", "allow_mismatch"), "--target_input, and --reference_inputs for mean and noise"),
+}
 
 
 def _plans(experiment: PatchingExperiment, request: PatchingRequest, specs: list[Any]) -> list[PatchingPlan]:
     if request.direction is None:
         source: Any = request.source_activations
         if request.ablate is not None:
-            source = experiment.ablated_source(request.ablate, request.reference_inputs, seed=request.seed)
+            source = experiment.ablated_source(request.ablate, request.reference_inputs, seed=request.seed or 0)
             if request.reference_inputs is not None and not source.ablation.needs_reference:
                 raise UsageError(f"found --reference_inputs, expected none with --ablate {source.ablation.kind}")
         return [
@@ -126,7 +150,7 @@ def _plans(experiment: PatchingExperiment, request: PatchingRequest, specs: list
                 allow_mismatch=request.allow_mismatch,
             )
         ]
-    clean, corrupted = experiment.inputs(request.clean), experiment.inputs(request.corrupted)
+    clean, corrupted = experiment.inputs(request.clean or CLEAN), experiment.inputs(request.corrupted or CORRUPTED)
     runs = {"denoising": (corrupted, clean), "noising": (clean, corrupted)}
     return [
         experiment.plan_patching(
@@ -146,7 +170,7 @@ def _path(request: PatchingRequest, folder: Path, plan: PatchingPlan, *, alone: 
         named = results_path(folder, request.output_prefix).with_suffix("") if request.output_prefix else folder
         return named / (plan.direction or "by_input")
     prefix = request.output_prefix or "patching"
-    return results_path(folder, prefix if alone else f"{prefix}_{plan.direction}")
+    return patching_results_path(folder, prefix if alone else f"{prefix}_{plan.direction}")
 
 
 def _job(

@@ -24,6 +24,11 @@ class StoredSource:
         return self.activations.source
 
     @property
+    def files(self) -> tuple[str, ...]:
+        """What is read for it."""
+        return (self.name,)
+
+    @property
     def decisive(self) -> dict[str, Any]:
         """All that decides the values, for the metadata."""
         return {
@@ -45,6 +50,11 @@ class RecordedSource:
         return self.inputs.source
 
     @property
+    def files(self) -> tuple[str, ...]:
+        """What is read for it."""
+        return (self.name,)
+
+    @property
     def decisive(self) -> dict[str, Any]:
         """All that decides the values, for the metadata."""
         return {"name": Path(self.name).name, "sha256": self.inputs.sha256}
@@ -62,6 +72,11 @@ class AblatedSource:
     def name(self) -> str:
         """The ablation, in the place of a file."""
         return f"ablation {self.ablation}"
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """What is read for it."""
+        return () if self.reference is None else (self.reference.source,)
 
     @property
     def decisive(self) -> dict[str, Any]:

@@ -327,7 +327,7 @@ def test_a_twin_with_other_values_is_an_error_and_a_missing_one_is_not():
     READABLE.write_bytes(READABLE.read_bytes() + b" ")
     assert refusal() == (
         "found a clean_activations_readable.json beside it with other values, expected the one written with it "
-        "(run activation_extraction.py again)"
+        "(activation_extraction.py --overwrite makes both again)"
     )
     READABLE.unlink()
     assert load_activations(NPZ, LAYERS).ids == ("a", "b")

@@ -136,7 +136,14 @@ def test_one_input_cannot_be_resampled(mlp: PatchingExperiment) -> None:
         (["--ablate", "zero", "--source_activations", "x.npz"], "both or none of --source_activations and --ablate"),
         ([], "both or none of --source_activations and --ablate"),
         (["--ablate", "zero", "--reference_inputs", "clean_inputs.json"], "expected none with --ablate zero"),
-        (["--source_activations", "x.npz", "--reference_inputs", "x.json"], "--reference_inputs without --ablate"),
+        (
+            ["--source_activations", "x.npz", "--reference_inputs", "x.json"],
+            "--reference_inputs beside --source_",
+        ),
+        (["--source_activations", "x.npz", "--seed", "0"], "found --seed beside --source_activations"),
+        (["--source_activations", "x.npz", "--clean", "x.json"], "found --clean beside --source_activations"),
+        (["--ablate", "zero", "--corrupted", "x.json"], "found --corrupted beside --ablate"),
+        (["--ablate", "zero", "--allow_mismatch"], "found --allow_mismatch beside --ablate"),
         (["--ablate", "zero", "--direction", "both"], "found --target_input beside --direction"),
         (["--ablate", "zero", "--seed", "-1"], "--seed: found '-1', expected a whole number from 0"),
     ],
@@ -165,3 +172,32 @@ def test_the_script_ablates(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert results["a"]["patched_output"] == results["b"]["baseline_output"]  # two inputs swap everything
     meta = json.loads((folder / "patching_results" / "out.meta.json").read_text())
     assert meta["run"]["source"] == {"ablation": "resample", "reference": None, "seed": 3}
+
+
+@pytest.mark.parametrize("flag", ["reference_inputs", "seed", "allow_mismatch"])
+def test_a_flag_without_say_beside_a_direction_is_an_error(
+    flag: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = {"reference_inputs": ["x.json"], "seed": ["1"], "allow_mismatch": []}[flag]
+    common = ["--agent_path", str(mlp_agent(tmp_path)), "--direction", "both", "--patch_spec", "q_net.0:1"]
+    assert activation_patching.main([*common, f"--{flag}", *words]) == 2
+    assert f"found --{flag} beside --direction" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [("constant=1000001", "constant=1000001"), ("constant=0.1234567", "constant=0.1234567"), ("noise", "noise=1")],
+)
+def test_an_ablation_is_told_with_every_digit(text: str, told: str) -> None:
+    assert str(parse_ablation(text)) == told
+    assert parse_ablation(told) == parse_ablation(text)
+
+
+def test_an_ablation_by_another_constant_is_another_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = mlp_agent(tmp_path)
+    (folder / "activation_inputs").mkdir()
+    (folder / "activation_inputs" / "clean_inputs.json").write_text(json.dumps({"a": [1, 2, 3, 4]}))
+    common = ["--agent_path", str(folder), "--target_input", "clean_inputs.json", "--patch_spec", "q_net.0:1"]
+    assert activation_patching.main([*common, "--ablate", "constant=1000000"]) == 0
+    assert activation_patching.main([*common, "--ablate", "constant=1000001"]) == 2
+    assert "found the output of another run" in capsys.readouterr().err

@@ -358,3 +358,21 @@ def test_activations_of_another_agent_are_refused_unless_told_otherwise(tmp_path
         {"a": [0, 0, 0, 0]}, source, "q_net.0:1", allow_mismatch=True
     )
     assert results.metadata["run"]["source"]["weights_match"] is False
+
+
+def test_results_of_other_arrays_under_the_same_prefix_are_refused(tmp_path: Path) -> None:
+    experiment = PatchingExperiment(mlp_agent(tmp_path))
+    first, second = np.random.default_rng(0).normal(size=(2, 5, 4)).astype(np.float32)
+    results = experiment.run_ablation_experiment(first, "q_net.0:1")
+    path = experiment.save_results(results)
+    assert experiment.save_results(experiment.run_ablation_experiment(first, "q_net.0:1")) == path
+    with pytest.raises(UsageError, match="found the output of another run"):
+        experiment.save_results(experiment.run_ablation_experiment(second, "q_net.0:1"))
+
+
+def test_a_dict_of_ones_own_is_saved_once_and_another_is_refused(tmp_path: Path) -> None:
+    experiment = PatchingExperiment(mlp_agent(tmp_path))
+    path = experiment.save_results({"a": {"x": 1}}, "own")
+    assert experiment.save_results({"a": {"x": 1}}, "own") == path
+    with pytest.raises(UsageError, match="found the output of another run"):
+        experiment.save_results({"a": {"x": 2}}, "own")

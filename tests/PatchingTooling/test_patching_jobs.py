@@ -11,6 +11,8 @@ import pytest
 
 import activation_extraction
 import activation_patching
+from Neuron_Selection.errors import UsageError
+from Neuron_Selection.FileFormats.patching_results import patching_results_path
 from Neuron_Selection.FileFormats.results_by_input import file_names, load_by_input
 from tests.made_agents import mlp_agent
 
@@ -163,3 +165,9 @@ def test_bad_patches_files(content: str, words: str, agent: Path, capsys: pytest
     assert patch(agent, "--direction", "denoising", "--patches_file", "patches.json") == 2
     assert words in capsys.readouterr().err
     assert not (agent / "patching_results").exists()
+
+
+@pytest.mark.parametrize("prefix", ["denoising", "noising", "by_input", "results"])
+def test_a_prefix_that_other_results_are_called_is_refused(prefix: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="taken by other results"):
+        patching_results_path(tmp_path, prefix)
