@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import re
 import signal
@@ -11,11 +10,12 @@ import sys
 import threading
 import traceback
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any, NoReturn, Protocol, TypeVar
+from typing import Any, NoReturn, Protocol
 
+from Neuron_Selection.console import Console, all_is_said, speak_plainly
 from Neuron_Selection.errors import SuiteError, SuiteWarning, UsageError, one_line, shown
 from Neuron_Selection.flag_types import device, number, positive_int, whole_number
 
@@ -23,7 +23,6 @@ __all__ = [
     "Console", "SuiteParser", "add_agent_flags", "add_engine_flag", "add_loading_flags", "add_shared_flags",
     "agent_options", "number", "positive_int", "script", "whole_number",
 ]  # fmt: skip
-Item = TypeVar("Item")
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -119,32 +118,6 @@ def agent_options(args: argparse.Namespace) -> dict[str, Any]:
     return {"trust": args.trust or (), **engine, **{name: getattr(args, name) for name in names}}
 
 
-class Console:
-    """Results go to stdout, talk goes to stderr."""
-
-    def __init__(self, *, quiet: bool, as_json: bool) -> None:
-        self.quiet = quiet
-        self._as_json = as_json
-
-    def say(self, message: str) -> None:
-        """A remark on stderr, silenced by ``--quiet``."""
-        if not self.quiet:
-            print(message, file=sys.stderr)
-
-    def result(self, document: Mapping[str, Any], lines: Iterable[str]) -> None:
-        """The summary on stdout: ``document`` with ``--json``, else ``lines``."""
-        print(json.dumps(document, indent=2) if self._as_json else "\n".join(lines))
-
-    def progress(self, items: Iterable[Item], *, total: int, unit: str) -> Iterable[Item]:
-        """``items``, with a progress bar where stderr is a terminal."""
-        if self.quiet or not sys.stderr.isatty():
-            return items
-        from tqdm import tqdm
-
-        bar: Iterable[Item] = tqdm(items, total=total, unit=unit, leave=False)
-        return bar
-
-
 class _Terminated(BaseException):
     """A signal that ends the process; an exception, so that temporary files are removed on the way out."""
 
@@ -180,11 +153,12 @@ def _run(
 ) -> int:
     try:
         with _signals_raised(), _warnings_on_one_line():
+            speak_plainly()
             args = parser.parse_args(argv)
             for variable in THREAD_VARIABLES:
                 os.environ[variable] = str(args.threads)
             body(args, Console(quiet=args.quiet, as_json=args.json))
-            sys.stdout.flush()
+            all_is_said()
         return 0
     except SuiteError as error:
         return _failed(error.exit_code, str(error), argv, detail=error.detail)
@@ -199,12 +173,20 @@ def _run(
         return _failed(
             4, f"module {error.name}: found none, expected an installed one (pip install -r requirements.txt)", argv
         )
-    except MemoryError:
-        return _failed(4, "out of memory", argv)
+    except (MemoryError, RuntimeError) as error:
+        if not _is_lack_of_memory(error):
+            raise
+        return _failed(4, ": ".join(filter(None, ["out of memory", str(error)])), argv)
     except OSError as error:
         code = 2 if isinstance(error, FileNotFoundError) else 4
         where = f"{shown(str(error.filename), limit=160, quoted=False)}: " if error.filename is not None else ""
         return _failed(code, f"{where}{error.strerror or error}", argv)
+
+
+def _is_lack_of_memory(error: MemoryError | RuntimeError) -> bool:
+    """PyTorch raises a RuntimeError, on the CPU of no class of its own; its message says how much it asked for."""
+    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return named or "can't allocate memory" in str(error)
 
 
 def _failed(code: int, message: str, argv: Sequence[str], *, detail: tuple[str, ...] = ()) -> int:

@@ -1,4 +1,4 @@
-"""What flags take, for argparse's ``type``: devices and whole numbers, read strictly."""
+"""What flags take, for argparse's ``type``: devices and numbers, read strictly."""
 
 from __future__ import annotations
 

@@ -478,3 +478,58 @@ def test_a_disk_that_is_full_at_the_second_file_leaves_both_as_they_were(
     words = patching(agent, patch_spec="q_net.0:3", overwrite=True)
     fails(activation_patching.main, words, 4, "No space left on device", agent, capsys)
     assert len(calls) == broken
+
+
+def run(words: list[str], folder: Path, **environment: str) -> subprocess.CompletedProcess[bytes]:
+    """The real script, as a process of its own."""
+    command = [sys.executable, str(ROOT / "activation_patching.py"), *words, "--engine", "fast"]
+    return subprocess.run(command, cwd=folder, env={**os.environ, **environment}, capture_output=True, check=False)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of other bytes than UTF-8 are Linux's")
+def test_a_folder_whose_name_is_no_utf_8_works(agent: Path, tmp_path: Path) -> None:
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/ag\xe9nt"))
+    agent.rename(odd)
+    result = run(patching(odd), tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert b"ag\\udce9nt" in result.stdout
+    assert "ag\\udce9nt" in (odd / "patching_results" / "patching.meta.json").read_text()
+    assert b"up to date" in run(patching(odd), tmp_path).stderr
+
+
+def test_a_terminal_of_another_encoding_gets_escapes(agent: Path, tmp_path: Path) -> None:
+    odd = agent.rename(tmp_path / "agé")
+    for environment in ({"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}):
+        result = run([*patching(odd), "--overwrite"], tmp_path, **environment)
+        assert result.returncode == 0, result.stderr
+        assert b"results: " in result.stdout
+
+
+def test_a_closed_stdout_is_no_fault(agent: Path, tmp_path: Path) -> None:
+    words = [sys.executable, str(ROOT / "activation_patching.py"), *patching(agent), "--engine", "fast"]
+    result = subprocess.run(["bash", "-c", '"$@" >&-', "bash", *words], cwd=tmp_path, capture_output=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert (agent / "patching_results" / "patching.json").exists()
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 99 bytes")]
+)
+def test_a_lack_of_memory_exits_4(
+    error: Exception, agent: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lacking(*_arguments: object, **_more: object) -> None:
+        raise error
+
+    monkeypatch.setattr("Neuron_Selection.PatchingTooling.q_values.compute_q_values", lacking)
+    monkeypatch.setattr("Neuron_Selection.PatchingTooling.hooks_engine.compute_q_values", lacking)
+    fails(activation_patching.main, patching(agent), 4, "out of memory", agent, capsys)
+
+
+def test_another_runtime_error_is_a_bug_and_traces_back(agent: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_arguments: object, **_more: object) -> None:
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr("Neuron_Selection.PatchingTooling.hooks_engine.compute_q_values", broken)
+    with pytest.raises(RuntimeError, match="broken"):
+        activation_patching.main(patching(agent))

@@ -20,6 +20,7 @@ import numpy as np
 from Neuron_Selection.errors import InputError, shown
 from Neuron_Selection.FileFormats.atomic_files import read_bytes, sha256_of, write_together
 from Neuron_Selection.FileFormats.inputs import check_input_id, refuse_unknown
+from Neuron_Selection.FileFormats.json_files import json_bytes
 from Neuron_Selection.FileFormats.npy_arrays import npy_header, read_array
 from Neuron_Selection.FileFormats.run_metadata import check_format
 from Neuron_Selection.FileFormats.zip_members import ZipMembers
@@ -107,7 +108,7 @@ def save_activations(
         for row, input_id in enumerate(ids)
         for layer, array in values.items()
     }
-    members[METADATA_KEY] = np.frombuffer(json.dumps(described, ensure_ascii=False).encode(), np.uint8)
+    members[METADATA_KEY] = np.frombuffer(json_bytes(described, indent=None), np.uint8)
     npz = io.BytesIO()
     with zipfile.ZipFile(npz, "w") as archive:
         for key, array in members.items():

@@ -14,6 +14,8 @@ INPUTS = "activation_inputs"
 ACTIVATIONS = "activation_logging"
 RESULTS = "patching_results"
 GRADIENTS = "gradient_analysis"
+NORMALIZER = "vecnormalize.pkl"
+_MAKERS = {ACTIVATIONS: "activation_extraction.py", GRADIENTS: "SaliencyTooling/initial_test.py"}
 CLEAN, CORRUPTED = "clean_inputs.json", "corrupted_inputs.json"  # the guide's names, used where none is given
 
 
@@ -42,7 +44,8 @@ class AgentFolder:
                 warnings.warn(SuiteWarning(f"{name}: found here and in {there.parent}; {there} is used"), stacklevel=2)
             return there
         if not here.exists():
-            raise InputError(name, found=f"no such file in {there.parent} nor in {Path.cwd()}")
+            hint = f"{_MAKERS[place]} makes it" if place in _MAKERS else ""
+            raise InputError(name, found=f"no such file in {there.parent} nor in {Path.cwd()}", hint=hint)
         return here
 
 
@@ -54,13 +57,20 @@ def find_agent(agent_path: str | Path) -> AgentFolder:
     :raises InputError: nothing there, no zip, or several
     """
     found = _found(Path(agent_path))
-    normalizers = [*found.folder.glob("vecnormalize.pkl"), *found.folder.glob("*/vecnormalize.pkl")]
-    if normalizers:  # rl_zoo writes it beside the agent, or one folder below
+    environment = _environment(found.folder)
+    places = [found.folder, found.folder / found.zip_path.stem, found.folder / environment]  # rl_zoo's, and beside
+    normalizer = next((place / NORMALIZER for place in places if (place / NORMALIZER).exists()), None)
+    if normalizer is not None:
         warnings.warn(
-            SuiteWarning(f"{normalizers[0]}: trained behind VecNormalize; inputs must hold normalised observations"),
+            SuiteWarning(f"{normalizer}: trained behind VecNormalize; inputs must hold normalised observations"),
             stacklevel=2,
         )
     return found
+
+
+def _environment(folder: Path) -> str:
+    """The environment that rl_zoo names a run's folder after, ``<ENV>_<n>``."""
+    return re.sub(r"_\d+$", "", folder.resolve().name)
 
 
 def _found(path: Path) -> AgentFolder:
@@ -70,8 +80,8 @@ def _found(path: Path) -> AgentFolder:
         return AgentFolder(zip_path=path, folder=path.parent)
     if (path / "agent.zip").exists() or (path / "agent.zip").is_symlink():
         return AgentFolder(zip_path=path / "agent.zip", folder=path)
-    zips = sorted(entry for entry in path.iterdir() if entry.suffix == ".zip")
-    environment = path / (re.sub(r"_\d+$", "", path.resolve().name) + ".zip")
+    zips = sorted(entry for entry in path.iterdir() if entry.suffix == ".zip" and not entry.is_dir())
+    environment = path / f"{_environment(path)}.zip"
     if len(zips) != 1 and environment not in zips:
         listed = ", ".join(shown(entry.name, quoted=False) for entry in zips[:8])
         found = f"{len(zips)} zips ({listed})" if zips else "no zip"

@@ -55,7 +55,8 @@ def parse_edited_json(data: bytes, where: object) -> Any:
 
 def json_bytes(document: Any, *, indent: int | None = 2) -> bytes:
     """``document`` as UTF-8 JSON with a trailing newline; the same document gives the same bytes."""
-    return (json.dumps(document, indent=indent, allow_nan=False, ensure_ascii=False) + "\n").encode()
+    text = json.dumps(document, indent=indent, allow_nan=False, ensure_ascii=False) + "\n"
+    return text.encode("utf-8", "backslashreplace")  # a path of other bytes than UTF-8 keeps them as JSON escapes
 
 
 def large_json_bytes(document: Any) -> bytes:

@@ -60,7 +60,8 @@ def patched(
     :param neurons: layer to the indices that are patched, int64
     :param axes: layer to the axis of its output that counts neurons
     :return: yields a dict that the pass fills: layer to the number of values that really changed, (n,)
-    :raises SuiteError: at the end of the block, for a layer that did not fire exactly once
+    :raises SuiteError: in the pass, for values of another shape; at the end of the block, for a layer that did not
+        fire exactly once
     """
     changed: dict[str, torch.Tensor] = {}
     with _each_fires_once(neurons) as count:

@@ -152,7 +152,7 @@ class OpenedAgent:
         libraries = LIBRARIES if uses_torch else LIBRARIES[:1]
         numerics = {
             "engine": self.engine_name,
-            "device": self.device,
+            "device": str(self.agent.policy.device) if uses_torch and self.device == "auto" else self.device,
             "dtype": self.dtype,
             **hooks_only,
             "custom_classes": self.custom_classes.described,

@@ -24,6 +24,7 @@ def compute_q_values(agent: Agent, observations: Observations) -> np.ndarray:
 
     :param observations: n of them, in the dtype of the space
     :return: (n, n_actions), in the agent's dtype
+    :raises SuiteError: Q-values that are not finite
     """
     return np.concatenate([_forward(agent, observations, rows)[:count] for rows, count in _chunks(observations)])
 
@@ -50,6 +51,7 @@ def compute_patched_q_values(
     :param source: layer to (n, *shape), row by row what the neurons shall output
     :param patch: layer to its neurons
     :return: (n, n_actions), in the agent's dtype; and layer to the number of values that really changed, (n,)
+    :raises SuiteError: Q-values that are not finite, or a layer that did not fire exactly once
     """
     layers = {name: agent.layers.layers[name] for name in patch}
     device = agent.policy.device

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from Neuron_Selection.errors import InputError, SuiteWarning
-from Neuron_Selection.FileFormats.agent_folder import INPUTS, AgentFolder, find_agent
+from Neuron_Selection.FileFormats.agent_folder import ACTIVATIONS, INPUTS, AgentFolder, find_agent
 
 
 @pytest.fixture(autouse=True)
@@ -119,3 +119,28 @@ def test_a_name_in_neither_place_names_both(here):
     with pytest.raises(InputError) as raised:
         agent().find("clean.json", INPUTS)
     assert str(raised.value) == f"clean.json: found no such file in dqn/activation_inputs nor in {here}"
+
+
+def test_missing_activations_name_the_script_that_makes_them():
+    make("dqn/agent.zip")
+    with pytest.raises(InputError, match=r"clean_activations.npz: found no such file in .* \(activation_extraction.py"):
+        find_agent("dqn").find("clean_activations.npz", ACTIVATIONS)
+
+
+@pytest.mark.parametrize("place", ["CartPole-v1_1", "CartPole-v1_1/CartPole-v1", "CartPole-v1_1/best_model"])
+def test_an_agent_trained_behind_vecnormalize_is_named(place):
+    make("CartPole-v1_1/best_model.zip", f"{place}/vecnormalize.pkl")
+    with pytest.warns(SuiteWarning, match="vecnormalize.pkl: trained behind VecNormalize"):
+        find_agent("CartPole-v1_1/best_model.zip")
+
+
+def test_another_agents_vecnormalize_beside_a_zip_is_not_this_ones(recwarn):
+    make("runs/mine.zip", "runs/other/vecnormalize.pkl")
+    find_agent("runs/mine.zip")
+    assert not recwarn.list
+
+
+def test_a_folder_called_like_a_zip_is_no_agent():
+    make("runs/odd.zip/notes.txt", "runs/mine.zip")
+    with pytest.warns(SuiteWarning, match=r"mine.zip is taken"):
+        assert find_agent("runs").zip_path == Path("runs/mine.zip")

@@ -68,7 +68,7 @@ def test_each_patch_of_a_file_is_an_experiment_with_its_number(agent: Path) -> N
 def test_published_definitions_are_read(agent: Path, published_files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--direction", "denoising", "--patches_file"]
     assert patch(agent, *words, str(published_files / "patches_sample.json")) == 2
-    assert "error: patch 1: found neuron" not in capsys.readouterr().err  # q_net.0:[2, 4] is there; mlp.0 is not
+    assert "error: patch 2: found neuron 10 in q_net.2, expected 0..5" in capsys.readouterr().err
     assert patch(agent, *words, str(published_files / "useful_neurons.json")) == 2
     assert "error: patch 9: found neuron 8 in q_net.0, expected 0..7" in capsys.readouterr().err
 
