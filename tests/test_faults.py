@@ -533,3 +533,23 @@ def test_another_runtime_error_is_a_bug_and_traces_back(agent: Path, monkeypatch
     monkeypatch.setattr("Neuron_Selection.PatchingTooling.hooks_engine.compute_q_values", broken)
     with pytest.raises(RuntimeError, match="broken"):
         activation_patching.main(patching(agent))
+
+
+def test_an_inputs_file_called_like_an_output_is_never_written_over(
+    agent: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    own = tmp_path / "own"
+    own.mkdir()
+    for name in ("a.json", "a_activations_readable.json"):
+        shutil.copy(agent / "activation_inputs" / "clean_inputs.json", own / name)
+    words = ["--agent_path", str(agent), "--output_dir", str(own), "--overwrite", "--inputs"]
+    words += [str(own / "a.json"), str(own / "a_activations_readable.json")]
+    fails(activation_extraction.main, words, 2, "found as input and as output", own, capsys)
+
+
+def test_threads_are_set_for_every_numerical_library(agent: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    variables = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    for variable in variables:
+        monkeypatch.setenv(variable, "1")
+    assert activation_patching.main([*patching(agent), "--dry_run", "--threads", "3"]) == 0
+    assert [os.environ[variable] for variable in variables] == ["3", "3", "3"]

@@ -46,6 +46,12 @@ def parse_ablation(text: str) -> Ablation:
     return Ablation(kind=kind, value=value)
 
 
+def check_enough_inputs(ablation: Ablation, count: int) -> None:
+    """Raise for a resample of a single input."""
+    if ablation.kind == "resample" and count < 2:
+        raise UsageError("ablation: resample: found 1 input, expected at least 2 to swap values between")
+
+
 def ablated_source(
     ablation: Ablation,
     own: Mapping[str, np.ndarray],
@@ -61,6 +67,7 @@ def ablated_source(
     :return: layer to (n, *shape), in the dtype of ``own``
     :raises UsageError: resample of a single input
     """
+    check_enough_inputs(ablation, len(next(iter(own.values()))))
     build = KINDS[ablation.kind]
     random = np.random.default_rng(seed)
     count = len(next(iter(own.values())))
@@ -73,8 +80,6 @@ def ablated_source(
 
 def _derangement(count: int, random: np.random.Generator) -> np.ndarray:
     """A permutation without fixed points, uniform among them: drawn again until there is none (e draws on average)."""
-    if count < 2:
-        raise UsageError("ablation: resample: found 1 input, expected at least 2 to swap values between")
     while True:
         order = random.permutation(count)
         if not (order == np.arange(count)).any():

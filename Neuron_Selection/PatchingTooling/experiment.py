@@ -14,7 +14,7 @@ from Neuron_Selection.FileFormats.json_files import json_bytes
 from Neuron_Selection.FileFormats.patch_spec import Neurons
 from Neuron_Selection.FileFormats.patching_results import patching_results_path, save_patching_results, stored_metadata
 from Neuron_Selection.FileFormats.run_metadata import is_up_to_date
-from Neuron_Selection.PatchingTooling.ablations import parse_ablation
+from Neuron_Selection.PatchingTooling.ablations import check_enough_inputs, parse_ablation
 from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
 from Neuron_Selection.PatchingTooling.patching_plan import (
     PatchingPlan,
@@ -117,7 +117,9 @@ class PatchingExperiment(OpenedAgent):
         chosen = inputs.selected(input_ids)
         if isinstance(source, RecordedSource):
             source = RecordedSource(inputs=source.inputs.selected(chosen.ids))
-        elif not isinstance(source, AblatedSource):
+        elif isinstance(source, AblatedSource):
+            check_enough_inputs(source.ablation, len(chosen.ids))
+        else:
             stored = self._stored_activations(source, inputs.ids).selected(chosen.ids)
             source = stored_source(
                 stored,

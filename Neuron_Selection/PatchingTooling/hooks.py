@@ -1,4 +1,7 @@
-"""Forward hooks as ``with`` blocks: what a network computes is seen, or replaced, for one forward pass."""
+"""Forward hooks as ``with`` blocks: what a network computes is seen, or replaced, for one forward pass.
+
+``compute_in_double`` alone is for good: it belongs to a network of our own making.
+"""
 
 from __future__ import annotations
 

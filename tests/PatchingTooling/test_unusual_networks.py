@@ -9,6 +9,7 @@ import pytest
 from gymnasium import spaces
 
 from Neuron_Selection.errors import InputError, SuiteWarning
+from Neuron_Selection.FileFormats.activations import Activations
 from Neuron_Selection.PatchingTooling import PatchingExperiment
 from tests import extractors
 from tests.made_agents import new_dqn, save_dqn, vector_space
@@ -84,8 +85,6 @@ def test_final_q_values_of_another_width_are_refused(tmp_path: Path) -> None:
     experiment = PatchingExperiment(save_dqn(tmp_path, new_dqn(space, net_arch=[5])))
     target, other = pairs(space)
     source = experiment.activations(other, layers=["q_net.0"])
-    from Neuron_Selection.FileFormats.activations import Activations
-
     stored = Activations(
         source="foreign.npz", sha256="", ids=("0", "1", "2"), metadata={},
         values={**source, "final_q_values": np.zeros((3, 99), np.float32)},
@@ -95,3 +94,18 @@ def test_final_q_values_of_another_width_are_refused(tmp_path: Path) -> None:
         pytest.raises(InputError, match=r"final_q_values: found outputs of shape \(99,\), expected \(3,\)"),
     ):
         experiment.run_patching_experiment(target, stored, "q_net.0:1")
+
+
+def test_stored_final_q_values_are_the_sources_output(tmp_path: Path) -> None:
+    space = vector_space(4)
+    experiment = PatchingExperiment(save_dqn(tmp_path, new_dqn(space, net_arch=[5])))
+    target, other = pairs(space)
+    source = experiment.activations(other, layers=["q_net.0"])
+    told = np.array([[0.0, 1.0, 2.0], [5.0, 4.0, 3.0], [6.0, 8.0, 7.0]], np.float32)  # not what q_net.0 leads to
+    stored = Activations(
+        source="foreign.npz", sha256="", ids=("0", "1", "2"), metadata={}, values={**source, "final_q_values": told}
+    )
+    with pytest.warns(SuiteWarning, match="does not say which agent"):
+        results = experiment.run_patching_experiment(target, stored, "q_net.0:1")
+    assert [record["source_output"] for record in results.values()] == [[row] for row in told.tolist()]
+    assert [record["source_action"] for record in results.values()] == [2, 0, 1]
