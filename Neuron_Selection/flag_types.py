@@ -7,10 +7,12 @@ import re
 
 from Neuron_Selection.errors import shown
 
+DEVICE = re.compile(r"auto|cpu|cuda(:[0-9]{1,3})?", re.ASCII)
+
 
 def device(text: str) -> str:
     """``auto``, ``cpu``, ``cuda`` or ``cuda:N``; whether the machine has it is found out once torch is there."""
-    if not re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,3})?", text, re.ASCII):
+    if not DEVICE.fullmatch(text):
         raise argparse.ArgumentTypeError(f"found {shown(text)}, expected auto, cpu, cuda or cuda:N")
     return text
 

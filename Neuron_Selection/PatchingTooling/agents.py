@@ -5,7 +5,6 @@ from __future__ import annotations
 import collections
 import copy
 import os
-import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,13 +22,12 @@ from Neuron_Selection.errors import InputError, MachineError, SuiteWarning, Usag
 from Neuron_Selection.FileFormats.agent_zip import AgentZip
 from Neuron_Selection.FileFormats.pickled_data import Name
 from Neuron_Selection.FileFormats.spaces import BoxSpace, DictSpace, DiscreteSpace, MultiDiscreteSpace, Space
+from Neuron_Selection.flag_types import DEVICE
 from Neuron_Selection.PatchingTooling.architecture import Architecture
 from Neuron_Selection.PatchingTooling.custom_classes import CustomClasses, is_custom, is_torch_module
 from Neuron_Selection.PatchingTooling.hooks import compute_in_double
 from Neuron_Selection.PatchingTooling.layer_probe import PROBE_ROWS, probe_layers
 from Neuron_Selection.PatchingTooling.layers import LayerTable
-
-DEVICE = re.compile(r"auto|cpu|cuda(:[0-9]+)?")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
