@@ -8,7 +8,7 @@ from typing import Any
 
 from Neuron_Selection.errors import InputError, shown
 from Neuron_Selection.FileFormats.atomic_files import read_bytes, write_atomically
-from Neuron_Selection.FileFormats.json_files import json_bytes, parse_edited_json
+from Neuron_Selection.FileFormats.json_files import is_finite_number, json_bytes, parse_edited_json
 
 KEYS = ("weight_targets", "metadata", "neuron_weights", "top_k_per_neuron", "additional_weights")
 
@@ -41,8 +41,8 @@ def load_candidate_weights(path: Path) -> dict[str, Any]:
             if type(target.get(key)) is not int or target[key] < 0:
                 raise InputError(path, f"{field}.{key}", found=shown(target.get(key)), expected="an index from 0")
         magnitude = target.get("gradient_magnitude", 0.0)
-        if type(magnitude) not in (int, float) or not magnitude >= 0:
-            raise InputError(path, f"{field}.gradient_magnitude", found=shown(magnitude), expected="a number from 0")
+        if not is_finite_number(magnitude) or magnitude < 0:
+            raise InputError(path, f"{field}.gradient_magnitude", found=shown(magnitude), expected="a finite number from 0")
         place = (layer, target["neuron_index"], target["weight_index"])
         if place in seen:
             raise InputError(path, field, found=f"{layer}[{place[1]},{place[2]}] twice", expected="once")

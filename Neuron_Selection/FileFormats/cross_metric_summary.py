@@ -6,7 +6,6 @@ wrote ``exp_62_q_net.0`` or ``q_net.0_neuron_61``, with numbers inside, or with 
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from typing import Any
 
 from Neuron_Selection.errors import InputError, UsageError, shown
 from Neuron_Selection.FileFormats.atomic_files import read_bytes, sha256_of, write_atomically
-from Neuron_Selection.FileFormats.json_files import json_bytes, parse_edited_json
+from Neuron_Selection.FileFormats.json_files import is_finite_number, json_bytes, parse_edited_json
 from Neuron_Selection.FileFormats.patch_spec import parse_patch_spec
 from Neuron_Selection.FileFormats.run_metadata import check_format
 
@@ -127,6 +126,6 @@ def _patch(patch: Any, path: Path, field: str) -> Mapping[str, Any]:
 def _importance(value: Any, path: Path, where: str) -> float | None:
     if value is None:
         return None
-    if type(value) not in (int, float) or not math.isfinite(value):
+    if not is_finite_number(value):
         raise InputError(path, f"{where}.final_average_importance", found=shown(value), expected="a finite number")
     return float(value)

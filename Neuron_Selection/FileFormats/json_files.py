@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from pathlib import Path
 from typing import Any, NoReturn
@@ -51,6 +52,14 @@ def parse_edited_json(data: bytes, where: object) -> Any:
         raise InputError(where, found="nesting too deep to read", expected="a few levels") from error
     except ValueError as error:  # Python's limit on the digits of an integer
         raise InputError(where, found="an integer of thousands of digits", expected="ordinary numbers") from error
+
+
+def is_finite_number(value: Any) -> bool:
+    """Whether ``value`` is an int or float, no boolean, that is a finite float too; JSON knows 1e999 and 10^400."""
+    try:
+        return type(value) in (int, float) and math.isfinite(value)
+    except OverflowError:  # an integer beyond every float
+        return False
 
 
 def json_bytes(document: Any, *, indent: int | None = 2) -> bytes:

@@ -93,6 +93,8 @@ class _TensorReader:
         for name, record in pairs:
             if not isinstance(name, str) or name in tensors:
                 raise self.error(shown(name), "a tensor name that is no text or stands twice", "distinct names")
+            if not _is_utf8(name):
+                raise self.error(shown(name), "a tensor name that is no UTF-8", "text")
             tensors[name] = self.tensor(record, name)
             covered += tensors[name].nbytes
         stored = sum(storage.nbytes for storage in self.storages.values())
@@ -155,6 +157,15 @@ class _TensorReader:
             storage: np.ndarray = np.frombuffer(data, dtype).astype(dtype.newbyteorder("="), copy=False)
             self.storages[kind.qualname, member] = storage
         return self.storages[kind.qualname, member]
+
+
+def _is_utf8(name: str) -> bool:
+    """Whether text can be written as UTF-8; a pickle can hold half of a surrogate pair."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _is_integers(values: Any) -> bool:

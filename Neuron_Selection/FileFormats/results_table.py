@@ -14,7 +14,7 @@ from typing import Any
 
 from Neuron_Selection.errors import InputError, shown
 from Neuron_Selection.FileFormats.atomic_files import read_bytes, sha256_of, write_atomically
-from Neuron_Selection.FileFormats.json_files import json_bytes, read_edited_json
+from Neuron_Selection.FileFormats.json_files import is_finite_number, json_bytes, read_edited_json
 from Neuron_Selection.FileFormats.patching_results import meta_path
 
 # column -> what stands in it; None is an empty cell: undefined, as an effect without contrast pairs
@@ -106,7 +106,7 @@ def _value(text: str, name: str, path: Path, number: int) -> Any:
         value = kind(text)
     except ValueError:
         value = math.nan
-    if not math.isfinite(value) or "_" in text:
+    if not is_finite_number(value) or "_" in text:
         expected = "a whole number" if kind is int else "a finite number"
         raise InputError(path, f"line {number}: {name}", found=shown(text), expected=expected)
     return value

@@ -6,14 +6,13 @@ are for people. Values are exact: a float32 written as JSON reads back as the sa
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from Neuron_Selection.errors import InputError, shown
 from Neuron_Selection.FileFormats.atomic_files import read_bytes, write_atomically
-from Neuron_Selection.FileFormats.json_files import json_bytes, parse_edited_json
+from Neuron_Selection.FileFormats.json_files import is_finite_number, json_bytes, parse_edited_json
 
 
 def save_weight_edits(path: Path, edits: Sequence[Mapping[str, Any]], *, metadata: Mapping[str, Any]) -> None:
@@ -44,15 +43,8 @@ def load_weight_edits(path: Path) -> dict[str, Any]:
             if type(edit.get(key)) is not int or edit[key] < 0:
                 raise InputError(path, f"{field}.{key}", found=shown(edit.get(key)), expected="an index from 0")
         value = edit.get("value")
-        if not _is_finite(value):
+        if not is_finite_number(value):
             raise InputError(path, f"{field}.value", found=shown(value), expected="a finite number")
     if not isinstance(document.get("metadata", {}), dict):
         raise InputError(path, "metadata", found=shown(document["metadata"]), expected="an object")
     return {"edits": edits, "metadata": document.get("metadata", {})}
-
-
-def _is_finite(value: Any) -> bool:
-    try:
-        return type(value) in (int, float) and math.isfinite(value)
-    except OverflowError:  # an integer beyond every float
-        return False

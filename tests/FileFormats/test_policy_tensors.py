@@ -39,6 +39,11 @@ def read_one(record, *storages):
     return read(policy_pth({"w": record}, storages=storages or (SIX.tobytes(),)))["w"]
 
 
+def test_a_tensor_name_with_half_a_surrogate_pair_is_refused():
+    with pytest.raises(InputError, match="no UTF-8"):
+        read(policy_pth({"w\ud800": tensor()}, storages=(SIX.tobytes(),)))
+
+
 def assert_same_bits(found, state):
     assert list(found) == list(state)
     for name, expected in state.items():
