@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from Neuron_Selection.errors import InputError, UsageError, shown
+from Neuron_Selection.errors import InputError, shown
 from Neuron_Selection.FileFormats.atomic_files import read_bytes, sha256_of, write_atomically
+from Neuron_Selection.FileFormats.definitions import check_patch
 from Neuron_Selection.FileFormats.json_files import is_finite_number, json_bytes, parse_edited_json
-from Neuron_Selection.FileFormats.patch_spec import parse_patch_spec
 from Neuron_Selection.FileFormats.run_metadata import check_format
 
 _POSITION = re.compile(r"exp_([1-9][0-9]{0,8})_(.+)")
@@ -98,29 +98,20 @@ def _neuron(key: str, values: Any, path: Path) -> ImportantNeuron:
     where = f"common_neurons.{shown(key, quoted=False)}"
     if not isinstance(values, dict):
         raise InputError(path, where, found=shown(values), expected="an object")
+    if "patch" in values:
+        check_patch(values["patch"], path, f"{where}.patch")
     position, named = _POSITION.fullmatch(key), _NEURON.fullmatch(key)
     if position is not None:
         named = None  # exp_3_x_neuron_5 is a position and a layer of that odd name
     return ImportantNeuron(
         key=key,
-        patch=_patch(values["patch"], path, f"{where}.patch") if "patch" in values else None,
+        patch=values.get("patch"),
         position=int(position[1]) if position else None,
         layer=position[2] if position else named[1] if named else None,
         neuron=int(named[2]) if named else None,
         importance=_importance(values.get("final_average_importance"), path, where),
         values=values,
     )
-
-
-def _patch(patch: Any, path: Path, field: str) -> Mapping[str, Any]:
-    try:
-        parse_patch_spec(patch if isinstance(patch, dict) else {})
-    except UsageError as error:
-        expected = "a patch such as {'q_net.0': [61]}"
-        found = shown(patch) if not isinstance(patch, dict) else str(error).removeprefix("patch spec: ")
-        raise InputError(path, field, found=found, expected=expected) from error
-    found_patch: Mapping[str, Any] = patch
-    return found_patch
 
 
 def _importance(value: Any, path: Path, where: str) -> float | None:

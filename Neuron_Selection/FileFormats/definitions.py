@@ -23,16 +23,21 @@ def load_definitions(path: Path) -> list[dict[str, Any]]:
     if not document:
         raise InputError(path, found="an empty list", expected="at least one patch")
     for number, patch in enumerate(document, start=1):
-        if not isinstance(patch, dict):
-            raise InputError(
-                path, f"entry {number}", found=shown(patch), expected="an object {layer: [indices] | 'all'}"
-            )
-        try:
-            parse_patch_spec(patch)
-        except UsageError as error:
-            message = str(error).removeprefix("patch spec: ")
-            raise InputError(path, f"entry {number}: {message}") from error
+        check_patch(patch, path, f"entry {number}")
     return document
+
+
+def check_patch(patch: Any, where: object, field: str) -> None:
+    """Refuse what is no patch in JSON form.
+
+    :raises InputError: the field, and what is wrong in it
+    """
+    if not isinstance(patch, dict):
+        raise InputError(where, field, found=shown(patch), expected="an object {layer: [indices] | 'all'}")
+    try:
+        parse_patch_spec(patch)
+    except UsageError as error:
+        raise InputError(where, f"{field}: {str(error).removeprefix('patch spec: ')}") from error
 
 
 def save_definitions(path: Path, patches: Sequence[Mapping[str, Any]]) -> None:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from Neuron_Selection.errors import InputError, UsageError, shown
+from Neuron_Selection.errors import InputError, shown
+from Neuron_Selection.FileFormats.definitions import check_patch
 from Neuron_Selection.FileFormats.inputs import check_input_id
-from Neuron_Selection.FileFormats.patch_spec import parse_patch_spec
 from Neuron_Selection.FileFormats.run_metadata import check_format
 
 TARGETS = {"denoising": ("corrupted", "clean"), "noising": ("clean", "corrupted")}  # target and source run
@@ -93,16 +93,8 @@ def header_from(metadata: Any, path: Path) -> SweepHeader:
 def patches_of(patches: list[Any], path: Path) -> tuple[dict[str, Any], ...]:
     """Patches in their JSON form, checked."""
     for number, patch in enumerate(patches, start=1):
-        _check_patch(patch, path, f"metadata.patches: entry {number}")
+        check_patch(patch, path, f"metadata.patches: entry {number}")
     return tuple(patches)
-
-
-def _check_patch(patch: Any, path: Path, field: str) -> None:
-    try:
-        parse_patch_spec(patch if isinstance(patch, dict) else {})
-    except UsageError as error:
-        message = str(error).removeprefix("patch spec: ")
-        raise InputError(path, f"{field}: {message}") from error
 
 
 def _is_list(value: Any) -> bool:

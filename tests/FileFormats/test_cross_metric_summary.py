@@ -73,7 +73,7 @@ def test_a_key_is_a_position_or_a_name_or_only_a_key(tmp_path: Path) -> None:
         ({"common_neurons": ...}, "common_neurons: found no such field, expected an object {experiment: {...}}"),
         ({"common_neurons": []}, "common_neurons: found a list, expected an object"),
         ({"common_neurons": {"exp_1_q_net.0": 3}}, "common_neurons.exp_1_q_net.0: found 3, expected an object"),
-        ({"common_neurons": {"a": {"patch": [1]}}}, "common_neurons.a.patch: found a list, expected a patch such as"),
+        ({"common_neurons": {"a": {"patch": [1]}}}, "common_neurons.a.patch: found a list, expected an object {layer"),
         ({"common_neurons": {"a": {"patch": {"q_net.0": [1.5]}}}}, "a.patch: 'q_net.0': found 1.5"),
         ({"common_neurons": {"a": {"patch": {"q_net.0": [-1]}}}}, "found -1, expected a neuron index from 0"),
         ({"common_neurons": {"a": {"patch": None}}}, "a.patch: found null"),

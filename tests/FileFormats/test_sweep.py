@@ -117,7 +117,7 @@ def test_the_metadata_of_a_whole_sweep_are_found_and_of_nothing_else(tmp_path: P
         ("clusters", {"b_c": 1}, "metadata.clusters: found an object, expected an object {id: cluster}"),
         ("patches", "q_net.0", "metadata.patches: found 'q_net.0', expected a list of patches"),
         ("patches", [{"q_net.0": [0]}, {"q_net.0": [True]}], "metadata.patches: entry 2: 'q_net.0': found true"),
-        ("patches", [5], "metadata.patches: entry 1: found no layers"),
+        ("patches", [5], "metadata.patches: entry 1: found 5, expected an object"),
         ("directions", {"sideways": {}}, "metadata.directions: found an object, expected denoising and noising"),
         ("directions", {"denoising": {"source": "x"}}, "metadata.directions: found an object, expected denoising"),
         ("n_actions", True, "metadata.n_actions: found true, expected a whole number from 1"),
