@@ -8,7 +8,6 @@ sha256.
 from __future__ import annotations
 
 import io
-import json
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,15 +19,13 @@ import numpy as np
 from Neuron_Selection.errors import InputError, shown
 from Neuron_Selection.FileFormats.atomic_files import read_bytes, sha256_of, write_together
 from Neuron_Selection.FileFormats.inputs import check_input_id, refuse_unknown
-from Neuron_Selection.FileFormats.json_files import json_bytes
-from Neuron_Selection.FileFormats.npy_arrays import npy_header, read_array
+from Neuron_Selection.FileFormats.npy_arrays import read_array
+from Neuron_Selection.FileFormats.npz_members import METADATA_KEY, metadata_array, parse_metadata, write_array
 from Neuron_Selection.FileFormats.run_metadata import check_format
 from Neuron_Selection.FileFormats.zip_members import ZipMembers
 
-METADATA_KEY = "__metadata__"
 KEY_ENCODING = "<id>_<layer>"
 FINAL_Q_VALUES = "final_q_values"  # published files hold the Q-values under this name
-_EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -108,13 +105,11 @@ def save_activations(
         for row, input_id in enumerate(ids)
         for layer, array in values.items()
     }
-    members[METADATA_KEY] = np.frombuffer(json_bytes(described, indent=None), np.uint8)
+    members[METADATA_KEY] = metadata_array(described)
     npz = io.BytesIO()
     with zipfile.ZipFile(npz, "w") as archive:
         for key, array in members.items():
-            member = io.BytesIO()
-            np.lib.format.write_array(member, np.ascontiguousarray(array), allow_pickle=False)
-            archive.writestr(zipfile.ZipInfo(f"{key}.npy", _EPOCH), member.getbuffer())
+            write_array(archive, key, array)
     write_together({npz_path: npz.getvalue(), readable_path: readable})
 
 
@@ -195,12 +190,7 @@ def _split_key(key: str, layers: Mapping[str, str]) -> tuple[str, str] | None:
 
 
 def _read_metadata(members: ZipMembers, path: Path) -> dict[str, Any]:
-    raw = members.read(f"{METADATA_KEY}.npy")
-    try:
-        _shape, _fortran, dtype, offset = npy_header(raw)
-        metadata = json.loads(raw[offset:]) if dtype == np.uint8 else None
-    except (ValueError, RecursionError) as error:
-        raise InputError(path, METADATA_KEY, found="bytes that are no JSON", expected="metadata") from error
+    metadata = parse_metadata(members.read(f"{METADATA_KEY}.npy"), path)
     if not isinstance(metadata, dict):
         raise InputError(path, METADATA_KEY, found=shown(metadata), expected="an object")
     check_format(metadata, path)

@@ -7,7 +7,6 @@ unpatched ``clean_q_values`` and ``corrupted_q_values`` (n_inputs, n_actions), a
 
 from __future__ import annotations
 
-import json
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,14 +19,13 @@ import numpy as np
 from Neuron_Selection.errors import InputError, shown
 from Neuron_Selection.FileFormats.atomic_files import written_atomically
 from Neuron_Selection.FileFormats.npy_arrays import npy_header
+from Neuron_Selection.FileFormats.npz_members import EPOCH, METADATA_KEY, metadata_array, parse_metadata
 from Neuron_Selection.FileFormats.patch_spec import experiment_name
 from Neuron_Selection.FileFormats.sweep_header import SweepGroup, SweepHeader, header_from
 from Neuron_Selection.FileFormats.zip_members import DAMAGE, what_it_is
 
-METADATA_KEY = "__metadata__"
 FLAGS = ("", "constant", "dead")
 BLOCK_BYTES = 1 << 21
-_EPOCH = (1980, 1, 1, 0, 0, 0)
 _HEADER_LIMIT = 1 << 28
 _HINT = "run_experiments.py makes it"
 
@@ -44,7 +42,7 @@ class SweepWriter:
 
     def add_blocks(self, key: str, shape: Sequence[int], dtype: Any, blocks: Iterable[np.ndarray]) -> None:
         """One array in blocks of its first axis; only one block is held at a time."""
-        info = zipfile.ZipInfo(f"{key}.npy", _EPOCH)
+        info = zipfile.ZipInfo(f"{key}.npy", EPOCH)
         info.file_size = int(np.prod(shape)) * np.dtype(dtype).itemsize + 1024  # decides on zip64 before it is written
         with self._archive.open(info, "w") as member:
             described = {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": tuple(shape)}
@@ -54,7 +52,7 @@ class SweepWriter:
 
     def add_metadata(self, metadata: Mapping[str, Any]) -> None:
         """The metadata, as JSON bytes."""
-        self.add(METADATA_KEY, np.frombuffer(json.dumps(metadata, ensure_ascii=False).encode(), np.uint8))
+        self.add(METADATA_KEY, metadata_array(metadata))
 
 
 @contextmanager
@@ -154,11 +152,7 @@ def _metadata(archive: zipfile.ZipFile, path: Path) -> Any:
             found = f"{info.file_size:,} bytes"
             raise InputError(path, METADATA_KEY, found=found, expected=f"at most {_HEADER_LIMIT:,}")
         raw = archive.read(info)
-    try:
-        _shape, _fortran, dtype, offset = npy_header(raw)
-        return json.loads(raw[offset:]) if dtype == np.uint8 else None
-    except (ValueError, RecursionError) as error:
-        raise InputError(path, METADATA_KEY, found="bytes that are no JSON", expected="metadata") from error
+    return parse_metadata(raw, path)
 
 
 def _info(archive: zipfile.ZipFile, key: str, path: Path) -> zipfile.ZipInfo:
