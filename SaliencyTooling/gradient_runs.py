@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from Neuron_Selection.errors import InputError, UsageError
-from Neuron_Selection.FileFormats.atomic_files import read_bytes, sha256_of
+from Neuron_Selection.FileFormats.atomic_files import read_bytes, sha256_of, sha256_of_file
 from Neuron_Selection.FileFormats.average_gradients import (
     MAGNITUDE,
     MARGIN,
@@ -87,7 +87,7 @@ def write_averages(
         source = gradient_source(opened)
         metadata = _metadata(opened, inputs, "averages", source.name)
     if gradients_path is not None:
-        sha256 = sha256_of(read_bytes(gradients_path, limit=1 << 33, hint="gradients.py makes it"))
+        sha256 = sha256_of_file(gradients_path, hint="gradients.py makes it")
         metadata["run"] = {**metadata["run"], "gradients_sha256": sha256}
         origin = stored_metadata(gradients_path) or {}
         weights = origin.get("run", {}).get("weights_sha256")

@@ -23,6 +23,22 @@ def read_bytes(path: Path, *, limit: int = 2 * GIB, hint: str = "") -> bytes:
     :param hint: what the user might do where there is no such file
     :raises InputError: no such file, not a regular file, or too large
     """
+    with opened_to_read(path, hint=hint) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > limit:
+            raise InputError(path, found=f"{size:,} bytes", expected=f"at most {limit:,}")
+        data = file.read(size + 1)  # read() takes memory for all that it is asked for
+    if len(data) > size:
+        raise InputError(path, found="a file that grows while it is read", expected="a finished one")
+    return data
+
+
+@contextmanager
+def opened_to_read(path: Path, *, hint: str = "") -> Iterator[BinaryIO]:
+    """A regular file, open for reading: for what is too large to be read at once.
+
+    :raises InputError: no such file, or not a regular one
+    """
     try:
         file = open(path, "rb", opener=_open_without_waiting)  # noqa: SIM115 - the with block follows
     except (FileNotFoundError, NotADirectoryError) as error:
@@ -34,15 +50,21 @@ def read_bytes(path: Path, *, limit: int = 2 * GIB, hint: str = "") -> bytes:
             raise InputError(path, found="a path that leads to no file", expected="a file") from error
         raise
     with file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise InputError(path, found="a pipe, socket or device", expected="a file")
-        if status.st_size > limit:
-            raise InputError(path, found=f"{status.st_size:,} bytes", expected=f"at most {limit:,}")
-        data = file.read(status.st_size + 1)  # read() takes memory for all that it is asked for
-    if len(data) > status.st_size:
-        raise InputError(path, found="a file that grows while it is read", expected="a finished one")
-    return data
+        yield file
+
+
+def sha256_of_file(path: Path, *, hint: str = "") -> str:
+    """Hexadecimal SHA-256 of a file of any size, a piece at a time.
+
+    :raises InputError: no such file, or not a regular one
+    """
+    digest = hashlib.sha256()
+    with opened_to_read(path, hint=hint) as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
 
 
 def _open_without_waiting(path: str, flags: int) -> int:

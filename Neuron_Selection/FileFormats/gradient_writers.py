@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import io
+import hashlib
 import json
 import zipfile
 from collections.abc import Iterable, Mapping
@@ -13,11 +13,10 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from Neuron_Selection.errors import InputError, shown
-from Neuron_Selection.FileFormats.atomic_files import read_bytes, sha256_of, write_atomically, written_atomically
+from Neuron_Selection.FileFormats.atomic_files import write_atomically, written_atomically
 from Neuron_Selection.FileFormats.json_files import json_bytes
-from Neuron_Selection.FileFormats.weight_gradients import BLOCK, METADATA_KEY, InputGradient
-
-_EPOCH = (1980, 1, 1, 0, 0, 0)
+from Neuron_Selection.FileFormats.npz_members import METADATA_KEY, metadata_array, write_array
+from Neuron_Selection.FileFormats.weight_gradients import BLOCK, InputGradient
 
 
 def save_weight_gradients(
@@ -30,34 +29,39 @@ def save_weight_gradients(
     """
     paths = {kind: folder / f"weight_gradients.{kind}" for kind in formats}
     with ExitStack() as open_files:
+        files = {kind: open_files.enter_context(written_atomically(path)) for kind, path in paths.items()}
         writers: list[_JsonWriter | _NpzWriter] = []
-        if "json" in paths:
-            writers.append(_JsonWriter(open_files.enter_context(written_atomically(paths["json"]))))
-        if "npz" in paths:
-            writers.append(_NpzWriter(open_files.enter_context(written_atomically(paths["npz"])), metadata))
+        digest = hashlib.sha256()
+        if "json" in files:
+            writers.append(_JsonWriter(files["json"], digest))
+        if "npz" in files:
+            archive = open_files.enter_context(zipfile.ZipFile(files["npz"], "w"))
+            writers.append(_NpzWriter(archive, metadata))
         for gradient in gradients:
-            for name, array in gradient.gradients.items():
-                if not np.isfinite(array).all():
-                    raise InputError(
-                        folder,
-                        f"{shown(gradient.input_id)}.{name}",
-                        found="NaN or infinity in a gradient",
-                        expected="finite numbers",
-                    )
+            told = {**gradient.gradients, "max_logit_value": np.asarray(gradient.value)}
+            odd = next((name for name, array in told.items() if not np.isfinite(array).all()), None)
+            if odd is not None:
+                field = f"{shown(gradient.input_id)}.{odd}"
+                raise InputError(folder, field, found="NaN or infinity in a gradient", expected="finite numbers")
             for writer in writers:
                 writer.add(gradient)
         for writer in writers:
             writer.finish()
     if "json" in paths:
-        described = {**metadata, "gradients_sha256": sha256_of(read_bytes(paths["json"]))}
+        described = {**metadata, "gradients_sha256": digest.hexdigest()}
         write_atomically(folder / "weight_gradients.meta.json", json_bytes(described))
     return list(paths.values())
 
 
 class _JsonWriter:
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO, digest: hashlib._Hash) -> None:
         self.file = file
+        self.digest = digest  # of all that is written; to read it back would take the memory that writing spares
         self.empty = True
+
+    def _write(self, data: bytes) -> None:
+        self.file.write(data)
+        self.digest.update(data)
 
     def add(self, gradient: InputGradient) -> None:
         import msgspec
@@ -67,17 +71,17 @@ class _JsonWriter:
             "max_logit_value": gradient.value,
             "gradients": {name: array.tolist() for name, array in gradient.gradients.items()},
         }
-        self.file.write(b"{\n" if self.empty else b",\n")
-        self.file.write(json.dumps(gradient.input_id, ensure_ascii=False).encode() + b": " + msgspec.json.encode(entry))
+        self._write(b"{\n" if self.empty else b",\n")
+        self._write(json.dumps(gradient.input_id, ensure_ascii=False).encode() + b": " + msgspec.json.encode(entry))
         self.empty = False
 
     def finish(self) -> None:
-        self.file.write(b"{}\n" if self.empty else b"\n}\n")
+        self._write(b"{}\n" if self.empty else b"\n}\n")
 
 
 class _NpzWriter:
-    def __init__(self, file: BinaryIO, metadata: Mapping[str, Any]) -> None:
-        self.archive = zipfile.ZipFile(file, "w")
+    def __init__(self, archive: zipfile.ZipFile, metadata: Mapping[str, Any]) -> None:
+        self.archive = archive
         self.metadata = dict(metadata)
         self.told: dict[str, list[Any]] = {"ids": [], "actions": [], "values": []}
         self.block: list[InputGradient] = []
@@ -94,17 +98,12 @@ class _NpzWriter:
     def finish(self) -> None:
         if self.block:
             self._write_block()
-        described = json.dumps({**self.metadata, **self.told, "block": BLOCK}, ensure_ascii=False).encode()
-        self._write(METADATA_KEY, np.frombuffer(described, np.uint8))
-        self.archive.close()
+        described = {**self.metadata, **self.told, "block": BLOCK}
+        write_array(self.archive, METADATA_KEY, metadata_array(described))
 
     def _write_block(self) -> None:
         for name in self.block[0].gradients:
-            self._write(f"{self.blocks:06d}/{name}", np.stack([one.gradients[name] for one in self.block]))
+            key = f"{self.blocks:06d}/{name}"
+            write_array(self.archive, key, np.stack([one.gradients[name] for one in self.block]))
         self.blocks += 1
         self.block = []
-
-    def _write(self, key: str, array: np.ndarray) -> None:
-        member = io.BytesIO()
-        np.lib.format.write_array(member, np.ascontiguousarray(array), allow_pickle=False)
-        self.archive.writestr(zipfile.ZipInfo(f"{key}.npy", _EPOCH), member.getbuffer())

@@ -16,9 +16,22 @@ from Neuron_Selection.FileFormats.zip_members import ZipMembers
 
 
 def read_array(members: ZipMembers, key: str, path: Path) -> np.ndarray:
-    """The float array (1, ...) under ``key``, in native byte order.
+    """The float array (1, ...) under ``key``, as ``read_floats`` gives it.
 
-    :raises InputError: pickled objects, other dtypes, a header that does not fit its bytes, another shape, NaN
+    :raises InputError: also for another shape
+    """
+    array = read_floats(members, key, path)
+    if array.ndim < 2 or array.shape[0] != 1 or array.size == 0:
+        raise InputError(
+            path, shown(key), found=f"shape {array.shape}", expected="(1, n): a batch axis of 1, then the neurons"
+        )
+    return array
+
+
+def read_floats(members: ZipMembers, key: str, path: Path) -> np.ndarray:
+    """The float array under ``key``, in native byte order.
+
+    :raises InputError: pickled objects, other dtypes, a header that does not fit its bytes, NaN
     """
     name = f"{key}.npy"
     data = members.read(name if name in members else key)
@@ -36,10 +49,6 @@ def read_array(members: ZipMembers, key: str, path: Path) -> np.ndarray:
     if min(shape, default=1) < 0 or count * dtype.itemsize != len(data) - offset:
         found = f"a header that claims {count * dtype.itemsize:,} bytes before {len(data) - offset:,}"
         raise InputError(path, shown(key), found=found, expected="the same")
-    if len(shape) < 2 or shape[0] != 1 or count == 0:
-        raise InputError(
-            path, shown(key), found=f"shape {shape}", expected="(1, n): a batch axis of 1, then the neurons"
-        )
     array = np.frombuffer(data, dtype, offset=offset).reshape(shape, order="F" if fortran else "C")
     if not np.isfinite(array).all():
         raise InputError(path, shown(key), found="NaN or infinity", expected="finite numbers")

@@ -6,22 +6,26 @@ The JSON holds one input a line. The npz holds blocks of up to 64 inputs, ``<blo
 
 from __future__ import annotations
 
-import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from Neuron_Selection.errors import InputError, shown
-from Neuron_Selection.FileFormats.atomic_files import read_bytes, sha256_of
-from Neuron_Selection.FileFormats.json_files import parse_edited_json, read_edited_json
-from Neuron_Selection.FileFormats.npy_arrays import npy_header
+from Neuron_Selection.FileFormats.atomic_files import opened_to_read, read_bytes, sha256_of_file
+from Neuron_Selection.FileFormats.json_files import is_finite_number, parse_edited_json, read_edited_json
+from Neuron_Selection.FileFormats.npy_arrays import read_floats
+from Neuron_Selection.FileFormats.npz_members import METADATA_KEY, parse_metadata
 from Neuron_Selection.FileFormats.zip_members import ZipMembers
 
-METADATA_KEY = "__metadata__"
 BLOCK = 64
+_HINT = "gradients.py makes it"
+_TOLD = ("ids", "actions", "values")
+_DEPTH_LIMIT = 8
+_OPENING = 16  # bytes; the first line of a file of ours is a brace
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -37,7 +41,7 @@ class InputGradient:
 def load_weight_gradients(path: Path) -> Iterator[InputGradient]:
     """The gradients of a file, one input after the other; JSON or npz, told apart by the file's name.
 
-    A JSON file of ours, one input a line, is read line by line; a published one as a whole.
+    A JSON file of ours, one input a line, is read line by line; a published one, and an npz, as a whole.
 
     :raises InputError: not such a file, values that are no numbers, inputs with other parameters
     """
@@ -46,10 +50,10 @@ def load_weight_gradients(path: Path) -> Iterator[InputGradient]:
         found = {name: array.shape for name, array in gradient.gradients.items()}
         shapes = shapes or found
         if found != shapes:
-            odd = next(iter(found.items() ^ shapes.items()))[0]
+            odd = next(name for name in [*shapes, *found] if found.get(name) != shapes.get(name))
             raise InputError(
                 path,
-                f"{shown(gradient.input_id)}.gradients.{odd}",
+                f"{shown(gradient.input_id)}.gradients.{shown(odd, quoted=False)}",
                 found="another shape, or none",
                 expected="the same parameters for every input",
             )
@@ -60,31 +64,42 @@ def stored_metadata(path: Path) -> dict[str, Any] | None:
     """The metadata of a weight_gradients file, or None where it has none that belongs to it."""
     try:
         if path.suffix == ".npz":
-            return _npz_metadata(ZipMembers(read_bytes(path), where=path), path)
+            return _npz_metadata(_npz_members(path), path)
         metadata = read_edited_json(path.with_name("weight_gradients.meta.json"))
-        fits = isinstance(metadata, dict) and metadata.get("gradients_sha256") == sha256_of(read_bytes(path))
+        fits = isinstance(metadata, dict) and metadata.get("gradients_sha256") == sha256_of_file(path)
     except InputError:
         return None
     return metadata if fits else None
 
 
 def _read_json(path: Path) -> Iterator[InputGradient]:
-    data = read_bytes(path, limit=1 << 33, hint="gradients.py makes it")
-    lines = data.split(b"\n")
-    if lines[0] == b"{" and len(lines) > 2 and lines[1].startswith(b'"') and lines[1].rstrip(b",").endswith(b"}"):
-        texts = (b"{" + line.rstrip(b",") + b"}" for line in lines[1:-2])
-    else:
-        texts = (text for text in [data])
     seen: set[str] = set()
-    for text in texts:
-        document = parse_edited_json(text, path)
-        if not isinstance(document, dict) or not document:
-            raise InputError(path, found=shown(document), expected="an object {id: {max_logit_action, ..., gradients}}")
-        for input_id, entry in document.items():
-            if input_id in seen:
-                raise InputError(path, shown(input_id), found="this key twice in one object", expected="once")
-            seen.add(input_id)
-            yield _gradient(path, input_id, entry)
+    with opened_to_read(path, hint=_HINT) as file:
+        for text in _documents(file, path):
+            document = parse_edited_json(text, path)
+            if not isinstance(document, dict) or not document:
+                expected = "an object {id: {max_logit_action, ..., gradients}}"
+                raise InputError(path, found=shown(document), expected=expected)
+            for input_id, entry in document.items():
+                if input_id in seen:
+                    raise InputError(path, shown(input_id), found="this key twice in one object", expected="once")
+                seen.add(input_id)
+                yield _gradient(path, input_id, entry)
+
+
+def _documents(file: BinaryIO, path: Path) -> Iterator[bytes]:
+    """A file of ours as one object an input, only one line of it held at a time; any other as the whole that it is."""
+    first = file.readline() if file.readline(_OPENING).strip() == b"{" else b""
+    if not first.startswith(b'"') or not first.strip().endswith((b"}", b"},")):
+        yield read_bytes(path, limit=1 << 33)
+        return
+    line, more = first.strip(), True
+    while more:
+        more = line.endswith(b",")
+        yield b"{" + line.removesuffix(b",") + b"}"
+        line = file.readline().strip()
+    if line != b"}" or file.read(_OPENING).strip():
+        raise InputError(path, found="a file that does not end behind its last input", expected="all of it", hint=_HINT)
 
 
 def _gradient(path: Path, input_id: str, entry: Any) -> InputGradient:
@@ -94,10 +109,16 @@ def _gradient(path: Path, input_id: str, entry: Any) -> InputGradient:
     gradients: dict[str, np.ndarray] = {}
     for name, value in entry["gradients"].items():
         gradients[name] = numbers(value, path, f"{field}.gradients.{shown(name, quoted=False)}")
-    action, value = entry.get("max_logit_action"), entry.get("max_logit_value")
-    if type(action) is not int or not isinstance(value, int | float) or isinstance(value, bool):
-        raise InputError(path, field, found="no max_logit_action or max_logit_value", expected="both")
-    return InputGradient(input_id=input_id, action=action, value=float(value), gradients=gradients)
+    action, value = _decision(entry.get("max_logit_action"), entry.get("max_logit_value"), path, field)
+    return InputGradient(input_id=input_id, action=action, value=value, gradients=gradients)
+
+
+def _decision(action: Any, value: Any, path: Path, field: str) -> tuple[int, float]:
+    if type(action) is not int or action < 0:
+        raise InputError(path, f"{field}.max_logit_action", found=shown(action), expected="the index of an action")
+    if not is_finite_number(value):
+        raise InputError(path, f"{field}.max_logit_value", found=shown(value), expected="a finite number")
+    return action, float(value)
 
 
 def numbers(value: Any, where: object, field: str) -> np.ndarray:
@@ -105,51 +126,79 @@ def numbers(value: Any, where: object, field: str) -> np.ndarray:
 
     :raises InputError: ragged, other than numbers, or not finite
     """
+    _refuse_other_than_numbers(value, where, field)
     try:
         array = np.asarray(value)
     except (ValueError, OverflowError) as error:
         raise InputError(where, field, found="lists of unequal lengths", expected="a full array") from error
-    if array.dtype.kind not in "if" or array.size == 0:
-        raise InputError(
-            where, field, found=shown(value) if array.ndim == 0 else f"{array.dtype.name} values", expected="numbers"
-        )
+    if array.dtype.kind not in "iuf" or array.size == 0:
+        found = "an integer too large" if array.dtype == object else f"{array.dtype.name} values"
+        raise InputError(where, field, found="no values" if array.size == 0 else found, expected="numbers")
     if not np.isfinite(array).all():
         raise InputError(where, field, found="NaN or infinity", expected="finite numbers")
     return array.astype(np.float64)
 
 
+def _refuse_other_than_numbers(value: Any, where: object, field: str, depth: int = 0) -> None:
+    """Text, null and booleans, which numpy would make numbers of."""
+    if isinstance(value, list) and depth <= _DEPTH_LIMIT:
+        if not set(map(type, value)) <= {int, float}:
+            for item in value:
+                _refuse_other_than_numbers(item, where, field, depth + 1)
+    elif type(value) not in (int, float):
+        raise InputError(where, field, found=shown(value), expected="numbers")
+
+
+def _npz_members(path: Path) -> ZipMembers:
+    return ZipMembers(read_bytes(path, limit=1 << 33, hint="gradients.py --format npz makes it"), where=path)
+
+
 def _npz_metadata(members: ZipMembers, path: Path) -> dict[str, Any]:
-    raw = members.read(f"{METADATA_KEY}.npy")
-    try:
-        metadata = json.loads(raw[npy_header(raw)[3] :])
-    except (ValueError, RecursionError) as error:
-        raise InputError(path, METADATA_KEY, found="bytes that are no JSON", expected="metadata") from error
-    lengths = {len(metadata[key]) for key in ("ids", "actions", "values")} if isinstance(metadata, dict) else set()
-    if len(lengths) != 1:
+    """What stands under ``METADATA_KEY``, with ids, actions and values as long as each other.
+
+    :raises InputError: something else, such as the metadata of activations
+    """
+    metadata = parse_metadata(members.read(f"{METADATA_KEY}.npy"), path)
+    told: list[Any] = [metadata.get(key) for key in _TOLD] if isinstance(metadata, dict) else []
+    lengths = {len(values) if isinstance(values, list) else 0 for values in told}
+    if len(lengths) != 1 or 0 in lengths:
         raise InputError(path, METADATA_KEY, found="metadata without its ids", expected="ids, actions and values")
+    ids, actions, values = told
+    for input_id, action, value in zip(ids, actions, values, strict=True):
+        if not isinstance(input_id, str):
+            raise InputError(path, "ids", found=shown(input_id), expected="text")
+        _decision(action, value, path, shown(input_id))
+    if len(set(ids)) < len(ids):
+        twice = next(input_id for input_id, count in Counter(ids).items() if count > 1)
+        raise InputError(path, shown(twice), found="this id twice", expected="once")
     return dict(metadata)
 
 
 def _read_npz(path: Path) -> Iterator[InputGradient]:
-    members = ZipMembers(read_bytes(path, limit=1 << 33, hint="gradients.py --format npz makes it"), where=path)
+    members = _npz_members(path)
     metadata = _npz_metadata(members, path)
-    names = sorted(name for name in members.names if name != f"{METADATA_KEY}.npy")
-    for number, start in enumerate(range(0, len(metadata["ids"]), BLOCK)):
-        prefix = f"{number:06d}/"
-        arrays: dict[str, np.ndarray] = {}
-        for name in names:
-            if name.startswith(prefix):
-                raw = members.read(name)
-                shape, _fortran, dtype, offset = npy_header(raw)
-                if dtype.kind != "f" or int(np.prod(shape)) * dtype.itemsize != len(raw) - offset:
-                    raise InputError(path, shown(name), found="another array than its header says", expected="floats")
-                arrays[name.removeprefix(prefix).removesuffix(".npy")] = np.frombuffer(
-                    raw, dtype, offset=offset
-                ).reshape(shape)
-        for row, input_id in enumerate(metadata["ids"][start : start + BLOCK]):
+    ids = metadata["ids"]
+    starts = range(0, len(ids), BLOCK)
+    keys: dict[str, list[str]] = {f"{number:06d}": [] for number in range(len(starts))}
+    for name in members.names:
+        block, _, key = name.removesuffix(".npy").partition("/")
+        if name != f"{METADATA_KEY}.npy":
+            if block not in keys or not key or not name.endswith(".npy"):
+                raise InputError(path, shown(name), found="a member that belongs to no input", expected="none")
+            keys[block].append(key)
+    for (block, parameters), start in zip(keys.items(), starts, strict=True):
+        rows = range(start, min(start + BLOCK, len(ids)))
+        if not parameters:
+            raise InputError(path, f"block {block}", found="no arrays", expected=f"gradients of {len(rows)} inputs")
+        arrays = {name: read_floats(members, f"{block}/{name}", path) for name in parameters}
+        for name, array in arrays.items():
+            if array.shape[:1] != (len(rows),) or array.size == 0:
+                expected = f"({len(rows)}, ...), a row an input"
+                raise InputError(path, shown(f"{block}/{name}"), found=f"shape {array.shape}", expected=expected)
+        for row, number in enumerate(rows):
             yield InputGradient(
-                input_id=input_id,
-                action=metadata["actions"][start + row],
-                value=metadata["values"][start + row],
+                input_id=ids[number],
+                action=metadata["actions"][number],
+                value=float(metadata["values"][number]),
                 gradients={name: array[row] for name, array in arrays.items()},
             )

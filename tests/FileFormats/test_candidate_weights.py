@@ -13,7 +13,7 @@ TARGET = {"layer_name": "q_net.0.weight", "neuron_index": 1, "weight_index": 2, 
 
 
 def document(*targets: Any) -> dict[str, Any]:
-    return {**dict.fromkeys(KEYS, {}), "weight_targets": list(targets)}
+    return {**{key: {} for key in KEYS}, "weight_targets": list(targets)}
 
 
 def test_candidate_weights_are_read_as_they_were_written(tmp_path: Path) -> None:
