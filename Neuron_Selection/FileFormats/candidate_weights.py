@@ -42,7 +42,9 @@ def load_candidate_weights(path: Path) -> dict[str, Any]:
                 raise InputError(path, f"{field}.{key}", found=shown(target.get(key)), expected="an index from 0")
         magnitude = target.get("gradient_magnitude", 0.0)
         if not is_finite_number(magnitude) or magnitude < 0:
-            raise InputError(path, f"{field}.gradient_magnitude", found=shown(magnitude), expected="a finite number from 0")
+            raise InputError(
+                path, f"{field}.gradient_magnitude", found=shown(magnitude), expected="a finite number from 0"
+            )
         place = (layer, target["neuron_index"], target["weight_index"])
         if place in seen:
             raise InputError(path, field, found=f"{layer}[{place[1]},{place[2]}] twice", expected="once")

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from Neuron_Selection.errors import InputError, shown
-from Neuron_Selection.FileFormats.activations import FINAL_Q_VALUES, Activations, load_activations
+from Neuron_Selection.FileFormats.activations import FINAL_Q_VALUES, Activations, load_activations, stored_metadata
 from Neuron_Selection.FileFormats.atomic_files import read_bytes, sha256_of
 from Neuron_Selection.FileFormats.inputs import check_input_id
 from Neuron_Selection.FileFormats.json_files import parse_edited_json
+from Neuron_Selection.FileFormats.weight_gradients import numbers
 
 
 def load_npz_or_readable(path: Path, layers: Mapping[str, str]) -> Activations:
@@ -26,11 +27,14 @@ def load_npz_or_readable(path: Path, layers: Mapping[str, str]) -> Activations:
 def load_readable(path: Path, layers: Mapping[str, str]) -> Activations:
     """A whole readable file; what it holds beside layers (``final_features``) is left aside.
 
-    :raises InputError: not such a file, values that are no numbers, an id without one of the layers
+    :raises InputError: not such a file, values that are no numbers, an id without one of the layers, other values
+        than in the npz beside it
     """
     data = read_bytes(path, hint="activation_extraction.py makes it")
     if data[:2] == b"PK":
         raise InputError(path, found="a zip", expected="readable JSON", hint="an npz keeps its ending")
+    sha256 = sha256_of(data)
+    _check_npz(path, sha256)
     document = parse_edited_json(data, path)
     if not isinstance(document, dict) or not document:
         raise InputError(path, found=shown(document), expected="an object {id: {layer: [[numbers]]}}")
@@ -40,8 +44,9 @@ def load_readable(path: Path, layers: Mapping[str, str]) -> Activations:
         check_input_id(input_id, path)
         if not isinstance(entry, dict):
             raise InputError(path, shown(input_id), found=shown(entry), expected="an object {layer: [[numbers]]}")
-        for layer in names.keys() & entry.keys():
-            rows.setdefault(names[layer], []).append(_array(entry[layer], path, f"{shown(input_id)}.{layer}"))
+        for layer, canonical in names.items():
+            if layer in entry:
+                rows.setdefault(canonical, []).append(_array(entry[layer], path, f"{shown(input_id)}.{layer}"))
     if not rows:
         raise InputError(
             path, found="none of this agent's layers", expected=f"layers such as {', '.join(layers)}"[:120]
@@ -53,15 +58,27 @@ def load_readable(path: Path, layers: Mapping[str, str]) -> Activations:
             found = f"{len(arrays)} arrays of {len(shapes)} shapes"
             raise InputError(path, layer, found=found, expected=f"one an id, {len(document)}, of one shape")
         values[layer] = np.concatenate(arrays)
-    return Activations(source=str(path), sha256=sha256_of(data), ids=tuple(document), values=values, metadata={})
+    return Activations(source=str(path), sha256=sha256, ids=tuple(document), values=values, metadata={})
 
 
 def _array(value: Any, path: Path, field: str) -> np.ndarray:
-    try:
-        array = np.asarray(value)
-    except ValueError as error:
-        raise InputError(path, field, found="lists of unequal lengths", expected="[[numbers]]") from error
-    if array.dtype.kind not in "if" or array.ndim < 2 or array.shape[0] != 1 or array.size == 0:
-        found = f"{array.dtype.name} of shape {array.shape}"
+    array = numbers(value, path, field)
+    if array.ndim < 2 or array.shape[0] != 1:
+        found = f"shape {array.shape}"
         raise InputError(path, field, found=found, expected="[[numbers]]: a batch axis of 1, then the neurons")
+    if np.abs(array).max() > np.finfo(np.float32).max:
+        raise InputError(path, field, found="a number beyond float32", expected="finite numbers")
     return array.astype(np.float32)
+
+
+def _check_npz(path: Path, sha256: str) -> None:
+    """Refuse a file that was changed since it was written with the npz beside it, which carries its sha256."""
+    npz = path.with_name(f"{path.stem.removesuffix('_readable')}.npz")
+    metadata = stored_metadata(npz) if npz.stem != path.stem else None
+    if metadata is not None and metadata.get("readable_sha256") != sha256:
+        raise InputError(
+            path,
+            found=f"other values than in {npz.name} beside it",
+            expected="the file written with it",
+            hint="run activation_extraction.py again",
+        )

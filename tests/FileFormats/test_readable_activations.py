@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from Neuron_Selection.errors import InputError
+from Neuron_Selection.FileFormats.activations import save_activations
+from Neuron_Selection.FileFormats.readable_activations import load_npz_or_readable, load_readable
+from tests.conftest import ROOT
+
+LAYERS = {"q_net.0": "q_net.0", "q_net.q_net.0": "q_net.0", "q_net.2": "q_net.2"}
+VALUES = {"q_net.0": np.array([[1, -2.5], [3, 1e-30]], np.float32), "q_net.2": np.array([[0.1], [7]], np.float32)}
+METADATA = {"format": 1, "run": {}}
+
+
+def saved(folder: Path, values: dict[str, np.ndarray] = VALUES) -> Path:
+    path = folder / "clean_activations_readable.json"
+    save_activations(folder / "clean_activations.npz", path, ["a", "b"], values, metadata=METADATA)
+    return path
+
+
+def refusal(path: Path) -> str:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(InputError) as caught:
+            load_readable(path, LAYERS)
+    return str(caught.value)
+
+
+def test_both_forms_of_a_run_are_the_same(tmp_path: Path) -> None:
+    path = saved(tmp_path)
+    for one in (load_npz_or_readable(path, LAYERS), load_npz_or_readable(tmp_path / "clean_activations.npz", LAYERS)):
+        assert one.ids == ("a", "b")
+        assert list(one.values) == list(VALUES)
+        for layer, array in VALUES.items():
+            assert one.values[layer].dtype == np.float32
+            assert np.array_equal(one.values[layer], array)
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ("[[1e39]]", "found a number beyond float32, expected finite numbers"),
+        ("[[-1e39]]", "found a number beyond float32"),
+        ("[[1e999]]", "found NaN or infinity"),
+        (f"[[1{'0' * 400}]]", "found an integer too large"),
+        ("[[true]]", "found true, expected numbers"),
+        ("[[true, 1.5]]", "found true, expected numbers"),
+        ("[[null]]", "found null"),
+        ('[["1"]]', "found '1'"),
+        ("[[1], [2]]", "found shape (2, 1), expected [[numbers]]: a batch axis of 1"),
+        ("[1]", "found shape (1,), expected [[numbers]]: a batch axis of 1"),
+        ("[[]]", "found no values"),
+        ("[[1], [2, 3]]", "found lists of unequal lengths"),
+        ("1", "found shape (), expected [[numbers]]"),
+    ],
+)
+def test_values_that_are_no_activations_are_refused(value: str, says: str, tmp_path: Path) -> None:
+    path = tmp_path / "other_readable.json"
+    path.write_text(f'{{"a": {{"q_net.0": {value}}}}}')
+    assert f"'a'.q_net.0: {says}" in refusal(path)
+
+
+def test_an_edited_file_is_refused_where_its_npz_lies_beside_it(tmp_path: Path) -> None:
+    path = saved(tmp_path)
+    path.write_text(path.read_text().replace("-2.5", "-2.25"))
+    assert refusal(path).startswith(
+        f"{path}: found other values than in clean_activations.npz beside it, expected the file written with it"
+    )
+    (tmp_path / "clean_activations.npz").unlink()  # a file of others, for all that anyone can tell
+    assert load_readable(path, LAYERS).values["q_net.0"][0, 1] == -2.25
+
+
+def test_an_npz_of_others_beside_it_says_nothing(tmp_path: Path) -> None:
+    path = saved(tmp_path)
+    path.write_text(path.read_text() + "\n")
+    np.savez(tmp_path / "clean_activations.npz", **{"a_q_net.0": np.ones((1, 2), np.float32)})
+    assert load_readable(path, LAYERS).ids == ("a", "b")
+
+
+def test_layers_come_in_the_order_of_the_network_whatever_the_hash_seed(tmp_path: Path) -> None:
+    path = tmp_path / "f.json"
+    names = [f"q_net.{number}" for number in range(9)]
+    path.write_text(json.dumps({"a": {name: [[1.0]] for name in reversed(names)}}))
+    code = (
+        "import sys; from pathlib import Path; from Neuron_Selection.FileFormats.readable_activations import *\n"
+        "names = sys.argv[2:]; print(*load_readable(Path(sys.argv[1]), dict(zip(names, names))).values)"
+    )
+    for seed in ("1", "2"):
+        told = subprocess.run(
+            [sys.executable, "-c", code, str(path), *names], env={"PYTHONHASHSEED": seed, "PYTHONPATH": str(ROOT)},
+            capture_output=True, text=True, check=True, cwd=ROOT,
+        ).stdout  # fmt: skip
+        assert told.split() == names
