@@ -16,6 +16,8 @@ from typing import Any
 from Neuron_Selection.errors import InputError
 
 OPCODE_LIMIT = 1_000_000
+_NAME_LIMIT = 1_000  # characters; a million names could share one long module
+_KEY_BITS = 64  # of integer keys: of larger ones any number can be made that hash alike, of these nine at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +117,8 @@ class _Machine:
         elif name == "MEMOIZE":
             self.memo[len(self.memo)] = stack[-1]
         elif name in {"PUT", "BINPUT", "LONG_BINPUT"}:
+            if not 0 <= argument < 1 << 32:
+                raise _RefusedError("a memo of more places than 2^32")
             self.memo[argument] = stack[-1]
         elif name in {"GET", "BINGET", "LONG_BINGET"}:
             stack.append(self.memo[argument])
@@ -191,6 +195,8 @@ class _Machine:
     def push_name(self, module: object, qualname: object) -> None:
         if not (isinstance(module, str) and isinstance(qualname, str)):
             raise _RefusedError("a global whose name is no text")
+        if len(module) + len(qualname) > _NAME_LIMIT:
+            raise _RefusedError(f"a global with a name of more than {_NAME_LIMIT:,} characters")
         name = Name(module, qualname)
         self.names.add(name)
         self.stack.append(name)
@@ -211,6 +217,8 @@ def _set_pairs(container: Any, items: list[Any]) -> Any:
     for key, value in zip(items[::2], items[1::2], strict=True):
         if not isinstance(key, str | int | float | bytes | None):
             raise _RefusedError("a key that is no text, number or None")  # a crafted tuple can hash for ever
+        if isinstance(key, int) and key.bit_length() > _KEY_BITS:
+            raise _RefusedError(f"a key of more than {_KEY_BITS} bits")
         if isinstance(container, dict):
             container[key] = value
         elif isinstance(container, Built):

@@ -25,7 +25,8 @@ from tests.FileFormats.crafted import (
     stub,
 )
 
-keys = st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.floats(allow_nan=False) | st.binary()
+words = st.integers(-(2**64) + 1, 2**64 - 1)
+keys = st.none() | st.booleans() | words | st.text(max_size=5) | st.floats(allow_nan=False) | st.binary()
 plain_data = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.binary(),
     lambda inner: (
@@ -66,6 +67,21 @@ def test_every_protocol_is_read(protocol):
     loaded = read(pickle.dumps(value, protocol))
     assert loaded == value
     assert loaded[6] is loaded[7]
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (pickle.dumps({2**64: None}, 4), "a key of more than 64 bits"),
+        (pickle.dumps({-(2**64): None}, 4), "a key of more than 64 bits"),
+        (b"\x80\x04N" + b"p4294967296\n.", "a memo of more places than 2^32"),
+        (b"\x80\x04N" + b"p-1\n.", "a memo of more places than 2^32"),
+        (b"cmodule\n" + b"n" * 1000 + b"\n.", "a global with a name of more than 1,000 characters"),
+    ],
+)
+def test_keys_and_names_are_of_ordinary_size(data, says):
+    with pytest.raises(InputError, match=says.replace("^", r"\^")):
+        read(data)
 
 
 def test_sets_and_byte_arrays_are_plain_sequences():
