@@ -20,6 +20,8 @@ from Neuron_Selection.command_line import (
 )
 from Neuron_Selection.next_command import next_command
 
+_LINE_LIMIT = 2_000  # characters of one text out of a file
+
 
 def build_parser() -> argparse.ArgumentParser:
     """The flags of this script."""
@@ -35,10 +37,10 @@ def build_parser() -> argparse.ArgumentParser:
 @script(build_parser)
 def main(args: argparse.Namespace, console: Console) -> None:
     """Take inventory, load as far as it goes, print."""
-    from Neuron_Selection.errors import SuiteError
+    from Neuron_Selection.errors import InputError, SuiteError
     from Neuron_Selection.FileFormats.agent_folder import find_agent
     from Neuron_Selection.FileFormats.agent_inventory import take_inventory
-    from Neuron_Selection.FileFormats.agent_zip import read_agent_zip
+    from Neuron_Selection.FileFormats.agent_zip import parse_agent_zip, read_agent_bytes
     from Neuron_Selection.PatchingTooling import PatchingExperiment
     from Neuron_Selection.PatchingTooling.agent_description import (
         describe_experiment,
@@ -47,11 +49,15 @@ def main(args: argparse.Namespace, console: Console) -> None:
     )
 
     path = find_agent(args.agent_path).zip_path
-    inventory = take_inventory(path)
+    data = read_agent_bytes(path)
+    inventory = take_inventory(path, data)
     document: dict[str, Any] = {"agent": str(path), **describe_inventory(inventory)}
     try:
-        document |= describe_zip(read_agent_zip(path))
-        document |= describe_experiment(PatchingExperiment(path, **agent_options(args)))
+        document |= describe_zip(parse_agent_zip(data, path))
+        experiment = PatchingExperiment(path, **agent_options(args))
+        if experiment.agent_zip.sha256 != inventory.sha256:
+            raise InputError(path, found="another file than a moment ago", expected="the agent to stay as it is")
+        document |= describe_experiment(experiment)
     except SuiteError as error:
         document["loads"] = str(error).removeprefix(f"{path}: ")
     console.result(document, _lines(document))
@@ -60,25 +66,32 @@ def main(args: argparse.Namespace, console: Console) -> None:
 
 
 def _lines(document: dict[str, Any]) -> list[str]:
-    lines = [f"agent: {document['agent']} ({document['size']:,} bytes, sha256 {document['sha256']})"]
+    lines = [f"agent: {_told(document['agent'])} ({document['size']:,} bytes, sha256 {document['sha256']})"]
     if document["loads"] is not True:
-        lines.append(f"does not load: {document['loads']}")
+        lines.append(f"does not load: {_told(document['loads'])}")
     facts = ("algorithm", "sb3_version", "observation_space", "action_space", "weights_sha256", "custom_classes")
-    lines += [f"{key.replace('_', ' ')}: {document[key]}" for key in facts if document.get(key)]
-    lines += [f"{name}: {value}" for name, value in document.get("policy", {}).items()]
+    lines += [f"{key.replace('_', ' ')}: {_told(document[key])}" for key in facts if document.get(key)]
+    lines += [f"{name}: {_told(value)}" for name, value in document.get("policy", {}).items()]
     if "layers" in document:
         lines += ["", f"{'layer':<36}{'neurons':>8}  {'kind':<14}role"]
         lines += [
-            f"{name:<36}{layer['neurons']:>8}  {layer['kind']:<14}{layer['role']}"
+            f"{_told(name):<36}{layer['neurons']:>8}  {_told(layer['kind']):<14}{layer['role']}"
             for name, layer in document["layers"].items()
         ]
-        lines += [f"{name:<36}{'-':>8}  {reason}" for name, reason in document["left_out"].items()]
+        lines += [f"{_told(name):<36}{'-':>8}  {_told(reason)}" for name, reason in document["left_out"].items()]
     else:
-        lines += ["", "tensors stored:", *(f"  {name} {shape}" for name, shape in document["tensors"].items())]
+        lines += ["", "tensors stored:", *(f"  {_told(name)} {shape}" for name, shape in document["tensors"].items())]
     lines += ["", "pickled names (read, not run):"]
-    lines += [f"  {place}: {', '.join(names)}" for place, names in document["pickled_names"].items()]
-    lines += [f"  {place}: not readable: {reason}" for place, reason in document["unread"].items()]
+    lines += [f"  {_told(place)}: {', '.join(map(_told, names))}" for place, names in document["pickled_names"].items()]
+    lines += [f"  {_told(place)}: not readable: {_told(reason)}" for place, reason in document["unread"].items()]
     return lines
+
+
+def _told(value: object) -> str:
+    """What a file says, fit for a terminal: its control characters would move the cursor and forge lines."""
+    from Neuron_Selection.errors import shown
+
+    return shown(str(value), limit=_LINE_LIMIT, quoted=False)
 
 
 if __name__ == "__main__":

@@ -10,8 +10,8 @@ import json
 import resource
 import sys
 import time
-from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 MEMORY = 1_500_000_000
 CPU_SECONDS = 20
@@ -22,7 +22,7 @@ HARMLESS_EVENTS = {"os.listdir", "os.scandir"}
 def main() -> None:
     from Neuron_Selection.errors import SuiteError
     from Neuron_Selection.FileFormats.agent_inventory import take_inventory
-    from Neuron_Selection.FileFormats.agent_zip import read_agent_zip
+    from Neuron_Selection.FileFormats.agent_zip import read_agent_bytes, read_agent_zip
     from Neuron_Selection.PatchingTooling.architecture import architecture_of
     from Neuron_Selection.PatchingTooling.custom_classes import CustomClasses
 
@@ -31,14 +31,21 @@ def main() -> None:
             architecture_of(read_agent_zip(path), CustomClasses())
         except SuiteError as error:
             return error.exit_code, str(error)
-        finally:
-            with suppress(SuiteError):
-                take_inventory(path)
         return 0, ""
+
+    def listed(path: Path) -> dict[str, Any]:
+        try:
+            inventory = take_inventory(path, read_agent_bytes(path))
+        except SuiteError as error:
+            return {"refused": str(error), "names": {}, "unread": {}, "members": []}
+        names = {place: [name[:80] for name in found[:5]] for place, found in inventory.names.items()}
+        return {"refused": "", "names": names, "unread": inventory.unread, "members": inventory.members}
 
     harmless, attack = map(Path, sys.argv[1:])
     assert read(harmless) == (0, "")  # whatever is imported late is imported now
     read(harmless.with_name("broken.zip"))
+    assert listed(harmless)["refused"] == ""
+    listed(harmless.with_name("broken.zip"))
     codecs.lookup("raw_unicode_escape")  # Python's own, for an opcode of text
     events: list[str] = []
 
@@ -52,8 +59,9 @@ def main() -> None:
     sys.addaudithook(watch)
     start = time.process_time()
     code, message = read(attack)
+    inventory = listed(attack)
     seconds = time.process_time() - start
-    print(json.dumps({"code": code, "message": message, "events": events, "seconds": seconds}))
+    print(json.dumps({"code": code, "message": message, "events": events, "seconds": seconds, **inventory}))
 
 
 if __name__ == "__main__":

@@ -104,6 +104,40 @@ def _doubled(times: int) -> bytes:
     return b"".join(b"2\x86" for _ in range(times))
 
 
+def two_pickles(folder: Path) -> bytes:
+    """Tensors whose pickle stands beside another one of that name, in a folder that comes later."""
+    buffer = io.BytesIO(state_bytes(mlp_state()))
+    with zipfile.ZipFile(buffer, "a") as archive:
+        archive.writestr("more/data.pkl", payload(folder))
+    return buffer.getvalue()
+
+
+def field_called_as_a_member(folder: Path) -> Path:
+    fields = data_fields() | {"policy.pth": serialized(payload(folder))}
+    return write_zip(folder / "attack.zip", data=fields)
+
+
+def integer(value: int) -> bytes:
+    data = value.to_bytes(value.bit_length() // 8 + 1, "little", signed=True)
+    return b"\x8a" + bytes([len(data)]) + data
+
+
+def keys_that_hash_alike(count: int, keys: Callable[[int], int]) -> bytes:
+    return b"\x80\x04}(" + b"".join(integer(keys(number)) + b"N" for number in range(1, count)) + b"u."
+
+
+def memo_that_hashes_alike(count: int) -> bytes:
+    """Places of the memo that are the same to Python's hash of integers."""
+    return b"\x80\x04N" + b"".join(b"p%d\n" % (number * MODULUS) for number in range(1, count)) + b"."
+
+
+def names_that_share_a_module(count: int) -> bytes:
+    module = b"X" + struct.pack("<I", 1 << 20) + b"m" * (1 << 20) + b"\x940"
+    names = b"".join(b"h\x00\x8c\x05%05d\x930" % number for number in range(count))
+    return b"\x80\x04" + module + names + b"N."
+
+
+MODULUS = (1 << 61) - 1  # of Python's hash of integers
 SELF_LIST = b"\x80\x04]\x94h\x00a."
 DEEP = b"\x80\x04" + b"]" * 200_000 + b"a" * 199_999 + b"."
 BILLION = b"\x80\x04]" + b"(22222222t" * 30 + b"e."
@@ -132,11 +166,26 @@ ATTACKS: dict[str, Callable[[Path], Path]] = {
     "200,000 deep": with_field("policy_kwargs", lambda _: DEEP),
     "billion laughs": with_field("policy_kwargs", lambda _: BILLION),
     "key that hashes for ever": with_field("policy_kwargs", lambda _: b"\x80\x04})" + _doubled(60) + b"K\x01s."),
+    "keys of 2^61 that hash alike": with_field(
+        "policy_kwargs", lambda _: keys_that_hash_alike(300_000, lambda number: number * MODULUS)),
+    "keys of 64 bits that hash alike": with_field(
+        "policy_kwargs", lambda _: keys_that_hash_alike(
+            300_000, lambda number: (number // 7 << 36) + number % 7 * MODULUS & (1 << 63) - 1)),
+    "key of a megabyte, again and again": with_field(
+        "policy_kwargs", lambda _: b"\x80\x04\x8b" + struct.pack("<i", 1 << 20) + b"\x01" * (1 << 20) + b"\x940}("
+        + b"h\x00N" * 300_000 + b"u."),
+    "memo that hashes alike": with_field("policy_kwargs", lambda _: memo_that_hashes_alike(300_000)),
+    "names that share a long module": with_field("policy_kwargs", lambda _: names_that_share_a_module(90_000)),
+    "fifty long pickles": lambda f: write_zip(
+        f / "attack.zip", **{f"{number}.pth": torch_file(b"\x80\x04" + b"N0" * 480_000 + b"N.", compress=True)
+                             for number in range(50)}),
+    "payload in a field called as a member": field_called_as_a_member,
+    "payload in a second pickle of the tensors": with_policy(two_pickles),
     "opcodes without end": with_field("policy_kwargs", lambda _: b"\x80\x04" + b"N0" * 600_000 + b"N."),
     "unknown opcode": with_field("policy_kwargs", lambda _: b"\x80\x04\xfe."),
     "extension opcode": with_field("policy_kwargs", lambda _: b"\x80\x04\x82\x01."),
     "out-of-band buffer": with_field("policy_kwargs", lambda _: b"\x80\x05\x97."),
-    "payload as a persistent id": with_field("policy_kwargs", lambda _: b"Pabc\n."),
+    "persistent id": with_field("policy_kwargs", lambda _: b"Pabc\n."),
     "bytes beyond the end": with_field("policy_kwargs", lambda _: b"\x80\x04\x8e" + struct.pack("<Q", 1 << 60) + b"x."),
     "memo that is not there": with_field("policy_kwargs", lambda _: b"\x80\x04h\x09."),
     "nothing on the stack": with_field("policy_kwargs", lambda _: b"\x80\x040."),
@@ -168,7 +217,17 @@ ATTACKS: dict[str, Callable[[Path], Path]] = {
 }  # fmt: skip
 UNHARMED = {"payload in learning_rate", "payload in lr_schedule", "payload in replay_buffer_class",
             "payload in _last_obs", "payload in no_such_field", "payload in the optimizer", "payload in the variables",
-            "payload as a module beside", "payload thrown away", "absolute member", "member with .."}  # fmt: skip
+            "payload as a module beside", "payload thrown away", "absolute member", "member with ..",
+            "payload in a field called as a member", "fifty long pickles"}  # fmt: skip
+PLACES = {"tensors": "policy.pth", "optimizer": "policy.optimizer.pth", "variables": "pytorch_variables.pth",
+          "format": "policy.pth", "away": "observation_space", "member": "data: policy.pth",
+          "second pickle of the tensors": "policy.pth: more/data.pkl"}  # fmt: skip
+
+
+def place_of(attack: str) -> str:
+    """Where a payload lies, as the inventory calls it."""
+    told = attack.split(" ", 3)[-1] if attack.startswith("payload in a second") else attack.rsplit(" ", 1)[-1]
+    return PLACES.get(told, told)
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
@@ -186,9 +245,17 @@ def test_an_attack_runs_nothing_and_ends_in_time_and_memory(attack: str, tmp_pat
     if attack in UNHARMED:
         assert told["code"] == 0, told["message"]
     else:
-        assert told["code"] == (3 if "payload" in attack and "old format" not in attack else 2), told["message"]
+        could_run = "payload" in attack and "old format" not in attack and "second pickle" not in attack
+        assert told["code"] == (3 if could_run else 2), told["message"]
         assert len(told["message"]) <= 400
         assert told["message"].isprintable()
+    if attack == "payload as a module beside":
+        assert "torch.py" in told["members"]
+    elif "payload" in attack:  # listed by name, or as something that nobody could read
+        place = place_of(attack)
+        assert {"os.system", "posix.system", "nt.system"} & set(told["names"].get(place, ())) or (
+            place in told["unread"] and "zip" in told["unread"][place]
+        ), (place, told)
 
 
 def test_the_payload_would_have_run_had_anyone_unpickled_it(tmp_path: Path) -> None:

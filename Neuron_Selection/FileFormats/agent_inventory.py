@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from Neuron_Selection.errors import SuiteError, shown
+from Neuron_Selection.errors import InputError, SuiteError
 from Neuron_Selection.FileFormats.agent_zip import DATA_LIMIT
-from Neuron_Selection.FileFormats.atomic_files import read_bytes, sha256_of
+from Neuron_Selection.FileFormats.atomic_files import sha256_of
 from Neuron_Selection.FileFormats.json_files import parse_edited_json
 from Neuron_Selection.FileFormats.pickled_data import Name, read_pickle
 from Neuron_Selection.FileFormats.policy_tensors import tensors_from
 from Neuron_Selection.FileFormats.zip_members import ZipMembers
+
+_PICKLED_LIMIT = 1 << 23  # bytes of all pickles together, so that reading them ends; real agents have a hundredth
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,12 +35,13 @@ class AgentInventory:
     tensors: dict[str, tuple[int, ...]]
 
 
-def take_inventory(path: Path) -> AgentInventory:
+def take_inventory(path: Path, data: bytes) -> AgentInventory:
     """List what is in a zip, as far as it can be read.
 
+    :param path: its name, for messages
+    :param data: its bytes
     :raises InputError: no whole zip
     """
-    data = read_bytes(path, hint="name an agent folder or a zip")
     members = ZipMembers(data, where=path)
     names: dict[str, tuple[str, ...]] = {}
     unread: dict[str, str] = {}
@@ -50,15 +54,29 @@ def take_inventory(path: Path) -> AgentInventory:
             unread[place] = str(error).removeprefix(f"{path}: ").removeprefix(f"{place}: ")
             return None
 
-    fields = attempt("data", lambda: _serialized_fields(members, path)) or {}
-    files = [name for name in members.names if name.endswith(".pth")]
-    pickles: dict[str, Callable[[], bytes]] = {
-        **{field: partial(base64.b64decode, value, validate=True) for field, value in fields.items()},
-        **{name: partial(_tensor_records, members, name, path) for name in files},
-    }
-    for place, load in pickles.items():
+    pickles: dict[str, Callable[[], bytes]] = {}
+    for field, value in (attempt("data", lambda: _serialized_fields(members, path)) or {}).items():
+        place = _free(f"data: {field}" if field in members else field, pickles)
+        pickles[place] = partial(base64.b64decode, value, validate=True)
+    for member in [name for name in members.names if name.endswith(".pth")]:
+        nested = attempt(member, partial(_records_of, members, member, path)) or {}
+        for inner, load in nested.items():
+            pickles[_free(member if len(nested) == 1 else f"{member}: {inner}", pickles)] = load
+    spent = 0
+
+    def read_within_limit(place: str, found: set[Name]) -> None:
+        nonlocal spent
+        pickled = pickles[place]()
+        spent += len(pickled)
+        if spent > _PICKLED_LIMIT:
+            raise InputError(
+                path, place, found="too many pickles to read", expected=f"{_PICKLED_LIMIT:,} bytes of them"
+            )
+        read_pickle(pickled, where=path, what=place, names=found)
+
+    for place in pickles:
         found: set[Name] = set()
-        attempt(place, lambda: read_pickle(load(), where=path, what=place, names=found))  # noqa: B023 - called at once
+        attempt(place, partial(read_within_limit, place, found))
         if found:
             names[place] = tuple(sorted(map(str, found)))
     if "policy.pth" in members and "policy.pth" not in unread:
@@ -73,17 +91,23 @@ def take_inventory(path: Path) -> AgentInventory:
     )
 
 
+def _free(place: str, taken: Container[str]) -> str:
+    """A place under which nothing is listed yet: whoever made the zip chose the names, and one may not hide another."""
+    return next(name for number in count() if (name := place + "'" * number) not in taken)
+
+
 def _serialized_fields(members: ZipMembers, path: Path) -> dict[str, str]:
     document = parse_edited_json(members.read("data", limit=DATA_LIMIT), f"{path}: data")
     fields = document.items() if isinstance(document, dict) else ()
     return {
-        shown(field, quoted=False): value[":serialized:"]
+        field: value[":serialized:"]
         for field, value in fields
         if isinstance(value, dict) and isinstance(value.get(":serialized:"), str)
     }
 
 
-def _tensor_records(members: ZipMembers, name: str, path: Path) -> bytes:
-    """The one pickle of a torch file."""
+def _records_of(members: ZipMembers, name: str, path: Path) -> dict[str, Callable[[], bytes]]:
+    """Every pickle of a torch file, which should have one."""
     nested = ZipMembers(members.read(name), where=f"{path}: {name}")
-    return nested.read(next((inner for inner in nested.names if inner.rsplit("/", 1)[-1] == "data.pkl"), "data.pkl"))
+    found = [inner for inner in nested.names if inner.rsplit("/", 1)[-1] == "data.pkl"]
+    return {inner: partial(nested.read, inner) for inner in found or ["data.pkl"]}

@@ -13,6 +13,7 @@ import numpy as np
 from Neuron_Selection.errors import InputError, UntrustedError, shown
 from Neuron_Selection.FileFormats.atomic_files import read_bytes, sha256_of
 from Neuron_Selection.FileFormats.json_files import parse_edited_json
+from Neuron_Selection.FileFormats.pickled_arrays import is_array_data, scalar_from
 from Neuron_Selection.FileFormats.pickled_data import Built, Name, read_pickle
 from Neuron_Selection.FileFormats.policy_tensors import tensors_from, weights_sha256
 from Neuron_Selection.FileFormats.spaces import Space, space_from
@@ -21,6 +22,7 @@ from Neuron_Selection.FileFormats.zip_members import ZipMembers
 DATA_LIMIT = 1 << 26
 _DEPTH_LIMIT = 8
 _NODE_LIMIT = 10_000
+_OPTIMIZER = ("optimizer_class", "optimizer_kwargs")  # inference has no use for them; never decoded
 _SKELETON_MAKERS = {"_make_skeleton_class", "_make_skeleton_enum", "_make_function", "_make_cell", "_fill_function"}
 
 
@@ -51,12 +53,22 @@ class AgentZip:
 
 
 def read_agent_zip(path: Path) -> AgentZip:
-    """Read ``path`` once; hash and parse the same bytes.
+    """Read ``path`` once; hash and parse the same bytes, as ``parse_agent_zip`` tells."""
+    return parse_agent_zip(read_agent_bytes(path), path)
 
+
+def read_agent_bytes(path: Path) -> bytes:
+    """The bytes of an agent's zip, whatever they are."""
+    return read_bytes(path, hint="--agent_path names an agent folder or a zip")
+
+
+def parse_agent_zip(data: bytes, path: Path) -> AgentZip:
+    """The agent in the bytes of a zip.
+
+    :param path: where they come from
     :raises InputError: not a whole SB3 zip
     :raises UntrustedError: a needed field that would run something
     """
-    data = read_bytes(path, hint="--agent_path names an agent folder or a zip")
     members = ZipMembers(data, where=path)
     if "data" not in members or "policy.pth" not in members:
         if any(name.rsplit("/", 1)[-1] == "data.pkl" for name in members.names):
@@ -100,10 +112,13 @@ class _Fields:
     def policy_kwargs(self) -> dict[str, Any]:
         value = self.document.get("policy_kwargs", {})
         if not isinstance(value, dict) or ":serialized:" in value:
-            value = self._plain(self._unpickled("policy_kwargs"), "policy_kwargs", [0])
+            record = _as_dict(self._unpickled("policy_kwargs"))
+            if isinstance(record, dict):
+                record = {name: item for name, item in record.items() if name not in _OPTIMIZER}
+            value = self._plain(record, "policy_kwargs", [0])
         if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
             raise InputError(self.where, "policy_kwargs", found=shown(value), expected="an object with names")
-        return value
+        return {name: item for name, item in value.items() if name not in _OPTIMIZER}
 
     def space(self, field: str) -> Space:
         return space_from(self._unpickled(field), where=self.where, field=field)
@@ -129,16 +144,30 @@ class _Fields:
             return value
         if isinstance(value, list | tuple):
             return [self._plain(item, field, visited, depth + 1) for item in value]
-        if isinstance(value, dict) or (
-            isinstance(value, Built) and value.callable == Name("collections", "OrderedDict")
-        ):
-            pairs = value.items() if isinstance(value, dict) else value.pairs
-            return {key: self._plain(item, field, visited, depth + 1) for key, item in pairs}
+        value = _as_dict(value)
+        if isinstance(value, dict):
+            return {key: self._plain(item, field, visited, depth + 1) for key, item in value.items()}
+        if is_array_data(value):
+            try:
+                return scalar_from(value)
+            except (ValueError, TypeError, OverflowError) as error:
+                expected = "plain values and class names"
+                raise InputError(self.where, field, found="a numpy array or dtype", expected=expected) from error
         called = value.callable if isinstance(value, Built) else None
         if isinstance(called, Name) and called.module.startswith("cloudpickle") and called.qualname in _SKELETON_MAKERS:
             return ClassByValue(name=_name_by_value(value))
-        found = f"a call of {shown(str(called))}" if isinstance(called, Name) else "something that is no plain value"
-        raise UntrustedError(self.where, field, found=found, expected="plain values and class names")
+        expected = "plain values and class names"
+        if not isinstance(value, Built):
+            raise InputError(self.where, field, found="something that is no plain value", expected=expected)
+        found = f"a call of {shown(str(called))}" if isinstance(called, Name) else "a call of what a call returns"
+        raise UntrustedError(self.where, field, found=found, expected=expected)
+
+
+def _as_dict(record: object) -> object:
+    """The dict that an ``OrderedDict`` stands for; any other record as it is."""
+    if isinstance(record, Built) and record.callable == Name("collections", "OrderedDict"):
+        return dict(record.pairs)
+    return record
 
 
 def _name_by_value(record: object) -> str:

@@ -13,7 +13,26 @@ _MULTIARRAY = ("numpy.core.multiarray", "numpy._core.multiarray")
 _RECONSTRUCT = {Name(module, "_reconstruct") for module in _MULTIARRAY}
 _SCALAR = {Name(module, "scalar") for module in _MULTIARRAY}
 _FROMBUFFER = {Name("numpy.core.numeric", "_frombuffer"), Name("numpy._core.numeric", "_frombuffer")}
+_ARRAY_DATA = _RECONSTRUCT | _SCALAR | _FROMBUFFER | {Name("numpy", "dtype")}
 _DTYPE_NAME = re.compile(r"bool_?|u?int(8|16|32|64)?|float(16|32|64)?_?|b1|[iu][1248]|f[248]")
+
+
+def is_array_data(record: object) -> bool:
+    """Whether a record is of numpy's own making: an array, a scalar or a dtype."""
+    called = record.callable if isinstance(record, Built) else None
+    return isinstance(called, Name) and called in _ARRAY_DATA
+
+
+def scalar_from(record: object) -> bool | int | float:
+    """A plain value, from a numpy scalar.
+
+    :raises ValueError: anything else, an array included
+    """
+    array = array_from(record)
+    if array.shape != ():
+        raise ValueError("an array where one value belongs")
+    value: bool | int | float = array.item()
+    return value
 
 
 def integer_from(record: object) -> int:

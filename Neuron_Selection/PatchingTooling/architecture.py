@@ -75,8 +75,6 @@ _KWARGS = {
     "features_extractor_class",
     "features_extractor_kwargs",
     "normalize_images",
-    "optimizer_class",
-    "optimizer_kwargs",
 }
 _WIDTH_LIMIT = 1_000_000
 _DEPTH_LIMIT = 1_000

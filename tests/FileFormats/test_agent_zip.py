@@ -29,7 +29,20 @@ from Neuron_Selection.FileFormats.pickled_data import Name
 from Neuron_Selection.FileFormats.policy_tensors import weights_sha256
 from Neuron_Selection.FileFormats.spaces import BoxSpace, DiscreteSpace
 from tests.conftest import ROOT
-from tests.FileFormats.crafted import LIST_IN_ITSELF, Call, dumps, gym_box, nested, policy_pth, rezipped, space
+from tests.FileFormats.crafted import (
+    LIST_IN_ITSELF,
+    Call,
+    dumps,
+    gym_box,
+    nested,
+    numpy_1_array,
+    numpy_1_scalar,
+    numpy_2_buffer,
+    policy_pth,
+    rezipped,
+    space,
+    stub,
+)
 from tests.made_agents import (
     data_fields,
     mlp_agent,
@@ -138,8 +151,51 @@ def test_policy_kwargs_may_be_absent_plain_or_pickled():
     assert read(policy_kwargs=pickled(kwargs)).policy_kwargs == {
         "net_arch": [8, 6],
         "activation_fn": Name("torch.nn.modules.activation", "ELU"),
-        "optimizer_kwargs": {"eps": 0.5},
     }
+
+
+@pytest.mark.parametrize("scalar", [lambda value: value, numpy_1_scalar], ids=["numpy of today", "numpy 1"])
+def test_numpy_scalars_among_policy_kwargs_are_plain_numbers(scalar):
+    kwargs = {
+        "net_arch": [scalar(np.int64(16)), 16],
+        "normalize_images": scalar(np.bool_(False)),  # noqa: FBT003 - a value
+        "features_extractor_kwargs": {"a": scalar(np.float32(0.1)), "b": (scalar(np.float64(0.1)), np.uint8(7))},
+    }
+    found = read(policy_kwargs=serialized(dumps(kwargs))).policy_kwargs
+    assert found == {
+        "net_arch": [16, 16],
+        "normalize_images": False,
+        "features_extractor_kwargs": {"a": float(np.float32(0.1)), "b": [0.1, 7]},
+    }
+    assert {type(width) for width in found["net_arch"]} == {int}
+    assert found["normalize_images"] is False
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        numpy_1_array(np.ones(3)),
+        numpy_2_buffer(np.ones(3)),
+        np.datetime64("2021-01-01"),
+        np.dtype("f4"),
+        Call(stub("numpy.core.multiarray", "scalar"), np.dtype("i8"), b"short"),
+        Call(stub("numpy.core.multiarray", "scalar"), np.dtype("i8")),
+        Call(stub("numpy.core.numeric", "_frombuffer"), b"", np.dtype("i8"), (1 << 70,), "C"),
+        Call(stub("numpy.core.numeric", "_frombuffer"), b"", 3, (1,), "C"),
+        b"bytes",
+    ],
+)
+def test_what_no_flag_can_let_in_is_an_error_of_content(value):
+    message = refusal(policy_kwargs=serialized(dumps({"net_arch": value})))
+    assert message.startswith("data: policy_kwargs: found ")
+
+
+def test_what_belongs_to_the_optimizer_is_never_decoded():
+    evil = {"eps": Call(os.system, "touch marker")}
+    kwargs = {"net_arch": [8, 6], "optimizer_class": Call(os.system, "touch marker"), "optimizer_kwargs": evil}
+    assert read(policy_kwargs=serialized(dumps(kwargs))).policy_kwargs == {"net_arch": [8, 6]}
+    assert read(policy_kwargs={"net_arch": [8], "optimizer_kwargs": {"eps": 1}}).policy_kwargs == {"net_arch": [8]}
+    assert not Path("marker").exists()
 
 
 class Custom(torch.nn.Module):
