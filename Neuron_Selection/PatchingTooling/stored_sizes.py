@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from Neuron_Selection.errors import InputError
+from Neuron_Selection.errors import InputError, shown
 from Neuron_Selection.FileFormats.agent_zip import AgentZip
 from Neuron_Selection.FileFormats.spaces import (
     BoxSpace,
@@ -17,18 +17,21 @@ from Neuron_Selection.FileFormats.spaces import (
     LeafSpace,
     MultiBinarySpace,
     MultiDiscreteSpace,
+    Space,
 )
+from Neuron_Selection.PatchingTooling.custom_classes import is_custom
 
 if TYPE_CHECKING:
     from Neuron_Selection.PatchingTooling.architecture import Architecture
 
 SB3_POLICIES = ("MlpPolicy", "CnnPolicy", "MultiInputPolicy")
 SB3_EXTRACTORS = ("FlattenExtractor", "NatureCNN", "CombinedExtractor")
-_NATURE_CONVOLUTIONS = ((8, 4), (4, 2), (3, 1))  # kernel and stride (Mnih et al. 2015)
+_NATURE_CONVOLUTIONS = ((32, 8, 4), (64, 4, 2), (64, 3, 1))  # channels, kernel and stride (Mnih et al. 2015)
+_NETS = ("q_net", "q_net_target")
 
 
 def check_sizes(architecture: Architecture, agent: AgentZip) -> None:
-    """Raise where the zip stores no float32 tensor of a shape that the architecture needs.
+    """Raise unless the zip stores exactly the float32 tensors that the architecture needs.
 
     What a custom class needs only the class knows; its sizes are checked when the weights go in.
 
@@ -37,11 +40,29 @@ def check_sizes(architecture: Architecture, agent: AgentZip) -> None:
     if architecture.net_arch is None or architecture.policy not in SB3_POLICIES:
         return
     where = f"{agent.path}: policy.pth"
+    extractor = _extractor_shapes(architecture, agent)
     sides = [features_dim(architecture, agent), *architecture.net_arch, architecture.n_actions]
+    shapes = {f"features_extractor.{name}": shape for name, shape in extractor.items()}
     for number, (columns, rows) in enumerate(pairwise(sides)):
-        for net in ("q_net", "q_net_target"):
-            check_tensor(agent.tensors, f"{net}.q_net.{2 * number}.weight", (rows, columns), where)
-            check_tensor(agent.tensors, f"{net}.q_net.{2 * number}.bias", (rows,), where)
+        shapes |= {f"q_net.{2 * number}.weight": (rows, columns), f"q_net.{2 * number}.bias": (rows,)}
+        if architecture.activation_fn == "PReLU" and number < len(architecture.net_arch):
+            shapes[f"q_net.{2 * number + 1}.weight"] = (1,)
+    for name, shape in shapes.items():
+        for net in _NETS:
+            check_tensor(agent.tensors, f"{net}.{name}", shape, where)
+    known = {f"{net}.{name}" for net in _NETS for name in shapes}
+    extra = next((name for name in agent.tensors if name not in known and not _of_custom(name, architecture)), None)
+    if extra is not None:
+        raise InputError(where, shown(extra), found="a tensor that this network does not have", expected="none")
+
+
+def _of_custom(name: str, architecture: Architecture) -> bool:
+    """Whether a tensor may belong to a custom class, which alone knows what it needs."""
+    net, _, inner = name.partition(".")
+    activations = {f"q_net.{2 * number + 1}" for number in range(len(architecture.net_arch or ()))}
+    in_extractor = architecture.extractor not in SB3_EXTRACTORS and inner.startswith("features_extractor.")
+    in_activation = is_custom(architecture.activation_fn) and ".".join(inner.split(".")[:2]) in activations
+    return net in _NETS and (in_extractor or in_activation)
 
 
 def refuse_nonfinite(agent: AgentZip) -> None:
@@ -79,21 +100,14 @@ def features_dim(architecture: Architecture, agent: AgentZip) -> int:
             raise InputError(
                 where, "observation_space", found=_kind(space), expected="a Dict space for CombinedExtractor"
             )
-        width = architecture.extractor_kwargs.get("cnn_output_dim", 256)
-        total = 0
-        for key, part in space.spaces.items():
-            if isinstance(part, BoxSpace) and _is_image(part, architecture):
-                _check_nature_cnn(part, f"features_extractor.extractors.{key}", width, agent)
-                total += width
-            else:
-                total += flat_size(part)
-        return total
+        return sum(
+            _cnn_width(architecture) if _is_image(part, architecture) else flat_size(part)
+            for part in space.spaces.values()
+        )
     if architecture.extractor == "NatureCNN":
-        if not (isinstance(space, BoxSpace) and _is_image(space, architecture)):
+        if not _is_image(space, architecture):
             raise InputError(where, "observation_space", found=_kind(space), expected="an image space for NatureCNN")
-        width = int(architecture.extractor_kwargs.get("features_dim", 512))
-        _check_nature_cnn(space, "features_extractor", width, agent)
-        return width
+        return _cnn_width(architecture)
     if isinstance(space, DictSpace):
         raise InputError(
             where, "observation_space", found="a Dict space", expected="a plain space for FlattenExtractor"
@@ -101,26 +115,48 @@ def features_dim(architecture: Architecture, agent: AgentZip) -> int:
     return flat_size(space)
 
 
-def _is_image(space: BoxSpace, architecture: Architecture) -> bool:
+def _extractor_shapes(architecture: Architecture, agent: AgentZip) -> dict[str, tuple[int, ...]]:
+    """The tensors of SB3's own extractors: those of a NatureCNN for every image."""
+    space, where = agent.observation_space, f"{agent.path}: data"
+    if architecture.extractor == "NatureCNN" and isinstance(space, BoxSpace) and _is_image(space, architecture):
+        return _nature_cnn_shapes(space, _cnn_width(architecture), where)
+    if architecture.extractor != "CombinedExtractor" or not isinstance(space, DictSpace):
+        return {}
+    shapes: dict[str, tuple[int, ...]] = {}
+    for key, part in space.spaces.items():
+        if isinstance(part, BoxSpace) and _is_image(part, architecture):
+            inner = _nature_cnn_shapes(part, _cnn_width(architecture), where)
+            shapes |= {f"extractors.{key}.{name}": shape for name, shape in inner.items()}
+    return shapes
+
+
+def _cnn_width(architecture: Architecture) -> int:
+    name, default = ("features_dim", 512) if architecture.extractor == "NatureCNN" else ("cnn_output_dim", 256)
+    return int(architecture.extractor_kwargs.get(name, default))
+
+
+def _is_image(space: Space, architecture: Architecture) -> bool:
     """SB3's own test; images that are normalised already need only have three sides."""
+    if not isinstance(space, BoxSpace):
+        return False
     already = architecture.extractor_kwargs.get("normalized_image", False) or not architecture.normalize_images
     return len(space.shape) == 3 if already else space.is_image
 
 
-def _check_nature_cnn(space: BoxSpace, prefix: str, width: int, agent: AgentZip) -> None:
+def _nature_cnn_shapes(space: BoxSpace, width: int, where: str) -> dict[str, tuple[int, ...]]:
     channels, *sides = space.shape
-    for kernel, stride in _NATURE_CONVOLUTIONS:
+    shapes: dict[str, tuple[int, ...]] = {}
+    for number, (filters, kernel, stride) in enumerate(_NATURE_CONVOLUTIONS):
         sides = [(side - kernel) // stride + 1 for side in sides]
+        shapes |= {
+            f"cnn.{2 * number}.weight": (filters, channels, kernel, kernel),
+            f"cnn.{2 * number}.bias": (filters,),
+        }
+        channels = filters
     if min(sides) < 1:
-        raise InputError(
-            f"{agent.path}: data",
-            "observation_space",
-            found=f"images of {space.shape}",
-            expected="at least 36 x 36 for NatureCNN",
-        )
-    where = f"{agent.path}: policy.pth"
-    check_tensor(agent.tensors, f"q_net.{prefix}.cnn.0.weight", (32, channels, 8, 8), where)
-    check_tensor(agent.tensors, f"q_net.{prefix}.linear.0.weight", (width, 64 * sides[0] * sides[1]), where)
+        found = f"images of {space.shape}"
+        raise InputError(where, "observation_space", found=found, expected="at least 36 x 36 for NatureCNN")
+    return shapes | {"linear.0.weight": (width, channels * sides[0] * sides[1]), "linear.0.bias": (width,)}
 
 
 def flat_size(space: LeafSpace) -> int:
