@@ -13,8 +13,8 @@ from Neuron_Selection.AnalysisTooling.patched_runs import Block, DirectionRuns, 
 from Neuron_Selection.errors import InputError, shown
 from Neuron_Selection.FileFormats.atomic_files import read_bytes, sha256_of
 from Neuron_Selection.FileFormats.patch_spec import experiment_name
-from Neuron_Selection.FileFormats.patching_results import load_patching_results
-from Neuron_Selection.FileFormats.results_by_input import stored_folder_metadata
+from Neuron_Selection.FileFormats.results_by_input import load_by_input, load_folder_metadata
+from Neuron_Selection.FileFormats.weight_gradients import numbers
 
 DIRECTIONS = ("denoising", "noising")
 
@@ -43,10 +43,12 @@ def runs_by_input(results: Path, clusters: Mapping[str, str]) -> PatchedRuns:
     :raises InputError: neither folder, or files that do not fit together
     """
     paths = {direction: results / direction for direction in DIRECTIONS}
-    folders = {direction: _read_folder(path) for direction, path in paths.items() if any(path.glob("*.json"))}
-    if not folders:
+    there = {direction: path for direction, path in paths.items() if any(path.glob("*.json"))}
+    if not there:
         hint = "run_experiments.py --by_input makes them"
         raise InputError(results, found="no *.json in denoising/ nor in noising/", expected="results", hint=hint)
+    metadata = [load_folder_metadata(path) for path in there.values()]
+    folders = {direction: _read_folder(path) for direction, path in there.items()}
     first, *others = folders.values()
     for other in others:
         _check_alike(first, other)
@@ -59,8 +61,7 @@ def runs_by_input(results: Path, clusters: Mapping[str, str]) -> PatchedRuns:
     names = [name if name.startswith("exp_") else "" for name in first.patches]
     if not all(names):  # a published name such as q_net.0_neuron_61
         names = [experiment_name(number, patch) for number, patch in enumerate(first.patches.values(), start=1)]
-    metadata = stored_folder_metadata(first.path) or {}
-    run = metadata.get("run", {})
+    run = metadata[0].get("run", {})
     return PatchedRuns(
         where=str(results),
         ids=first.ids,
@@ -82,7 +83,7 @@ def _read_folder(path: Path) -> _Folder:
     hashes = []
     told = {"source": "", "target": ""}
     for file in sorted(path.glob("*.json")):
-        input_id, records = _read_file(file)
+        input_id, records = load_by_input(file)
         if input_id in ids:
             raise InputError(
                 file, f"input id {shown(input_id)}", found="results of it in another file", expected="one file"
@@ -115,16 +116,6 @@ def _read_folder(path: Path) -> _Folder:
     )
 
 
-def _read_file(file: Path) -> tuple[str, dict[str, dict[str, Any]]]:
-    """The input of one file, and the record of each experiment; files of others name their input only by their own."""
-    loaded = load_patching_results(file)
-    ids = {input_id for by_id in loaded.values() for input_id in by_id}
-    if len(ids) > 1 or "" in loaded:
-        raise InputError(file, found=f"results of {len(ids)} inputs", expected="experiments of one input")
-    (input_id,) = ids
-    return input_id or file.stem, {name: by_id[input_id] for name, by_id in loaded.items()}
-
-
 def _patch_of(record: Mapping[str, Any], file: Path, name: str) -> Any:
     patch = record.get("patch_configuration")
     if not isinstance(patch, dict) or not patch:
@@ -138,9 +129,9 @@ def _array(rows: list[Any], file: Path, key: str, before: list[np.ndarray]) -> n
     expected = before[0].shape[1] if before else max(widths)
     if widths != {expected} or not expected:
         raise InputError(file, key, found=f"Q-values of {min(widths)} actions", expected=f"{expected}")
-    array = np.array([row[0] for row in rows], np.float64)
-    if not np.isfinite(array).all():
-        raise InputError(file, key, found="NaN or infinity", expected="finite numbers")
+    array = numbers([row[0] for row in rows], file, key)
+    if array.ndim != 2:
+        raise InputError(file, key, found=f"shape {array.shape}", expected="[[one number an action]]")
     return array
 
 

@@ -71,11 +71,15 @@ def stored_minimal_sets_metadata(path: Path) -> dict[str, Any] | None:
 def load_minimal_sets(path: Path) -> dict[str, Any]:
     """The document that ``save_minimal_sets`` wrote.
 
-    :raises InputError: not such a file
+    :raises InputError: not such a file, or with metadata beside it that belong to other files
     """
     document = read_edited_json(path, hint="find_minimal_sets.py makes it")
     if not isinstance(document, dict) or not document or not all(isinstance(part, dict) for part in document.values()):
         raise InputError(path, found="another document", expected="{direction: {layer: ...}}")
+    if meta_path(path).exists() and stored_minimal_sets_metadata(path) is None:
+        raise InputError(
+            meta_path(path), found="the hashes of other files", expected="a set", hint="run find_minimal_sets.py again"
+        )
     return document
 
 

@@ -14,9 +14,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from Neuron_Selection.errors import InputError, shown
+from Neuron_Selection.errors import InputError
 from Neuron_Selection.FileFormats.atomic_files import read_bytes, sha256_of, write_atomically
 from Neuron_Selection.FileFormats.json_files import json_bytes, large_json_bytes, read_edited_json
+from Neuron_Selection.FileFormats.patching_results import load_patching_results
 
 _NAME_LIMIT = 150
 
@@ -59,37 +60,44 @@ def save_by_input(folder: Path, by_input: Mapping[str, Mapping[str, Any]], *, me
 def stored_folder_metadata(folder: Path) -> dict[str, Any] | None:
     """The metadata beside a folder of results, or None where its files are not all there as they were written."""
     try:
-        metadata = read_edited_json(folder_meta_path(folder))
-        files = _listed(folder)
-        present = {path.name for path in folder.glob("*.json")}
-        if not files or present != set(files):
-            return None
-        unchanged = all(sha256_of(read_bytes(folder / name)) == sha256 for name, sha256 in files.items())
+        return load_folder_metadata(folder) or None
     except InputError:
         return None
-    return metadata if unchanged and isinstance(metadata, dict) else None
 
 
-def load_by_input(path: Path) -> tuple[str, dict[str, Any]]:
-    """One file: the input's true id (the file's stem where a published file does not say), and its experiments.
+def load_folder_metadata(folder: Path) -> dict[str, Any]:
+    """The metadata beside a folder of results; empty where there are none, as beside results of others.
+
+    :raises InputError: the files in the folder are not those that were written with it
+    """
+    if not folder_meta_path(folder).exists():
+        return {}
+    metadata, files = read_edited_json(folder_meta_path(folder)), _listed(folder)
+    hint = f"run again with --overwrite, or remove {folder.name}.meta.json if the results are another's"
+    if not isinstance(metadata, dict) or not files:
+        raise InputError(folder_meta_path(folder), "files", found="none of results", expected="some", hint=hint)
+    present = {path.name for path in folder.glob("*.json")}
+    for name in sorted(present | files.keys()):
+        if name not in files:
+            raise InputError(folder / name, found="a file of another run", expected="none", hint=hint)
+        if name not in present:
+            raise InputError(folder / name, found="no such file", expected="all that the run wrote", hint=hint)
+        if sha256_of(read_bytes(folder / name)) != files[name]:
+            raise InputError(folder / name, found="other content than was written", expected="the same", hint=hint)
+    return metadata
+
+
+def load_by_input(path: Path) -> tuple[str, dict[str, dict[str, Any]]]:
+    """One file: the input's true id (the file's stem where a published file does not say), and each experiment's record.
 
     :raises InputError: no experiments, or experiments of several inputs
     """
-    document = read_edited_json(path)
-    if not isinstance(document, dict) or not document:
-        raise InputError(path, found=shown(document), expected="an object of experiments")
-    ids: set[str] = set()
-    for name, experiment in document.items():
-        results = experiment.get("results") if isinstance(experiment, dict) else None
-        if not isinstance(results, dict) or "baseline_output" not in results:
-            raise InputError(path, shown(name), found="no results of one input", expected="them under 'results'")
-        input_id = experiment.get("input_id", path.stem)
-        if not isinstance(input_id, str):
-            raise InputError(path, f"{shown(name)}.input_id", found=shown(input_id), expected="text")
-        ids.add(input_id)
-    if len(ids) > 1:
-        raise InputError(path, "input_id", found=f"{len(ids)} of them", expected="one a file")
-    return ids.pop(), document
+    loaded = load_patching_results(path)
+    ids = {input_id for by_id in loaded.values() for input_id in by_id}
+    if len(ids) != 1 or "" in loaded or not all(loaded.values()):
+        raise InputError(path, found=f"results of {len(ids)} inputs", expected="experiments of one input")
+    (input_id,) = ids
+    return input_id or path.stem, {name: by_id[input_id] for name, by_id in loaded.items()}
 
 
 def _listed(folder: Path) -> dict[str, str]:

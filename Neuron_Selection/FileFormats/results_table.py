@@ -74,13 +74,22 @@ def _cell(value: Any) -> str:
 def load_results_table(path: Path) -> list[dict[str, Any]]:
     """The rows of a table; empty cells are None, columns that we do not know stay text.
 
-    :raises InputError: a column is missing, or a cell is not of its column's kind
+    :raises InputError: a column is missing, a cell is not of its column's kind, or the metadata beside it belong to
+        another table
     """
     data = read_bytes(path, hint="analyze_metrics.py makes it")
+    if meta_path(path).exists():
+        metadata = read_edited_json(meta_path(path))
+        if not isinstance(metadata, dict) or metadata.get("results_sha256") != sha256_of(data):
+            hint = "run analyze_metrics.py again"
+            raise InputError(meta_path(path), found="the hash of another table", expected="a pair", hint=hint)
+    limit = csv.field_size_limit(max(len(data), 1))  # a patch of 30,000 neurons is a longer cell than csv's default
     try:
         lines = list(csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True))
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(path, found="no table of comma-separated values", expected="results.csv") from error
+    finally:
+        csv.field_size_limit(limit)
     header = lines[0] if lines else []
     missing = [name for name in COLUMNS if name not in header]
     if missing:

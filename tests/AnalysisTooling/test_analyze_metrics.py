@@ -107,7 +107,8 @@ def test_results_by_input_say_the_same_as_the_sweep(agent: Path, tmp_path: Path)
     for one, other in zip(table, same_table, strict=True):
         assert {**one, "flag": bool(one["flag"])} == {**other, "flag": bool(other["flag"])}
     assert summary["common_neurons"] == same_summary["common_neurons"]
-    for file in (agent / "patching_results").glob("*oising/*.json"):  # as others wrote them
+    of_others(agent)
+    for file in (agent / "patching_results").glob("*oising/*.json"):
         stored = json.loads(file.read_text())
         for number, name in enumerate(list(stored)):
             experiment = stored.pop(name)
@@ -249,18 +250,43 @@ def other_agent(agent: Path) -> None:
     mlp_agent(agent, width=2, net_arch=[5])
 
 
+def of_others(agent: Path) -> None:
+    """Results by input without the metadata that say what they were when they were written."""
+    for path in (agent / "patching_results").glob("*oising.meta.json"):
+        path.unlink()
+
+
+def edited(agent: Path) -> None:
+    path = min((agent / "patching_results" / "noising").glob("*.json"))
+    path.write_text(path.read_text().replace('"patched_action": 0', '"patched_action": 1', 1))
+
+
 def other_ids(agent: Path) -> None:
+    of_others(agent)
     next((agent / "patching_results" / "noising").glob("*.json")).unlink()
 
 
 def other_patches(agent: Path) -> None:
+    of_others(agent)
     path = sorted((agent / "patching_results" / "noising").glob("*.json"))[3]
     stored = json.loads(path.read_text())
     stored.pop("exp_2_q_net.0")
     path.write_text(json.dumps(stored))
 
 
+def with_source(*source: Any) -> Any:
+    def change(agent: Path) -> None:
+        of_others(agent)
+        path = min((agent / "patching_results" / "noising").glob("*.json"))
+        stored = json.loads(path.read_text())
+        stored["exp_2_q_net.0"]["results"]["source_output"] = [list(source)]
+        path.write_text(json.dumps(stored))
+
+    return change
+
+
 def with_text(agent: Path) -> None:
+    of_others(agent)
     path = min((agent / "patching_results" / "noising").glob("*.json"))
     stored = json.loads(path.read_text())
     stored["exp_2_q_net.0"]["results"]["patched_output"] = [["1.0", 2.0]]
@@ -268,6 +294,7 @@ def with_text(agent: Path) -> None:
 
 
 def with_nan(agent: Path) -> None:
+    of_others(agent)
     path = min((agent / "patching_results" / "denoising").glob("*.json"))
     path.write_text(path.read_text().replace('"self_regret": ', '"self_regret": NaN, "x": ', 1))
 
@@ -289,6 +316,10 @@ FAULTS: dict[str, tuple[Any, list[str], str]] = {
     "q 2": (lambda _: None, ["--q_threshold", "2"], "q_threshold: found 2, expected a number from 0 to 1"),
     "confidence": (lambda _: None, ["--confidence", "1"], "confidence: found 1, expected a number between 0 and 1"),
     "cluster_by": (lambda _: None, ["--cluster_by", "seed"], "--cluster_by: found 'seed', expected one of auto, file"),
+    "edited": (edited, ["--by_input"], ".json: found other content than was written, expected the same (run again"),
+    "source text": (with_source("a", 1.0), ["--by_input"], "source_output: found 'a', expected numbers"),
+    "source huge": (with_source(10**400, 1.0), ["--by_input"], "source_output: found"),
+    "source nested": (with_source([1.0], [2.0]), ["--by_input"], "source_output: found"),
     "other ids": (other_ids, ["--by_input"], "noising: input ids: found other inputs than in denoising"),
     "other patches": (other_patches, ["--by_input"], "'exp_2_q_net.0': found other experiments than in the first"),
     "text": (with_text, ["--by_input"], "'exp_2_q_net.0'.patched_output: found a list, expected [[one number"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -150,6 +151,25 @@ def test_a_bad_table_is_refused(before: str, after: str, says: str, tmp_path: Pa
     with pytest.raises(InputError) as caught:
         load_results_table(path)
     assert says in str(caught.value)
+
+
+def test_a_patch_of_very_many_neurons_is_read_back(tmp_path: Path) -> None:
+    path = tmp_path / "results.csv"
+    rows = [row(patch=f"q_net.0:{','.join(map(str, range(40_000)))}")]
+    save_results_table(path, rows)
+    limit = csv.field_size_limit()
+    assert len(rows[0]["patch"]) > limit
+    assert load_results_table(path) == rows
+    assert csv.field_size_limit() == limit
+
+
+def test_an_edited_table_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "results.csv"
+    save_table_metadata(path, {"format": 1}, sha256=save_results_table(path, [row()]), summary_sha256="")
+    assert load_results_table(path) == [row()]
+    path.write_text(path.read_text().replace(",3,", ",4,", 1))
+    with pytest.raises(InputError, match="results.meta.json: found the hash of another table, expected a pair"):
+        load_results_table(path)
 
 
 def test_metadata_belong_to_a_table_and_its_summary_or_to_none(tmp_path: Path) -> None:

@@ -76,13 +76,13 @@ def test_published_definitions_are_read(agent: Path, published_files: Path, caps
 def test_results_by_input_have_the_published_form(agent: Path, published_files: Path) -> None:
     words = ["--direction", "both", "--patch_spec", "q_net.0:1", "q_net.2:all", "--by_input"]
     assert patch(agent, *words) == 0
-    published = load_by_input(published_files / "agent159_denoising_81102_1_1_1_0006.json")[1]
+    published = json.loads((published_files / "agent159_denoising_81102_1_1_1_0006.json").read_text())
     theirs = next(iter(published.values()))
     for direction in ("denoising", "noising"):
         folder = agent / "patching_results" / direction
         found = {}
         for path in folder.glob("*.json"):
-            input_id, experiments = load_by_input(path)
+            input_id, experiments = load_by_input(path)[0], json.loads(path.read_text())
             found[input_id] = experiments
             assert list(experiments) == ["exp_1_q_net.0", "exp_2_q_net.2"]
             for ours in experiments.values():
@@ -100,7 +100,7 @@ def test_results_by_input_have_the_published_form(agent: Path, published_files: 
 def test_published_metrics_are_those_of_the_published_record(published_files: Path) -> None:
     from Neuron_Selection.AnalysisTooling.record_analysis import analyse_records
 
-    _, published = load_by_input(published_files / "agent159_denoising_81102_1_1_1_0006.json")
+    published = json.loads((published_files / "agent159_denoising_81102_1_1_1_0006.json").read_text())
     keys = {
         "kl_divergence": None, "reverse_kl_divergence": None, "top_logit_delta_magnitude": None,
         "confidence_margin_magnitude": "magnitude", "undirected_saturating_chebyshev": "ratio",
