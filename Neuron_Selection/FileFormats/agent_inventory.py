@@ -54,14 +54,7 @@ def take_inventory(path: Path, data: bytes) -> AgentInventory:
             unread[place] = str(error).removeprefix(f"{path}: ").removeprefix(f"{place}: ")
             return None
 
-    pickles: dict[str, Callable[[], bytes]] = {}
-    for field, value in (attempt("data", lambda: _serialized_fields(members, path)) or {}).items():
-        place = _free(f"data: {field}" if field in members else field, pickles)
-        pickles[place] = partial(base64.b64decode, value, validate=True)
-    for member in [name for name in members.names if name.endswith(".pth")]:
-        nested = attempt(member, partial(_records_of, members, member, path)) or {}
-        for inner, load in nested.items():
-            pickles[_free(member if len(nested) == 1 else f"{member}: {inner}", pickles)] = load
+    pickles = _pickles(members, path, attempt)
     spent = 0
 
     def read_within_limit(place: str, found: set[Name]) -> None:
@@ -89,6 +82,21 @@ def take_inventory(path: Path, data: bytes) -> AgentInventory:
         unread=unread,
         tensors={name: tensor.shape for name, tensor in tensors.items()},
     )
+
+
+def _pickles(
+    members: ZipMembers, path: Path, attempt: Callable[[str, Callable[[], object]], Any]
+) -> dict[str, Callable[[], bytes]]:
+    """Where pickles lie, and how each is read: fields of ``data``, and those inside of torch files."""
+    pickles: dict[str, Callable[[], bytes]] = {}
+    for field, value in (attempt("data", lambda: _serialized_fields(members, path)) or {}).items():
+        place = _free(f"data: {field}" if field in members else field, pickles)
+        pickles[place] = partial(base64.b64decode, value, validate=True)
+    for member in [name for name in members.names if name.endswith(".pth")]:
+        nested = attempt(member, partial(_records_of, members, member, path)) or {}
+        for inner, load in nested.items():
+            pickles[_free(member if len(nested) == 1 else f"{member}: {inner}", pickles)] = load
+    return pickles
 
 
 def _free(place: str, taken: Container[str]) -> str:

@@ -88,7 +88,7 @@ def load_folder_metadata(folder: Path) -> dict[str, Any]:
 
 
 def load_by_input(path: Path) -> tuple[str, dict[str, dict[str, Any]]]:
-    """One file: the input's true id (the file's stem where a published file does not say), and each experiment's record.
+    """One file: the input's true id (the stem where a published file does not say), and each experiment's record.
 
     :raises InputError: no experiments, or experiments of several inputs
     """

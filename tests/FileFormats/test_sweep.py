@@ -162,7 +162,23 @@ def with_nan() -> np.ndarray:
     return array
 
 
+def with_one_row(difference: int) -> Callable[[Path], None]:
+    """An array whose header says three rows, and behind it a row more or less."""
+
+    def spoil(path: Path) -> None:
+        array = ARRAYS["denoising_q_net.2"]
+        with written_sweep(path) as writer:
+            for name, other in ARRAYS.items():
+                rows = np.resize(array, (3 + difference, 1, 2)) if other is array else other
+                writer.add_blocks(name, other.shape, other.dtype, [rows])
+            writer.add_metadata(METADATA)
+
+    return spoil
+
+
 FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
+    "a row too many": (with_one_row(1), "'denoising_q_net.2': found bytes behind the array, expected none"),
+    "a row too few": (with_one_row(-1), "found a damaged file ("),
     "missing": (lambda path: path.unlink(), "found no such file (run_experiments.py makes it)"),
     "a directory": (lambda path: (path.unlink(), path.mkdir()), "found a directory, pipe or device"),
     "empty": (lambda path: path.write_bytes(b""), "found an empty file, expected a sweep"),
