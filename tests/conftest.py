@@ -6,8 +6,12 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 import Neuron_Selection.PatchingTooling  # noqa: F401 - sets MKL_CBWR
+
+settings.register_profile("suite", deadline=None)  # how long an example takes is no property of it
+settings.load_profile("suite")
 
 ROOT = Path(__file__).resolve().parents[1]
 

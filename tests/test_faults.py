@@ -405,10 +405,20 @@ def test_a_signal_ends_the_run_with_its_code_and_nothing_half_written(
     number: signal.Signals, code: int, agent: Path
 ) -> None:
     before = files_of(agent)
-    command = [sys.executable, str(ROOT / "activation_patching.py"), *patching(agent)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    stuck = (
+        "import os, sys, activation_patching\n"
+        "def fsync(_file):\n"
+        "    print('writing', file=sys.stderr, flush=True)\n"
+        "    while True: pass\n"
+        "os.fsync = fsync\n"
+        "sys.exit(activation_patching.main(sys.argv[1:]))"
+    )
+    command = [sys.executable, "-c", stuck, *patching(agent), "--engine", "fast", "--quiet"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
     assert process.stderr is not None
-    assert process.stderr.readline().startswith("source: ")  # torch is imported next: seconds of work
+    while process.stderr.readline() != "writing\n":  # warnings may come first
+        assert process.poll() is None
+    assert list(agent.rglob("*.tmp"))
     process.send_signal(number)
     _out, err = process.communicate(timeout=60)
     assert process.returncode == code, err
@@ -421,7 +431,7 @@ def test_a_closed_pipe_is_no_traceback(agent: Path) -> None:
     run = subprocess.run(f"{words} | true", shell=True, capture_output=True, text=True, check=False)
     assert "Traceback" not in run.stderr
     assert "BrokenPipe" not in run.stderr
-    for _ in range(100):  # the writer may outlive `true`
+    for _ in range(600):  # the writer may outlive `true`
         if (agent / "patching_results" / "patching.meta.json").exists():
             return
         time.sleep(0.1)
