@@ -12,6 +12,7 @@ import numpy as np
 from Neuron_Selection.AnalysisTooling.patched_runs import Block, DirectionRuns, PatchedRuns
 from Neuron_Selection.errors import InputError, shown
 from Neuron_Selection.FileFormats.atomic_files import read_bytes, sha256_of
+from Neuron_Selection.FileFormats.definitions import check_patch
 from Neuron_Selection.FileFormats.patch_spec import experiment_name
 from Neuron_Selection.FileFormats.results_by_input import load_by_input, load_folder_metadata
 from Neuron_Selection.FileFormats.weight_gradients import numbers
@@ -48,10 +49,10 @@ def runs_by_input(results: Path, clusters: Mapping[str, str]) -> PatchedRuns:
         hint = "run_experiments.py --by_input makes them"
         raise InputError(results, found="no *.json in denoising/ nor in noising/", expected="results", hint=hint)
     metadata = [load_folder_metadata(path) for path in there.values()]
-    folders = {direction: _read_folder(path) for direction, path in there.items()}
-    first, *others = folders.values()
-    for other in others:
-        _check_alike(first, other)
+    folders: dict[str, _Folder] = {}
+    for direction, path in there.items():
+        folders[direction] = _read_folder(path, like=next(iter(folders.values()), None))
+    first = next(iter(folders.values()))
     flipped = {"denoising": "noising", "noising": "denoising"}
     directions = {}
     for direction, folder in folders.items():
@@ -61,7 +62,8 @@ def runs_by_input(results: Path, clusters: Mapping[str, str]) -> PatchedRuns:
     names = [name if name.startswith("exp_") else "" for name in first.patches]
     if not all(names):  # a published name such as q_net.0_neuron_61
         names = [experiment_name(number, patch) for number, patch in enumerate(first.patches.values(), start=1)]
-    run = metadata[0].get("run", {})
+    run = metadata[0].get("run")
+    run = run if isinstance(run, dict) else {}  # others write no metadata
     return PatchedRuns(
         where=str(results),
         ids=first.ids,
@@ -69,19 +71,22 @@ def runs_by_input(results: Path, clusters: Mapping[str, str]) -> PatchedRuns:
         names=tuple(names),
         patches=tuple(first.patches.values()),
         directions=directions,
-        weights_sha256=str(run.get("weights_sha256", "")) if isinstance(run, dict) else "",
+        weights_sha256=str(run.get("weights_sha256", "")),
         decisive={"by_input": {name: folder.sha256 for name, folder in folders.items()}, "clusters": dict(clusters)},
-        told={"engine": None, "dtype": None, "ablation": None},
+        told={"engine": run.get("engine"), "dtype": run.get("dtype"), "ablation": first.told["ablation"] or None},
     )
 
 
-def _read_folder(path: Path) -> _Folder:
-    """Every file of a folder, one at a time."""
+def _read_folder(path: Path, *, like: _Folder | None) -> _Folder:
+    """Every file of a folder, one at a time.
+
+    :param like: the other direction's, whose inputs and experiments this one must have; their order in a file is free
+    """
     ids: list[str] = []
-    patches: dict[str, Any] = {}
+    patches: Mapping[str, Any] = {} if like is None else like.patches
     arrays: dict[str, list[np.ndarray]] = {"baseline_output": [], "source_output": [], "patched_output": []}
     hashes = []
-    told = {"source": "", "target": ""}
+    told = {"source": "", "target": "", "ablation": ""}
     for file in sorted(path.glob("*.json")):
         input_id, records = load_by_input(file)
         if input_id in ids:
@@ -89,10 +94,11 @@ def _read_folder(path: Path) -> _Folder:
                 file, f"input id {shown(input_id)}", found="results of it in another file", expected="one file"
             )
         here = {name: _patch_of(record, file, name) for name, record in records.items()}
-        if patches and here != patches:
-            odd = next((name for name in [*patches, *here] if here.get(name) != patches.get(name)), "their order")
+        patches = patches or here
+        if here != patches:
+            odd = next(name for name in [*patches, *here] if here.get(name) != patches.get(name))
             raise InputError(file, shown(odd), found="other experiments than in the first file", expected="the same")
-        patches = here
+        records = {name: records[name] for name in patches}
         ids.append(input_id)
         first = next(iter(records.values()))
         told = {key: str(first.get(key) or "") for key in told}
@@ -100,9 +106,13 @@ def _read_folder(path: Path) -> _Folder:
         for key, parts in arrays.items():
             rows = [record.get(key) for record in records.values()]
             if key != "source_output" or all(row is not None for row in rows):
-                parts.append(_array(rows, file, key, parts))
+                parts.append(_array(rows, file, key, arrays["baseline_output"]))
         if not (arrays["baseline_output"][-1] == arrays["baseline_output"][-1][0]).all():
             raise InputError(file, "baseline_output", found="several of one input", expected="one")
+    if like is not None and tuple(ids) != like.ids:
+        odd = next(iter(sorted(set(ids) ^ set(like.ids))), "")
+        found = f"other inputs than in {like.path.name}" + (f" ({shown(odd)})" if odd else "")
+        raise InputError(path, "input ids", found=found, expected="the same")
     known = len(arrays["source_output"]) == len(ids)
     return _Folder(
         path=path,
@@ -118,8 +128,7 @@ def _read_folder(path: Path) -> _Folder:
 
 def _patch_of(record: Mapping[str, Any], file: Path, name: str) -> Any:
     patch = record.get("patch_configuration")
-    if not isinstance(patch, dict) or not patch:
-        raise InputError(file, f"{shown(name)}.patch_configuration", found=shown(patch), expected="{layer: [indices]}")
+    check_patch(patch, file, f"{shown(name)}.patch_configuration")
     return patch
 
 
@@ -133,15 +142,6 @@ def _array(rows: list[Any], file: Path, key: str, before: list[np.ndarray]) -> n
     if array.ndim != 2:
         raise InputError(file, key, found=f"shape {array.shape}", expected="[[one number an action]]")
     return array
-
-
-def _check_alike(one: _Folder, other: _Folder) -> None:
-    if one.ids != other.ids:
-        odd = sorted(set(one.ids) ^ set(other.ids))
-        found = f"other inputs than in {one.path.name}" + (f" ({shown(odd[0])})" if odd else "")
-        raise InputError(other.path, "input ids", found=found, expected="the same")
-    if one.patches != other.patches:
-        raise InputError(other.path, found=f"other experiments than in {one.path.name}", expected="the same")
 
 
 def _direction(folder: _Folder, contrast: np.ndarray | None, direction: str) -> DirectionRuns:
