@@ -11,7 +11,7 @@ from Neuron_Selection.errors import SuiteError, UsageError, shown
 from Neuron_Selection.FileFormats.agent_zip import AgentZip
 from Neuron_Selection.FileFormats.observations import Observations, count_of, rows_of
 from Neuron_Selection.FileFormats.run_metadata import CHUNK_ROWS
-from Neuron_Selection.FileFormats.spaces import BoxSpace, DictSpace, LeafSpace, MultiDiscreteSpace
+from Neuron_Selection.FileFormats.spaces import DictSpace, LeafSpace, MultiDiscreteSpace
 from Neuron_Selection.PatchingTooling.architecture import Architecture
 from Neuron_Selection.PatchingTooling.custom_classes import is_custom
 from Neuron_Selection.PatchingTooling.fast_activations import (
@@ -22,6 +22,7 @@ from Neuron_Selection.PatchingTooling.fast_activations import (
 from Neuron_Selection.PatchingTooling.fast_features import features_from
 from Neuron_Selection.PatchingTooling.fast_products import LANES, filled_array, filled_up, product
 from Neuron_Selection.PatchingTooling.layers import LayerTable, mlp_layers, refused_names
+from Neuron_Selection.PatchingTooling.stored_sizes import is_image
 
 _BUFFER_NUMBERS = 1 << 16  # half a megabyte: several buffers of it stay in a core's own cache
 _FLATTEN = "features_extractor.flatten"
@@ -103,7 +104,7 @@ def _layers(agent: AgentZip, architecture: Architecture) -> tuple[LayerTable, Le
     space, key = agent.observation_space, None
     if isinstance(space, DictSpace):
         (key, space), *others = space.spaces.items()
-        if isinstance(space, BoxSpace) and _has_convolution(space, architecture):
+        if is_image(space, architecture):
             raise _refused(f"features_extractor.extractors.{key}.cnn.0", "a convolution")
         if others:
             raise _refused(f"features_extractor.extractors.{others[0][0]}", "a second part of a Dict observation")
@@ -120,12 +121,6 @@ def _refused(layer: str, found: str) -> UsageError:
         f"engine fast: layer {layer}: found {found}, expected Flatten, Linear and activation functions of torch.nn "
         "only (--engine hooks computes every network)"
     )
-
-
-def _has_convolution(space: BoxSpace, architecture: Architecture) -> bool:
-    """SB3's CombinedExtractor decides by its own ``normalized_image``."""
-    is_normalized = architecture.extractor_kwargs.get("normalized_image", False)
-    return len(space.shape) == 3 if is_normalized or not architecture.normalize_images else space.is_image
 
 
 def _named_for_dict(table: LayerTable, key: str) -> LayerTable:

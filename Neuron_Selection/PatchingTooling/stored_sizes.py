@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 import numpy as np
 
@@ -101,11 +101,11 @@ def features_dim(architecture: Architecture, agent: AgentZip) -> int:
                 where, "observation_space", found=_kind(space), expected="a Dict space for CombinedExtractor"
             )
         return sum(
-            _cnn_width(architecture) if _is_image(part, architecture) else flat_size(part)
+            _cnn_width(architecture) if is_image(part, architecture) else flat_size(part)
             for part in space.spaces.values()
         )
     if architecture.extractor == "NatureCNN":
-        if not _is_image(space, architecture):
+        if not is_image(space, architecture):
             raise InputError(where, "observation_space", found=_kind(space), expected="an image space for NatureCNN")
         return _cnn_width(architecture)
     if isinstance(space, DictSpace):
@@ -118,13 +118,13 @@ def features_dim(architecture: Architecture, agent: AgentZip) -> int:
 def _extractor_shapes(architecture: Architecture, agent: AgentZip) -> dict[str, tuple[int, ...]]:
     """The tensors of SB3's own extractors: those of a NatureCNN for every image."""
     space, where = agent.observation_space, f"{agent.path}: data"
-    if architecture.extractor == "NatureCNN" and isinstance(space, BoxSpace) and _is_image(space, architecture):
+    if architecture.extractor == "NatureCNN" and is_image(space, architecture):
         return _nature_cnn_shapes(space, _cnn_width(architecture), where)
     if architecture.extractor != "CombinedExtractor" or not isinstance(space, DictSpace):
         return {}
     shapes: dict[str, tuple[int, ...]] = {}
     for key, part in space.spaces.items():
-        if isinstance(part, BoxSpace) and _is_image(part, architecture):
+        if is_image(part, architecture):
             inner = _nature_cnn_shapes(part, _cnn_width(architecture), where)
             shapes |= {f"extractors.{key}.{name}": shape for name, shape in inner.items()}
     return shapes
@@ -135,7 +135,7 @@ def _cnn_width(architecture: Architecture) -> int:
     return int(architecture.extractor_kwargs.get(name, default))
 
 
-def _is_image(space: Space, architecture: Architecture) -> bool:
+def is_image(space: Space, architecture: Architecture) -> TypeGuard[BoxSpace]:
     """SB3's own test; images that are normalised already need only have three sides."""
     if not isinstance(space, BoxSpace):
         return False
