@@ -1,4 +1,4 @@
-"""What every script shares on its command line: flags, exit codes, streams, progress."""
+"""What every script shares on its command line: flags and exit codes."""
 
 from __future__ import annotations
 
@@ -9,15 +9,14 @@ import signal
 import sys
 import threading
 import traceback
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any, NoReturn, Protocol
 
-from Neuron_Selection.console import Console, all_is_said, speak_plainly
-from Neuron_Selection.errors import SuiteError, SuiteWarning, UsageError, one_line, shown
+from Neuron_Selection.errors import SuiteError, UsageError, one_line, shown
 from Neuron_Selection.flag_types import device, number, positive_int, whole_number
+from Neuron_Selection.streams import Console, let_go_of_stdout, open_closed_streams, warnings_on_one_line
 
 __all__ = [
     "Console", "SuiteParser", "add_agent_flags", "add_engine_flag", "add_loading_flags", "add_shared_flags",
@@ -151,14 +150,14 @@ def script(
 def _run(
     parser: argparse.ArgumentParser, body: Callable[[argparse.Namespace, Console], None], argv: Sequence[str]
 ) -> int:
+    open_closed_streams()
     try:
-        with _signals_raised(), _warnings_on_one_line():
-            speak_plainly()
+        with _signals_raised(), warnings_on_one_line():
             args = parser.parse_args(argv)
             for variable in THREAD_VARIABLES:
                 os.environ[variable] = str(args.threads)
             body(args, Console(quiet=args.quiet, as_json=args.json))
-            all_is_said()
+            sys.stdout.flush()
         return 0
     except SuiteError as error:
         return _failed(error.exit_code, str(error), argv, detail=error.detail)
@@ -167,38 +166,47 @@ def _run(
     except _Terminated as ended:
         return _failed(128 + int(ended.args[0]), "terminated; nothing half-written was left", argv)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python complains again when it closes stdout
+        let_go_of_stdout()
         return 128 + signal.SIGPIPE
-    except ModuleNotFoundError as error:
-        return _failed(
-            4, f"module {error.name}: found none, expected an installed one (pip install -r requirements.txt)", argv
-        )
-    except (MemoryError, RuntimeError) as error:
-        if not _is_lack_of_memory(error):
+    except (ImportError, MemoryError, OSError, RuntimeError) as error:
+        let_go_of_stdout()
+        told = _of_the_machine(error)
+        if told is None:
             raise
-        return _failed(4, ": ".join(filter(None, ["out of memory", str(error)])), argv)
-    except OSError as error:
-        code = 2 if isinstance(error, FileNotFoundError) else 4
-        where = f"{shown(str(error.filename), limit=160, quoted=False)}: " if error.filename is not None else ""
-        return _failed(code, f"{where}{error.strerror or error}", argv)
+        return _failed(*told, argv)
 
 
-def _is_lack_of_memory(error: MemoryError | RuntimeError) -> bool:
-    """PyTorch raises a RuntimeError, on the CPU of no class of its own; its message says how much it asked for."""
-    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-    return named or "can't allocate memory" in str(error)
+def _of_the_machine(error: ImportError | MemoryError | OSError | RuntimeError) -> tuple[int, str] | None:
+    """Exit code and message for what is the machine's fault; None for a bug of ours."""
+    if isinstance(error, ModuleNotFoundError):
+        return 4, f"module {error.name}: found none, expected an installed one (pip install -r requirements.txt)"
+    if isinstance(error, ImportError):
+        if error.path is None or error.path.endswith(".py"):
+            return None
+        return 4, f"module {error.name}: {error} (memory limit, or a damaged installation)"
+    if isinstance(error, MemoryError) or _is_torchs_lack_of_memory(error):  # most say how much they asked for
+        return 4, f"out of memory: {error}" if str(error) else "out of memory"
+    if isinstance(error, RuntimeError):
+        return None
+    where = f"{shown(str(error.filename), limit=160, quoted=False)}: " if error.filename is not None else ""
+    return 2 if isinstance(error, FileNotFoundError) else 4, f"{where}{error.strerror or error}"
+
+
+def _is_torchs_lack_of_memory(error: Exception) -> bool:
+    """On the CPU it has no class of its own."""
+    return type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
 
 
 def _failed(code: int, message: str, argv: Sequence[str], *, detail: tuple[str, ...] = ()) -> int:
     if "--debug" in argv:
         traceback.print_exc()
-    print(f"error: {one_line(message)}", *detail, sep="\n", file=sys.stderr)
+    print(one_line(f"error: {message}"), *detail, sep="\n", file=sys.stderr)
     return code
 
 
 @contextmanager
 def _signals_raised() -> Iterator[None]:
-    """SIGTERM and SIGHUP unwind the stack as SIGINT does; the handlers of before come back."""
+    """SIGTERM and SIGHUP unwind the stack as SIGINT does, unless ignored (``nohup``); the handlers come back."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -207,25 +215,10 @@ def _signals_raised() -> Iterator[None]:
         raise _Terminated(number)
 
     numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    before = {number: signal.signal(number, terminate) for number in numbers}
+    heard = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, terminate) for number in heard}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-@contextmanager
-def _warnings_on_one_line() -> Iterator[None]:
-    """Our warnings stand on stderr as ``warning: ...``; those of libraries behave as ever."""
-
-    def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
-        if issubclass(category, SuiteWarning):
-            print(f"warning: {one_line(str(message))}", file=sys.stderr)
-        else:
-            usual(message, category, *place, **more)
-
-    with warnings.catch_warnings():
-        usual, warnings.showwarning = warnings.showwarning, show
-        warnings.simplefilter("always", SuiteWarning)
-        yield

@@ -335,7 +335,7 @@ def test_a_full_disk_leaves_the_old_files_and_exits_4(
     words = patching(agent, patch_spec="q_net.0:3", overwrite=True)
     before = files_of(agent)
     assert activation_patching.main(words) == 4
-    assert "error: No space left on device" in capsys.readouterr().err
+    assert "patching.json: No space left on device" in capsys.readouterr().err
     assert files_of(agent) == before
 
 

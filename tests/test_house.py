@@ -23,7 +23,7 @@ ROOMS = [
     "Parameter_Selection",
 ]
 TOPS = [top for top in ("Neuron_Selection", "SaliencyTooling", "Parameter_Selection") if (ROOT / top).exists()]
-LEFT_OF_ALL_ROOMS = {"errors", "flag_types", "console", "command_line", "next_command"}
+LEFT_OF_ALL_ROOMS = {"errors", "flag_types", "streams", "command_line", "next_command"}
 ROOM_FILES = sorted(path for top in TOPS for path in (ROOT / top).rglob("*.py"))
 ROOT_SCRIPTS = [ROOT / "activation_extraction.py", ROOT / "activation_patching.py"]
 SCRIPTS = [
@@ -126,3 +126,10 @@ def test_the_api_is_imported_without_torch(module: str) -> None:
 def test_every_file_holds_one_idea_of_at_most_250_lines() -> None:
     long = {path.name: n for path in [*ROOM_FILES, *ROOT_SCRIPTS] if (n := len(path.read_text().splitlines())) > 250}
     assert not long
+
+
+def test_every_room_is_typed_and_counted() -> None:
+    settings = (ROOT / "pyproject.toml").read_text()
+    for listed in re.findall(r"^(?:files|source) = \[(.*)\]$", settings, re.MULTILINE):
+        assert set(TOPS) <= set(re.findall(r'"(\w+)"', listed))
+    assert len(re.findall(r"^(?:files|source) = ", settings, re.MULTILINE)) == 2

@@ -27,7 +27,10 @@ def read_bytes(path: Path, *, limit: int = 2 * GIB, hint: str = "") -> bytes:
         size = os.fstat(file.fileno()).st_size
         if size > limit:
             raise InputError(path, found=f"{size:,} bytes", expected=f"at most {limit:,}")
-        data = file.read(size + 1)  # read() takes memory for all that it is asked for
+        try:
+            data = file.read(size + 1)  # read() takes memory for all that it is asked for
+        except MemoryError as error:
+            raise MachineError(f"{path}: found {size:,} bytes, expected as much free memory") from error
     if len(data) > size:
         raise InputError(path, found="a file that grows while it is read", expected="a finished one")
     return data
@@ -79,7 +82,7 @@ def written_atomically(path: Path) -> Iterator[BinaryIO]:
     A link is followed: its target is replaced, in the target's folder.
     """
     target = _target(path)
-    with _temporary(target) as temporary:
+    with _temporary(target) as temporary, _told_of(target, temporary):
         with temporary.open("xb") as file:
             yield file
             file.flush()
@@ -102,13 +105,14 @@ def write_together(contents: Mapping[Path, bytes]) -> None:
     targets = [_target(path) for path in contents]
     with ExitStack() as undo:
         temporaries = [undo.enter_context(_temporary(target)) for target in targets]
-        for temporary, data in zip(temporaries, contents.values(), strict=True):
-            with temporary.open("xb") as file:
+        for target, temporary, data in zip(targets, temporaries, contents.values(), strict=True):
+            with _told_of(target, temporary), temporary.open("xb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
         for temporary, target in reversed([*zip(temporaries, targets, strict=True)]):
-            temporary.replace(target)
+            with _told_of(target, temporary):
+                temporary.replace(target)
     for folder in dict.fromkeys(target.parent for target in targets):
         _sync_folder(folder)
 
@@ -133,6 +137,17 @@ def _temporary(target: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _told_of(target: Path, temporary: Path) -> Iterator[None]:
+    """Errors of the disk name the file that the user knows of."""
+    try:
+        yield
+    except OSError as error:
+        if str(error.filename) in ("None", str(temporary)):  # writing names no file at all
+            error.filename, error.filename2 = str(target), None
+        raise
 
 
 def sha256_of(data: bytes) -> str:

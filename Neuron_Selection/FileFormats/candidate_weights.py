@@ -21,7 +21,7 @@ def save_candidate_weights(path: Path, document: Mapping[str, Any]) -> None:
 def load_candidate_weights(path: Path) -> dict[str, Any]:
     """A whole file, ours or a published one; ``weight_targets`` are checked one by one.
 
-    :raises InputError: no targets, a target twice, or one with a wrong field
+    :raises InputError: no targets, a target twice, or a field of another type
     """
     document = parse_edited_json(read_bytes(path, hint="extract.py makes it"), path)
     targets = document.get("weight_targets") if isinstance(document, dict) else None
@@ -29,24 +29,30 @@ def load_candidate_weights(path: Path) -> dict[str, Any]:
         raise InputError(path, "weight_targets", found=shown(targets), expected="a list of targets")
     if not targets:
         raise InputError(path, "weight_targets", found="an empty list", expected="at least one target")
+    for key in KEYS[1:]:
+        if not isinstance(document.get(key, {}), dict):
+            raise InputError(path, key, found=shown(document[key]), expected="an object")
     seen: set[tuple[str, int, int]] = set()
     for number, target in enumerate(targets):
-        field = f"weight_targets[{number}]"
-        if not isinstance(target, dict):
-            raise InputError(path, field, found=shown(target), expected="an object")
-        layer = target.get("layer_name")
-        if not isinstance(layer, str) or not layer.endswith(".weight"):
-            raise InputError(path, f"{field}.layer_name", found=shown(layer), expected="the name of a weight")
-        for key in ("neuron_index", "weight_index"):
-            if type(target.get(key)) is not int or target[key] < 0:
-                raise InputError(path, f"{field}.{key}", found=shown(target.get(key)), expected="an index from 0")
-        magnitude = target.get("gradient_magnitude", 0.0)
-        if not is_finite_number(magnitude) or magnitude < 0:
-            raise InputError(
-                path, f"{field}.gradient_magnitude", found=shown(magnitude), expected="a finite number from 0"
-            )
-        place = (layer, target["neuron_index"], target["weight_index"])
+        place = _place(target, path, f"weight_targets[{number}]")
         if place in seen:
-            raise InputError(path, field, found=f"{layer}[{place[1]},{place[2]}] twice", expected="once")
+            found = f"{place[0]}[{place[1]},{place[2]}] twice"
+            raise InputError(path, f"weight_targets[{number}]", found=found, expected="once")
         seen.add(place)
     return dict(document)
+
+
+def _place(target: Any, path: Path, field: str) -> tuple[str, int, int]:
+    """Layer, neuron and weight of a target, each of its fields checked."""
+    if not isinstance(target, dict):
+        raise InputError(path, field, found=shown(target), expected="an object")
+    layer = target.get("layer_name")
+    if not isinstance(layer, str) or not layer.endswith(".weight"):
+        raise InputError(path, f"{field}.layer_name", found=shown(layer), expected="the name of a weight")
+    for key in ("neuron_index", "weight_index"):
+        if type(target.get(key)) is not int or target[key] < 0:
+            raise InputError(path, f"{field}.{key}", found=shown(target.get(key)), expected="an index from 0")
+    magnitude = target.get("gradient_magnitude", 0.0)
+    if not is_finite_number(magnitude) or magnitude < 0:
+        raise InputError(path, f"{field}.gradient_magnitude", found=shown(magnitude), expected="a finite number from 0")
+    return layer, target["neuron_index"], target["weight_index"]

@@ -79,6 +79,23 @@ def check_format(metadata: Mapping[str, Any], where: object) -> None:
         )
 
 
+def fingerprint_in(metadata: object, where: object) -> str | None:
+    """Of which network a file's ``metadata`` says it is; None where it does not tell.
+
+    :raises InputError: metadata of another shape, or of a newer form
+    """
+    run = metadata.get("run", {}) if isinstance(metadata, Mapping) else None
+    told = run.get("weights_sha256") if isinstance(run, Mapping) else None
+    if not isinstance(metadata, Mapping) or not isinstance(run, Mapping):
+        field, value = ("metadata.run", run) if isinstance(metadata, Mapping) else ("metadata", metadata)
+        raise InputError(where, field, found=shown(value), expected="an object")
+    if told is not None and not isinstance(told, str):
+        raise InputError(where, "metadata.run.weights_sha256", found=shown(told), expected="text")
+    if "format" in metadata:
+        check_format(metadata, where)
+    return told
+
+
 @cache
 def installed_version(distribution: str) -> str:
     """The version of a distribution; ``none`` where it is not installed. The distribution itself is not imported."""

@@ -112,9 +112,9 @@ class PatchingExperiment(OpenedAgent):
         :param source: an activations file, arrays, or what ``ablated_source`` or ``recorded_source`` gave
         :param direction: denoising or noising; None reads it off the names of target and source
         """
-        patches = [self._resolved(spec, number) for number, spec in enumerate(patch_specs, start=1)]
-        inputs = self.inputs(target)
+        inputs = self.inputs(target)  # before the specs, whose layers may need the network built
         chosen = inputs.selected(input_ids)
+        patches = [self._resolved(spec, number) for number, spec in enumerate(patch_specs, start=1)]
         if isinstance(source, RecordedSource):
             source = RecordedSource(inputs=source.inputs.selected(chosen.ids))
         elif isinstance(source, AblatedSource):

@@ -59,10 +59,10 @@ def plan_extraction(
     for number, name in enumerate(names):
         if name in names[:number]:
             raise UsageError(f"--inputs: found two files whose activations would be called {shown(name)}, expected one")
+    inputs_of = [experiment.inputs(path) for path in paths]  # before the layers, which may need the network built
     chosen = experiment.layer_table.chosen(layers)
     plans = []
-    for path, name in zip(paths, names, strict=True):
-        loaded = experiment.inputs(path)
+    for path, name, loaded in zip(paths, names, inputs_of, strict=True):
         npz_path, readable_path = activation_paths(folder, name)
         refuse_own_inputs([npz_path, readable_path], [*paths, experiment.folder.zip_path])
         metadata = experiment.metadata(
