@@ -21,6 +21,10 @@ class UsageError(SuiteError):
     """The command line, or the arguments of a call, cannot be what was meant."""
 
 
+class EngineError(UsageError):
+    """The numpy engine cannot run this network, device or dtype; hooks can."""
+
+
 class InputError(SuiteError):
     """A file, or an argument in its place, holds something that it must not."""
 

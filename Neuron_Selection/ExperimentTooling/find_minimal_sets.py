@@ -68,11 +68,8 @@ def build_parser() -> argparse.ArgumentParser:
 @script(build_parser)
 def main(args: argparse.Namespace, console: Console) -> None:
     """Search, save, show, name the next command."""
-    from Neuron_Selection.ExperimentTooling.minimal_set_jobs import (
-        MinimalSetRequest,
-        find_minimal_sets,
-        open_for_search,
-    )
+    from Neuron_Selection.ExperimentTooling.engine_choice import open_for_experiments
+    from Neuron_Selection.ExperimentTooling.minimal_set_jobs import MinimalSetRequest, find_minimal_sets
     from Neuron_Selection.ExperimentTooling.minimal_set_lines import next_patch, remarks, set_lines
     from Neuron_Selection.FileFormats.inputs import ids_from_arguments
     from Neuron_Selection.FileFormats.minimal_sets_file import paths_of
@@ -80,7 +77,7 @@ def main(args: argparse.Namespace, console: Console) -> None:
     asked = {field.name: getattr(args, field.name) for field in fields(MinimalSetRequest)}
     request = MinimalSetRequest(**{**asked, "input_ids": ids_from_arguments(args.input_ids)})
     flags: dict[str, Any] = {name: value for name, value in vars(args).items() if name not in _WITHOUT_INFLUENCE}
-    agent = open_for_search(args.agent_path, agent_options(args))
+    agent, _ = open_for_experiments(args.agent_path, **agent_options(args))
     done = find_minimal_sets(
         agent,
         request,

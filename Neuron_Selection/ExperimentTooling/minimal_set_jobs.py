@@ -63,17 +63,6 @@ class MinimalSetsDone:
     was_up_to_date: bool
 
 
-def open_for_search(agent_path: str, options: Mapping[str, Any]) -> OpenedAgent:
-    """The agent on the fast engine where that applies, else on hooks, in float64 unless told otherwise."""
-    if options.get("dtype") != "float32" and options.get("device", "cpu") in ("cpu", "auto"):
-        try:
-            return OpenedAgent(agent_path, **{**options, "engine": "fast"})
-        except UsageError as error:
-            if not str(error).startswith("engine fast"):
-                raise
-    return OpenedAgent(agent_path, **{**options, "engine": "hooks", "dtype": options.get("dtype") or "float64"})
-
-
 def find_minimal_sets(
     agent: OpenedAgent, request: MinimalSetRequest, *, command: Mapping[str, Any], progress: Progress = iter
 ) -> MinimalSetsDone:

@@ -1,39 +1,16 @@
-"""Which engine runs a sweep: numpy for MLPs, torch, hooks where nothing shorter applies, for every other."""
+"""What a sweep asks of its engine: what the target computes, and Q-values under many patches."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
-from Neuron_Selection.errors import UsageError
 from Neuron_Selection.FileFormats.observations import Observations
 from Neuron_Selection.FileFormats.patch_spec import Neurons
 from Neuron_Selection.PatchingTooling import fast_patches
 from Neuron_Selection.PatchingTooling.experiment import PatchingExperiment
 from Neuron_Selection.PatchingTooling.fast_engine import FastEngine
-
-_REFUSED = "engine fast: "
-
-
-def open_for_sweep(agent_path: Any, *, engine: str = "auto", **options: Any) -> tuple[PatchingExperiment, str]:
-    """The agent under the engine that shall run it, and why that one was taken.
-
-    :param engine: ``auto``, ``fast`` or ``hooks``
-    :param options: what ``PatchingExperiment`` takes; a sweep is float64 unless told otherwise
-    :raises UsageError: ``fast`` was asked for and does not apply
-    """
-    on_cpu = options.get("device", "cpu") in ("cpu", "auto") and options.get("dtype") != "float32"
-    reason = "as asked for" if engine == "hooks" else "a device or dtype that only hooks have"
-    if engine == "fast" or (engine == "auto" and on_cpu):
-        try:
-            return PatchingExperiment(agent_path, engine="fast", **options), "an MLP"
-        except UsageError as error:
-            if engine == "fast" or not str(error).startswith(_REFUSED):
-                raise
-            reason = str(error).removeprefix(_REFUSED).partition(", expected")[0]
-    return PatchingExperiment(agent_path, **{**options, "dtype": options.get("dtype") or "float64"}), reason
 
 
 def activations_of_target(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from Neuron_Selection.ExperimentTooling.sweep_engines import open_for_sweep
+from Neuron_Selection.ExperimentTooling.engine_choice import open_for_experiments
 from Neuron_Selection.ExperimentTooling.sweep_plan import SweepPlan, plan_sweep
 from Neuron_Selection.ExperimentTooling.sweep_records import write_by_input
 from Neuron_Selection.ExperimentTooling.sweeps import Progress, write_sweep
@@ -60,10 +60,10 @@ def plan_sweep_job(
 ) -> SweepJob:
     """Check all that was asked for, and what lies where the results shall go.
 
-    :param options: what ``open_for_sweep`` takes
+    :param options: what ``open_for_experiments`` takes
     :raises UsageError: flags that do not go together, or an output of another run
     """
-    experiment, reason = open_for_sweep(agent_path, **options)
+    experiment, reason = open_for_experiments(agent_path, **options)
     plan = plan_sweep(
         experiment,
         definitions=request.definitions,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from Neuron_Selection.errors import SuiteError, UsageError, shown
+from Neuron_Selection.errors import EngineError, SuiteError, shown
 from Neuron_Selection.FileFormats.agent_zip import AgentZip
 from Neuron_Selection.FileFormats.observations import Observations, count_of, rows_of
 from Neuron_Selection.FileFormats.run_metadata import CHUNK_ROWS
@@ -65,7 +65,7 @@ def fast_mlp(agent: AgentZip, architecture: Architecture) -> FastMlp:
     """The network that the zip stores.
 
     :param architecture: what ``architecture_of`` made of the same zip; the sizes are checked there
-    :raises UsageError: a layer that only hooks can compute, by name
+    :raises EngineError: a layer that only hooks can compute, by name
     """
     layers, space, key = _layers(agent, architecture)
     stored = agent.tensors
@@ -116,8 +116,8 @@ def _layers(agent: AgentZip, architecture: Architecture) -> tuple[LayerTable, Le
     return (table if key is None else _named_for_dict(table, key)), space, key
 
 
-def _refused(layer: str, found: str) -> UsageError:
-    return UsageError(
+def _refused(layer: str, found: str) -> EngineError:
+    return EngineError(
         f"engine fast: layer {layer}: found {found}, expected Flatten, Linear and activation functions of torch.nn "
         "only (--engine hooks computes every network)"
     )

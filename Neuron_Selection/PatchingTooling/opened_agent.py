@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from Neuron_Selection.errors import UsageError, shown
+from Neuron_Selection.errors import EngineError, UsageError, shown
 from Neuron_Selection.FileFormats.activations import Activations
 from Neuron_Selection.FileFormats.agent_folder import ACTIVATIONS, INPUTS, find_agent
 from Neuron_Selection.FileFormats.agent_zip import read_agent_zip
@@ -61,7 +61,7 @@ class OpenedAgent:
         if dtype not in (None, "float32", "float64"):
             raise UsageError(f"dtype: found {shown(dtype)}, expected float32 or float64")
         if engine == "fast" and (dtype == "float32" or device not in ("cpu", "auto")):
-            raise UsageError("engine fast: found a dtype or device, expected float64 on the cpu, which is all it has")
+            raise EngineError("engine fast: found a dtype or device, expected float64 on the cpu, which is all it has")
         self.folder = find_agent(agent_path)
         self.agent_zip = read_agent_zip(self.folder.zip_path)
         self.custom_classes = CustomClasses(

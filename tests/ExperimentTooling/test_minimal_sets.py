@@ -12,11 +12,11 @@ import pytest
 from gymnasium import spaces
 
 from Neuron_Selection.errors import UsageError
+from Neuron_Selection.ExperimentTooling.engine_choice import open_for_experiments
 from Neuron_Selection.ExperimentTooling.exact_families import search_family
 from Neuron_Selection.ExperimentTooling.interval_bounds import could_reach, least_size, linear_differences, tail_of
 from Neuron_Selection.ExperimentTooling.layer_mixtures import Mixtures, mixtures_of
 from Neuron_Selection.ExperimentTooling.linear_minimal_sets import smallest_linear_set
-from Neuron_Selection.ExperimentTooling.minimal_set_jobs import open_for_search
 from Neuron_Selection.ExperimentTooling.minimal_set_search import run_searches, search_minimal_set
 from Neuron_Selection.ExperimentTooling.minimal_sets import (
     contrast_rows,
@@ -385,7 +385,7 @@ def test_a_share_of_the_pairs_or_the_ratio_of_sums_is_what_a_set_for_all_must_re
 
 def test_channels_of_a_convolution_go_through_hooks(tmp_path: Path) -> None:
     space = spaces.Box(0, 255, (3, 36, 36), np.uint8)
-    agent = open_for_search(str(save_dqn(tmp_path, new_dqn(space, policy="CnnPolicy"))), {})
+    agent, _ = open_for_experiments(save_dqn(tmp_path, new_dqn(space, policy="CnnPolicy")))
     assert (agent.engine_name, agent.dtype) == ("hooks", "float64")
     random = np.random.default_rng(0)
     target, source = (agent.inputs(random.integers(0, 256, (12, 3, 36, 36), dtype=np.uint8)) for _ in range(2))

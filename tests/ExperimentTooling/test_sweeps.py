@@ -15,7 +15,7 @@ from Neuron_Selection.AnalysisTooling.experiment_metrics import gather_metrics
 from Neuron_Selection.AnalysisTooling.swept_runs import runs_of_sweep
 from Neuron_Selection.ExperimentTooling import sweeps
 from Neuron_Selection.ExperimentTooling.definition_lists import hidden_layers, single_neurons
-from Neuron_Selection.ExperimentTooling.sweep_engines import open_for_sweep
+from Neuron_Selection.ExperimentTooling.engine_choice import open_for_experiments
 from Neuron_Selection.ExperimentTooling.sweep_plan import plan_sweep
 from Neuron_Selection.ExperimentTooling.sweeps import write_sweep
 from Neuron_Selection.FileFormats.sweep import opened_sweep
@@ -60,7 +60,7 @@ def swept_effects(path: Path) -> dict[str, np.ndarray]:
 
 
 def sweep(path: Path, agent: Path, clean: Any, corrupted: Any, engine: str = "auto", **more: Any) -> Path:
-    experiment, _ = open_for_sweep(agent, engine=engine)
+    experiment, _ = open_for_experiments(agent, engine=engine)
     plan = plan_sweep(experiment, clean=clean, corrupted=corrupted, **more)
     write_sweep(path, experiment, plan, metadata=experiment.metadata(plan.decisive, command={}))
     return path
@@ -100,7 +100,7 @@ def test_a_sweep_equals_the_definition_told_slowly(
 ) -> None:
     clean, corrupted = (inputs[:3] for inputs in pairs)
     found = arrays_of(sweep(tmp_path / "s.npz", agent, clean, corrupted))
-    experiment, _ = open_for_sweep(agent)
+    experiment, _ = open_for_experiments(agent)
     weights = mlp_weights(experiment.agent_zip.tensors)
     assert found["denoising_q_net.0"].shape == (3, 9, 3)
     for layer in ("q_net.0", "q_net.2"):
@@ -159,7 +159,7 @@ def test_both_engines_give_the_same_sweep(agent: Path, pairs: tuple[np.ndarray, 
 def test_batched_hooks_equal_one_patch_after_the_other(agent: Path, pairs: tuple[np.ndarray, np.ndarray]) -> None:
     from Neuron_Selection.PatchingTooling.batched_patches import compute_q_values_of_patches
 
-    experiment, _ = open_for_sweep(agent, engine="hooks")
+    experiment, _ = open_for_experiments(agent, engine="hooks")
     clean, corrupted = (experiment.inputs(inputs[:33]).observations for inputs in pairs)
     source = experiment.engine.activations(clean, ["q_net.0", "q_net.2"])
     patches: list[Any] = [{"q_net.0": (1, 2), "q_net.2": (0,)}, {"q_net.0": "all", "q_net.2": (3, 1)}]
@@ -172,7 +172,7 @@ def test_batched_hooks_equal_one_patch_after_the_other(agent: Path, pairs: tuple
 def test_channels_of_a_cnn_go_by_hooks_and_the_reason_is_told(tmp_path: Path) -> None:
     space = spaces.Box(0, 255, (1, 36, 36), np.uint8)
     folder = save_dqn(tmp_path / "cnn", new_dqn(space, policy="CnnPolicy", n_actions=2, net_arch=[4]))
-    experiment, reason = open_for_sweep(folder)
+    experiment, reason = open_for_experiments(folder)
     assert experiment.engine_name == "hooks"
     assert experiment.dtype == "float64"
     assert reason == "layer features_extractor.cnn.0: found a convolution"
@@ -226,7 +226,7 @@ def test_memory_does_not_grow_with_the_pairs(agent: Path, tmp_path: Path) -> Non
     """What one block of inputs needs is all that is held at a time, beside the inputs and their own Q-values."""
     import tracemalloc
 
-    experiment, _ = open_for_sweep(agent)
+    experiment, _ = open_for_experiments(agent)
     clean, corrupted = np.random.default_rng(0).uniform(-9, 9, (2, 30_000, 5)).astype(np.float32)
     inputs = {"clean": experiment.inputs(clean), "corrupted": experiment.inputs(corrupted)}
     plan = plan_sweep(experiment, **inputs)
@@ -242,7 +242,7 @@ def test_memory_does_not_grow_with_the_pairs(agent: Path, tmp_path: Path) -> Non
 def test_an_ablation_keeps_the_pair_and_takes_the_neurons_out(
     agent: Path, pairs: tuple[np.ndarray, np.ndarray], tmp_path: Path
 ) -> None:
-    experiment, _ = open_for_sweep(agent)
+    experiment, _ = open_for_experiments(agent)
     for ablation in ("zero", "mean", "resample", "noise=2", "constant=1.5"):
         plan = plan_sweep(experiment, clean=pairs[0], corrupted=pairs[1], ablate=ablation, seed=4)
         assert plan.directions == ("noising",)
