@@ -52,8 +52,7 @@ class Mixtures:
         :return: (m, n_actions)
         """
         q_values = np.empty((len(rows), self.baseline.shape[1]))
-        widest = max(self.layer.width, *self.target.shape[1:])
-        at_once = CHUNK_ROWS * max(1, _NUMBERS_AT_ONCE // widest // CHUNK_ROWS)
+        at_once = CHUNK_ROWS * max(1, _NUMBERS_AT_ONCE // self.target[0].size // CHUNK_ROWS)
         for start in range(0, len(rows), at_once):
             part = slice(start, start + at_once)
             q_values[part] = self._some_q_values(rows[part], masks[part])

@@ -22,6 +22,7 @@ from Neuron_Selection.PatchingTooling.fast_engine import FastEngine
 from Neuron_Selection.PatchingTooling.fast_gradients import compute_layer_gradients, margin_weights
 
 _MOST_SIZES, _MOST_RANDOM_SIZES = 512, 32  # a wide layer is looked at in steps
+_NUMBERS_AT_ONCE = 1 << 22
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -122,13 +123,17 @@ def _run(mixtures: Mixtures, places: np.ndarray, sizes: np.ndarray, goal: Goal) 
 
     :param places: (n, width), each neuron's place in line
     """
-    n_rows, rows = len(places), np.arange(len(places))
+    n_rows, width = places.shape
     effects, does = np.empty(len(sizes)), np.empty((n_rows, len(sizes)), bool)
-    for number, size in enumerate(sizes):
-        q_values = mixtures.q_values(rows, places < size)
-        moved, whole = margin_parts(mixtures.baseline, q_values, mixtures.source_q_values)
-        effects[number] = moved.sum() / whole.sum()
-        does[:, number] = reached(goal, mixtures.baseline, q_values, mixtures.source_q_values)
+    at_once = max(1, _NUMBERS_AT_ONCE // (n_rows * width))
+    for start in range(0, len(sizes), at_once):  # sizes side by side: a pass of few rows costs as much as a full one
+        part = sizes[start : start + at_once]
+        rows = np.tile(np.arange(n_rows), len(part))
+        baseline, source = mixtures.baseline[rows], mixtures.source_q_values[rows]
+        q_values = mixtures.q_values(rows, (places < part[:, None, None]).reshape(-1, width))
+        moved, whole = (of.reshape(len(part), n_rows).sum(axis=1) for of in margin_parts(baseline, q_values, source))
+        effects[start : start + at_once] = moved / whole
+        does[:, start : start + at_once] = reached(goal, baseline, q_values, source).reshape(len(part), n_rows).T
     return effects, does
 
 

@@ -15,6 +15,7 @@ from Neuron_Selection.AnalysisTooling.curves import (
     first_sizes,
     median_size,
 )
+from Neuron_Selection.ExperimentTooling import ranking_curves as ranking_curves_module
 from Neuron_Selection.ExperimentTooling.layer_mixtures import Mixtures, mixtures_of
 from Neuron_Selection.ExperimentTooling.minimal_sets import contrast_rows, explain_pairs, of_rows
 from Neuron_Selection.ExperimentTooling.ranking_curves import Curve, ranking_curves, ranking_scores
@@ -121,6 +122,37 @@ def test_the_random_band_holds_its_mean_and_follows_from_the_seed(tmp_path: Path
     assert (one.low < one.high).any()
     assert np.array_equal(one.effects, same.effects)
     assert not np.array_equal(one.effects, other.effects)
+
+
+def test_sizes_of_a_curve_are_run_side_by_side_whatever_is_taken_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mixtures, goal = of_rows(mixtures_at(tmp_path, "q_net.1"), np.arange(3)), parse_goal("flip")
+    usual, asked = Mixtures.q_values, []
+
+    def counted(self: Mixtures, rows: np.ndarray, masks: np.ndarray) -> np.ndarray:
+        asked.append(len(rows))
+        return usual(self, rows, masks)
+
+    monkeypatch.setattr(Mixtures, "q_values", counted)
+    curves = ranking_curves(mixtures, goal, random_orders=2, seed=0)
+    assert asked[1:] == [3 * 10] * 8  # 3 rankings in 2 scopes and 2 random orders, 10 sizes of 3 pairs each
+    monkeypatch.setattr(ranking_curves_module, "_NUMBERS_AT_ONCE", 1)
+    for one, other in zip(curves, ranking_curves(mixtures, goal, random_orders=2, seed=0), strict=True):
+        assert np.array_equal(one.effects, other.effects)
+        assert np.array_equal(one.shares, other.shares)
+
+
+def test_one_order_for_all_pairs_is_that_of_the_mean_score(tmp_path: Path) -> None:
+    mixtures, goal = mixtures_at(tmp_path, "q_net.1"), parse_goal("flip")
+    scores = ranking_scores(mixtures)["activation_difference"]
+    assert not np.array_equal(np.argsort(-scores[0], kind="stable"), np.argsort(-scores.mean(axis=0), kind="stable"))
+    curve = curve_of(ranking_curves(mixtures, goal, random_orders=0, seed=0), "activation_difference", "all")
+    order = sorted(range(9), key=lambda n: (-np.mean([row[n] for row in scores]), n))
+    for size in (1, 3, 6):
+        mask = np.isin(np.arange(9), order[:size])
+        flips = [mixtures.q_values(np.array([n]), mask[None])[0].argmax() for n in range(len(scores))]
+        assert curve.shares[size] == np.mean(flips != mixtures.baseline.argmax(axis=1))
 
 
 def test_hooks_draw_the_same_curves_without_the_gradient(tmp_path: Path) -> None:

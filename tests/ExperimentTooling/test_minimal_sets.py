@@ -405,6 +405,22 @@ def test_channels_of_a_convolution_go_through_hooks(tmp_path: Path) -> None:
         assert does == (left_out is None)
 
 
+def test_many_images_are_mixed_a_few_megabytes_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    space = spaces.Box(0, 255, (1, 36, 36), np.uint8)
+    agent, _ = open_for_experiments(save_dqn(tmp_path, new_dqn(space, policy="CnnPolicy")))
+    target, source = (agent.inputs(np.full((1, 1, 36, 36), value, np.uint8)) for value in (0, 200))
+    mixtures = mixtures_of(agent.engine, "features_extractor.cnn.1", target, source)
+    sizes = []
+
+    def counted(self: Mixtures, rows: np.ndarray, masks: np.ndarray) -> np.ndarray:
+        sizes.append(len(rows) * self.target[0].nbytes)
+        return np.zeros((len(rows), 3))
+
+    monkeypatch.setattr(Mixtures, "_some_q_values", counted)
+    mixtures.q_values(np.zeros(500, np.intp), np.zeros((500, 32), bool))
+    assert max(sizes) <= 8 << 20
+
+
 @pytest.mark.parametrize("text", ["", "flips", "recovery", "recovery=0", "recovery=-1", "recovery=nan", "recovery=1_0"])
 def test_a_goal_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="goal: found .*, expected flip, matches_source or recovery=X"):
@@ -412,6 +428,6 @@ def test_a_goal_that_is_none_is_refused(text: str) -> None:
 
 
 def test_goals_are_written_as_they_are_read() -> None:
-    assert [str(parse_goal(text)) for text in ("flip", "matches_source", "recovery=0.9")] == [
-        "flip", "matches_source", "recovery=0.9",
-    ]  # fmt: skip
+    for text in ("flip", "matches_source", "recovery=0.9", "recovery=0.1234567890123"):
+        assert str(parse_goal(text)) == text
+        assert parse_goal(str(parse_goal(text))) == parse_goal(text)
