@@ -8,11 +8,12 @@ from pathlib import Path
 from Neuron_Selection.errors import UsageError, shown
 from Neuron_Selection.ExperimentTooling.definition_lists import (
     groups_of_neurons,
-    hidden_layers,
     random_sets,
     single_neurons,
+    sorted_spec,
     whole_layers,
 )
+from Neuron_Selection.ExperimentTooling.hidden_layers import hidden_layers
 from Neuron_Selection.FileFormats.atomic_files import read_bytes
 from Neuron_Selection.FileFormats.definitions import definitions_bytes, save_definitions
 from Neuron_Selection.FileFormats.patch_spec import Neurons, format_patch_spec, patch_configuration
@@ -67,10 +68,10 @@ def _patches(
             raise UsageError("found --layers beside --patch_spec, expected the layers inside it")
         patches = [table.resolve(spec) for spec in patch_specs]
         for place, patch in enumerate(patches):
-            if patch in patches[:place]:
+            if sorted_spec(patch) in map(sorted_spec, patches[:place]):
                 raise UsageError(f"patch spec: found {shown(format_patch_spec(patch))} twice, expected once")
         return patches
-    chosen = hidden_layers(table, layers)
+    chosen = hidden_layers(experiment, layers)
     if kind == "layer":
         return whole_layers(chosen)
     return (

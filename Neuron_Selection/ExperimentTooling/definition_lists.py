@@ -14,19 +14,6 @@ from Neuron_Selection.PatchingTooling.layers import LayerTable
 _TRIES = 1000  # of a random set that is not there yet
 
 
-def hidden_layers(table: LayerTable, asked: Sequence[str] | None = None) -> list[str]:
-    """The layers whose neurons are tried: those with weights in front of an activation, unless others are asked for.
-
-    :raises SuiteError: an unknown layer, or a network without hidden ones
-    """
-    if asked is not None:
-        return table.chosen(asked)
-    hidden = [name for name, layer in table.layers.items() if layer.role == "pre-activation"]
-    if not hidden:
-        raise UsageError(f"definitions: found no hidden layer, expected --layers out of {', '.join(table.layers)}")
-    return hidden
-
-
 def single_neurons(table: LayerTable, layers: Sequence[str]) -> list[dict[str, Neurons]]:
     """Each neuron of these layers by itself."""
     return [{layer: (neuron,)} for layer in layers for neuron in range(table.layers[layer].width)]
@@ -54,7 +41,7 @@ def random_sets(
     :raises UsageError: there are not as many sets of that size
     """
     random = np.random.default_rng(seed)
-    taken = {_sorted_spec(patch) for patch in patches}
+    taken = {sorted_spec(patch) for patch in patches}
     shapes = dict.fromkeys(
         tuple((layer, len(neurons)) for layer, neurons in patch.items())
         for patch in patches
@@ -67,14 +54,14 @@ def random_sets(
                 (
                     patch
                     for patch in (_draw(table, shape, random) for _ in range(_TRIES))
-                    if _sorted_spec(patch) not in taken
+                    if sorted_spec(patch) not in taken
                 ),
                 None,
             )
             if drawn is None:
                 told = ", ".join(f"{size} of {layer}" for layer, size in shape)
                 raise UsageError(f"random sets: found fewer than {count} others of {told}, expected as many")
-            taken.add(_sorted_spec(drawn))
+            taken.add(sorted_spec(drawn))
             sets.append(drawn)
     return sets
 
@@ -84,5 +71,6 @@ def _draw(table: LayerTable, shape: Sequence[tuple[str, int]], random: np.random
     return {layer: tuple(sorted(int(neuron) for neuron in neurons)) for layer, neurons in drawn.items()}
 
 
-def _sorted_spec(patch: Mapping[str, Any]) -> str:
+def sorted_spec(patch: Mapping[str, Any]) -> str:
+    """A patch spec that is the same for the same neurons, in whatever order they stand."""
     return format_patch_spec({layer: n if n == "all" else sorted(n) for layer, n in patch.items()})

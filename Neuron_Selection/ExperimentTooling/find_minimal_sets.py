@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from Neuron_Selection.command_line import (
     script,
     whole_number,
 )
+from Neuron_Selection.next_command import next_command
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -37,7 +39,10 @@ def build_parser() -> argparse.ArgumentParser:
         "--corrupted", default="corrupted_inputs.json", metavar="FILE", help="inputs of the corrupted run"
     )
     parser.add_argument(
-        "--layers", nargs="+", metavar="LAYER", help="layers to search, each by itself (default: hidden activations)"
+        "--layers",
+        nargs="+",
+        metavar="LAYER",
+        help="layers to search, each by itself (default: the activation behind every hidden Linear and convolution)",
     )
     parser.add_argument("--direction", choices=("denoising", "noising", "both"), default="both", help="which meaning")
     parser.add_argument(
@@ -46,7 +51,12 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="GOAL",
         help="flip: another action; matches_source: the source run's action; recovery=0.9: so much of the margin",
     )
-    parser.add_argument("--share", type=number, default=1.0, help="of all pairs that a set for all together must serve")
+    parser.add_argument(
+        "--share",
+        type=number,
+        default=1.0,
+        help="of all pairs that a set for all together must serve; not with recovery, which goes by a ratio of sums",
+    )
     parser.add_argument(
         "--budget",
         type=whole_number,
@@ -69,6 +79,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(args: argparse.Namespace, console: Console) -> None:
     """Search, save, show, name the next command."""
     from Neuron_Selection.ExperimentTooling.engine_choice import open_for_experiments
+    from Neuron_Selection.ExperimentTooling.hidden_layers import layers_left_out
     from Neuron_Selection.ExperimentTooling.minimal_set_jobs import MinimalSetRequest, find_minimal_sets
     from Neuron_Selection.ExperimentTooling.minimal_set_lines import next_patch, remarks, set_lines
     from Neuron_Selection.FileFormats.inputs import ids_from_arguments
@@ -78,11 +89,20 @@ def main(args: argparse.Namespace, console: Console) -> None:
     request = MinimalSetRequest(**{**asked, "input_ids": ids_from_arguments(args.input_ids)})
     flags: dict[str, Any] = {name: value for name, value in vars(args).items() if name not in _WITHOUT_INFLUENCE}
     agent, _ = open_for_experiments(args.agent_path, **agent_options(args))
+    for name, why in layers_left_out(agent).items() if args.layers is None else ():
+        console.say(f"left out: {name} ({why})")
+
+    def progress(sites: Sequence[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+        for place, (direction, layer) in enumerate(console.progress(sites, total=len(sites), unit="layer"), start=1):
+            if agent.engine_name == "hooks" and not sys.stderr.isatty():  # minutes, where there are many pairs
+                console.say(f"{direction}, {layer}: layer {place} of {len(sites)}")
+            yield direction, layer
+
     done = find_minimal_sets(
         agent,
         request,
         command={"script": "find_minimal_sets.py", **flags},
-        progress=lambda sites: console.progress(sites, total=len(sites), unit="layer"),
+        progress=progress,
     )
     if done.was_up_to_date:
         console.say(f"{done.path}: up to date, left as it is")
@@ -103,10 +123,11 @@ def main(args: argparse.Namespace, console: Console) -> None:
 
 
 def _next_command(args: argparse.Namespace, direction: str, spec: str) -> str:
-    return (
-        f"python activation_patching.py --agent_path {args.agent_path} --direction {direction} "
-        f'--clean {args.clean} --corrupted {args.corrupted} --patch_spec "{spec}" --output_prefix minimal_set'
-    )
+    words = ["--agent_path", args.agent_path, "--direction", direction, "--clean", args.clean]
+    words += ["--corrupted", args.corrupted, "--patch_spec", spec, "--output_prefix", f"{args.output_prefix}_patched"]
+    words += [] if args.input_ids is None else ["--input_ids", *args.input_ids]
+    words += ["--output_dir", args.output_dir] if args.output_dir else []
+    return next_command("activation_patching.py", *words, loading=args)
 
 
 _WITHOUT_INFLUENCE = {"threads", "quiet", "json", "debug", "overwrite", "output_dir"}

@@ -19,6 +19,7 @@ from Neuron_Selection.command_line import (
     script,
     whole_number,
 )
+from Neuron_Selection.next_command import next_command
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -53,6 +54,8 @@ def build_parser() -> argparse.ArgumentParser:
 def main(args: argparse.Namespace, console: Console) -> None:
     """List, save, count."""
     from Neuron_Selection.ExperimentTooling.definition_jobs import write_definitions
+    from Neuron_Selection.ExperimentTooling.handed_on import handed_on
+    from Neuron_Selection.ExperimentTooling.hidden_layers import layers_left_out
     from Neuron_Selection.PatchingTooling import PatchingExperiment
 
     experiment = PatchingExperiment(args.agent_path, **agent_options(args))
@@ -67,6 +70,8 @@ def main(args: argparse.Namespace, console: Console) -> None:
         output=args.output,
         overwrite=args.overwrite,
     )
+    for name, why in layers_left_out(experiment).items() if args.layers is args.patch_spec is None else ():
+        console.say(f"left out: {name} ({why})")
     if not is_new:
         console.say(f"{path}: up to date, left as it is")
     layers = list(dict.fromkeys(layer for patch in patches for layer in patch))
@@ -74,6 +79,11 @@ def main(args: argparse.Namespace, console: Console) -> None:
         {"definitions": str(path), "experiments": len(patches), "layers": layers},
         [f"{len(patches)} experiments in {', '.join(layers)}", str(path)],
     )
+    if args.random_sets:
+        console.say("the random sets are experiments as all others: they count in the q values and in the table")
+    words = ("--agent_path", args.agent_path, "--definitions", handed_on(path) if args.output else path.name)
+    command = next_command("Neuron_Selection/ExperimentTooling/run_experiments.py", *words, loading=args)
+    console.say(f"next: {command}")
 
 
 if __name__ == "__main__":

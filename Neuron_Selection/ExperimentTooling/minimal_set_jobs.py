@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from Neuron_Selection.errors import UsageError
+from Neuron_Selection.ExperimentTooling.hidden_layers import hidden_activations
 from Neuron_Selection.ExperimentTooling.layer_mixtures import mixtures_of
 from Neuron_Selection.ExperimentTooling.minimal_set_documents import (
     LayerExplained,
@@ -16,6 +17,7 @@ from Neuron_Selection.ExperimentTooling.minimal_set_documents import (
     set_rows,
 )
 from Neuron_Selection.ExperimentTooling.minimal_sets import contrast_rows, explain_pairs, explain_together, of_rows
+from Neuron_Selection.ExperimentTooling.paired_inputs import paired_inputs
 from Neuron_Selection.ExperimentTooling.ranking_curves import ranking_curves
 from Neuron_Selection.ExperimentTooling.set_goals import Goal, parse_goal
 from Neuron_Selection.FileFormats.agent_folder import RESULTS
@@ -36,7 +38,7 @@ Progress = Callable[[Sequence[tuple[str, str]]], Iterable[tuple[str, str]]]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MinimalSetRequest:
-    """What was asked for; ``layers`` None means every hidden activation."""
+    """What was asked for; ``layers`` None means the activation behind every hidden layer."""
 
     clean: str
     corrupted: str
@@ -74,9 +76,15 @@ def find_minimal_sets(
     goal = parse_goal(request.goal)
     if not 0 < request.share <= 1:
         raise UsageError(f"share: found {request.share:g}, expected a number above 0, at most 1")
-    clean = agent.inputs(request.clean).selected(request.input_ids)
-    corrupted = agent.inputs(request.corrupted).selected(clean.ids)
-    layers = _layers(agent, request.layers)
+    if goal.kind == "recovery" and request.share < 1:
+        raise UsageError(
+            f"share: found {request.share:g} with --goal {goal}, expected none: one set for all pairs together is then "
+            "judged by their ratio of sums"
+        )
+    clean, corrupted = paired_inputs(
+        agent, clean=request.clean, corrupted=request.corrupted, input_ids=request.input_ids
+    )
+    layers = hidden_activations(agent) if request.layers is None else agent.layer_table.chosen(request.layers)
     folder = Path(request.output_dir) if request.output_dir else agent.folder.folder / RESULTS
     path = results_path(folder, request.output_prefix)
     refuse_own_inputs([*paths_of(path).values()], [Path(clean.source), Path(corrupted.source), agent.folder.zip_path])
@@ -124,16 +132,6 @@ def _explained(
         together=together,
         curves=curves,
     )
-
-
-def _layers(agent: OpenedAgent, asked: Sequence[str] | None) -> list[str]:
-    """Those asked for; else every hidden activation, whose sets are its Linear's too; else every hidden layer."""
-    if asked is not None:
-        return agent.layer_table.chosen(asked)
-    layers = agent.layers()
-    hidden = [name for name in agent.layer_table.chosen(None) if name != agent.layer_table.output]
-    names = [name for name in hidden if layers[name].role == "post-activation"] or hidden
-    return names or [agent.layer_table.output]
 
 
 def _decisive(

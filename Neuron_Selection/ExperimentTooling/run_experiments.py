@@ -20,6 +20,7 @@ from Neuron_Selection.command_line import (
     script,
     whole_number,
 )
+from Neuron_Selection.next_command import next_command
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -75,6 +76,8 @@ def main(args: argparse.Namespace, console: Console) -> None:
     """Plan, run, save, count."""
     from dataclasses import fields
 
+    from Neuron_Selection.ExperimentTooling.handed_on import handed_on
+    from Neuron_Selection.ExperimentTooling.hidden_layers import layers_left_out
     from Neuron_Selection.ExperimentTooling.sweep_jobs import SweepRequest, plan_sweep_job, run_sweep_job
     from Neuron_Selection.FileFormats.inputs import ids_from_arguments
 
@@ -84,6 +87,8 @@ def main(args: argparse.Namespace, console: Console) -> None:
     command = {"script": "run_experiments.py", **flags}
     job = plan_sweep_job(args.agent_path, agent_options(args), request, command=command)
     plan, engine, dtype = job.plan, job.experiment.engine_name, job.experiment.dtype
+    for name, why in layers_left_out(job.experiment).items() if args.definitions is None else ():
+        console.say(f"left out: {name} ({why})")
     for direction, told in plan.told.items():
         console.say(f"{direction}: source {told['source']}, target {told['target']}")
     document: dict[str, Any] = {
@@ -119,7 +124,12 @@ def main(args: argparse.Namespace, console: Console) -> None:
         *(f"by input: {folder}" for folder in written.get("by_input", [])),
     ]
     console.result({**document, **kept, **written}, lines)
-    console.say(f"next: python Neuron_Selection/AnalysisTooling/analyze_metrics.py --agent_path {args.agent_path}")
+    words = ["--agent_path", args.agent_path]
+    if args.output_dir:
+        words += ["--sweep", handed_on(job.path)]
+    elif args.output_prefix:
+        words += ["--sweep", job.path.name]
+    console.say(f"next: {next_command('Neuron_Selection/AnalysisTooling/analyze_metrics.py', *words)}")
 
 
 _WITHOUT_INFLUENCE = {"threads", "quiet", "json", "debug", "overwrite", "output_dir", "output_prefix", "dry_run"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -11,6 +12,24 @@ from Neuron_Selection.FileFormats.patch_spec import Neurons
 from Neuron_Selection.PatchingTooling import fast_patches
 from Neuron_Selection.PatchingTooling.experiment import PatchingExperiment
 from Neuron_Selection.PatchingTooling.fast_engine import FastEngine
+
+
+def read_by(experiment: PatchingExperiment, layer: str) -> str:
+    """The kind of the one module that reads a layer's output; empty where others might read it as well.
+
+    Modules that merely fire one after the other need not: between a convolution and a ReLU a residual network adds.
+    """
+    if isinstance(experiment.engine, FastEngine):
+        order = [*experiment.layer_table.layers.values()]
+        following = order[[one.name for one in order].index(layer) + 1 :]
+        return following[0].kind if following else ""
+    from torch import nn
+
+    parent = experiment.agent.q_net.get_submodule(layer.rpartition(".")[0])
+    modules = list(parent.children()) if type(parent) is nn.Sequential else []
+    own = experiment.agent.q_net.get_submodule(layer)
+    behind = [type(after).__name__ for module, after in pairwise(modules) if module is own]
+    return behind[0] if len(behind) == 1 else ""
 
 
 def activations_of_target(

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from Neuron_Selection.errors import InputError, UsageError, shown
-from Neuron_Selection.ExperimentTooling.definition_lists import hidden_layers, single_neurons
+from Neuron_Selection.ExperimentTooling.definition_lists import single_neurons, sorted_spec
+from Neuron_Selection.ExperimentTooling.hidden_layers import hidden_layers
+from Neuron_Selection.ExperimentTooling.paired_inputs import paired_inputs
 from Neuron_Selection.FileFormats.atomic_files import sha256_of
 from Neuron_Selection.FileFormats.definitions import load_definitions
 from Neuron_Selection.FileFormats.inputs import Inputs
@@ -104,14 +106,9 @@ def plan_sweep(
     if reference_inputs is not None and (ablated is None or not ablated.ablation.needs_reference):
         raise UsageError("found --reference_inputs, expected it with --ablate mean or noise only")
     patches = _patches(experiment, definitions)
-    inputs = {"clean": experiment.inputs(clean), "corrupted": experiment.inputs(corrupted)}
-    inputs["clean"] = inputs["clean"].selected(input_ids)
-    if input_ids is None and len(inputs["corrupted"].ids) != len(inputs["clean"].ids):
-        found = f"{len(inputs['corrupted'].ids)} inputs beside {len(inputs['clean'].ids)} clean ones"
-        raise InputError(inputs["corrupted"].source, found=found, expected="the same ids", hint="or name --input_ids")
-    inputs["corrupted"] = inputs["corrupted"].selected(inputs["clean"].ids)
+    pairs = paired_inputs(experiment, clean=clean, corrupted=corrupted, input_ids=input_ids)
     return SweepPlan(
-        inputs=inputs,
+        inputs=dict(zip(("clean", "corrupted"), pairs, strict=True)),
         patches=tuple(patches),
         directions=DIRECTIONS if direction == "both" else (direction,),
         ablated=ablated,
@@ -121,9 +118,8 @@ def plan_sweep(
 def _patches(
     experiment: PatchingExperiment, definitions: str | Sequence[Mapping[str, Any]] | None
 ) -> list[dict[str, Neurons]]:
-    table = experiment.layer_table
     if definitions is None:
-        return single_neurons(table, hidden_layers(table))
+        return _every_hidden_neuron(experiment)
     if isinstance(definitions, str):
         path = experiment.folder.find(definitions, ".")
         listed: Sequence[Mapping[str, Any]] = load_definitions(path)
@@ -135,11 +131,22 @@ def _patches(
     patches = [_resolved(experiment, patch, where, number) for number, patch in enumerate(listed, start=1)]
     seen: dict[str, int] = {}
     for number, patch in enumerate(patches, start=1):
-        spec = format_patch_spec(patch)
+        spec = sorted_spec(patch)
         if spec in seen:
             raise InputError(where, f"entry {number}", found=f"{shown(spec)} as in entry {seen[spec]}", expected="once")
         seen[spec] = number
     return patches
+
+
+def _every_hidden_neuron(experiment: PatchingExperiment) -> list[dict[str, Neurons]]:
+    try:
+        return single_neurons(experiment.layer_table, hidden_layers(experiment))
+    except UsageError as error:
+        layer = experiment.layer_table.output or "LAYER"
+        raise UsageError(
+            "definitions: found no hidden layer, expected --definitions FILE "
+            f"(generate_definitions.py --layers {layer} makes one)"
+        ) from error
 
 
 def _resolved(experiment: PatchingExperiment, patch: Mapping[str, Any], where: str, number: int) -> dict[str, Neurons]:

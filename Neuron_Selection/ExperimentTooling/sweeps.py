@@ -12,7 +12,7 @@ import numpy as np
 from Neuron_Selection.AnalysisTooling.decisions import NOISE, greedy_actions, noise_floor
 from Neuron_Selection.AnalysisTooling.differences import dead_test_of
 from Neuron_Selection.errors import CheckError
-from Neuron_Selection.ExperimentTooling.sweep_engines import activations_of_target, q_values_of_patches
+from Neuron_Selection.ExperimentTooling.sweep_engines import activations_of_target, q_values_of_patches, read_by
 from Neuron_Selection.ExperimentTooling.sweep_plan import SweepPlan
 from Neuron_Selection.FileFormats.observations import rows_of
 from Neuron_Selection.FileFormats.patch_spec import Neurons
@@ -21,7 +21,6 @@ from Neuron_Selection.FileFormats.sweep import BLOCK_BYTES, FLAGS, SweepWriter, 
 from Neuron_Selection.FileFormats.sweep_header import TARGETS, SweepGroup
 from Neuron_Selection.PatchingTooling.ablations import ablated_source
 from Neuron_Selection.PatchingTooling.experiment import PatchingExperiment
-from Neuron_Selection.PatchingTooling.layers import LayerTable
 
 Progress = Callable[[Iterable[slice], int], Iterable[slice]]
 
@@ -117,7 +116,7 @@ def sweep_blocks(
             values = experiment.engine.activations(rows_of(source, rows), group.layers)
         else:
             values = {layer: held[layer][rows] for layer in group.layers}
-        differs, moves = _movements(experiment.layer_table, patches, own, values)
+        differs, moves = _movements(experiment, patches, own, values)
         found = _as_double(q_values_of_patches(experiment, part, values, patches, own=own)).transpose(1, 0, 2)
         q_values = np.where(moves[:, :, None], found, baseline[rows, None])
         yield SweptBlock(q_values=q_values, differs=differs, moves=moves)
@@ -150,7 +149,7 @@ def _write_group(
 
 
 def _movements(
-    table: LayerTable,
+    experiment: PatchingExperiment,
     patches: Sequence[Mapping[str, Neurons]],
     own: Mapping[str, np.ndarray],
     values: Mapping[str, np.ndarray],
@@ -158,15 +157,12 @@ def _movements(
     """Where experiments change a value at all, and where the change can pass a ReLU, (n, n_experiments) each."""
     count = len(next(iter(values.values())))
     differs, moves = np.zeros((2, count, len(patches)), bool)
-    order = list(table.layers)
     for name in values:
-        layer = table.layers[name]
+        layer = experiment.layer_table.layers[name]
         differing = own[name] != values[name]
         moving = differing
-        if layer.role == "pre-activation":
-            following = table.layers[order[order.index(name) + 1]]
-            if dead_test_of(layer.role, following.kind) is not None:
-                moving = differing & ~((own[name] <= 0) & (values[name] <= 0))
+        if dead_test_of(layer.role, read_by(experiment, name)) is not None:
+            moving = differing & ~((own[name] <= 0) & (values[name] <= 0))
         for gathered, here in ((differs, differing), (moves, moving)):
             by_neuron = np.moveaxis(here, layer.neuron_axis, 1).reshape(count, layer.width, -1).any(axis=2)
             np.logical_or(gathered, _of_patches(by_neuron, [patch[name] for patch in patches]), out=gathered)

@@ -102,6 +102,7 @@ def test_the_same_list_is_left_alone_and_another_is_refused(agent: Path, capsys:
         (["--patch_spec", "q_net.0:1"], "found one of --patch_spec and --type custom, expected both or none"),
         (["--type", "custom", "--patch_spec", "q_net.0:9"], "found neuron 9 in q_net.0, expected 0..4"),
         (["--type", "custom", "--patch_spec", "q_net.0:1", "q_net.0:1"], "found 'q_net.0:1' twice"),
+        (["--type", "custom", "--patch_spec", "q_net.0:1,2", "q_net.0:2,1"], "twice, expected once"),
         (
             ["--type", "custom", "--patch_spec", "q_net.0:1", "--layers", "q_net.0"],
             "found --layers beside --patch_spec",

@@ -89,9 +89,10 @@ def test_the_closing_command_runs_and_serves_every_pair(agent: Path, capsys: Any
     assert run(agent, "--direction", "denoising", "--json") == 0
     command = json.loads(capsys.readouterr().out)["next"]
     words = shlex.split(command)
-    assert words[:2] == ["python", "activation_patching.py"]
+    assert words[0] == "python"
+    assert Path(words[1]).name == "activation_patching.py"
     assert activation_patching.main([*words[2:], "--quiet"]) == 0
-    patched = json.loads((agent / "patching_results" / "minimal_set.json").read_text())
+    patched = json.loads((agent / "patching_results" / "minimal_sets_patched.json").read_text())
     told = load_minimal_sets(results(agent))["denoising"]["q_net.1"]["pairs"]
     assert len(told) > 5
     assert all(patched[input_id]["matches_source"] for input_id in told)
@@ -175,6 +176,10 @@ def test_pairs_without_contrast_are_counted_and_nothing_is_made_up(agent: Path, 
         (["--input_ids", "id;0"], "input id 'id;0': found no such one"),
         (["--clean", "none.json"], "found no such file"),
         (["--output_prefix", "../up"], "output prefix: found '../up'"),
+        (
+            ["--goal", "recovery=0.9", "--share", "0.1"],
+            "share: found 0.1 with --goal recovery=0.9, expected none: one set for all pairs together is then judged",
+        ),
     ],
 )
 def test_what_cannot_be_meant_is_refused_and_nothing_is_written(
@@ -183,6 +188,39 @@ def test_what_cannot_be_meant_is_refused_and_nothing_is_written(
     assert run(agent, *words) == 2
     assert message in capsys.readouterr().err
     assert not (agent / "patching_results").exists()
+
+
+def test_inputs_that_only_one_side_has_are_refused_and_not_dropped(agent: Path, capsys: Any) -> None:
+    path = agent / "activation_inputs" / "clean_inputs.json"
+    document = json.loads(path.read_text())
+    some = dict(list(document.items())[:8])
+    path.write_text(json.dumps(some))
+    assert run(agent) == 2
+    assert (
+        "corrupted_inputs.json: found 20 inputs beside 8 clean ones, expected the same ids" in capsys.readouterr().err
+    )
+    assert run(agent, "--input_ids", *some) == 0
+
+
+def test_a_search_does_not_write_over_what_it_reads(agent: Path, capsys: Any) -> None:
+    (agent / "patching_results").mkdir()
+    clean = agent / "patching_results" / "minimal_sets.json"
+    shutil.copy(agent / "activation_inputs" / "clean_inputs.json", clean)
+    before = clean.read_bytes()
+    assert run(agent, "--clean", str(clean), "--overwrite") == 2
+    assert "minimal_sets.json: found as input and as output, expected two files" in capsys.readouterr().err
+    assert clean.read_bytes() == before
+
+
+def test_progress_is_told_layer_by_layer_where_hooks_take_long(agent: Path, capsys: Any) -> None:
+    words = ["--agent_path", str(agent), "--direction", "noising", "--random_orders", "0"]
+    assert main([*words, "--dtype", "float32"]) == 0
+    err = capsys.readouterr().err
+    assert [line for line in err.splitlines() if ": layer " in line] == [
+        "noising, q_net.1: layer 1 of 2", "noising, q_net.3: layer 2 of 2",
+    ]  # fmt: skip
+    assert main([*words, "--overwrite"]) == 0
+    assert "layer 1 of 2" not in capsys.readouterr().err
 
 
 def test_another_document_is_refused(tmp_path: Path) -> None:

@@ -223,6 +223,8 @@ FAULTS: dict[str, tuple[Any, list[str], str]] = {
     "a bool": (put("d.json", '[{"q_net.0": [true]}]'), DEFINED, "entry 1: 'q_net.0': found true"),
     "negative": (put("d.json", '[{"q_net.0": [-1]}]'), DEFINED, "entry 1: 'q_net.0': found -1"),
     "a fraction": (put("d.json", '[{"q_net.0": [1.0]}]'), DEFINED, "entry 1: 'q_net.0': found 1.0"),
+    "twice in another order": (
+        put("d.json", '[{"q_net.0": [5, 6]}, {"q_net.0": [6, 5]}]'), DEFINED, "entry 2: found 'q_net.0:5,6' as in"),
     "twice": (put("d.json", '[{"q_net.0": [1]}, {"q_net.0": [1]}]'), DEFINED, "entry 2: found 'q_net.0:1' as in"),
     "no clean": (
         lambda agent: (agent / "activation_inputs" / "clean_inputs.json").unlink(), [],
@@ -233,8 +235,6 @@ FAULTS: dict[str, tuple[Any, list[str], str]] = {
     "reference": (None, ["--reference_inputs", "clean_inputs.json"], "found --reference_inputs, expected it with"),
     "prefix": (None, ["--output_prefix", "../x"], "output prefix: found '../x', expected a plain file name"),
     "direction": (None, ["--direction", "up"], "--direction: found 'up', expected one of denoising, noising, both"),
-    "own input": (
-        lambda agent: (agent / "in").mkdir(), ["--clean", "patching_results/x.npz"], "found no such file"),
 }  # fmt: skip
 
 
@@ -255,6 +255,32 @@ def test_faults_get_one_line_and_nothing_is_written(
     assert says in lines[0]
     assert len(lines[0]) <= 410
     assert {path: path.read_bytes() for path in agent.rglob("*") if path.is_file()} == before
+
+
+def test_a_sweep_does_not_write_over_what_it_reads(agent: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (agent / "patching_results").mkdir()
+    clean = agent / "patching_results" / "sweep.npz"
+    shutil.copy(agent / "activation_inputs" / "clean_inputs.json", clean)
+    before = clean.read_bytes()
+    assert run(agent, "--clean", str(clean), "--overwrite") == 2
+    assert "sweep.npz: found as input and as output, expected two files" in capsys.readouterr().err
+    assert clean.read_bytes() == before
+
+
+def test_without_hidden_layers_the_way_to_sweep_the_others_is_named_and_works(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from Neuron_Selection.ExperimentTooling import generate_definitions
+
+    agent = mlp_agent(tmp_path / "agent", net_arch=[])
+    put_inputs(agent, 3, 4)
+    assert run(agent) == 2
+    assert capsys.readouterr().err == (
+        "error: definitions: found no hidden layer, expected --definitions FILE "
+        "(generate_definitions.py --layers q_net.0 makes one)\n"
+    )
+    assert generate_definitions.main(["--agent_path", str(agent), "--layers", "q_net.0"]) == 0
+    assert run(agent, "--definitions", "single_neuron_definitions.json") == 0
 
 
 def test_the_fast_engine_is_refused_where_it_does_not_apply(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

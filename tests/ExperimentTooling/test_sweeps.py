@@ -14,8 +14,9 @@ from Neuron_Selection.AnalysisTooling.clusters import clusters_of
 from Neuron_Selection.AnalysisTooling.experiment_metrics import gather_metrics
 from Neuron_Selection.AnalysisTooling.swept_runs import runs_of_sweep
 from Neuron_Selection.ExperimentTooling import sweeps
-from Neuron_Selection.ExperimentTooling.definition_lists import hidden_layers, single_neurons
+from Neuron_Selection.ExperimentTooling.definition_lists import single_neurons
 from Neuron_Selection.ExperimentTooling.engine_choice import open_for_experiments
+from Neuron_Selection.ExperimentTooling.hidden_layers import hidden_layers
 from Neuron_Selection.ExperimentTooling.sweep_plan import plan_sweep
 from Neuron_Selection.ExperimentTooling.sweeps import write_sweep
 from Neuron_Selection.FileFormats.sweep import opened_sweep
@@ -177,7 +178,7 @@ def test_channels_of_a_cnn_go_by_hooks_and_the_reason_is_told(tmp_path: Path) ->
     assert experiment.dtype == "float64"
     assert reason == "layer features_extractor.cnn.0: found a convolution"
     conv = "features_extractor.cnn.4"
-    assert conv in hidden_layers(experiment.layer_table)
+    assert conv in hidden_layers(experiment)
     clean, corrupted = np.random.default_rng(0).integers(0, 256, (2, 3, 1, 36, 36), np.uint8)
     definitions = [{conv: [2]}, {conv: [0, 5]}, {conv: "all"}]
     plan = plan_sweep(experiment, clean=clean, corrupted=corrupted, definitions=definitions)

@@ -1,0 +1,80 @@
+"""Which layers hold the hidden neurons: those with a weight matrix, Linear and convolution; and which do not, and why.
+
+A layer counts by its own weights and not by what fires behind it: custom networks call activations as functions, or put
+a norm in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from Neuron_Selection.errors import UsageError
+from Neuron_Selection.PatchingTooling.layers import Layer
+from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
+
+_ROWS_ARE_NO_NEURONS = ("Embedding", "ConvTranspose")
+
+
+def hidden_layers(agent: OpenedAgent, asked: Sequence[str] | None = None) -> list[str]:
+    """The layers whose neurons are tried: every hidden one with a weight matrix, unless others are asked for.
+
+    :raises SuiteError: an unknown layer, or a network without hidden ones
+    """
+    if asked is not None:
+        return agent.layer_table.chosen(asked)
+    hidden = _with_weight_matrix(agent)
+    if not hidden:
+        names = ", ".join(agent.layer_table.layers)
+        raise UsageError(f"definitions: found no hidden layer, expected --layers out of {names}")
+    return hidden
+
+
+def hidden_activations(agent: OpenedAgent) -> list[str]:
+    """The activation behind each hidden layer, whose sets of neurons are the layer's too; the layer where none fires.
+
+    Without any hidden layer, the output.
+    """
+    table = agent.layer_table
+    weighted, order = _with_weight_matrix(agent), list(table.layers)
+    chosen = []
+    for name in weighted:
+        layer, following = table.layers[name], order[order.index(name) + 1 :]
+        until = next((n for n, other in enumerate(following) if other in {*weighted, table.output}), len(following))
+        between = (table.layers[other] for other in following[:until])
+        chosen.append(next((other.name for other in between if _is_activation_of(other, layer)), name))
+    return list(dict.fromkeys(chosen)) or [table.output or order[-1]]
+
+
+def layers_left_out(agent: OpenedAgent) -> dict[str, str]:
+    """Layers with parameters that ``hidden_layers`` leaves out unless they are asked for, each with the reason."""
+    table, hidden = agent.layer_table, _with_weight_matrix(agent)
+    owners = dict.fromkeys(name.rpartition(".")[0] for name in agent.online_weights)
+    reasons = {}
+    for name in owners:
+        layer = table.layers.get(name)
+        if layer is None:
+            reasons[name] = table.refused.get(name, "it holds parameters itself and is no layer")
+        elif name not in hidden and layer.role not in ("output", "post-activation"):
+            reasons[name] = f"{layer.kind}: it has no weight matrix with a row for each neuron"
+    return reasons
+
+
+def _with_weight_matrix(agent: OpenedAgent) -> list[str]:
+    rows: dict[str, set[int]] = {}
+    for name, array in agent.online_weights.items():
+        if array.ndim > 1:
+            rows.setdefault(name.rpartition(".")[0], set()).add(array.shape[0])
+    return [
+        name
+        for name, layer in agent.layer_table.layers.items()
+        if layer.role not in ("output", "post-activation")
+        and not layer.kind.startswith(_ROWS_ARE_NO_NEURONS)
+        and layer.width in rows.get(name, ())
+    ]
+
+
+def _is_activation_of(layer: Layer, weighted: Layer) -> bool:
+    return layer.role == "post-activation" and (layer.width, layer.neuron_axis) == (
+        weighted.width,
+        weighted.neuron_axis,
+    )

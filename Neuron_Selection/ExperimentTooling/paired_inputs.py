@@ -1,0 +1,27 @@
+"""The clean and the corrupted inputs of a run of many pairs: the same ids in the same order, none left over unsaid."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from Neuron_Selection.errors import InputError
+from Neuron_Selection.FileFormats.inputs import Inputs
+from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
+
+
+def paired_inputs(
+    agent: OpenedAgent, *, clean: Any, corrupted: Any, input_ids: Sequence[str] | None
+) -> tuple[Inputs, Inputs]:
+    """Both runs' inputs, the corrupted ones in the order of the clean ones.
+
+    :param clean: an inputs file or arrays, and so ``corrupted``
+    :param input_ids: only these pairs; None means all, and then neither side may have more
+    :raises InputError: an id that is missing on one side
+    """
+    first, second = agent.inputs(clean), agent.inputs(corrupted)
+    first = first.selected(input_ids)
+    if input_ids is None and len(second.ids) != len(first.ids):
+        found = f"{len(second.ids)} inputs beside {len(first.ids)} clean ones"
+        raise InputError(second.source, found=found, expected="the same ids", hint="or name --input_ids")
+    return first, second.selected(first.ids)
