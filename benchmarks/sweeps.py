@@ -83,7 +83,6 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=100, help="pairs of inputs")
     parser.add_argument("--width", type=int, default=256, help="of both hidden layers")
     args = parser.parse_args()
-    ENVIRONMENT.pop("PYTHONDONTWRITEBYTECODE", None)  # or only we would be compiled anew in every round
     with tempfile.TemporaryDirectory() as temporary:
         agent = Path(temporary) / "agent"
         (agent / "activation_inputs").mkdir(parents=True)

@@ -10,7 +10,6 @@ import numpy as np
 
 from Neuron_Selection.errors import InputError, shown
 
-CLUSTER_BY = ("auto", "file", "id_seed", "input")
 MOST_CLUSTERS = 2000
 _ID_SEED = re.compile(r".*?([0-9]+)[-_][0-9]+[,_][0-9]+[,_][0-3][-_][0-9]+", re.DOTALL)
 

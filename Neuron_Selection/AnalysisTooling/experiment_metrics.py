@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from Neuron_Selection.AnalysisTooling import metrics
 from Neuron_Selection.AnalysisTooling.decisions import greedy_actions, near_ties
+from Neuron_Selection.AnalysisTooling.metrics import OF_ITSELF, OF_THE_PAIR, margin_parts
 from Neuron_Selection.AnalysisTooling.patched_runs import Block, DirectionRuns
 from Neuron_Selection.AnalysisTooling.published_metrics import PUBLISHED_METRICS
 from Neuron_Selection.errors import UsageError, shown
 
 MARGINS = {"denoising": "margin_recovery", "noising": "margin_damage"}
 
-# of baseline, patched and the other run's Q-values, (n, n_actions) each; the last three need the other run
-_OF_ITSELF: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
-    "action_flip": metrics.action_flip,
-    "self_regret": metrics.self_regret,
-    "value_shift": metrics.value_shift,
-    "advantage_shift": metrics.advantage_shift,
-}
-DEFAULT_METRICS = (*MARGINS.values(), "action_flip", "matches_source", *list(_OF_ITSELF)[1:], "vector_recovery")
+DEFAULT_METRICS = (*MARGINS.values(), "action_flip", "matches_source", *list(OF_ITSELF)[1:], "vector_recovery")
 ALL_METRICS = (*DEFAULT_METRICS, *PUBLISHED_METRICS)
 
 
@@ -72,7 +65,7 @@ def gather_metrics(
     :param clusters: (n_inputs,), the cluster of each input
     """
     n_experiments = len(runs.flags)
-    names = ["margin_effect", *_OF_ITSELF, "matches_source", "vector_recovery", *more_metrics]
+    names = [*OF_ITSELF, *OF_THE_PAIR, *more_metrics]
     sums = {name: np.zeros(n_experiments) for name in names}
     defined = {name: np.zeros(n_experiments) for name in names}
     counts = {name: np.zeros(n_experiments, np.int64) for name in ("flips", "matches", "near_ties")}
@@ -105,7 +98,7 @@ def _contrast(runs: DirectionRuns) -> tuple[np.ndarray, np.ndarray]:
     """Which inputs have contrast, and how far their margins are apart, (n_inputs,) each."""
     if runs.contrast is None:
         return np.zeros(len(runs.baseline), bool), np.zeros(len(runs.baseline))
-    _, whole = metrics.margin_parts(runs.baseline, runs.baseline, runs.contrast)
+    _, whole = margin_parts(runs.baseline, runs.baseline, runs.contrast)
     return greedy_actions(runs.baseline) != greedy_actions(runs.contrast), whole
 
 
@@ -123,16 +116,14 @@ def _values(
     patched = block.patched.reshape(-1, n_actions)
     baseline = beside(runs.baseline)
     ties = near_ties(runs.baseline[block.rows]).repeat(n_experiments) | near_ties(patched)
-    values = {name: metric(baseline, patched) for name, metric in _OF_ITSELF.items()}
+    values = {name: metric(baseline, patched) for name, metric in OF_ITSELF.items()}
     values |= {name: PUBLISHED_METRICS[name](baseline, patched) for name in more_metrics}
     if runs.contrast is not None:
         other = beside(runs.contrast)
         ties |= near_ties(runs.contrast[block.rows]).repeat(n_experiments)
-        values["matches_source"] = metrics.matches_source(patched, other)
+        values |= {name: metric(baseline, patched, other) for name, metric in OF_THE_PAIR.items()}
         values["matches"] = values["matches_source"] * is_contrast[block.rows].repeat(n_experiments)
-        values["moved"], _ = metrics.margin_parts(baseline, patched, other)
-        values["margin_effect"] = metrics.margin_effect(baseline, patched, other)
-        values["vector_recovery"] = metrics.vector_recovery(baseline, patched, other)
+        values["moved"], _ = margin_parts(baseline, patched, other)
     values["flips"], values["near_ties"] = values["action_flip"], ties
     return {name: array.reshape(n_rows, n_experiments) for name, array in values.items()}
 

@@ -6,6 +6,8 @@ unpatched runs. All arrays of Q-values are (n_inputs, n_actions); all results ar
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from Neuron_Selection.AnalysisTooling.decisions import greedy_actions
@@ -80,3 +82,16 @@ def vector_recovery(baseline: np.ndarray, patched: np.ndarray, source: np.ndarra
     whole = np.square(np.asarray(baseline, np.float64) - source).sum(axis=1)
     values: np.ndarray = 1.0 - np.divide(left, whole, out=np.full(len(whole), np.nan), where=whole != 0)
     return values
+
+
+OF_ITSELF: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {  # of baseline, patched
+    "action_flip": action_flip,
+    "self_regret": self_regret,
+    "value_shift": value_shift,
+    "advantage_shift": advantage_shift,
+}
+OF_THE_PAIR: dict[str, Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]] = {  # of baseline, patched, source
+    "matches_source": lambda _baseline, patched, source: matches_source(patched, source),
+    "margin_effect": margin_effect,
+    "vector_recovery": vector_recovery,
+}

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from Neuron_Selection.AnalysisTooling import metrics
+from Neuron_Selection.AnalysisTooling.experiment_metrics import MARGINS
+from Neuron_Selection.AnalysisTooling.metrics import OF_ITSELF, OF_THE_PAIR
 from Neuron_Selection.AnalysisTooling.published_metrics import PUBLISHED_METRICS
 
 
@@ -21,19 +22,11 @@ def analyse_records(records: Sequence[Mapping[str, Any]]) -> list[dict[str, floa
     """
     baseline = np.array([record["baseline_output"][0] for record in records])
     patched = np.array([record["patched_output"][0] for record in records])
-    values = {
-        "action_flip": metrics.action_flip(baseline, patched),
-        "self_regret": metrics.self_regret(baseline, patched),
-        "value_shift": metrics.value_shift(baseline, patched),
-        "advantage_shift": metrics.advantage_shift(baseline, patched),
-    }
+    values = {name: metric(baseline, patched) for name, metric in OF_ITSELF.items()}
     if all(record.get("source_output") is not None for record in records):
         source = np.array([record["source_output"][0] for record in records])
-        names = {"denoising": "margin_recovery", "noising": "margin_damage"}
-        name = names.get(str(records[0].get("direction")), "margin_effect")
-        values["matches_source"] = metrics.matches_source(patched, source)
-        values[name] = metrics.margin_effect(baseline, patched, source)
-        values["vector_recovery"] = metrics.vector_recovery(baseline, patched, source)
+        named = {"margin_effect": MARGINS.get(str(records[0].get("direction")), "margin_effect")}
+        values |= {named.get(name, name): metric(baseline, patched, source) for name, metric in OF_THE_PAIR.items()}
     values |= {name: metric(baseline, patched) for name, metric in PUBLISHED_METRICS.items()}
     return [
         {name: None if np.isnan(array[row]) else float(array[row]) for name, array in values.items()}

@@ -30,10 +30,11 @@ def write_by_input(sweep_path: Path, folders: Mapping[str, Path], *, metadata: M
 class RecordsByInput(Mapping[str, dict[str, Any]]):
     """``{id: {experiment: {input_id, patch_configuration, results, patch_analysis}}}``, made one id at a time.
 
-    ``rows``: id to its row; ``patched``: (n_inputs, n_experiments, n_actions).
+    ``names``: of the experiments; ``rows``: id to its row; ``patched``: (n_inputs, n_experiments, n_actions).
     """
 
     sweep: SweepFile
+    names: tuple[str, ...]
     rows: Mapping[str, int]
     direction: str
     baseline: np.ndarray
@@ -48,7 +49,6 @@ class RecordsByInput(Mapping[str, dict[str, Any]]):
 
     def __getitem__(self, input_id: str) -> dict[str, Any]:
         records = self._records(self.rows[input_id])
-        names = experiment_names(self.sweep.header.patches)
         return {
             name: {
                 "input_id": input_id,
@@ -56,7 +56,7 @@ class RecordsByInput(Mapping[str, dict[str, Any]]):
                 "results": record,
                 "patch_analysis": analysis,
             }
-            for name, record, analysis in zip(names, records, analyse_records(records), strict=True)
+            for name, record, analysis in zip(self.names, records, analyse_records(records), strict=True)
         }
 
     def _records(self, row: int) -> list[dict[str, Any]]:
@@ -97,6 +97,7 @@ def _records_of(sweep: SweepFile, direction: str) -> RecordsByInput:
             patched[rows, np.array(group.numbers) - 1] = block
     return RecordsByInput(
         sweep=sweep,
+        names=tuple(experiment_names(header.patches)),
         rows={input_id: row for row, input_id in enumerate(header.ids)},
         direction=direction,
         baseline=sweep.q_values(target),

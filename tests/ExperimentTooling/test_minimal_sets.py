@@ -27,6 +27,7 @@ from Neuron_Selection.ExperimentTooling.minimal_sets import (
 )
 from Neuron_Selection.ExperimentTooling.set_goals import parse_goal, reached, reached_together, requirements
 from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
+from tests.gates import GATES
 from tests.made_agents import mlp_agent, new_dqn, planted_agent, save_dqn
 
 Sets = set[tuple[int, ...]]
@@ -75,13 +76,6 @@ def random_mixtures(folder: Path, seed: int, *, layer: str, count: int = 8, **mo
 
 # --- networks with known answers
 
-GATES: dict[str, tuple[list[tuple[list[float], float]], list[float], float]] = {
-    "AND2": ([([1, 1], -1.5)], [2], 0),
-    "OR2": ([([-2, -2], 1)], [-1], 1),
-    "SUM3": ([([1, 0, 0], 0), ([0, 1, 0], 0), ([0, 0, 1], 0)], [0.5, 0.3, 0.2], 0),
-    "INHIBIT": ([([1, 0, 0], 0), ([0, 1, 0], -0.5), ([0, 0, 1], -0.5)], [1, -2, 2], 0),
-    "MAJ3": ([([1, 1, 1], -1.25), ([1, 1, 1], -1.75)], [2, -2], 0),
-}
 FAMILIES: dict[str, dict[str, Sets]] = {
     "AND2": {"denoising": {(0, 1)}, "noising": {(0,), (1,)}},
     "OR2": {"denoising": {(0,), (1,)}, "noising": {(0, 1)}},

@@ -20,17 +20,10 @@ from Neuron_Selection.ExperimentTooling.hidden_layers import hidden_layers
 from Neuron_Selection.ExperimentTooling.sweep_plan import plan_sweep
 from Neuron_Selection.ExperimentTooling.sweeps import write_sweep
 from Neuron_Selection.FileFormats.sweep import opened_sweep
+from tests.gates import GATES
 from tests.made_agents import mlp_agent, new_dqn, planted_agent, save_dqn
 from tests.slow_reference import mlp_weights, run_one
 
-# what h0, h1, h2 make of the margin: relu units (weights, bias), and their weights in the sum
-GATES: dict[str, tuple[list[tuple[list[float], float]], list[float], float]] = {
-    "AND2": ([([1, 1], -1.5)], [2], 0),
-    "OR2": ([([-2, -2], 1)], [-1], 1),
-    "SUM3": ([([1, 0, 0], 0), ([0, 1, 0], 0), ([0, 0, 1], 0)], [0.5, 0.3, 0.2], 0),
-    "INHIBIT": ([([1, 0, 0], 0), ([0, 1, 0], -0.5), ([0, 0, 1], -0.5)], [1, -2, 2], 0),
-    "MAJ3": ([([1, 1, 1], -1.25), ([1, 1, 1], -1.75)], [2, -2], 0),
-}
 # denoising and noising, in the order singles, pairs, all
 ANSWERS = {
     "AND2": ([0, 0, 1], [1, 1, 1]),
