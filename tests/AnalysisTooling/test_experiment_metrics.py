@@ -117,6 +117,18 @@ def test_without_contrast_effects_are_undefined_and_never_zero(
     assert np.array_equal(unknown.means["advantage_shift"], alike.means["advantage_shift"])
 
 
+def test_a_near_tie_of_any_of_the_three_runs_counts() -> None:
+    sure, tie = [1.0, 0.0, 0.0, 0.0], [1.0, 1.0 - 1e-6, 0.0, 0.0]
+    for target, changed, source, expected in ((sure, sure, sure, 0), (tie, sure, sure, N), (sure, sure, tie, N)):
+        patched = np.tile(changed, (N, E, 1))
+        found = gather_metrics(runs_from(np.tile(target, (N, 1)), patched, np.tile(source, (N, 1))), np.arange(N), N)
+        assert found.counts["near_ties"].tolist() == [expected] * E
+    patched = np.tile(sure, (N, E, 1))
+    patched[4, 2] = tie
+    found = gather_metrics(runs_from(np.tile(sure, (N, 1)), patched, np.tile(sure, (N, 1))), np.arange(N), N)
+    assert found.counts["near_ties"].tolist() == [0, 0, 1, 0, 0]
+
+
 def test_metrics_are_chosen_by_name() -> None:
     assert chosen_metrics(["kl_divergence", "action_flip"]) == ("kl_divergence", "action_flip")
     with pytest.raises(UsageError, match="metric 'kl': found no such one, expected of margin_recovery, margin_damage"):

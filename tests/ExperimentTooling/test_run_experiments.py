@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +16,8 @@ import pytest
 
 from Neuron_Selection.ExperimentTooling import run_experiments, sweep_jobs, sweeps
 from tests.conftest import ROOT
-from tests.made_agents import mlp_agent, new_dqn, save_dqn, vector_space
+from tests.made_agents import mlp_agent, new_dqn, save_dqn
 
-SCRIPT = ROOT / "Neuron_Selection" / "ExperimentTooling" / "run_experiments.py"
 IDS = ["env-v0-81110-6,4,0-0763", "a/b", "a:b", "plain"]
 
 
@@ -130,27 +128,40 @@ def test_a_sweep_that_dies_on_the_way_leaves_nothing_and_comes_out_the_same(
         assert file.read_bytes() == (folder / file.relative_to(folder / "undisturbed")).read_bytes()
 
 
-def test_a_sweep_killed_outright_comes_out_the_same(tmp_path: Path) -> None:
-    agent = save_dqn(tmp_path / "agent", new_dqn(vector_space(4), net_arch=[256, 256]))
-    put_inputs(agent, 400, 4)
-    command = [sys.executable, str(SCRIPT), "--agent_path", str(agent), "--quiet"]
-    undisturbed = [*command, "--output_prefix", "undisturbed"]
-    subprocess.run(undisturbed, check=True, capture_output=True)
+@pytest.mark.parametrize("at", [2, 5])  # the first two calls are a check, before there is a file
+def test_a_sweep_killed_outright_comes_out_the_same(at: int, agent: Path) -> None:
+    """The child kills itself between two groups of experiments, its file open."""
+    assert run(agent, "--output_prefix", "undisturbed") == 0
+    code = (
+        "import itertools, os, signal, sys\n"
+        "from Neuron_Selection.ExperimentTooling import run_experiments, sweeps\n"
+        "usual, calls = sweeps.q_values_of_patches, itertools.count()\n"
+        "def dies(*arguments, **more):\n"
+        f"    if next(calls) == {at}:\n        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return usual(*arguments, **more)\n"
+        "sweeps.q_values_of_patches = dies\n"
+        f"run_experiments.main(['--agent_path', {str(agent)!r}])\n"
+    )
+    killed = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=False)
+    assert killed.returncode == -signal.SIGKILL
     folder = agent / "patching_results"
-    for pause in (0.0, 0.02):
-        killed = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + 20
-        while not list(folder.glob(".*.tmp")) and killed.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.001)
-        time.sleep(pause)
-        os.kill(killed.pid, signal.SIGKILL)
-        killed.wait()
-        assert not (folder / "sweep.npz").exists()
-        assert len(list(folder.glob(".*.tmp"))) == 1
-        for left in folder.glob(".*.tmp"):
-            left.unlink()
-    subprocess.run(command, check=True, capture_output=True)
+    (left,) = folder.glob(".*.tmp")
+    assert not (folder / "sweep.npz").exists()
+    left.unlink()
+    assert run(agent) == 0
     assert (folder / "sweep.npz").read_bytes() == (folder / "undisturbed.npz").read_bytes()
+
+
+def test_a_whole_layer_that_does_not_give_the_sources_q_values_stops_the_sweep(
+    agent: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = sweeps.q_values_of_patches
+    monkeypatch.setattr(sweeps, "q_values_of_patches", lambda *of, **more: usual(*of, **more) + 0.1)
+    assert run(agent) == 1
+    assert (
+        "self-check whole_layer failed: all of q_net.0 from the source gave other Q-values" in capsys.readouterr().err
+    )
+    assert list(agent.glob("patching_results/*.npz")) == []
 
 
 def test_results_by_input_have_the_published_form(agent: Path) -> None:
