@@ -164,6 +164,7 @@ def remarks(analysis: Analysis) -> list[str]:
         said.append(f"{analysis.clusters.merged_from:,} clusters were merged into {analysis.clusters.count:,}")
     if analysis.left_out:
         said.append(f"{analysis.left_out} experiments of several neurons are in results.csv only")
+    said += _without_control(analysis)
     if not analysis.chosen:
         said.append(_why_none(analysis))
     return said
@@ -177,7 +178,30 @@ def _why_none(analysis: Analysis) -> str:
         )
     if analysis.left_out:
         return "no important neuron: no experiment patches a single one (run_experiments.py without --definitions does)"
+    if _something_moved(analysis):
+        return (
+            f"no important neuron: by {', '.join(analysis.metrics)} no experiment differs from the others (without "
+            "--metrics they are ranked by the margin or, without contrast, by advantage_shift)"
+        )
     return "no important neuron: no patch changed anything (see the flags in results.csv)"
+
+
+def _something_moved(analysis: Analysis) -> bool:
+    means = [told.metrics.means for told in analysis.statistics.values()]
+    return any(np.any(told[name] != 0) for told in means for name in ("value_shift", "advantage_shift"))
+
+
+def _without_control(analysis: Analysis) -> list[str]:
+    """How many experiments no other is a control of, and how to get one."""
+    sets = next(iter(analysis.statistics.values())).control.sets
+    alone = [patch for patch, others in zip(analysis.runs.patches, sets, strict=True) if not others]
+    if not alone:
+        return []
+    whole = sum(all(neurons == "all" for neurons in patch.values()) for patch in alone)
+    hints = ["generate_definitions.py --random_sets adds such sets"] if whole < len(alone) else []
+    hints += ["of a whole layer there is one only"] if whole else []
+    counted = f"{len(alone)} of {len(analysis.runs.names)} experiments have no control"
+    return [f"{counted}: no other patches as many neurons of the same layers ({'; '.join(hints)})"]
 
 
 def count_flags(runs: Sequence[DirectionRuns]) -> dict[str, int]:

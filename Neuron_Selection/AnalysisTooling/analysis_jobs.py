@@ -25,17 +25,17 @@ from Neuron_Selection.FileFormats.results_by_input import file_names
 from Neuron_Selection.FileFormats.results_table import save_results_table, save_table_metadata, stored_table_metadata
 from Neuron_Selection.FileFormats.run_metadata import is_up_to_date, run_metadata
 
-TABLE, SUMMARY = "results.csv", "cross_metric_summary.json"
+SWEEP, TABLE, SUMMARY = "sweep.npz", "results.csv", "cross_metric_summary.json"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AnalysisRequest:
-    """What was asked for; ``sweep`` is read unless ``by_input``."""
+    """What was asked for; ``sweep`` is read unless ``by_input``; None means the usual file, and so ``clean``."""
 
     agent_path: str
-    sweep: str
+    sweep: str | None
     by_input: bool
-    clean: str
+    clean: str | None
     metrics: list[str] | None
     max_neurons: int
     q_threshold: float | None
@@ -67,6 +67,10 @@ def run_analysis(request: AnalysisRequest, *, command: Mapping[str, Any]) -> Ana
         raise UsageError(f"confidence: found {request.confidence:g}, expected a number between 0 and 1")
     if request.q_threshold is not None and not 0 <= request.q_threshold <= 1:
         raise UsageError(f"q_threshold: found {request.q_threshold:g}, expected a number from 0 to 1")
+    if request.by_input and request.sweep is not None:
+        raise UsageError("found --sweep beside --by_input, expected one of them")
+    if request.clean is not None and not request.by_input:
+        raise UsageError("found --clean without --by_input, expected both: a sweep holds its inputs' clusters itself")
     folder, agent = _opened(request)
     with _runs(request, folder) as runs:
         if agent is not None and runs.weights_sha256 not in ("", agent.weights_sha256):
@@ -124,15 +128,18 @@ def _opened(request: AnalysisRequest) -> tuple[AgentFolder, AgentZip | None]:
 @contextmanager
 def _runs(request: AnalysisRequest, folder: AgentFolder) -> Iterator[PatchedRuns]:
     if not request.by_input:
-        path = Path(request.sweep)
+        path = Path(request.sweep or SWEEP)
         if len(path.parts) == 1 and not path.exists():
             path = folder.folder / RESULTS / path  # the error that it is missing names the agent's own place
         else:
-            path = folder.find(request.sweep, RESULTS)
+            path = folder.find(str(path), RESULTS)
         with runs_of_sweep(path) as runs:
             yield runs
         return
-    inputs = folder.folder / INPUTS / request.clean if len(Path(request.clean).parts) == 1 else Path(request.clean)
-    clusters = clusters_in(inputs) if inputs.exists() else {}
+    if request.clean is None:  # files of others may lie without their inputs
+        inputs = folder.folder / INPUTS / "clean_inputs.json"
+        clusters = clusters_in(inputs) if inputs.exists() else {}
+    else:
+        clusters = clusters_in(folder.find(request.clean, INPUTS))
     by_file = {name.removesuffix(".json"): clusters[input_id] for input_id, name in file_names(list(clusters)).items()}
     yield runs_by_input(folder.folder / RESULTS, {**by_file, **clusters})  # files of others name their input only so

@@ -28,14 +28,16 @@ def build_parser() -> argparse.ArgumentParser:
         example="python Neuron_Selection/AnalysisTooling/analyze_metrics.py --agent_path my_agent --max_neurons 8",
     )
     parser.add_argument("--agent_path", required=True, help="agent folder (with agent.zip), or a zip")
-    parser.add_argument("--sweep", default="sweep.npz", metavar="FILE", help="what run_experiments.py wrote")
+    parser.add_argument("--sweep", metavar="FILE", help="what run_experiments.py wrote (default: sweep.npz)")
     parser.add_argument(
         "--by_input",
         action="store_true",
         help="read patching_results/denoising/ and noising/ in the place of a sweep; the agent may be missing then",
     )
     parser.add_argument(
-        "--clean", default="clean_inputs.json", metavar="FILE", help="with --by_input: inputs that may name clusters"
+        "--clean",
+        metavar="FILE",
+        help="with --by_input: inputs that may name clusters (default: clean_inputs.json, where there is one)",
     )
     parser.add_argument(
         "--metrics",
@@ -71,6 +73,7 @@ def main(args: argparse.Namespace, console: Console) -> None:
 
     from Neuron_Selection.AnalysisTooling.analysis import remarks
     from Neuron_Selection.AnalysisTooling.analysis_jobs import AnalysisRequest, run_analysis
+    from Neuron_Selection.AnalysisTooling.following_step import next_lines
     from Neuron_Selection.AnalysisTooling.ranked_table import ranked_document, ranked_lines
 
     request = AnalysisRequest(**{field.name: getattr(args, field.name) for field in fields(AnalysisRequest)})
@@ -83,7 +86,8 @@ def main(args: argparse.Namespace, console: Console) -> None:
     else:
         lines = [*ranked_lines(done.analysis), *remarks(done.analysis), *written.values()]
         console.result({**written, **ranked_document(done.analysis)}, lines)
-    console.say(f"next: python SaliencyTooling/initial_test.py --agent_path {args.agent_path}")
+    for line in next_lines(done.summary, agent_path=args.agent_path):
+        console.say(line)
 
 
 _WITHOUT_INFLUENCE = {"threads", "quiet", "json", "debug", "overwrite", "output_dir"}

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from Neuron_Selection.AnalysisTooling import analyze_metrics
-from Neuron_Selection.ExperimentTooling import run_experiments
+from Neuron_Selection.AnalysisTooling import analyze_metrics, clusters
+from Neuron_Selection.ExperimentTooling import generate_definitions, run_experiments
 from Neuron_Selection.FileFormats.cross_metric_summary import load_cross_metric_summary
 from Neuron_Selection.FileFormats.results_table import load_results_table
 from tests.made_agents import mlp_agent, planted_agent
@@ -241,6 +241,72 @@ def test_experiments_of_several_neurons_are_in_the_table_only(agent: Path, capsy
     assert summary["common_neurons"] == {}
 
 
+def test_sets_of_different_sizes_have_no_control_and_it_is_said(
+    agent: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (agent / "sets.json").write_text('[{"q_net.0": [0, 1]}, {"q_net.0": [1, 2, 3]}, {"q_net.0": "all"}]')
+    assert run_experiments.main(["--agent_path", str(agent), "--definitions", "sets.json", "--overwrite"]) == 0
+    assert analyse(agent) == 0
+    told = "3 of 3 experiments have no control: no other patches as many neurons of the same layers"
+    hint = "(generate_definitions.py --random_sets adds such sets; of a whole layer there is one only)"
+    assert f"{told} {hint}" in capsys.readouterr().out
+    specs = ["--type", "custom", "--patch_spec", "q_net.0:0,1", "q_net.0:1,2,3", "--random_sets", "2"]
+    output = str(agent / "with_control.json")
+    assert generate_definitions.main(["--agent_path", str(agent), *specs, "--output", output]) == 0
+    assert "the random sets are experiments as all others: they count in the q values" in capsys.readouterr().err
+    assert run_experiments.main(["--agent_path", str(agent), "--definitions", output, "--overwrite"]) == 0
+    assert analyse(agent, "--overwrite") == 0
+    assert "no control" not in capsys.readouterr().out
+
+
+def test_a_metric_that_is_alike_everywhere_ranks_nothing_and_does_not_claim_that_nothing_changed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    agent = mlp_agent(tmp_path / "agent", width=2, net_arch=[3])
+    clean = np.random.default_rng(0).uniform(-1, 1, (5, 2))
+    put_inputs(agent, clean, clean * 1.0001)
+    assert run_experiments.main(["--agent_path", str(agent)]) == 0
+    capsys.readouterr()
+    assert analyse(agent, "--metrics", "matches_source") == 0
+    out, err = capsys.readouterr()
+    assert "no important neuron: by matches_source no experiment differs from the others" in out
+    assert "no patch changed anything" not in out
+    assert "initial_test.py" not in err
+    assert "no neuron was chosen, so there are no weights to look for" in err
+
+
+def test_merged_clusters_are_told(
+    agent: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clusters, "MOST_CLUSTERS", 4)
+    assert analyse(agent) == 0
+    assert "8 clusters were merged into 4" in capsys.readouterr().out
+    assert outputs(agent)[0][0]["clusters"] == 4
+
+
+def test_clean_inputs_that_were_asked_for_are_found_where_the_user_stands(
+    agent: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stood = tmp_path / "stood"
+    stood.mkdir()
+    monkeypatch.chdir(stood)
+    document = json.loads((agent / "activation_inputs" / "clean_inputs.json").read_text())
+    (stood / "grouped.json").write_text(json.dumps({key: {**one, "cluster": 1} for key, one in document.items()}))
+    assert analyse(agent, "--by_input", "--clean", "grouped.json") == 0
+    assert outputs(agent)[0][0]["clusters"] == 1
+    (agent / "activation_inputs" / "clean_inputs.json").unlink()
+    assert analyse(agent, "--by_input", "--overwrite") == 0
+    assert "each input alone" in capsys.readouterr().out
+
+
+def several_baselines(agent: Path) -> None:
+    path = min((agent / "patching_results" / "denoising").glob("*.json"))
+    stored = json.loads(path.read_text())
+    stored["exp_2_q_net.0"]["results"]["baseline_output"][0][0] += 1
+    path.write_text(json.dumps(stored))
+    (agent / "patching_results" / "denoising.meta.json").unlink()  # as results of others, which have none
+
+
 def truncate(agent: Path) -> None:
     path = agent / "patching_results" / "sweep.npz"
     path.write_bytes(path.read_bytes()[:2000])
@@ -323,6 +389,11 @@ FAULTS: dict[str, tuple[Any, list[str], str]] = {
     "other ids": (other_ids, ["--by_input"], "noising: input ids: found other inputs than in denoising"),
     "other patches": (other_patches, ["--by_input"], "'exp_2_q_net.0': found other experiments than in the first"),
     "text": (with_text, ["--by_input"], "'exp_2_q_net.0'.patched_output: found a list, expected [[one number"),
+    "several baselines": (several_baselines, ["--by_input"], "baseline_output: found several of one input, expected"),
+    "no such clean": (lambda _: None, ["--by_input", "--clean", "typo.json"], "typo.json: found no such file in"),
+    "no such path": (lambda _: None, ["--by_input", "--clean", "./in/typo.json"], "typo.json: found no such file"),
+    "clean of a sweep": (lambda _: None, ["--clean", "clean_inputs.json"], "found --clean without --by_input"),
+    "two sources": (lambda _: None, ["--by_input", "--sweep", "sweep.npz"], "found --sweep beside --by_input"),
     "NaN": (with_nan, ["--by_input"], "found the literal NaN, expected finite numbers"),
 }  # fmt: skip
 

@@ -1,0 +1,91 @@
+"""The closing lines of the scripts: each runs as it stands, where the user stands, and reads what was just written."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+TOOLS = ROOT / "Neuron_Selection"
+RUN, ANALYZE = TOOLS / "ExperimentTooling" / "run_experiments.py", TOOLS / "AnalysisTooling" / "analyze_metrics.py"
+GENERATE, FIND = (TOOLS / "ExperimentTooling" / f"{name}.py" for name in ("generate_definitions", "find_minimal_sets"))
+QUICK = ["--resamples", "99"]
+
+
+@pytest.fixture
+def stood(tmp_path: Path) -> Path:
+    """Where the user stands: a folder with the example agent in \"my agent\"."""
+    shutil.copytree(ROOT / "examples" / "lava_crossing" / "agent", tmp_path / "my agent")
+    return tmp_path
+
+
+def run(script: Path, *words: str, stood: Path) -> list[str]:
+    """Run a script on the agent; the commands after ``next:``."""
+    done = subprocess.run(
+        [sys.executable, script, "--agent_path", "my agent", *words],
+        cwd=stood, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return re.findall(r"^next: (python .*)$", done.stderr, re.MULTILINE)
+
+
+def paste(command: str, stood: Path) -> list[str]:
+    """Run a command as it was printed; the commands that it names in turn."""
+    typed = re.sub("^python ", f"{sys.executable} ", command)
+    done = subprocess.run(typed, shell=True, cwd=stood, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{command}\n{done.stderr}"
+    return re.findall(r"^next: (python .*)$", done.stderr, re.MULTILINE)
+
+
+def test_from_definitions_of_ones_own_to_the_weights(stood: Path) -> None:
+    specs = ["--type", "custom", "--patch_spec", "q_net.2:78", "q_net.2:1"]
+    (sweep,) = run(GENERATE, *specs, "--output", "own.json", stood=stood)
+    (stood / "my agent" / "own.json").write_text("[]")  # of the same name where it would be looked for first
+    (analysis,) = paste(sweep, stood)
+    with_few = f"{analysis} --resamples 99"
+    (weights,) = paste(with_few, stood)
+    assert "initial_test.py" in weights
+    paste(weights, stood)
+    assert (stood / "my agent" / "gradient_analysis" / "candidate_weights.json").exists()
+
+
+def test_definitions_in_their_usual_place_and_a_sweep_of_another_name_or_place(stood: Path) -> None:
+    (sweep,) = run(GENERATE, "--type", "layer", stood=stood)
+    assert "--definitions layer_definitions.json" in sweep
+    paste(sweep, stood)
+    usual = json.loads((stood / "my agent" / "layer_definitions.json").read_text())
+    assert usual == [{"q_net.0": "all"}, {"q_net.2": "all"}]
+    words = ["--definitions", "layer_definitions.json"]
+    (by_name,) = run(RUN, *words, "--output_prefix", "an other", stood=stood)
+    (by_path,) = run(RUN, *words, "--output_dir", "out", stood=stood)
+    (here,) = run(RUN, *words, "--output_dir", ".", "--direction", "noising", stood=stood)
+    for command, sweep_file in ((by_name, "an other.npz"), (by_path, "out/sweep.npz"), (here, f"{stood}/sweep.npz")):
+        assert sweep_file in command
+        assert paste(f"{command} --overwrite --resamples 99", stood) == []  # whole layers: no neuron, no next command
+
+
+def test_a_summary_elsewhere_is_handed_to_the_script_that_takes_one(stood: Path) -> None:
+    run(RUN, stood=stood)
+    average, extract = run(ANALYZE, *QUICK, "--output_dir", "out", stood=stood)
+    paste(average, stood)
+    paste(extract, stood)
+    assert (stood / "my agent" / "gradient_analysis" / "candidate_weights.json").exists()
+    assert run(ANALYZE, *QUICK, "--output_dir", "out", stood=stood) == [average, extract]  # up to date
+
+
+def test_a_set_of_some_pairs_is_patched_in_these_pairs(stood: Path) -> None:
+    clean = json.loads((stood / "my agent" / "activation_inputs" / "clean_inputs.json").read_text())
+    (stood / "some ids.txt").write_text("\n".join(list(clean)[:3]))
+    words = ["--input_ids", "@some ids.txt", "--layers", "q_net.3", "--random_orders", "0", "--direction", "denoising"]
+    (patching,) = run(FIND, *words, "--output_dir", "out here", stood=stood)
+    paste(patching, stood)
+    patched = json.loads((stood / "out here" / "minimal_sets_patched.json").read_text())
+    assert list(patched) == list(clean)[:3]
+    assert all(record["matches_source"] for record in patched.values())
