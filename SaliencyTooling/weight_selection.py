@@ -23,7 +23,7 @@ def select_weights(
     Ties go to the lower layer (in the order of ``scores``), then the lower neuron, then the lower weight.
 
     :param scores: weight matrix to (rows, *shape), what weights are ranked by; ``gradient_magnitude`` in the file
-    :param averages: weight matrix to its average gradients, told in ``neuron_weights``
+    :param averages: weight matrix to its average gradients, told in ``neuron_weights``, each row flat in C order
     :param k: weights of each neuron; beyond its row, the whole row
     :param m: further weights of all neurons together; beyond what is left, all of it
     """
@@ -70,7 +70,7 @@ def select_weights(
             neuron.experiment: {
                 "layer_name": neuron.parameter,
                 "neuron_index": neuron.neuron,
-                "weights": averages[neuron.parameter][neuron.neuron].tolist(),
+                "weights": averages[neuron.parameter][neuron.neuron].ravel().tolist(),
             }
             for neuron in neurons
         },

@@ -117,11 +117,20 @@ def targets_of_candidates(
     for experiment, told in neurons.items() if isinstance(neurons, dict) else ():
         parameter, row = (told.get("layer_name"), told.get("weights")) if isinstance(told, dict) else (None, None)
         if isinstance(parameter, str) and parameter in tensors and isinstance(row, list):
-            width = _sides(tensors[parameter])[1]
-            if len(row) != width:
+            width, count = _sides(tensors[parameter])[1], _count(row)
+            if count != width:
                 field = f"neuron_weights.{shown(experiment, quoted=False)}.weights"
-                raise InputError(where, field, found=f"{len(row)} numbers", expected=f"{width}, as in this agent")
+                raise InputError(where, field, found=f"{count} numbers", expected=f"{width}, as in this agent")
     return targets
+
+
+def _count(row: list[Any]) -> int:
+    """How many numbers; the row of a convolution is read flat, as we write it, and nested (channels, *kernel)."""
+    count, level = 0, row
+    while level:
+        count += sum(not isinstance(item, list) for item in level)
+        level = [inner for item in level if isinstance(item, list) for inner in item]
+    return count
 
 
 def _sides(array: np.ndarray) -> tuple[int, int]:
