@@ -1,6 +1,7 @@
 """What changed weights did: a table ``<prefix>.csv``, and ``<prefix>.json`` with input ids, controls and metadata.
 
-The table is written first and the JSON document carries its sha256; together they are one result.
+The JSON document carries the table's sha256; together they are one result. It takes its place first, so that an
+interrupted run leaves a document that says whose it is, and no table that nobody owns.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 import msgspec
 
 from Neuron_Selection.errors import InputError
-from Neuron_Selection.FileFormats.atomic_files import read_bytes, sha256_of, write_atomically, written_atomically
+from Neuron_Selection.FileFormats.atomic_files import read_bytes, sha256_of, written_atomically
 from Neuron_Selection.FileFormats.json_files import json_bytes, parse_edited_json
 
 PERTURBATIONS = "perturbation_results"
@@ -51,8 +52,9 @@ def save_perturbation_results(
     writer.writerow(COLUMNS)
     writer.writerows([record[name] for name in COLUMNS] for record in records)  # None is an empty cell
     data = text.getvalue().encode()
-    write_atomically(table, data)
-    save_records(path, records, summary=summary, metadata={**metadata, "table_sha256": sha256_of(data)})
+    with written_atomically(table) as file:
+        file.write(data)
+        save_records(path, records, summary=summary, metadata={**metadata, "table_sha256": sha256_of(data)})
     return [table, path]
 
 

@@ -40,7 +40,8 @@ class Effects:
 
     ``q_change``: of the baseline's greedy action; ``q_change_max``: the largest of any action, in size;
     ``margin_change``: of that action's lead over its best rival (0 where there is one action only);
-    ``self_regret``: what the new action costs under the unchanged network. Units of return.
+    ``self_regret``: what the new action costs under the unchanged network. Units of return. ``near_tie_flips``: flips
+    that noise alone could undo, the decision before or after being a near tie.
     """
 
     flips: np.ndarray
@@ -48,6 +49,7 @@ class Effects:
     q_change_max: np.ndarray
     margin_change: np.ndarray
     self_regret: np.ndarray
+    near_tie_flips: np.ndarray
 
 
 def effects_of(baseline: Baseline, q_values: np.ndarray) -> Effects:
@@ -59,12 +61,16 @@ def effects_of(baseline: Baseline, q_values: np.ndarray) -> Effects:
     actions = np.argmax(q_values, axis=2)
     greedy = q_values[:, rows, baseline.actions].astype(np.float64)
     margin_change = _leads(q_values, baseline.actions) - _leads(before[None], baseline.actions)
+    flips = actions != baseline.actions
+    near = flips & baseline.near_ties
+    near[flips] |= near_ties(q_values[flips])
     return Effects(
-        flips=actions != baseline.actions,
+        flips=flips,
         q_change=greedy - baseline.greedy_q,
         q_change_max=np.abs(q_values - before).max(axis=2),
         margin_change=margin_change,
         self_regret=baseline.greedy_q - before[rows, actions],
+        near_tie_flips=near,
     )
 
 
@@ -104,7 +110,7 @@ def records_of(
         "prediction_error": np.abs(effects.q_change - predicted).mean(axis=1),
     }
     told = {name: values.tolist() for name, values in columns.items()}
-    near = (effects.flips & baseline.near_ties).sum(axis=1).tolist()
+    near = effects.near_tie_flips.sum(axis=1).tolist()
     n_inputs = len(ids)
     return [
         {

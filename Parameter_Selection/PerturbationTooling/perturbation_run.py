@@ -17,8 +17,11 @@ from Parameter_Selection.PerturbationTooling.chosen_weights import ChosenWeights
 from Parameter_Selection.PerturbationTooling.perturbation_metrics import baseline_of
 from Parameter_Selection.PerturbationTooling.perturbation_sweep import Plan, sweep_alone, sweep_together
 from Parameter_Selection.PerturbationTooling.perturbed_networks import perturbed_network
-from Parameter_Selection.PerturbationTooling.weight_controls import compare_with_controls
+from Parameter_Selection.PerturbationTooling.weight_controls import compare_with_controls, enough_sets
 from Parameter_Selection.PerturbationTooling.weight_targets import weight_matrices
+from SaliencyTooling.stored_documents import stored_json_metadata
+
+_COMPARED_ON_THE_REAL_NETWORK = 2  # of the defaults: zeroed, and the sign flipped
 
 
 def write_perturbations(
@@ -37,11 +40,14 @@ def write_perturbations(
     """Run and write ``path`` and the table beside it, unless they are up to date.
 
     :param path: the JSON file
-    :param control_sets: how many random sets; None means 99, or 19 where the real network runs each weight by itself
+    :param control_sets: how many random sets; None means as many as can show something. The real network, which runs
+        each weight by itself, is then held against them at the first two values only
     :return: the summary, and whether the files were written now
     """
     network = perturbed_network(opened)
-    sets = control_sets if control_sets is not None else 99 if opened.engine_name == "fast" else 19
+    spared = control_sets is None and opened.engine_name != "fast"
+    compared = values[:_COMPARED_ON_THE_REAL_NETWORK] if spared else values
+    sets = enough_sets(len(compared)) if control_sets is None else control_sets
     run = {
         "task": "perturb_weights",
         "inputs": inputs_in_metadata(inputs),
@@ -49,6 +55,7 @@ def write_perturbations(
         "mode": mode,
         "values": list(values),
         "control_sets": sets,
+        "control_values": list(compared),
         "cluster_by": cluster_by,
         "seed": seed,
     }
@@ -56,9 +63,12 @@ def write_perturbations(
     metadata = opened.metadata(run, command=command)
     refuse_own_inputs([path, path.with_suffix(".csv")], [opened.folder.zip_path, Path(inputs.source), *chosen.paths])
     stored = stored_run(path)
-    if is_up_to_date(path, stored and stored["metadata"], metadata, overwrite=overwrite):
-        return (stored or {})["summary"], False
-    is_up_to_date(path.with_suffix(".csv"), None, metadata, overwrite=overwrite)
+    if path.with_suffix(".csv").exists():
+        if is_up_to_date(path, stored and stored["metadata"], metadata, overwrite=overwrite):
+            return (stored or {})["summary"], False
+        is_up_to_date(path.with_suffix(".csv"), None, metadata, overwrite=overwrite)
+    else:  # an interrupted run of the same settings is taken up again
+        is_up_to_date(path, stored_json_metadata(path), metadata, overwrite=overwrite)
     clusters = clusters_of(inputs.ids, inputs.clusters, cluster_by, where=inputs.source)
     baseline = baseline_of(network.q_values(inputs.observations))
     tensors = opened.online_weights
@@ -66,15 +76,24 @@ def write_perturbations(
     swept = sweep_alone(plan, chosen.targets)
     together = sweep_together(plan, chosen.targets)
     comparison = compare_with_controls(
-        plan, chosen.targets, swept, matrices=weight_matrices(tensors), clusters=clusters, sets=sets, seed=seed
+        plan,
+        chosen.targets,
+        swept,
+        matrices=weight_matrices(tensors),
+        clusters=clusters,
+        n_values=len(compared),
+        sets=sets,
+        seed=seed,
     )
     flipping = {record["target"] for record in swept.records if record["flips"]}
+    strongest = max(swept.records, key=lambda record: (record["flips"], record["margin_change_size"]))
     summary = {
         "targets": len(chosen.targets),
         "inputs": len(inputs.ids),
         "near_ties": int(baseline.near_ties.sum()),
         "targets_that_flip": len(flipping),
-        "together": {f"{record['value']:g}": record["flip_share"] for record in together},
+        "strongest": {name: strongest[name] for name in ("target", "value", "weight_after", "flips")},
+        "together": {repr(record["value"]): record["flip_share"] for record in together},
         "computed_by": network.told,
         "noise_floor": noise_floor(baseline.q_values),
         "controls": comparison,
@@ -102,8 +121,8 @@ def summary_lines(summary: dict[str, Any], mode: str) -> list[str]:
     if not controls["comparisons"]:
         return [*lines, f"no comparison with chance: {controls['reason']}"]
     lines.append(
-        f"against {controls['random_sets']} random sets of the same layers, {controls['clusters']} clusters "
-        f"({controls['clusters_by']}):"
+        f"against {controls['random_sets']} random sets of the same layers, {controls['clusters']} "
+        f"cluster{'s' * (controls['clusters'] != 1)} ({controls['clusters_by']}):"
     )
     lines.append(
         f"{'measure':<20}{mode:>7}{'chosen':>11}{'random':>11}{'least':>11}  {'difference':<24}{'p':>7}{'q':>7}"
@@ -112,8 +131,8 @@ def summary_lines(summary: dict[str, Any], mode: str) -> list[str]:
         interval = row["difference_interval"]
         told = "" if interval is None else f"[{interval[0]:.3g}, {interval[1]:.3g}]"
         lines.append(
-            f"{row['measure']:<20}{row['value']:>7g}{row['candidates']:>11.4g}{row['random']:>11.4g}"
+            f"{row['measure']:<20}{row['value']!r:>7}{row['candidates']:>11.4g}{row['random']:>11.4g}"
             f"{row['least_gradient']:>11.4g}  {told:<24}{row['p']:>7.3f}{row['q']:>7.3f}"
             + ("  beats chance" if row["beats_chance"] else "")
         )
-    return lines
+    return [*lines, *controls["remarks"]]

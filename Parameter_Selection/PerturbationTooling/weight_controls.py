@@ -4,16 +4,27 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from math import ceil
 from typing import Any
 
 import numpy as np
 
-from Neuron_Selection.AnalysisTooling.cluster_statistics import bootstrap_intervals, q_values_of
+from Neuron_Selection.AnalysisTooling.cluster_statistics import FEW_CLUSTERS, bootstrap_intervals, q_values_of
 from Neuron_Selection.AnalysisTooling.clusters import Clusters
 from Parameter_Selection.PerturbationTooling.perturbation_sweep import MEASURES, Plan, Swept, sweep_alone
 from Parameter_Selection.PerturbationTooling.weight_targets import WeightTarget
 
 SIGNIFICANT = 0.05
+_FEWEST_SETS, _MOST_SETS = 99, 999
+
+
+def enough_sets(n_values: int) -> int:
+    """So many random sets that a single row can beat chance after Benjamini and Hochberg; 999 at most.
+
+    The least p is 1 / (sets + 1), and its q is rows times that where no other row is as sure.
+    """
+    return min(max(_FEWEST_SETS, ceil(len(MEASURES) * n_values / SIGNIFICANT)), _MOST_SETS)
 
 
 def random_sets(
@@ -61,15 +72,18 @@ def compare_with_controls(
     *,
     matrices: Mapping[str, np.ndarray],
     clusters: Clusters,
+    n_values: int,
     sets: int,
     seed: int,
 ) -> dict[str, Any]:
-    """The candidates' mean effect against that of the controls, for each value and measure.
+    """The candidates' mean effect against that of the controls, for each measure and each of the first ``n_values``.
 
     p is the share of sets, the candidates' own included, with an effect at least as large, (1 + #{T_b >= T}) / (B + 1).
     q is Benjamini and Hochberg's over all rows. The interval is that of the difference to the mean of the random sets,
-    over resampled clusters of inputs; the candidates beat chance where it lies above 0 and q is at most 0.05.
+    over resampled clusters of inputs; the candidates beat chance where it lies above 0 and q is at most 0.05. It is
+    None, neither yes nor no, without an interval, and where so few sets cannot show it.
     """
+    plan = replace(plan, values=plan.values[:n_values])
     drawn = random_sets(targets, matrices, sets=sets, seed=seed) if sets else []
     if not drawn:
         reason = "no controls were asked for" if not sets else "a layer has too few weights that are no targets"
@@ -83,7 +97,7 @@ def compare_with_controls(
     weakest = sweep_alone(plan, least_gradient(targets, matrices, magnitudes))
     comparisons: list[dict[str, Any]] = []
     for measure in MEASURES:
-        moved, whole = _cluster_sums(swept.by_input[measure] - control.by_input[measure], clusters)
+        moved, whole = _cluster_sums(swept.by_input[measure][:n_values] - control.by_input[measure], clusters)
         intervals = bootstrap_intervals(moved, whole, seed=seed)
         for place, value in enumerate(plan.values):
             own = float(swept.by_target[measure][place].mean())
@@ -101,16 +115,32 @@ def compare_with_controls(
                     "p": (1 + at_least) / (1 + len(drawn)),
                 }
             )
+    enough = len(comparisons) / (len(drawn) + 1) <= SIGNIFICANT
     for row, q in zip(comparisons, q_values_of(np.array([row["p"] for row in comparisons])).tolist(), strict=True):
         interval = row["difference_interval"]
-        row |= {"q": q, "beats_chance": bool(q <= SIGNIFICANT and interval is not None and interval[0] > 0)}
+        beats = None if interval is None or not enough else bool(q <= SIGNIFICANT and interval[0] > 0)
+        row |= {"q": q, "beats_chance": beats}
     return {
         "random_sets": len(drawn),
         "seed": seed,
         "clusters": clusters.count,
         "clusters_by": clusters.told,
+        "remarks": _remarks(len(comparisons), len(drawn), clusters.count),
         "comparisons": comparisons,
     }
+
+
+def _remarks(rows: int, sets: int, clusters: int) -> list[str]:
+    """What stands between these numbers and a claim."""
+    said = []
+    if rows / (sets + 1) > SIGNIFICANT:
+        needed = ceil(rows / SIGNIFICANT)
+        said.append(f"{sets} are too few sets to show anything in {rows} rows: --control_sets {needed} could")
+    if clusters < 2:
+        said.append("1 cluster of inputs gives no interval, so beating chance stays open")
+    elif clusters < FEW_CLUSTERS:
+        said.append(f"{clusters} clusters: below {FEW_CLUSTERS} the intervals cover less than they promise")
+    return said
 
 
 def _counts(targets: Sequence[WeightTarget]) -> dict[str, int]:

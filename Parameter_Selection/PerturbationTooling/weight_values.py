@@ -34,7 +34,7 @@ def chosen_values(mode: str, values: Iterable[float] | None) -> list[float]:
         if not isfinite(value):
             raise UsageError(f"values: found {value}, expected finite numbers")
         if chosen.count(value) > 1:
-            raise UsageError(f"values: found {value:g} twice, expected once")
+            raise UsageError(f"values: found {value!r} twice, expected once")
     return chosen
 
 
