@@ -32,7 +32,7 @@ class Rays:
 
 
 def walk_to_flips(network: FastMlp, number: int, rays: Rays) -> np.ndarray:
-    """The least s at which another action takes over.
+    """The least s beyond which another action is chosen; a rival that only comes level flips nothing.
 
     :param number: the Linear whose outputs move
     :return: (rays,), infinite where none does before the ray's end
@@ -59,9 +59,9 @@ def _walk(network: FastMlp, number: int, rays: Rays) -> np.ndarray:
         here, open_now = reached[going], [layer[going] for layer in active]
         pieces = _linear_pieces(network, number, rays.start[going], rays.direction[going], open_now)
         crossing, layers, units = _next_crossing(pieces[:-1], open_now, here)
-        flip = np.maximum(_takeover(*pieces[-1], rays.actions[going], network.n_actions), here)
+        flip = _takeover(*pieces[-1], rays.actions[going], network.n_actions, here)
         ends = rays.ends[going]
-        flips = (flip <= crossing) & (flip < ends) & np.isfinite(flip)
+        flips = (flip < crossing) & (flip < ends)  # at the crossing itself, the next piece tells
         found[going[flips]] = flip[flips]
         stays = ~flips & (crossing < ends)
         for layer, pattern in enumerate(active):
@@ -113,11 +113,19 @@ def _next_crossing(
     return best, layers, units
 
 
-def _takeover(constant: np.ndarray, slope: np.ndarray, actions: np.ndarray, n_actions: int) -> np.ndarray:
-    """The least s at which a rival that gains has caught up, (rays,)."""
+def _takeover(
+    constant: np.ndarray, slope: np.ndarray, actions: np.ndarray, n_actions: int, here: np.ndarray
+) -> np.ndarray:
+    """The least s from ``here`` on beyond which a rival is chosen in this piece, (rays,).
+
+    One that gains is, once it has caught up; one that stays level only by a lower index, as ties are decided.
+    """
     rows = np.arange(len(actions))
     gap = constant[rows, actions][:, None] - constant[:, :n_actions]
     gain = slope[:, :n_actions] - slope[rows, actions][:, None]
     places = np.divide(gap, gain, out=np.full(gap.shape, np.inf), where=gain > 0)
+    np.maximum(places, here[:, None], out=places)
+    level = (gain == 0) & (gap == 0) & (np.arange(n_actions) < actions[:, None])
+    places[level] = np.broadcast_to(here[:, None], places.shape)[level]
     least: np.ndarray = places.min(axis=1)
     return least

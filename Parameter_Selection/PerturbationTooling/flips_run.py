@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,7 @@ from Neuron_Selection.PatchingTooling.fast_mlp import fast_mlp
 from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
 from Parameter_Selection.PerturbationTooling.chosen_weights import ChosenWeights
 from Parameter_Selection.PerturbationTooling.perturbation_run import inputs_in_metadata
-from Parameter_Selection.PerturbationTooling.smallest_flips import (
-    SmallestFlips,
-    find_smallest_flips,
-    refuse_other_than_relu,
-)
+from Parameter_Selection.PerturbationTooling.smallest_flips import SmallestFlips, find_smallest_flips
 from Parameter_Selection.PerturbationTooling.weight_values import weight_before
 
 RANGE_IN_WEIGHTS = 10.0  # times the largest weight of the matrix: what lies beyond is another network
@@ -40,7 +36,6 @@ def write_smallest_flips(
     :param largest_change: None means 10 times the largest weight of each matrix
     :return: the summary, and whether the file was written now
     """
-    refuse_other_than_relu(opened.architecture)
     if largest_change is not None and not 0 < largest_change < np.inf:
         raise UsageError(f"largest change: found {largest_change}, expected a finite number above 0")
     network = fast_mlp(opened.agent_zip, opened.architecture)
@@ -57,34 +52,42 @@ def write_smallest_flips(
     if is_up_to_date(path, stored and stored["metadata"], metadata, overwrite=overwrite):
         return (stored or {})["summary"], False
     found = find_smallest_flips(network, inputs.observations, chosen.targets, ranges=ranges)
-    flips = np.isfinite(found.changes)
     summary = {
         "targets": len(chosen.targets),
         "inputs": len(inputs.ids),
-        "pairs": flips.size,
-        "pairs_that_flip": int(flips.sum()),
+        "pairs": found.verified.size,
+        "pairs_that_flip": int(found.verified.sum()),
         "verified": int(found.verified.sum()),
+        "not_verified": int((np.isfinite(found.changes) & ~found.verified).sum()),
         "ranges": ranges,
-        "smallest": _smallest_pair(found, chosen, inputs),
+        "smallest": _smallest_pair(found, chosen, inputs, tensors),
         "input_ids": list(inputs.ids),
     }
     save_records(path, list(_records(found, chosen, tensors)), summary=summary, metadata=metadata)
     return summary, True
 
 
-def _smallest_pair(found: SmallestFlips, chosen: ChosenWeights, inputs: Inputs) -> dict[str, Any] | None:
-    if not np.isfinite(found.changes).any():
+def _smallest_pair(
+    found: SmallestFlips, chosen: ChosenWeights, inputs: Inputs, tensors: Mapping[str, np.ndarray]
+) -> dict[str, Any] | None:
+    """``value_beyond``: the next number beyond the point that the agent's dtype can hold."""
+    if not found.verified.any():
         return None
-    place, row = np.unravel_index(np.nanargmin(np.abs(found.changes)), found.changes.shape)
-    change = float(found.changes[place, row])
-    return {"target": str(chosen.targets[place]), "input_id": inputs.ids[row], "change": change}
+    sizes = np.where(found.verified, np.abs(found.changes), np.inf)
+    place, row = np.unravel_index(np.argmin(sizes), sizes.shape)
+    change, target = float(found.changes[place, row]), chosen.targets[place]
+    point = tensors[target.parameter].dtype.type(weight_before(target, tensors) + change)
+    beyond = float(np.nextafter(point, np.copysign(np.inf, change).astype(point.dtype)))
+    return {"target": str(target), "input_id": inputs.ids[row], "change": change, "value_beyond": beyond}
 
 
 def _records(found: SmallestFlips, chosen: ChosenWeights, tensors: dict[str, np.ndarray]) -> Iterator[dict[str, Any]]:
-    """One a target; ``changes`` and ``actions`` stand in the order of the summary's ``input_ids``, null for none."""
+    """One a target; ``changes`` and ``actions`` stand in the order of the summary's ``input_ids``, null for none.
+
+    A point that did not hold on both sides counts in ``not_verified`` and nowhere else.
+    """
     for place, target in enumerate(chosen.targets):
-        changes = found.changes[place]
-        flips = np.isfinite(changes)
+        changes, flips = found.changes[place], found.verified[place]
         sizes = np.abs(changes[flips])
         yield {
             "target": str(target),
@@ -93,9 +96,9 @@ def _records(found: SmallestFlips, chosen: ChosenWeights, tensors: dict[str, np.
             "weight_index": target.column,
             "weight_before": weight_before(target, tensors),
             "inputs_that_flip": int(flips.sum()),
-            "not_verified": int((flips & ~found.verified[place]).sum()),
+            "not_verified": int((np.isfinite(changes) & ~flips).sum()),
             "smallest": float(sizes.min()) if len(sizes) else None,
             "median": float(np.median(sizes)) if len(sizes) else None,
             "changes": [change if flip else None for change, flip in zip(changes.tolist(), flips, strict=True)],
-            "actions": [action if action >= 0 else None for action in found.actions[place].tolist()],
+            "actions": [a if flip else None for a, flip in zip(found.actions[place].tolist(), flips, strict=True)],
         }

@@ -12,14 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from Neuron_Selection.AnalysisTooling.decisions import greedy_actions
-from Neuron_Selection.errors import UsageError, shown
 from Neuron_Selection.FileFormats.observations import Observations, count_of
-from Neuron_Selection.PatchingTooling.architecture import Architecture
 from Neuron_Selection.PatchingTooling.fast_mlp import FastMlp, run_forward
 from Parameter_Selection.PerturbationTooling.flip_walk import Rays, walk_to_flips
 from Parameter_Selection.PerturbationTooling.weight_targets import WeightTarget
 
 SIDE_STEP = 1e-6  # share of the change by which both sides are looked at
+LEAST_STEP = 1e-11  # share of the range, where the change is smaller still, as on a tie
 _ROWS_AT_ONCE = 4096
 
 
@@ -27,9 +26,9 @@ _ROWS_AT_ONCE = 4096
 class SmallestFlips:
     """For each target and input, (n_targets, n).
 
-    ``changes``: to be added to the weight, signed; NaN where no change within the range flips. ``actions``: what is
-    chosen just beyond, -1 where nothing flips. ``verified``: just short of the change the action is the old one, just
-    beyond it is not.
+    ``changes``: to be added to the weight, signed, a 0 too: on a tie any change of that sign flips; NaN where no change
+    within the range flips. ``actions``: what is chosen just beyond, -1 where nothing flips. ``verified``: just short of
+    the change the action is the old one, just beyond it is not.
     """
 
     changes: np.ndarray
@@ -44,16 +43,6 @@ class _Run:
     network: FastMlp
     outputs: Sequence[np.ndarray]
     actions: np.ndarray
-
-
-def refuse_other_than_relu(architecture: Architecture) -> None:
-    """Raise for a network that is not piecewise linear in a weight, or not by ReLUs.
-
-    :raises UsageError: naming the activation function
-    """
-    if architecture.net_arch and architecture.activation_fn != "ReLU":
-        found = shown(architecture.activation_fn, quoted=False)
-        raise UsageError(f"smallest flips: found the activation function {found}, expected ReLU")
 
 
 def find_smallest_flips(
@@ -76,20 +65,23 @@ def find_smallest_flips(
         reads = outputs[2 * number][:, [targets[place].column for place in places]].T
         limit = ranges[weights[number]]
         if number == len(network.columns) - 1:
-            moves = _moves_of_q(outputs[-1][:, : network.n_actions], row)
+            moves = _moves_of_q(outputs[-1][:, : network.n_actions], row, actions)
         else:
             farthest = limit * np.abs(reads).max(axis=0)
             moves = _moves_of_neuron(run, number, row, farthest)
         changes[places] = _smallest(moves, reads, limit)
-    found_actions, verified = _verify(run, targets, weights, changes)
+    found_actions, verified = _verify(run, targets, weights, changes, ranges)
     return SmallestFlips(changes=changes, actions=found_actions, verified=verified)
 
 
-def _moves_of_q(q_values: np.ndarray, row: int) -> list[np.ndarray]:
-    """By how much the row's Q-value must move, (n,): up to the greedy one, or down to the second."""
+def _moves_of_q(q_values: np.ndarray, row: int, actions: np.ndarray) -> list[np.ndarray]:
+    """By how much the row's Q-value must move, (n,): up to the greedy one, or down to the second.
+
+    A 0 carries its direction as its sign: on a tie the greedy one must go down, any other up.
+    """
     others = q_values.copy()
     others[:, row] = -np.inf
-    moves: np.ndarray = others.max(axis=1) - q_values[:, row]
+    moves = np.copysign(others.max(axis=1) - q_values[:, row], np.where(actions == row, -1.0, 1.0))
     return [np.where(np.isfinite(moves), moves, np.nan)]
 
 
@@ -104,7 +96,9 @@ def _moves_of_neuron(run: _Run, number: int, row: int, farthest: np.ndarray) -> 
         rays = Rays(start=start, direction=direction, actions=run.actions, ends=ends)
         least = walk_to_flips(network, number + 1, rays)
         with np.errstate(invalid="ignore"):
-            moves.append(np.where(np.isfinite(least), value + sign * least - before, np.nan))
+            move = value + sign * least - before
+            signed = np.where(move == 0, np.copysign(0.0, sign), move)
+            moves.append(np.where(np.isfinite(least), signed, np.nan))
     return moves
 
 
@@ -125,7 +119,11 @@ def _smallest(moves: Sequence[np.ndarray], reads: np.ndarray, limit: float) -> n
 
 
 def _verify(
-    run: _Run, targets: Sequence[WeightTarget], weights: Sequence[str], changes: np.ndarray
+    run: _Run,
+    targets: Sequence[WeightTarget],
+    weights: Sequence[str],
+    changes: np.ndarray,
+    ranges: Mapping[str, float],
 ) -> tuple[np.ndarray, np.ndarray]:
     """Both sides of every point, computed anew from the changed weight on."""
     found, verified = np.full(changes.shape, -1), np.zeros(changes.shape, np.bool_)
@@ -137,9 +135,11 @@ def _verify(
         places = of_layer[places]
         for start in range(0, len(places), _ROWS_AT_ONCE):
             some, at = places[start : start + _ROWS_AT_ONCE], inputs[start : start + _ROWS_AT_ONCE]
+            change = changes[some, at]
+            step = np.maximum(np.abs(change) * SIDE_STEP, ranges[weights[number]] * LEAST_STEP)
+            sizes = np.maximum(np.abs(change) - step, 0.0), np.abs(change) + step
             short, beyond = (
-                _actions_at(run, number, (rows[some], columns[some], at), changes[some, at] * (1 + step))
-                for step in (-SIDE_STEP, SIDE_STEP)
+                _actions_at(run, number, (rows[some], columns[some], at), np.copysign(size, change)) for size in sizes
             )
             found[some, at] = beyond
             verified[some, at] = (short == run.actions[at]) & (beyond != run.actions[at])

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from gymnasium import spaces
 from torch import nn
 
 from Neuron_Selection.PatchingTooling.fast_mlp import FastMlp, compute_q_values, fast_mlp
 from Neuron_Selection.PatchingTooling.fast_weight_changes import WeightChange
 from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
 from Parameter_Selection.PerturbationTooling import find_smallest_flips as flips_script
+from Parameter_Selection.PerturbationTooling import flips_run
 from Parameter_Selection.PerturbationTooling.perturbed_networks import network_with
-from Parameter_Selection.PerturbationTooling.smallest_flips import find_smallest_flips
+from Parameter_Selection.PerturbationTooling.smallest_flips import SmallestFlips, find_smallest_flips
 from Parameter_Selection.PerturbationTooling.weight_targets import WeightTarget, all_weights_of, weight_matrices
-from tests.made_agents import mlp_agent, planted_agent
+from tests.extractors import MinigridFeaturesExtractor
+from tests.made_agents import mlp_agent, new_dqn, planted_agent, save_dqn
 
 
 def opened_network(folder: Path) -> tuple[OpenedAgent, FastMlp]:
@@ -95,6 +99,72 @@ def test_a_dead_neuron_is_woken_first_and_only_one_sign_of_change_wakes_it(tmp_p
     assert np.isfinite(near.changes[0]).tolist() == [True, False, False]
 
 
+def flips_of(
+    folder: Path, observations: list[list[float]], targets: list[WeightTarget], limit: float = 10.0
+) -> SmallestFlips:
+    _, network = opened_network(folder)
+    ranges = {target.parameter: limit for target in targets}
+    return find_smallest_flips(network, np.array(observations, np.float32), targets, ranges=ranges)
+
+
+def test_on_a_tie_any_change_that_breaks_it_flips_and_the_sign_says_which(tmp_path: Path) -> None:
+    # Q = (h, h), h = relu(x0): only one of the two outgoing weights must move, up or down by next to nothing
+    folder = planted_agent(tmp_path / "agent", [([[1.0]], [0.0]), ([[1.0], [1.0]], [0.0, 0.0])])
+    targets = [WeightTarget(parameter="q_net.2.weight", row=row, column=0) for row in (0, 1)]
+    inner = WeightTarget(parameter="q_net.0.weight", row=0, column=0)
+    found = flips_of(folder, [[2.0]], [*targets, inner])
+    assert found.changes[:2, 0].tolist() == [0.0, 0.0]
+    assert np.signbit(found.changes[:2, 0]).tolist() == [True, False]
+    assert found.actions[:2, 0].tolist() == [1, 1]
+    assert found.verified[:2, 0].all()
+    assert np.isnan(found.changes[2, 0])  # both move alike: no change of it flips
+
+
+def test_a_rival_that_only_comes_level_flips_nothing_until_it_passes(tmp_path: Path) -> None:
+    # h = w x, at w = 0.5; rival(h) = relu(h) - relu(h - 1) + relu(h - 2) reaches 1 at h = 1, stays, and passes at h = 2
+    first = ([[0.5, 0.0]], [0.0])
+    second = ([[1.0], [1.0], [1.0]], [0.0, -1.0, -2.0])
+    target = WeightTarget(parameter="q_net.0.weight", row=0, column=0)
+    rows = [[0.0, 0.0, 0.0], [1.0, -1.0, 1.0]]
+    higher = planted_agent(tmp_path / "higher", [first, second, (rows, [1.0, 0.0])])
+    found = flips_of(higher, [[1.0, 0.0]], [target])
+    assert found.changes[0, 0] == pytest.approx(1.5, rel=1e-12)  # w = 2
+    assert (found.actions[0, 0], found.verified[0, 0]) == (1, True)
+    lower = planted_agent(tmp_path / "lower", [first, second, (rows[::-1], [0.0, 1.0])])
+    found = flips_of(lower, [[1.0, 0.0]], [target])
+    assert found.changes[0, 0] == pytest.approx(0.5, rel=1e-12)  # a tie is decided for the lower index, from w = 1 on
+    assert (found.actions[0, 0], found.verified[0, 0]) == (0, True)
+    peak = planted_agent(tmp_path / "peak", [first, second, ([[0, 0, 0], [1.0, -2.0, 0.0]], [1.0, 0.0])])
+    assert np.isnan(flips_of(peak, [[1.0, 0.0]], [target]).changes[0, 0])  # touches 1 at h = 1 and falls
+
+
+def test_what_does_not_hold_on_both_sides_counts_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    agent = agent_with_inputs(tmp_path / "agent")
+    exact = flips_run.find_smallest_flips
+
+    def with_doubt(*arguments: Any, **more: Any) -> SmallestFlips:
+        found = exact(*arguments, **more)
+        place = np.unravel_index(np.nanargmin(np.abs(found.changes)), found.changes.shape)
+        found.verified[place] = False
+        return found
+
+    words = ["--agent_path", str(agent), "--all_weights", "q_net.2", "--quiet", "--overwrite"]
+    path = agent / "perturbation_results" / "smallest_flips.json"
+    assert flips_script.main(words) == 0
+    sure = json.loads(path.read_text())
+    monkeypatch.setattr(flips_run, "find_smallest_flips", with_doubt)
+    assert flips_script.main(words) == 0
+    doubtful = json.loads(path.read_text())
+    one, other = sure["summary"], doubtful["summary"]
+    assert (other["pairs_that_flip"], other["not_verified"]) == (one["pairs_that_flip"] - 1, 1)
+    assert abs(other["smallest"]["change"]) > abs(one["smallest"]["change"])
+    (odd,) = [record for record in doubtful["results"] if record["not_verified"]]
+    told = [abs(change) for change in odd["changes"] if change is not None]
+    assert len(told) == odd["inputs_that_flip"]
+    assert odd["smallest"] == (min(told) if told else None)
+    assert odd["median"] == (pytest.approx(np.median(told)) if told else None)
+
+
 def agent_with_inputs(folder: Path, **more: object) -> Path:
     agent = mlp_agent(folder, **more)  # type: ignore[arg-type]
     (agent / "activation_inputs").mkdir()
@@ -130,8 +200,23 @@ def test_the_script_writes_every_pair_and_leaves_an_up_to_date_file_alone(
 def test_other_activations_are_refused_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     agent = agent_with_inputs(tmp_path / "agent", activation_fn=nn.Tanh)
     assert flips_script.main(["--agent_path", str(agent), "--weights", "q_net.0.weight[0,0]"]) == 2
-    assert "smallest flips: found the activation function Tanh, expected ReLU" in capsys.readouterr().err
+    assert "smallest flips: found the activation function Tanh, expected only MLPs with ReLU" in capsys.readouterr().err
     assert not (agent / "perturbation_results").exists()
+
+
+def test_networks_it_is_not_for_are_refused_as_usage_and_no_flag_is_advised(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = spaces.Box(0, 255, (3, 36, 36), np.uint8)
+    custom = new_dqn(image, policy="CnnPolicy", features_extractor_class=MinigridFeaturesExtractor)
+    cnn = new_dqn(image, policy="CnnPolicy")
+    for name, model, found in (("custom", custom, "a custom class"), ("cnn", cnn, "a convolution")):
+        words = ["--agent_path", str(save_dqn(tmp_path / name, model)), "--weights", "q_net.0.weight[0,0]"]
+        assert flips_script.main(words) == 2
+        error = capsys.readouterr().err
+        assert found in error
+        assert "expected only MLPs with ReLU" in error
+        assert "--" not in error
 
 
 @pytest.mark.parametrize("largest", ["0", "-1", "nan", "inf", "1_0"])
