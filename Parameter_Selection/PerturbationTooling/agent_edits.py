@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 
 from Neuron_Selection.errors import InputError, UsageError, shown
-from Neuron_Selection.FileFormats.agent_zip import read_agent_zip
-from Neuron_Selection.FileFormats.atomic_files import read_bytes, sha256_of, write_atomically
+from Neuron_Selection.FileFormats.atomic_files import read_bytes, sha256_of, written_atomically
 from Neuron_Selection.FileFormats.edited_agent import TensorEdit, edited_agent_bytes
-from Neuron_Selection.FileFormats.json_files import read_edited_json
+from Neuron_Selection.FileFormats.policy_tensors import weights_sha256
 from Neuron_Selection.FileFormats.run_metadata import is_up_to_date, refuse_own_inputs
 from Neuron_Selection.FileFormats.weight_edits_file import load_weight_edits, save_weight_edits
 from Neuron_Selection.PatchingTooling.fast_weight_changes import WeightChange
 from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
 from Parameter_Selection.PerturbationTooling.weight_targets import WeightTarget, check_targets, parse_weight_target
 from Parameter_Selection.PerturbationTooling.weight_values import change_to, weight_before
+from SaliencyTooling.stored_documents import stored_document, stored_json_metadata
 
 
 def edits_from(text: str, opened: OpenedAgent) -> list[WeightChange]:
@@ -74,7 +74,7 @@ def manifest_paths(output: Path) -> tuple[Path, Path]:
 def write_edited_agent(
     opened: OpenedAgent, changes: Sequence[WeightChange], output: Path, *, origin: dict[str, Any], overwrite: bool
 ) -> tuple[dict[str, Any], bool]:
-    """Write the edited agent, then its manifest and its inverse.
+    """Write the edited agent, its manifest and its inverse.
 
     :param output: a zip
     :param origin: where the edits come from, for the metadata
@@ -95,28 +95,33 @@ def write_edited_agent(
     run = {"task": "write_agent", "edits": edits}
     command = {"task": "write_agent", "agent_path": str(opened.folder.folder), **origin}
     metadata = opened.metadata(run, command=command)
+    back = [_told(target, old, change.value) for target, change, old in zip(targets, changes, before, strict=True)]
+    after = weights_sha256(_edited(changes, tensors))
+    own = opened.agent_zip.weights_sha256
+    inverse_metadata = {"format": 1, "weights_sha256": after, "restores": own}
     stored = _stored(manifest, inverse, output)
     if is_up_to_date(output, stored, metadata, overwrite=overwrite):
         return stored or {}, False
-    for path in (manifest, inverse):
-        is_up_to_date(path, None, metadata, overwrite=overwrite)
+    is_up_to_date(manifest, stored_json_metadata(manifest), metadata, overwrite=overwrite)
+    if stored_document(inverse) != {"edits": back, "metadata": inverse_metadata}:  # not left by an interrupted run
+        is_up_to_date(inverse, None, metadata, overwrite=overwrite)
     source = read_bytes(original)
     if sha256_of(source) != opened.agent_zip.sha256:
         raise InputError(original, found="a file that changed while it was worked on", expected="the agent as it was")
     data = edited_agent_bytes(source, [_tensor_edit(change, tensors) for change in changes], where=original)
-    write_atomically(output, data)
-    after = read_agent_zip(output)
-    hashes = {"edited_sha256": after.sha256, "edited_weights_sha256": after.weights_sha256}
-    back = [_told(target, old, change.value) for target, change, old in zip(targets, changes, before, strict=True)]
-    inverse_metadata = {
-        "format": 1,
-        "weights_sha256": after.weights_sha256,
-        "restores": opened.agent_zip.weights_sha256,
-    }
-    save_weight_edits(inverse, back, metadata=inverse_metadata)
-    own = {"weights_sha256": opened.agent_zip.weights_sha256, "inverse_sha256": sha256_of(read_bytes(inverse))}
-    save_weight_edits(manifest, edits, metadata={**metadata, **own, **hashes})
-    return {**metadata, **own, **hashes}, True
+    with written_atomically(
+        output
+    ) as file:  # takes its place last: whatever interrupts before, the rest says whose it is
+        file.write(data)
+        save_weight_edits(inverse, back, metadata=inverse_metadata)
+        hashes = {
+            "weights_sha256": own,
+            "inverse_sha256": sha256_of(read_bytes(inverse)),
+            "edited_sha256": sha256_of(data),
+            "edited_weights_sha256": after,
+        }
+        save_weight_edits(manifest, edits, metadata={**metadata, **hashes})
+    return {**metadata, **hashes}, True
 
 
 def _told(target: WeightTarget, value: float, before: float) -> dict[str, Any]:
@@ -129,6 +134,16 @@ def _told(target: WeightTarget, value: float, before: float) -> dict[str, Any]:
     }
 
 
+def _edited(changes: Sequence[WeightChange], tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The tensors with the changes in them, under their names in the online network."""
+    edited = dict(tensors)
+    for name in {change.parameter for change in changes}:
+        edited[name] = tensors[name].copy()
+    for change in changes:
+        edited[change.parameter][change.row].flat[change.column] = change.value
+    return edited
+
+
 def _tensor_edit(change: WeightChange, tensors: dict[str, np.ndarray]) -> TensorEdit:
     within = np.unravel_index(change.column, tensors[change.parameter].shape[1:])
     index = (change.row, *(int(side) for side in within))
@@ -137,9 +152,8 @@ def _tensor_edit(change: WeightChange, tensors: dict[str, np.ndarray]) -> Tensor
 
 def _stored(manifest: Path, inverse: Path, output: Path) -> dict[str, Any] | None:
     """The manifest's metadata where all three files belong together."""
+    metadata = stored_json_metadata(manifest)
     try:
-        document = read_edited_json(manifest)
-        metadata = document.get("metadata") if isinstance(document, dict) else None
         hashes = {"edited_sha256": sha256_of(read_bytes(output)), "inverse_sha256": sha256_of(read_bytes(inverse))}
     except InputError:
         return None

@@ -9,8 +9,8 @@ from pathlib import Path
 if __package__ != "Parameter_Selection.PerturbationTooling":  # started as a file, perhaps not installed
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from Neuron_Selection.command_line import Console, SuiteParser, add_shared_flags, script
-from Parameter_Selection.PerturbationTooling.perturb_weights import add_weight_flags, number
+from Neuron_Selection.command_line import Console, SuiteParser, add_shared_flags, number, script
+from Parameter_Selection.PerturbationTooling.perturb_weights import add_weight_flags
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -42,13 +42,12 @@ def main(args: argparse.Namespace, console: Console) -> None:
     from Neuron_Selection.FileFormats.inputs import ids_from_arguments
     from Neuron_Selection.FileFormats.patching_results import results_path
     from Neuron_Selection.FileFormats.perturbation_results import PERTURBATIONS
-    from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
     from Parameter_Selection.PerturbationTooling.chosen_weights import choose_weights
     from Parameter_Selection.PerturbationTooling.flips_run import write_smallest_flips
-    from Parameter_Selection.PerturbationTooling.smallest_flips import refuse_other_than_relu
+    from Parameter_Selection.PerturbationTooling.next_steps import writing
+    from Parameter_Selection.PerturbationTooling.relu_networks import open_relu_network
 
-    refuse_other_than_relu(OpenedAgent(args.agent_path).architecture)
-    opened = OpenedAgent(args.agent_path, engine="fast")
+    opened = open_relu_network(args.agent_path)
     folder = Path(args.output_dir) if args.output_dir else opened.folder.folder / PERTURBATIONS
     path = results_path(folder, args.output_prefix)
     summary, written = write_smallest_flips(
@@ -66,8 +65,11 @@ def main(args: argparse.Namespace, console: Console) -> None:
     if smallest is not None:
         told = f"smallest: {smallest['change']:.6g} on {smallest['target']}, input {smallest['input_id']}"
     counts = f"{summary['pairs_that_flip']:,} of {summary['pairs']:,} pairs of weight and input can flip"
-    lines = [f"{counts}; {summary['verified']:,} verified on both sides", told, str(path)]
+    doubtful = f"; {summary['not_verified']:,} more could not be verified" * (summary["not_verified"] > 0)
+    lines = [f"{counts}, verified on both sides{doubtful}", told, str(path)]
     console.result({"file": str(path), "written": written, **summary}, lines)
+    if smallest is not None:
+        console.say(f"next: {writing(args.agent_path, smallest['target'], smallest['value_beyond'])}")
 
 
 if __name__ == "__main__":

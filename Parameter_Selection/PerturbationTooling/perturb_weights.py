@@ -15,6 +15,7 @@ from Neuron_Selection.command_line import (
     add_agent_flags,
     add_shared_flags,
     agent_options,
+    number,
     script,
     whole_number,
 )
@@ -45,7 +46,8 @@ def build_parser() -> argparse.ArgumentParser:
         "--control_sets",
         type=whole_number,
         metavar="N",
-        help="random sets of as many weights to compare with; 0 for none (default: 99, on the real network 19)",
+        help="random sets of as many weights to compare with; 0 for none (default: as many as can show something, "
+        "99 to 999; without the fast engine at the first two values only)",
     )
     parser.add_argument(
         "--cluster_by",
@@ -58,13 +60,6 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--output_prefix", default="results", help="name of the .csv and the .json")
     add_shared_flags(parser)
     return parser
-
-
-def number(text: str) -> float:
-    """A number as written everywhere, for argparse's ``type``: no ``1_0``, no other scripts' digits."""
-    if "_" in text or not text.isascii():
-        raise argparse.ArgumentTypeError(f"found {text!a:.60}, expected a number")
-    return float(text)
 
 
 def add_weight_flags(parser: argparse.ArgumentParser) -> None:
@@ -84,8 +79,10 @@ def main(args: argparse.Namespace, console: Console) -> None:
     from Neuron_Selection.FileFormats.patching_results import results_path
     from Neuron_Selection.FileFormats.perturbation_results import PERTURBATIONS
     from Parameter_Selection.PerturbationTooling.chosen_weights import choose_weights
+    from Parameter_Selection.PerturbationTooling.next_steps import after_perturbing
     from Parameter_Selection.PerturbationTooling.perturbation_run import summary_lines, write_perturbations
     from Parameter_Selection.PerturbationTooling.perturbed_networks import open_for_perturbation
+    from Parameter_Selection.PerturbationTooling.relu_networks import flips_can_be_found
     from Parameter_Selection.PerturbationTooling.weight_values import chosen_values
 
     values = chosen_values(args.mode, args.values)
@@ -109,9 +106,7 @@ def main(args: argparse.Namespace, console: Console) -> None:
         console.say(f"{path}: up to date, left as it is")
     files = [str(path), str(path.with_suffix(".csv"))]
     console.result({"files": files, "written": written, **summary}, [*summary_lines(summary, args.mode), *files])
-    named = f" --candidates {args.candidates}" if args.candidates else ""
-    script_path = "Parameter_Selection/PerturbationTooling/find_smallest_flips.py"
-    console.say(f"next: python {script_path} --agent_path {args.agent_path}{named}")
+    console.say(f"next: {after_perturbing(args, summary, flips_can_be_found=flips_can_be_found(opened))}")
 
 
 if __name__ == "__main__":

@@ -16,9 +16,9 @@ from Neuron_Selection.command_line import (
     add_agent_flags,
     add_shared_flags,
     agent_options,
+    number,
     script,
 )
-from Parameter_Selection.PerturbationTooling.perturb_weights import number
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -48,6 +48,7 @@ def main(args: argparse.Namespace, console: Console) -> None:
     from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
     from Parameter_Selection.PerturbationTooling.agent_edits import edits_from, manifest_paths, write_edited_agent
     from Parameter_Selection.PerturbationTooling.chosen_weights import candidates_of
+    from Parameter_Selection.PerturbationTooling.next_steps import restoring
     from Parameter_Selection.PerturbationTooling.weight_values import changes_of, chosen_values
 
     if (args.candidates is None) != (args.value is None):
@@ -76,7 +77,7 @@ def main(args: argparse.Namespace, console: Console) -> None:
         },
         [f"weights changed: {len(changes)}, in {output}", f"manifest: {manifest}", f"inverse: {inverse}"],
     )
-    console.say(f"back again: python write_agent.py --agent_path {output} --edits {inverse} --output restored.zip")
+    console.say(f"back again: {restoring(args, output, inverse)}")
 
 
 if __name__ == "__main__":
