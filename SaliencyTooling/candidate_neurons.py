@@ -31,7 +31,7 @@ def candidate_neurons(
 
     :param rows_of: weight matrix to its number of rows
     :param definitions: opens the definitions file; called only if a key needs it
-    :raises InputError: no key, or one that names nothing, several neurons, or a layer without weights
+    :raises InputError: no key, or one that names nothing, several neurons, or a layer without a weight matrix
     """
     if not summary.neurons:
         raise InputError(
@@ -54,7 +54,9 @@ def candidate_neurons(
         layer, neuron = _place(important, definitions_once, error)
         parameter = f"{layer.removesuffix('.weight')}.weight"
         if parameter not in rows_of:
-            raise error(f"layer {shown(layer)}, which has no weights", f"one of {', '.join(rows_of)}")
+            layers = [name.removesuffix(".weight") for name in rows_of]
+            hint = "generate_definitions.py --layers lists the neurons of those for run_experiments.py --definitions"
+            raise error(f"layer {shown(layer)}, which has no weight matrix", f"one of {', '.join(layers)}", hint)
         if neuron >= rows_of[parameter]:
             raise error(f"neuron {shown(neuron)}", f"0..{rows_of[parameter] - 1} in {layer}")
         candidate = CandidateNeuron(experiment=important.key, parameter=parameter, neuron=neuron)
@@ -67,8 +69,9 @@ class _Error:
     where: object
     key: str
 
-    def __call__(self, found: str, expected: str) -> InputError:
-        return InputError(self.where, f"common_neurons.{shown(self.key, quoted=False)}", found=found, expected=expected)
+    def __call__(self, found: str, expected: str, hint: str = "") -> InputError:
+        field = f"common_neurons.{shown(self.key, quoted=False)}"
+        return InputError(self.where, field, found=found, expected=expected, hint=hint)
 
 
 def _place(important: ImportantNeuron, definitions: Definitions, error: _Error) -> tuple[str, int]:

@@ -1,4 +1,4 @@
-"""The three steps of the saliency pipeline: gradients, averages, candidate weights; files in, files out."""
+"""The first two steps of the saliency pipeline, gradients and their averages: files in, files out."""
 
 from __future__ import annotations
 
@@ -8,35 +8,29 @@ from typing import Any
 
 import numpy as np
 
-from Neuron_Selection.errors import InputError, UsageError
-from Neuron_Selection.FileFormats.atomic_files import read_bytes, sha256_of, sha256_of_file
+from Neuron_Selection.errors import InputError, shown
+from Neuron_Selection.FileFormats.atomic_files import sha256_of_file
 from Neuron_Selection.FileFormats.average_gradients import (
     MAGNITUDE,
     MARGIN,
     SIGNED,
     AverageGradients,
-    load_average_gradients,
     save_average_gradients,
 )
-from Neuron_Selection.FileFormats.candidate_weights import save_candidate_weights
-from Neuron_Selection.FileFormats.cross_metric_summary import load_cross_metric_summary
-from Neuron_Selection.FileFormats.definitions import load_definitions
 from Neuron_Selection.FileFormats.gradient_writers import save_weight_gradients
 from Neuron_Selection.FileFormats.inputs import Inputs
-from Neuron_Selection.FileFormats.json_files import read_edited_json
-from Neuron_Selection.FileFormats.run_metadata import is_up_to_date
+from Neuron_Selection.FileFormats.run_metadata import is_up_to_date, run_metadata
 from Neuron_Selection.FileFormats.weight_gradients import (
     InputGradient,
     load_weight_gradients,
     stored_metadata,
 )
 from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
-from SaliencyTooling.candidate_neurons import candidate_neurons
-from SaliencyTooling.gradient_sources import gradient_source, of_the_margin, of_the_maximum
-from SaliencyTooling.weight_selection import select_weights
+from SaliencyTooling.gradient_sources import GradientSource, gradient_source, of_the_margin, of_the_maximum
+from SaliencyTooling.stored_documents import stored_json_metadata
 
 FORMATS = {"json": ("json",), "npz": ("npz",), "both": ("json", "npz")}
-AVERAGE_FILE, CANDIDATES_FILE = "average_gradients.json", "candidate_weights.json"
+AVERAGE_FILE = "average_gradients.json"
 Progress = Callable[[Iterable[InputGradient], int], Iterable[InputGradient]]
 
 
@@ -48,7 +42,7 @@ def write_weight_gradients(
     :return: the files, whether they were written now (else they were up to date), and how gradients are computed
     """
     source = gradient_source(opened)
-    metadata = _metadata(opened, inputs, "gradients", source.name, formats=list(formats))
+    metadata = _metadata(opened, inputs, "gradients", source, formats=list(formats))
     paths = [folder / f"weight_gradients.{kind}" for kind in formats]
     done = [is_up_to_date(path, stored_metadata(path), metadata, overwrite=overwrite) for path in paths]
     if all(done):
@@ -81,28 +75,15 @@ def write_averages(
     :return: the file, and whether it was written now
     """
     path = folder / AVERAGE_FILE
-    means: dict[str, Mapping[str, np.ndarray]] = {}
-    metadata: dict[str, Any] = {"format": 1, "libraries": {}, "suite_version": "", "command": {}, "run": {}}
-    if opened is not None and inputs is not None:
-        source = gradient_source(opened)
-        metadata = _metadata(opened, inputs, "averages", source.name)
-    if gradients_path is not None:
-        sha256 = sha256_of_file(gradients_path, hint="gradients.py makes it")
-        metadata["run"] = {**metadata["run"], "gradients_sha256": sha256}
-        origin = stored_metadata(gradients_path) or {}
-        weights = origin.get("run", {}).get("weights_sha256")
-        if opened is not None and weights is not None and weights != opened.agent_zip.weights_sha256:
-            raise InputError(
-                gradients_path, "weights_sha256", found="gradients of another agent", expected="of this one"
-            )
-        if weights is not None:
-            metadata["run"]["weights_sha256"] = weights
-    if is_up_to_date(path, stored_json_metadata(path), metadata, overwrite=overwrite):
+    metadata, up_to_date = plan_averages(opened, inputs, folder, gradients_path=gradients_path, overwrite=overwrite)
+    if up_to_date:
         return path, False
+    means: dict[str, Mapping[str, np.ndarray]] = {}
     count = 0
     if gradients_path is not None:
         means[MAGNITUDE], means[SIGNED], count = _means_of_file(gradients_path)
     if opened is not None and inputs is not None:
+        source = gradient_source(opened)
         q_values = source.q_values(inputs.observations)
         if gradients_path is None:
             count = len(inputs.ids)
@@ -117,84 +98,62 @@ def write_averages(
     return path, True
 
 
-def write_candidates(
-    cross_metric_path: Path,
-    average_path: Path,
-    folder: Path,
-    *,
-    definitions_path: Path,
-    score: str,
-    weights: Mapping[str, np.ndarray] | None,
-    k: int,
-    m: int,
-    overwrite: bool,
-) -> tuple[Path, dict[str, Any], bool]:
-    """Step 3: the weights to change, chosen from the rows of the important neurons.
+def plan_averages(
+    opened: OpenedAgent | None, inputs: Inputs | None, folder: Path, *, gradients_path: Path | None, overwrite: bool
+) -> tuple[dict[str, Any], bool]:
+    """The metadata that step 2 would write, and whether the file holds it already; nothing is computed.
 
-    :param score: gradient, margin or weight_x_gradient; the last needs ``weights``
-    :return: the file, its metadata, and whether it was written now
+    :raises SuiteError: gradients of another agent or at other inputs, or the averages of another run
     """
-    path = folder / CANDIDATES_FILE
-    if k == 0 and m == 0:
-        raise UsageError("k and m: found 0 and 0, expected at least one weight to select")
-    average = load_average_gradients(average_path)
-    summary = load_cross_metric_summary(cross_metric_path)
-    told = average.metadata.get("run", {}).get("weights_sha256")
-    if summary.weights_sha256 and told and summary.weights_sha256 != told:
-        found = f"a summary of the agent {summary.weights_sha256[:12]}"
-        raise InputError(
-            cross_metric_path, "weights_sha256", found=found, expected=f"of the gradients' agent, {told[:12]}"
-        )
-    matrices = {
-        name: array for name, array in average.means[MAGNITUDE].items() if name.endswith(".weight") and array.ndim > 1
-    }
-    scores = _scores(average, matrices, score, weights, average_path)
-    neurons = candidate_neurons(
-        summary,
-        {name: len(array) for name, array in matrices.items()},
-        definitions=lambda: load_definitions(definitions_path),
-    )
-    document = select_weights(neurons, scores, matrices, k=k, m=m)
-    run = {
-        "task": "candidates",
-        "cross_metric_sha256": sha256_of(read_bytes(cross_metric_path)),
-        "average_sha256": sha256_of(read_bytes(average_path)),
-        "weights_sha256": told,
-        "score": score,
-        "k": k,
-        "m": m,
-    }
-    document["metadata"] |= {"format": 1, "run": run}
-    stored = stored_json_metadata(path)
-    if path.exists() and not overwrite:
-        if stored is None or stored.get("run") != run:
-            raise UsageError(f"{path}: found the output of another run, expected none (--overwrite replaces it)")
-        return path, stored, False
-    save_candidate_weights(path, document)
-    return path, document["metadata"], True
+    origin: dict[str, Any] = {}
+    more: dict[str, Any] = {}
+    if gradients_path is not None:
+        sha256 = sha256_of_file(gradients_path, hint="gradients.py makes it")
+        origin = stored_metadata(gradients_path) or {}
+        run = origin.get("run", {})
+        _refuse_mixture(opened, inputs, run, gradients_path)
+        more = {"gradients_sha256": sha256, "gradients_inputs": run.get("inputs")}
+    if opened is not None and inputs is not None:
+        more["n_actions"] = opened.architecture.n_actions
+        metadata = _metadata(opened, inputs, "averages", gradient_source(opened), **more)
+    else:
+        run = {"task": "averages", "weights_sha256": origin.get("run", {}).get("weights_sha256"), **more}
+        command = {"task": "averages", "gradients_path": str(gradients_path)}
+        metadata = run_metadata(command=command, run=run, agent=None, libraries=("numpy",))
+        metadata["agent"] = origin.get("agent")
+    path = folder / AVERAGE_FILE
+    return metadata, is_up_to_date(path, stored_json_metadata(path), metadata, overwrite=overwrite)
 
 
-def stored_json_metadata(path: Path) -> dict[str, Any] | None:
-    """The ``metadata`` inside a JSON file, or None where there is none."""
-    try:
-        document = read_edited_json(path)
-    except InputError:
-        return None
-    metadata = document.get("metadata") if isinstance(document, dict) else None
-    return metadata if isinstance(metadata, dict) else None
+def _refuse_mixture(
+    opened: OpenedAgent | None, inputs: Inputs | None, origin: Mapping[str, Any], gradients_path: Path
+) -> None:
+    """Raise where the magnitudes of the file and the margins of the agent would be of two runs."""
+    weights, at = origin.get("weights_sha256"), origin.get("inputs")
+    if opened is not None and weights is not None and weights != opened.agent_zip.weights_sha256:
+        raise InputError(gradients_path, "weights_sha256", found="gradients of another agent", expected="of this one")
+    if inputs is not None and isinstance(at, dict) and at.get("sha256") != inputs.sha256:
+        found = f"gradients at the inputs of {shown(at.get('name'))}, {shown(at.get('sha256'), quoted=False)[:12]}"
+        expected = f"at those of {Path(inputs.source).name}, {inputs.sha256[:12]}"
+        raise InputError(gradients_path, "inputs", found=found, expected=expected, hint="--inputs names them")
 
 
-def _metadata(opened: OpenedAgent, inputs: Inputs, task: str, source: str, **more: Any) -> dict[str, Any]:
+def _metadata(opened: OpenedAgent, inputs: Inputs, task: str, source: GradientSource, **more: Any) -> dict[str, Any]:
+    """What ran, and not what was asked for: the closed form is numpy in float64 on the CPU, whatever the flags."""
     run = {
         "task": task,
         "inputs": {"name": Path(inputs.source).name, "sha256": inputs.sha256},
-        "gradients_by": source,
+        "gradients_by": source.name,
         "stored_dtype": opened.stored_dtype.name,
         **more,
     }
-    return opened.metadata(
-        run, command={"task": task, "agent_path": str(opened.folder.folder), "inputs": inputs.source}
-    )
+    command = {"task": task, "agent_path": str(opened.folder.folder), "inputs": inputs.source}
+    if source.name == "fast":
+        ran = {"engine": "fast", "device": "cpu", "dtype": "float64", "custom_classes": opened.custom_classes.described}
+        return run_metadata(command=command, run={**run, **ran}, agent=opened.agent_zip, libraries=("numpy",))
+    metadata = opened.metadata(run, command=command)
+    metadata["run"]["device"] = source.device
+    return metadata
 
 
 def _means_of_file(path: Path) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], int]:
@@ -214,30 +173,3 @@ def _means_of_file(path: Path) -> tuple[dict[str, np.ndarray], dict[str, np.ndar
         {name: array / count for name, array in signed.items()},
         count,
     )
-
-
-def _scores(
-    average: AverageGradients,
-    matrices: Mapping[str, np.ndarray],
-    score: str,
-    weights: Mapping[str, np.ndarray] | None,
-    where: Path,
-) -> dict[str, np.ndarray]:
-    if score == "gradient":
-        return dict(matrices)
-    if score == "margin":
-        if MARGIN not in average.means:
-            raise InputError(
-                where,
-                MARGIN,
-                found="no such key",
-                expected="one for --score margin",
-                hint="average.py --agent_path writes it",
-            )
-        return {name: average.means[MARGIN][name] for name in matrices}
-    if weights is None:
-        raise UsageError("score weight_x_gradient: found no agent, expected --agent_path to read its weights")
-    for name, array in matrices.items():
-        if name not in weights or weights[name].shape != array.shape:
-            raise InputError(where, name, found=f"gradients of shape {array.shape}", expected="as in this agent")
-    return {name: np.abs(weights[name].astype(np.float64)) * array for name, array in matrices.items()}

@@ -30,6 +30,10 @@ class GradientSource(Protocol):
     def name(self) -> str:
         """``fast``, the closed form in numpy, or ``autograd``."""
 
+    @property
+    def device(self) -> str:
+        """Where it computes."""
+
     def q_values(self, observations: Observations) -> np.ndarray:
         """Q-values, (n, n_actions)."""
 
@@ -44,8 +48,17 @@ class GradientSource(Protocol):
 
 
 def gradient_source(opened: OpenedAgent) -> GradientSource:
-    """The closed form where the network is an MLP without parameters in its activations, else autograd."""
-    if opened.architecture.activation_fn != "PReLU":  # its slope is a parameter as well
+    """The closed form where the network is an MLP without parameters in its activations, else autograd.
+
+    Another device than the CPU is served by autograd.
+
+    :raises MachineError: a device that this machine lacks
+    """
+    if opened.device not in ("cpu", "auto"):
+        from Neuron_Selection.PatchingTooling.agents import torch_device
+
+        torch_device(opened.device)
+    elif opened.architecture.activation_fn != "PReLU":  # its slope is a parameter as well
         try:
             return FastGradients(network=fast_mlp(opened.agent_zip, opened.architecture), dtype=opened.stored_dtype)
         except UsageError:
@@ -81,6 +94,7 @@ class FastGradients:
     network: FastMlp
     dtype: np.dtype
     name: str = "fast"
+    device: str = "cpu"
 
     def q_values(self, observations: Observations) -> np.ndarray:
         """Q-values, (n, n_actions)."""
@@ -131,6 +145,15 @@ class AutogradGradients:
 
     opened: OpenedAgent
     name: str = "autograd"
+
+    @property
+    def device(self) -> str:
+        """Where it computes."""
+        if self.opened.device == "cpu":
+            return "cpu"
+        from Neuron_Selection.PatchingTooling.agents import torch_device
+
+        return str(torch_device(self.opened.device))
 
     def q_values(self, observations: Observations) -> np.ndarray:
         """Q-values, (n, n_actions)."""

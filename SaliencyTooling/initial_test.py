@@ -43,15 +43,25 @@ def build_parser() -> argparse.ArgumentParser:
 def main(args: argparse.Namespace, console: Console) -> None:
     """Three steps, each left alone where its file is up to date."""
     from Neuron_Selection.FileFormats.agent_folder import GRADIENTS, RESULTS
-    from Neuron_Selection.FileFormats.cross_metric_summary import load_cross_metric_summary
     from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
-    from SaliencyTooling.gradient_runs import FORMATS, write_averages, write_candidates, write_weight_gradients
+    from SaliencyTooling.candidate_runs import Selection, check_candidates, write_candidates
+    from SaliencyTooling.gradient_runs import FORMATS, plan_averages, write_averages, write_weight_gradients
+    from SaliencyTooling.next_steps import perturbing
 
     opened = OpenedAgent(args.agent_path, **agent_options(args))
     folder = Path(args.output_dir) if args.output_dir else opened.folder.folder / GRADIENTS
-    cross_metric_path = opened.folder.folder / RESULTS / "cross_metric_summary.json"
-    load_cross_metric_summary(cross_metric_path)  # what the last step needs is missed before the first one runs
+    selection = Selection(
+        cross_metric_path=opened.folder.folder / RESULTS / "cross_metric_summary.json",
+        definitions=lambda: useful_neurons(args.useful_neurons_path, opened.folder),
+        score=args.score,
+        k=args.k,
+        m=args.m,
+    )
     inputs = opened.inputs(args.inputs)
+    agent = opened.agent_zip
+    # what the later steps would refuse is refused before the first one writes
+    check_candidates(selection, folder, agent, opened.online_weights, overwrite=args.overwrite)
+    plan_averages(opened, inputs, folder, gradients_path=None, overwrite=args.overwrite)
     gradients, written, by = write_weight_gradients(
         opened,
         inputs,
@@ -61,17 +71,7 @@ def main(args: argparse.Namespace, console: Console) -> None:
         progress=lambda items, total: console.progress(items, total=total, unit="input"),
     )
     average, averaged = write_averages(opened, inputs, folder, gradients_path=None, overwrite=args.overwrite)
-    candidates, metadata, chosen = write_candidates(
-        cross_metric_path,
-        average,
-        folder,
-        definitions_path=useful_neurons(args.useful_neurons_path),
-        score=args.score,
-        weights=opened.online_weights,
-        k=args.k,
-        m=args.m,
-        overwrite=args.overwrite,
-    )
+    candidates, metadata, chosen = write_candidates(selection, average, folder, agent=agent, overwrite=args.overwrite)
     files = [*gradients, average, candidates]
     for path, new in zip(files, [*[written] * len(gradients), averaged, chosen], strict=True):
         if not new:
@@ -80,10 +80,7 @@ def main(args: argparse.Namespace, console: Console) -> None:
         {"files": [str(path) for path in files], "gradients_by": by, **metadata},
         [f"gradients: engine {by}", *(str(path) for path in files), *selection_lines(candidates, metadata)],
     )
-    console.say(
-        f"next: python Parameter_Selection/PerturbationTooling/perturb_weights.py --agent_path {args.agent_path} "
-        f"--candidates {candidates}"
-    )
+    console.say(f"next: {perturbing(args, args.agent_path, candidates, inputs=args.inputs)}")
 
 
 if __name__ == "__main__":

@@ -47,9 +47,9 @@ def save_weight_gradients(
                 writer.add(gradient)
         for writer in writers:
             writer.finish()
-    if "json" in paths:
-        described = {**metadata, "gradients_sha256": digest.hexdigest()}
-        write_atomically(folder / "weight_gradients.meta.json", json_bytes(described))
+        if "json" in paths:  # takes its place first: an interrupted run leaves no file without it
+            described = {**metadata, "gradients_sha256": digest.hexdigest()}
+            write_atomically(folder / "weight_gradients.meta.json", json_bytes(described))
     return list(paths.values())
 
 

@@ -45,6 +45,8 @@ def main(args: argparse.Namespace, console: Console) -> None:
     from Neuron_Selection.FileFormats.agent_folder import GRADIENTS
     from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
     from SaliencyTooling.gradient_runs import write_averages
+    from SaliencyTooling.next_steps import agent_told_by, extracting
+    from SaliencyTooling.stored_documents import stored_json_metadata
 
     if args.gradients_path is None and args.agent_path is None:
         raise UsageError("found neither --gradients_path nor --agent_path, expected one (gradients.py makes the file)")
@@ -68,10 +70,9 @@ def main(args: argparse.Namespace, console: Console) -> None:
     if not written:
         console.say(f"{path}: up to date, left as it is")
     console.result({"file": str(path), "written": written}, [f"average gradients: {path}"])
-    console.say(
-        "next: python InitialGradients/extract.py --cross_metric_path "
-        f"<agent>/patching_results/cross_metric_summary.json --average_gradients_path {path}"
-    )
+    agent = agent_told_by(stored_json_metadata(path))
+    agent_folder = opened.folder.folder if opened else agent.parent if agent else None
+    console.say(f"next: {extracting(args, agent_folder, path)}")
 
 
 if __name__ == "__main__":

@@ -5,11 +5,22 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 if __package__ != "SaliencyTooling.InitialGradients":  # started as a file, perhaps not installed
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from Neuron_Selection.command_line import Console, SuiteParser, add_shared_flags, script, whole_number
+from Neuron_Selection.command_line import (
+    Console,
+    SuiteParser,
+    add_loading_flags,
+    add_shared_flags,
+    script,
+    whole_number,
+)
+
+if TYPE_CHECKING:
+    from Neuron_Selection.FileFormats.agent_folder import AgentFolder
 
 USEFUL_NEURONS = "Neuron_Selection/ExperimentTooling/Definitions/useful_neurons.json"
 
@@ -28,7 +39,10 @@ def build_parser() -> argparse.ArgumentParser:
         "--average_gradients_path", required=True, metavar="FILE", help="average_gradients.json, of average.py"
     )
     add_selection_flags(parser)
-    parser.add_argument("--agent_path", help="agent folder or zip, for --score weight_x_gradient")
+    parser.add_argument(
+        "--agent_path", help="agent folder or zip, for --score weight_x_gradient; its weights are read, it is not run"
+    )
+    add_loading_flags(parser)  # for the next command: an agent that is not run needs none
     parser.add_argument("--output_dir", help="where the file goes (default: beside the average gradients)")
     add_shared_flags(parser)
     return parser
@@ -51,46 +65,59 @@ def add_selection_flags(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def useful_neurons(path: str | None) -> Path:
-    """The definitions file: as named, else the project's own, wherever the user stands."""
-    return Path(path) if path else Path(__file__).resolve().parents[2] / USEFUL_NEURONS
+def useful_neurons(name: str | None, folder: AgentFolder | None) -> Path:
+    """The definitions file: as named, a bare name in the agent's folder first; else the project's own."""
+    if name is None:
+        return Path(__file__).resolve().parents[2] / USEFUL_NEURONS
+    return folder.find(name, ".") if folder else Path(name)
 
 
 @script(build_parser)
 def main(args: argparse.Namespace, console: Console) -> None:
     """Select, save, show."""
-    from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
-    from SaliencyTooling.gradient_runs import write_candidates
+    from Neuron_Selection.FileFormats.agent_folder import RESULTS, AgentFolder, find_agent
+    from Neuron_Selection.FileFormats.agent_zip import read_agent_zip
+    from SaliencyTooling.candidate_runs import Selection, write_candidates
+    from SaliencyTooling.next_steps import agent_told_by, perturbing
 
-    opened = OpenedAgent(args.agent_path) if args.agent_path else None
-    average_path = Path(args.average_gradients_path)
-    path, metadata, written = write_candidates(
-        Path(args.cross_metric_path),
-        average_path,
-        Path(args.output_dir) if args.output_dir else average_path.parent,
-        definitions_path=useful_neurons(args.useful_neurons_path),
+    average_path, summary = Path(args.average_gradients_path), Path(args.cross_metric_path)
+    folder = find_agent(args.agent_path) if args.agent_path else None
+    agent = read_agent_zip(folder.zip_path) if folder else None
+    if folder is None and summary.resolve().parent.name == RESULTS:
+        home = summary.resolve().parents[1]
+        folder = AgentFolder(zip_path=home / "agent.zip", folder=home)
+    selection = Selection(
+        cross_metric_path=summary,
+        definitions=lambda: useful_neurons(args.useful_neurons_path, folder),
         score=args.score,
-        weights=opened.online_weights if opened else None,
         k=args.k,
         m=args.m,
+    )
+    path, metadata, written = write_candidates(
+        selection,
+        average_path,
+        Path(args.output_dir) if args.output_dir else average_path.parent,
+        agent=agent,
         overwrite=args.overwrite,
     )
     if not written:
         console.say(f"{path}: up to date, left as it is")
     console.result({"file": str(path), "written": written, **metadata}, selection_lines(path, metadata))
-    agent = args.agent_path or "<agent>"
-    script_path = "Parameter_Selection/PerturbationTooling/perturb_weights.py"
-    console.say(f"next: python {script_path} --agent_path {agent} --candidates {path}")
+    console.say(f"next: {perturbing(args, args.agent_path or agent_told_by(metadata), path)}")
 
 
-def selection_lines(path: Path, metadata: dict[str, object]) -> list[str]:
+def selection_lines(path: Path, metadata: dict[str, Any]) -> list[str]:
     """The selection in a sentence, and what was asked for and not there."""
     chosen = (
         f"{metadata['total_weights_selected']} weights of {metadata['num_candidate_neurons']} neurons "
         f"({metadata['guaranteed_per_neuron']} guaranteed, {metadata['additional_selected']} additional): {path}"
     )
-    fewer = metadata["additional_selected"] != metadata["additional_m"]
-    return [chosen, f"fewer additional weights than asked for: {metadata['additional_m']}"] if fewer else [chosen]
+    lines = [chosen]
+    if metadata["guaranteed_per_neuron"] != metadata["k_per_neuron"] * metadata["num_candidate_neurons"]:
+        lines.append(f"rows shorter than the {metadata['k_per_neuron']} weights asked for are taken whole")
+    if metadata["additional_selected"] != metadata["additional_m"]:
+        lines.append(f"fewer additional weights than asked for: {metadata['additional_m']}")
+    return lines
 
 
 if __name__ == "__main__":

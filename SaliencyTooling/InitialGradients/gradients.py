@@ -44,6 +44,7 @@ def main(args: argparse.Namespace, console: Console) -> None:
     from Neuron_Selection.FileFormats.agent_folder import GRADIENTS
     from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
     from SaliencyTooling.gradient_runs import FORMATS, write_weight_gradients
+    from SaliencyTooling.next_steps import averaging
 
     opened = OpenedAgent(args.agent_path, **agent_options(args))
     folder = Path(args.output_dir) if args.output_dir else opened.folder.folder / GRADIENTS
@@ -64,7 +65,7 @@ def main(args: argparse.Namespace, console: Console) -> None:
     )
     if args.format == "json":
         console.say(f"--format npz would save about {_share_saved(opened.stored_dtype.itemsize):.0%} of it")
-    console.say(f"next: python InitialGradients/average.py --gradients_path {paths[0]} --output_dir {folder}")
+    console.say(f"next: {averaging(args, paths[0], folder)}")
 
 
 def _share_saved(itemsize: int) -> float:

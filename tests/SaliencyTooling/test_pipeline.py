@@ -188,7 +188,7 @@ FAULTS: dict[str, tuple[Any, list[str], str]] = {
     "E11 empty summary": (lambda a: (a / "patching_results" / "cross_metric_summary.json").write_text(
         '{"common_neurons": {}}'), [], "found no important neuron, expected at least one"),
     "E7 unknown layer": (lambda a: (a / "patching_results" / "cross_metric_summary.json").write_text(
-        '{"common_neurons": {"q_net.8_neuron_1": {}}}'), [], "found layer 'q_net.8', which has no weights"),
+        '{"common_neurons": {"q_net.8_neuron_1": {}}}'), [], "found layer 'q_net.8', which has no weight matrix"),
     "E6 other network": (lambda a: (a / "patching_results" / "cross_metric_summary.json").write_text(
         '{"common_neurons": {"exp_100_q_net.0": {}}}'), [], "found neuron 99, expected 0..7 in q_net.0"),
 }  # fmt: skip
@@ -199,9 +199,11 @@ def test_bad_input_to_the_pipeline(fault: str, agent: Path, capsys: pytest.Captu
     spoil, more, says = FAULTS[fault]
     if spoil is not None:
         spoil(agent)
+    before = files_of(agent)
     assert initial_test.main(["--agent_path", str(agent), *more]) == 2
     assert says in capsys.readouterr().err
-    assert not (agent / "gradient_analysis" / "candidate_weights.json").exists()
+    assert files_of(agent) == before
+    assert not (agent / "gradient_analysis").exists()
 
 
 def test_a_missing_step_says_which_command_makes_it(agent: Path, capsys: pytest.CaptureFixture[str]) -> None:

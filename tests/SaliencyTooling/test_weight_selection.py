@@ -126,7 +126,11 @@ def test_definitions_are_not_opened_where_every_key_has_its_patch(tmp_path: Path
         ("exp_3_q_net.0", {}, "exp_3_q_net.0: found experiment 3, expected 1..2 as in the definitions"),
         ("exp_2_q_net.0", {}, "found layer 'q_net.2' at position 2 of the definitions, expected 'q_net.0'"),
         ("something", {}, "something: found a key that names no neuron, expected a patch field"),
-        ("q_net.1_neuron_0", {}, "found layer 'q_net.1', which has no weights, expected one of q_net.0.weight"),
+        (
+            "q_net.1_neuron_0",
+            {},
+            "found layer 'q_net.1', which has no weight matrix, expected one of q_net.0, q_net.2, q_net.4",
+        ),
         ("q_net.0_neuron_8", {}, "found neuron 8, expected 0..7 in q_net.0"),
         ("a", {"patch": {"q_net.0": [1, 2]}}, "found a patch of several neurons"),
         ("a", {"patch": {"q_net.0": "all"}}, "found a patch of several neurons"),
