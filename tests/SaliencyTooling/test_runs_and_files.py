@@ -1,0 +1,326 @@
+"""What is left alone, refused or recorded: files of other runs, agents and inputs; devices; metadata."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from torch import nn
+
+from Neuron_Selection import __version__
+from Neuron_Selection.FileFormats.candidate_weights import load_candidate_weights
+from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
+from SaliencyTooling import gradient_sources, initial_test
+from SaliencyTooling.InitialGradients import average, extract, gradients
+from tests.extractors import MinigridFeaturesExtractor, MlpOfDict
+from tests.made_agents import mlp_agent, new_dqn, save_dqn, vector_space
+
+KEYS = {"exp_1_q_net.0": {"patch": {"q_net.0": [0]}}, "q_net.2_neuron_3": {}, "exp_2_q_net.0": {}}
+
+
+def filled(folder: Path, keys: Any = None, *, width: int = 4) -> Path:
+    for name in ("activation_inputs", "patching_results"):
+        (folder / name).mkdir()
+    random = np.random.default_rng(0)
+    for name in ("clean", "other"):
+        inputs = {f"env-{n}": {"input": random.normal(size=width).tolist()} for n in range(7)}
+        (folder / "activation_inputs" / f"{name}_inputs.json").write_text(json.dumps(inputs))
+    (folder / "patching_results" / "cross_metric_summary.json").write_text(
+        json.dumps({"common_neurons": KEYS if keys is None else keys})
+    )
+    (folder / "own.json").write_text(json.dumps([{"q_net.0": [0]}, {"q_net.0": [6]}]))
+    return folder
+
+
+@pytest.fixture
+def agent(tmp_path: Path) -> Path:
+    return filled(mlp_agent(tmp_path / "agent"))
+
+
+def read(path: Path) -> Any:
+    return json.loads(path.read_text())
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def words_for(agent: Path, *more: str) -> list[str]:
+    summary, folder = agent / "patching_results" / "cross_metric_summary.json", agent / "gradient_analysis"
+    return [
+        "--cross_metric_path", str(summary), "--average_gradients_path", str(folder / "average_gradients.json"), *more
+    ]  # fmt: skip
+
+
+def edit_candidates(agent: Path) -> list[str]:
+    path = agent / "gradient_analysis" / "candidate_weights.json"
+    document = read(path)
+    document["weight_targets"][0]["weight_index"] ^= 1
+    path.write_text(json.dumps(document))
+    return []
+
+
+def edit_definitions(agent: Path) -> list[str]:
+    (agent / "own.json").write_text(json.dumps([{"q_net.0": [0]}, {"q_net.0": [5]}]))
+    return []
+
+
+@pytest.mark.parametrize("change", [edit_candidates, edit_definitions])
+def test_what_decides_the_candidates_decides_whether_they_are_up_to_date(
+    change: Callable[[Path], list[str]], agent: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--agent_path", str(agent), "--useful_neurons_path", "own.json"]
+    assert initial_test.main(words) == 0
+    assert initial_test.main(words) == 0
+    assert capsys.readouterr().err.count("up to date") == 3
+    change(agent)
+    before = files_of(agent)
+    assert initial_test.main(words) == 2
+    assert "candidate_weights.json: found the output of another run" in capsys.readouterr().err
+    assert extract.main(words_for(agent, "--useful_neurons_path", "own.json")) == 2
+    assert files_of(agent) == before
+    assert initial_test.main([*words, "--overwrite"]) == 0
+
+
+@pytest.mark.parametrize("score", ["gradient", "weight_x_gradient"])
+def test_averages_of_another_agent_are_refused_and_the_agents_fingerprint_is_recorded(
+    score: str, agent: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert average.main(["--agent_path", str(agent), "--quiet"]) == 0
+    other = filled(mlp_agent(tmp_path / "other", seed=1))
+    words = words_for(agent, "--useful_neurons_path", "own.json", "--score", score)
+    assert extract.main([*words, "--agent_path", str(other)]) == 2
+    assert "average_gradients.json: metadata.run.weights_sha256: found averages of another agent" in (
+        capsys.readouterr().err
+    )
+    assert not (agent / "gradient_analysis" / "candidate_weights.json").exists()
+    # averages of a stranger say nothing of their agent: the one whose weights were taken decides
+    path = agent / "gradient_analysis" / "average_gradients.json"
+    document = read(path)
+    path.write_text(json.dumps({**document, "metadata": {"num_examples": 7}}))
+    shutil.copy(agent / "own.json", other / "own.json")
+    assert extract.main([*words, "--agent_path", str(agent)]) == 0
+    run = load_candidate_weights(path.with_name("candidate_weights.json"))["metadata"]["run"]
+    assert run["weights_sha256"] == OpenedAgent(agent).agent_zip.weights_sha256
+    assert extract.main([*words, "--agent_path", str(other)]) == 2
+    assert "found the output of another run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("script", ["initial_test", "extract"])
+def test_a_summary_of_another_agent_is_refused(script: str, agent: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = agent / "patching_results" / "cross_metric_summary.json"
+    metadata = {"format": 1, "run": {"weights_sha256": "0" * 64}}
+    path.write_text(json.dumps({"common_neurons": {"q_net.2_neuron_3": {}}, "metadata": metadata}))
+    if script == "extract":
+        assert average.main(["--agent_path", str(agent), "--quiet"]) == 0
+    before = files_of(agent)
+    words = words_for(agent) if script == "extract" else ["--agent_path", str(agent)]
+    assert (extract if script == "extract" else initial_test).main(words) == 2
+    assert "weights_sha256: found a summary of the agent 000000000000, expected of this one" in capsys.readouterr().err
+    assert files_of(agent) == before
+
+
+def other_averages(agent: Path) -> None:
+    assert average.main(["--agent_path", str(agent), "--inputs", "other_inputs.json", "--quiet"]) == 0
+
+
+def other_candidates(agent: Path) -> None:
+    assert (
+        initial_test.main(["--agent_path", str(agent), "--k", "1", "--quiet", "--useful_neurons_path", "own.json"]) == 0
+    )
+    for name in ("weight_gradients.json", "weight_gradients.meta.json", "average_gradients.json"):
+        (agent / "gradient_analysis" / name).unlink()
+
+
+@pytest.mark.parametrize("spoil", [other_averages, other_candidates])
+def test_an_output_of_another_run_is_met_before_the_first_file_is_written(
+    spoil: Callable[[Path], None], agent: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spoil(agent)
+    before = files_of(agent)
+    assert initial_test.main(["--agent_path", str(agent), "--useful_neurons_path", "own.json"]) == 2
+    assert "found the output of another run" in capsys.readouterr().err
+    assert files_of(agent) == before
+
+
+def test_a_neuron_of_a_normalisation_says_how_to_go_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    class Normed(MlpOfDict):
+        def __init__(self, observation_space: spaces.Dict, features_dim: int = 8) -> None:
+            super().__init__(observation_space, features_dim)
+            self.mlp = nn.Sequential(self.mlp[0], nn.LayerNorm(features_dim), nn.ReLU())
+
+    space = spaces.Dict({"MLP_input": vector_space(4)})
+    model = new_dqn(space, policy="MultiInputPolicy", net_arch=[5], features_extractor_class=Normed)
+    agent = filled(save_dqn(tmp_path / "agent", model), {"features_extractor.mlp.1_neuron_2": {}})
+    file = tmp_path / "normed.py"
+    file.write_text(
+        "from torch import nn\nfrom tests.extractors import MlpOfDict\n\n\nclass Normed(MlpOfDict):\n"
+        "    def __init__(self, observation_space, features_dim=8):\n"
+        "        super().__init__(observation_space, features_dim)\n"
+        "        self.mlp = nn.Sequential(self.mlp[0], nn.LayerNorm(features_dim), nn.ReLU())\n"
+    )
+    before = files_of(agent)
+    assert initial_test.main(["--agent_path", str(agent), "--features_extractor", f"{file}:Normed"]) == 2
+    error = capsys.readouterr().err
+    assert "layer 'features_extractor.mlp.1', which has no weight matrix, expected one of features_ext" in error
+    assert "generate_definitions.py --layers" in error
+    assert "run_experiments.py --definitions" in error
+    assert files_of(agent) == before
+
+
+@pytest.mark.parametrize("script", [gradients, average, initial_test])
+def test_an_absent_device_is_never_the_cpu_in_silence(
+    script: Any, agent: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    words = ["--agent_path", str(agent), *(["--useful_neurons_path", "own.json"] if script is initial_test else [])]
+    before = files_of(agent)
+    assert script.main([*words, "--device", "cuda"]) == 4
+    assert "device cuda: found 0 CUDA devices" in capsys.readouterr().err
+    assert files_of(agent) == before
+    assert script.main([*words, "--quiet"]) == 0  # on the CPU, and an absent device is still one when that is there
+    assert script.main([*words, "--device", "cuda"]) == 4
+
+
+def test_the_metadata_tells_what_ran_and_where(agent: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ["--agent_path", str(agent), "--quiet"]
+    assert gradients.main([*words, "--device", "auto"]) == 0
+    assert average.main(words) == 0
+    for name in ("weight_gradients.meta.json", "average_gradients.json"):
+        metadata = read(agent / "gradient_analysis" / name)
+        metadata = metadata.get("metadata", metadata)
+        run = metadata["run"]
+        assert (run["gradients_by"], run["engine"], run["device"], run["dtype"]) == ("fast", "fast", "cpu", "float64")
+        assert run["stored_dtype"] == "float32"
+        assert set(metadata["libraries"]) == {"python", "numpy"}
+    monkeypatch.setattr(gradient_sources, "fast_mlp", refuse)
+    assert gradients.main([*words, "--overwrite", "--device", "cpu"]) == 0
+    metadata = read(agent / "gradient_analysis" / "weight_gradients.meta.json")
+    run = metadata["run"]
+    assert (run["gradients_by"], run["engine"], run["device"], run["dtype"]) == ("autograd", "hooks", "cpu", "float32")
+    assert {"torch", "stable-baselines3"} < set(metadata["libraries"])
+
+
+def refuse(*_arguments: Any) -> Any:
+    from Neuron_Selection.errors import UsageError
+
+    raise UsageError("no MLP")
+
+
+def test_every_file_says_which_suite_and_command_made_it(agent: Path) -> None:
+    assert gradients.main(["--agent_path", str(agent), "--quiet"]) == 0
+    folder = agent / "gradient_analysis"
+    path = folder / "weight_gradients.json"
+    assert average.main(["--gradients_path", str(path), "--quiet"]) == 0
+    assert extract.main(words_for(agent, "--quiet", "--useful_neurons_path", "own.json")) == 0
+    for name in ("average_gradients.json", "candidate_weights.json"):
+        metadata = read(folder / name)["metadata"]
+        assert metadata["suite_version"] == __version__
+        assert set(metadata["libraries"]) == {"python", "numpy"}
+        assert metadata["command"]["task"] == metadata["run"]["task"]
+        assert metadata["run"]["weights_sha256"] == OpenedAgent(agent).agent_zip.weights_sha256
+    assert read(folder / "average_gradients.json")["metadata"]["command"]["gradients_path"] == str(path)
+
+
+def test_magnitudes_and_margins_of_one_file_are_at_the_same_inputs(
+    agent: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert gradients.main(["--agent_path", str(agent), "--quiet"]) == 0
+    words = ["--agent_path", str(agent), "--gradients_path", "weight_gradients.json"]
+    assert average.main([*words, "--inputs", "other_inputs.json"]) == 2
+    error = capsys.readouterr().err
+    assert "inputs: found gradients at the inputs of 'clean_inputs.json'" in error
+    assert "expected at those of other_inputs.json" in error
+    path = agent / "gradient_analysis" / "average_gradients.json"
+    assert not path.exists()
+    assert average.main(words) == 0
+    run = read(path)["metadata"]["run"]
+    assert run["inputs"] == run["gradients_inputs"]
+    assert len(run["gradients_sha256"]) == 64
+    (agent / "gradient_analysis" / "weight_gradients.meta.json").unlink()  # a stranger's says nothing
+    assert average.main([*words, "--inputs", "other_inputs.json", "--overwrite"]) == 0
+    assert read(path)["metadata"]["run"]["gradients_inputs"] is None
+
+
+@pytest.mark.parametrize("words", [[], ["--agent_path"]])
+def test_one_action_has_no_margin(words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    agent = filled(mlp_agent(tmp_path / "agent", n_actions=1), {"q_net.2_neuron_3": {}})
+    assert initial_test.main(["--agent_path", str(agent), "--score", "margin"]) == 2
+    says = "score margin: found an agent of one action, which has no margin, expected two actions or more"
+    assert says in capsys.readouterr().err
+    assert not (agent / "gradient_analysis").exists()
+    assert average.main(["--agent_path", str(agent), "--quiet"]) == 0
+    more = [*words, str(agent)] if words else []
+    assert extract.main(words_for(agent, "--score", "margin", *more)) == 2
+    assert says in capsys.readouterr().err
+
+
+def test_a_row_shorter_than_k_is_taken_whole_and_said(agent: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--agent_path", str(agent), "--useful_neurons_path", "own.json", "--m", "0"]
+    assert initial_test.main([*words, "--k", "5"]) == 0
+    assert "rows shorter than the 5 weights asked for are taken whole" in capsys.readouterr().out
+    assert initial_test.main([*words, "--k", "4", "--overwrite"]) == 0
+    assert "taken whole" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("by", ["initial_test", "extract", "extract with its agent"])
+def test_a_bare_definitions_file_is_looked_for_in_the_agents_folder_first(
+    by: str, agent: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "own.json").write_text(json.dumps([{"q_net.0": [0]}, {"q_net.0": [2]}]))
+    monkeypatch.chdir(elsewhere)
+    if by == "initial_test":
+        assert initial_test.main(["--agent_path", str(agent), "--useful_neurons_path", "own.json"]) == 0
+    else:
+        assert average.main(["--agent_path", str(agent), "--quiet"]) == 0
+        more = ["--agent_path", str(agent)] if by.endswith("agent") else []
+        assert extract.main(words_for(agent, "--useful_neurons_path", "own.json", *more)) == 0
+    assert "warning: own.json: found here and in" in capsys.readouterr().err
+    chosen = load_candidate_weights(agent / "gradient_analysis" / "candidate_weights.json")["neuron_weights"]
+    assert chosen["exp_2_q_net.0"]["neuron_index"] == 6
+
+
+def test_weights_of_a_custom_agent_are_data_and_need_no_class(tmp_path: Path) -> None:
+    image = spaces.Box(0, 255, (3, 7, 7), np.uint8)
+    model = new_dqn(image, policy="CnnPolicy", net_arch=[5], features_extractor_class=MinigridFeaturesExtractor)
+    agent = save_dqn(tmp_path / "agent", model)
+    for name in ("activation_inputs", "patching_results"):
+        (agent / name).mkdir()
+    inputs = {"a": {"input": np.full((3, 7, 7), 9).tolist()}}
+    (agent / "activation_inputs" / "clean_inputs.json").write_text(json.dumps(inputs))
+    keys = {"common_neurons": {"q_net.0_neuron_1": {}}}
+    (agent / "patching_results" / "cross_metric_summary.json").write_text(json.dumps(keys))
+    trust = ["--trust", "tests.extractors.MinigridFeaturesExtractor"]
+    assert average.main(["--agent_path", str(agent), "--quiet", *trust]) == 0
+    assert extract.main(words_for(agent, "--score", "weight_x_gradient", "--agent_path", str(agent))) == 0
+
+
+@pytest.mark.parametrize("kinds", ["json", "both"])
+def test_gradients_that_were_interrupted_are_made_by_the_same_command(
+    kinds: str, agent: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["--agent_path", str(agent), "--format", kinds, "--quiet"]
+    replace = Path.replace
+
+    def killed(self: Path, target: Path) -> Path:
+        if Path(target).name == "weight_gradients.json":
+            raise KeyboardInterrupt
+        return replace(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", killed)
+        assert gradients.main(words) == 130
+    assert "weight_gradients.json" not in {path.name for path in (agent / "gradient_analysis").iterdir()}
+    assert gradients.main(words) == 0
+    interrupted = files_of(agent)
+    assert gradients.main([*words, "--overwrite"]) == 0
+    assert files_of(agent) == interrupted
