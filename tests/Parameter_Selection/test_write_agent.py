@@ -227,3 +227,27 @@ def test_candidates_become_an_agent(agent: Path, tmp_path: Path, capsys: pytest.
     before, after = (OpenedAgent(path).online_weights["q_net.2.weight"] for path in (agent, output))
     assert after[1, 2] == -before[1, 2]
     assert np.count_nonzero(after != before) == 1
+
+
+@pytest.mark.parametrize("last", ["edited.edits.json", "edited.inverse.json", "edited.zip"])
+def test_an_interrupted_edit_is_taken_up_again(
+    last: str, agent: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed before any of the three files, the same command ends well, and as if nothing had been."""
+    words = ["--agent_path", str(agent), "--edits", EDITS, "--output", str(tmp_path / "edited.zip"), "--quiet"]
+    replace = Path.replace
+
+    def killed(self: Path, target: Path) -> Path:
+        if Path(target).name == last:
+            raise KeyboardInterrupt
+        return replace(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", killed)
+        assert write_agent.main(words) == 130
+    assert not (tmp_path / "edited.zip").exists()
+    assert write_agent.main(words) == 0
+    files = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    assert set(files) == {"edited.zip", "edited.edits.json", "edited.inverse.json"}
+    assert write_agent.main([*words, "--overwrite"]) == 0
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == files
