@@ -51,14 +51,9 @@ def gradient_source(opened: OpenedAgent) -> GradientSource:
     """The closed form where the network is an MLP without parameters in its activations, else autograd.
 
     Another device than the CPU is served by autograd.
-
-    :raises MachineError: a device that this machine lacks
     """
-    if opened.device not in ("cpu", "auto"):
-        from Neuron_Selection.PatchingTooling.agents import torch_device
-
-        torch_device(opened.device)
-    elif opened.architecture.activation_fn != "PReLU":  # its slope is a parameter as well
+    has_closed_form = opened.architecture.activation_fn != "PReLU"  # its slope is a parameter as well
+    if has_closed_form and opened.device in ("cpu", "auto"):
         try:
             return FastGradients(network=fast_mlp(opened.agent_zip, opened.architecture), dtype=opened.stored_dtype)
         except UsageError:
@@ -148,7 +143,10 @@ class AutogradGradients:
 
     @property
     def device(self) -> str:
-        """Where it computes."""
+        """Where it computes.
+
+        :raises MachineError: a device that this machine lacks
+        """
         if self.opened.device == "cpu":
             return "cpu"
         from Neuron_Selection.PatchingTooling.agents import torch_device

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -59,27 +60,31 @@ def words_for(agent: Path, *more: str) -> list[str]:
     ]  # fmt: skip
 
 
-def edit_candidates(agent: Path) -> list[str]:
+def edit_candidates(agent: Path) -> None:
     path = agent / "gradient_analysis" / "candidate_weights.json"
     document = read(path)
     document["weight_targets"][0]["weight_index"] ^= 1
     path.write_text(json.dumps(document))
-    return []
 
 
-def edit_definitions(agent: Path) -> list[str]:
+def edit_definitions(agent: Path) -> None:
     (agent / "own.json").write_text(json.dumps([{"q_net.0": [0]}, {"q_net.0": [5]}]))
-    return []
 
 
-@pytest.mark.parametrize("change", [edit_candidates, edit_definitions])
+def lengthen_definitions(agent: Path) -> None:
+    (agent / "own.json").write_text(json.dumps([{"q_net.0": [0]}, {"q_net.0": [6]}, {"q_net.0": [1]}]))
+
+
+@pytest.mark.parametrize("change", [edit_candidates, edit_definitions, lengthen_definitions])
 def test_what_decides_the_candidates_decides_whether_they_are_up_to_date(
-    change: Callable[[Path], list[str]], agent: Path, capsys: pytest.CaptureFixture[str]
+    change: Callable[[Path], None], agent: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["--agent_path", str(agent), "--useful_neurons_path", "own.json"]
     assert initial_test.main(words) == 0
     assert initial_test.main(words) == 0
     assert capsys.readouterr().err.count("up to date") == 3
+    run = read(agent / "gradient_analysis" / "candidate_weights.json")["metadata"]["run"]
+    assert run["definitions_sha256"] == hashlib.sha256((agent / "own.json").read_bytes()).hexdigest()
     change(agent)
     before = files_of(agent)
     assert initial_test.main(words) == 2
