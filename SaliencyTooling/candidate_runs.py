@@ -17,7 +17,7 @@ from Neuron_Selection.FileFormats.candidate_weights import save_candidate_weight
 from Neuron_Selection.FileFormats.cross_metric_summary import load_cross_metric_summary
 from Neuron_Selection.FileFormats.definitions import load_definitions
 from Neuron_Selection.FileFormats.json_files import json_bytes, parse_edited_json
-from Neuron_Selection.FileFormats.run_metadata import run_metadata
+from Neuron_Selection.FileFormats.run_metadata import fingerprint_in, refuse_own_inputs, run_metadata
 from SaliencyTooling.candidate_neurons import CandidateNeuron, candidate_neurons
 from SaliencyTooling.stored_documents import stored_document, stored_json_metadata
 from SaliencyTooling.weight_scores import refuse_margin_of_one_action, scores_of
@@ -107,6 +107,7 @@ def write_candidates(
     :return: the file, its metadata, and whether it was written now
     """
     path = folder / CANDIDATES_FILE
+    refuse_own_inputs([path], [selection.cross_metric_path, average_path])
     average = load_average_gradients(average_path)
     told = _fingerprint(average, agent, average_path)
     chosen = choose_neurons(selection, average.means[MAGNITUDE], weights_sha256=told)
@@ -135,12 +136,11 @@ def weight_matrices_of(parameters: Mapping[str, np.ndarray]) -> dict[str, np.nda
 
 
 def _fingerprint(average: AverageGradients, agent: AgentZip | None, where: Path) -> str | None:
-    run = average.metadata.get("run")
-    told: str | None = run.get("weights_sha256") if isinstance(run, dict) else None
+    told = fingerprint_in(average.metadata, where)
     if agent is None:
         return told
     if told is not None and told != agent.weights_sha256:
-        found, expected = f"averages of another agent, {str(told)[:12]}", f"of this one, {agent.weights_sha256[:12]}"
+        found, expected = f"averages of another agent, {told[:12]}", f"of this one, {agent.weights_sha256[:12]}"
         raise InputError(where, "metadata.run.weights_sha256", found=found, expected=expected)
     return agent.weights_sha256
 

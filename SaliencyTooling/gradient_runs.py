@@ -19,7 +19,7 @@ from Neuron_Selection.FileFormats.average_gradients import (
 )
 from Neuron_Selection.FileFormats.gradient_writers import save_weight_gradients
 from Neuron_Selection.FileFormats.inputs import Inputs
-from Neuron_Selection.FileFormats.run_metadata import is_up_to_date, run_metadata
+from Neuron_Selection.FileFormats.run_metadata import is_up_to_date, refuse_own_inputs, run_metadata
 from Neuron_Selection.FileFormats.weight_gradients import (
     InputGradient,
     load_weight_gradients,
@@ -44,6 +44,7 @@ def write_weight_gradients(
     source = gradient_source(opened)
     metadata = _metadata(opened, inputs, "gradients", source, formats=list(formats))
     paths = [folder / f"weight_gradients.{kind}" for kind in formats]
+    refuse_own_inputs(paths, [Path(inputs.source), opened.folder.zip_path])
     done = [is_up_to_date(path, stored_metadata(path), metadata, overwrite=overwrite) for path in paths]
     if all(done):
         return paths, False, source.name
@@ -105,6 +106,9 @@ def plan_averages(
 
     :raises SuiteError: gradients of another agent or at other inputs, or the averages of another run
     """
+    path = folder / AVERAGE_FILE
+    read = [gradients_path, Path(inputs.source) if inputs else None, opened.folder.zip_path if opened else None]
+    refuse_own_inputs([path], [one for one in read if one is not None])
     origin: dict[str, Any] = {}
     more: dict[str, Any] = {}
     if gradients_path is not None:
@@ -121,7 +125,6 @@ def plan_averages(
         command = {"task": "averages", "gradients_path": str(gradients_path)}
         metadata = run_metadata(command=command, run=run, agent=None, libraries=("numpy",))
         metadata["agent"] = origin.get("agent")
-    path = folder / AVERAGE_FILE
     return metadata, is_up_to_date(path, stored_json_metadata(path), metadata, overwrite=overwrite)
 
 

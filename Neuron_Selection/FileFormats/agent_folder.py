@@ -15,7 +15,11 @@ ACTIVATIONS = "activation_logging"
 RESULTS = "patching_results"
 GRADIENTS = "gradient_analysis"
 NORMALIZER = "vecnormalize.pkl"
-_MAKERS = {ACTIVATIONS: "activation_extraction.py", GRADIENTS: "SaliencyTooling/initial_test.py"}
+_MAKERS = {
+    ACTIVATIONS: "activation_extraction.py",
+    GRADIENTS: "SaliencyTooling/initial_test.py",
+    ".": "generate_definitions.py",
+}
 CLEAN, CORRUPTED = "clean_inputs.json", "corrupted_inputs.json"  # the guide's names, used where none is given
 
 

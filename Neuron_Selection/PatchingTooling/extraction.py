@@ -91,7 +91,7 @@ def plan_extraction(
 
 def _stored(npz_path: Path, readable_path: Path) -> dict[str, Any] | None:
     """The metadata of both files, or None where one is missing, or is not the other's twin."""
-    stored = stored_metadata(npz_path) if npz_path.exists() and readable_path.exists() else None
+    stored = stored_metadata(npz_path) if npz_path.exists() and readable_path.is_file() else None
     if stored is None or stored.get("readable_sha256") != sha256_of(read_bytes(readable_path)):
         return None
     return stored

@@ -12,6 +12,7 @@ from Neuron_Selection.errors import InputError, SuiteWarning, UsageError
 from Neuron_Selection.FileFormats.agent_folder import GRADIENTS
 from Neuron_Selection.FileFormats.atomic_files import read_bytes, sha256_of
 from Neuron_Selection.FileFormats.candidate_weights import load_candidate_weights
+from Neuron_Selection.FileFormats.run_metadata import fingerprint_in
 from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
 from Parameter_Selection.PerturbationTooling.weight_targets import (
     WeightTarget,
@@ -58,9 +59,7 @@ def candidates_of(opened: OpenedAgent, name: str) -> ChosenWeights:
     except InputError as error:
         raise UsageError(f"{error} (extract.py makes it; --weights names weights by hand)") from error
     document = load_candidate_weights(path)
-    metadata = document.get("metadata")
-    run = metadata.get("run") if isinstance(metadata, dict) else None
-    told = run.get("weights_sha256") if isinstance(run, dict) else None
+    told = fingerprint_in(document.get("metadata", {}), path)
     if told is None:
         warnings.warn(
             SuiteWarning(f"{path}: says not of which agent it is; only its indices are checked"), stacklevel=2
@@ -70,7 +69,7 @@ def candidates_of(opened: OpenedAgent, name: str) -> ChosenWeights:
         raise InputError(
             path,
             "metadata.run.weights_sha256",
-            found=f"candidates of another agent, {str(told)[:12]}",
+            found=f"candidates of another agent, {told[:12]}",
             expected=f"of this one, {own}",
             hint="run initial_test.py again",
         )

@@ -1,0 +1,225 @@
+"""List A, the agents themselves: each function spoils the ``agent.zip`` it is given."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import stat
+import zipfile
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+
+from tests.extractors import MlpOfDict, NoExtractor
+from tests.faults.script_runs import Flag, Spoil
+from tests.FileFormats.crafted import dumps, gym_box, numpy_1_array, numpy_2_buffer, space
+from tests.made_agents import class_named, data_fields, mlp_state, pickled, serialized, state_bytes, write_zip
+
+
+def replaced_by(data: bytes) -> Spoil:
+    return lambda path: path.write_bytes(data)
+
+
+def with_fields(**changed: Any) -> Spoil:
+    return lambda path: write_zip(path, data=data_fields(**changed))
+
+
+def with_kwargs(value: Any) -> Spoil:
+    return with_fields(policy_kwargs=pickled({"net_arch": [8, 6], **value}))
+
+
+def with_data(data: bytes) -> Spoil:
+    return lambda path: write_zip(path, data=data)
+
+
+def with_tensors(change: Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]) -> Spoil:
+    return lambda path: write_zip(path, policy=change(mlp_state()))
+
+
+def with_weight(change: Callable[[torch.Tensor], torch.Tensor]) -> Spoil:
+    name = "q_net.q_net.2.weight"
+    return with_tensors(lambda state: {**state, name: change(state[name])})
+
+
+def cut(share: float) -> Spoil:
+    return lambda path: path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+
+
+def flip_a_bit(path: Path) -> None:
+    data = bytearray(write_zip(path).read_bytes())  # stored, not deflated: the bit is in a tensor
+    place = data.index(mlp_state()["q_net.q_net.0.weight"].numpy().tobytes())
+    data[place + 5] ^= 1
+    path.write_bytes(data)
+
+
+def encrypt(path: Path) -> None:
+    """Set the bit that says so, in every header."""
+    data = bytearray(path.read_bytes())
+    for header, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        place = data.find(header)
+        while place >= 0:
+            data[place + flags] |= 1
+            place = data.find(header, place + 4)
+    path.write_bytes(data)
+
+
+def in_its_place(make: Callable[[Path], object]) -> Spoil:
+    def spoil(path: Path) -> None:
+        path.unlink()
+        make(path)
+
+    return spoil
+
+
+@cache
+def blanks(size: int) -> bytes:
+    """A deflated member of blanks, as a whole zip called policy/data/0 and data."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        archive.writestr("policy/data.pkl", dumps({}, protocol=2))
+        with archive.open("data", "w") as member:
+            for _ in range(size >> 20):
+                member.write(b" " * (1 << 20))
+        archive.writestr("policy.pth", b"x")
+    return buffer.getvalue()
+
+
+@cache
+def nested_bomb() -> bytes:
+    """A policy.pth whose one storage is 128 MiB of zeros in 128 KiB."""
+    state = {"q_net.q_net.0.weight": torch.zeros(1 << 25)}
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(state_bytes(state))) as old, zipfile.ZipFile(buffer, "w") as new:
+        for name in old.namelist():
+            new.writestr(name, old.read(name), zipfile.ZIP_DEFLATED, compresslevel=1)
+    return buffer.getvalue()
+
+
+def member_twice(path: Path) -> None:
+    write_zip(path, datb=b"{}")
+    path.write_bytes(path.read_bytes().replace(b"datb", b"data"))
+
+
+def runs(folder: Path) -> bytes:
+    """A pickle that would leave a file called marker."""
+    return f"cos\nsystem\n(Vtouch '{folder / 'marker'}'\ntR.".encode()
+
+
+def payload_in(field: str) -> Spoil:
+    return lambda path: write_zip(path, data=data_fields(**{field: serialized(runs(path.parent))}))
+
+
+def payload_in_tensors(path: Path) -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("policy/data.pkl", runs(path.parent))
+    write_zip(path, policy=buffer.getvalue())
+
+
+def old_box(**more: Any) -> dict[str, str]:
+    high = np.full(4, 10, np.float32)
+    return serialized(dumps(gym_box(-high, high, **more)))
+
+
+def on_cuda(path: Path) -> None:
+    """As saved on a machine with four GPUs: the storages' records name ``cuda:3``."""
+    with zipfile.ZipFile(io.BytesIO(state_bytes(mlp_state()))) as old:
+        members = {name: old.read(name) for name in old.namelist()}
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as new:
+        for name, content in members.items():
+            told = content.replace(b"X\x03\x00\x00\x00cpu", b"X\x06\x00\x00\x00cuda:3")
+            assert not name.endswith("data.pkl") or told != content
+            new.writestr(name, told if name.endswith("data.pkl") else content)
+    write_zip(path, policy=buffer.getvalue())
+
+
+EXTRACTOR = "features_extractor_class"
+BY_VALUE = type("Custom", (torch.nn.Module,), {"__module__": "__main__"})  # its code is pickled with it
+SYSTEM = serialized(f"(dVnet_arch\n(lI8\naI6\nasV{EXTRACTOR}\ncos\nsystem\ns.".encode())
+SPARSE = torch.eye(6).to_sparse()
+BOX_ACTIONS = pickled(spaces.Box(-1.0, 1.0, (2,), np.float32))
+
+# name: (what is done to agent.zip, exit code, words of the error line)
+BAD_AGENTS: dict[str, tuple[Spoil, int, str]] = {
+    "A1 path missing": (lambda path: shutil.rmtree(path.parent), 2, "found no such file or folder"),
+    "A2 no zip": (lambda path: path.unlink(), 2, "found no zip, expected agent.zip"),
+    "A4 empty": (replaced_by(b""), 2, "found an empty file"),
+    "A5 git-lfs": (replaced_by(b"version https://git-lfs.example/spec/v1\n"), 2, "found a git-lfs pointer"),
+    "A6 web page": (replaced_by(b"<!DOCTYPE html><html>"), 2, "found a web page"),
+    "A7 cut at 10 %": (cut(0.1), 2, "download it again"),
+    "A7 cut at 50 %": (cut(0.5), 2, "truncated"),
+    "A7 cut at 99 %": (cut(0.99), 2, "truncated"),
+    "A8 a bit flipped": (flip_a_bit, 2, "found a damaged member (Bad CRC"),
+    "A9 encrypted": (encrypt, 2, "found an encrypted member"),
+    "A10 pipe": (in_its_place(os.mkfifo), 2, "found a pipe, socket or device"),
+    "A10 socket": (in_its_place(lambda path: os.mknod(path, stat.S_IFSOCK | 0o600)), 2, "expected a file"),
+    "A10 device": (in_its_place(lambda path: path.symlink_to("/dev/zero")), 2, "found a pipe, socket or device"),
+    "A12 link loop": (in_its_place(lambda path: path.symlink_to(path.name)), 2, "found a path that leads to no file"),
+    "A14 bomb": (lambda path: path.write_bytes(blanks(1 << 27)), 2, "'data': found 134,217,728 bytes"),
+    "A15 nested bomb": (lambda path: write_zip(path, policy=nested_bomb()), 2, "found a member that unpacks to"),
+    "A16 member twice": (member_twice, 2, "'data': found this member twice"),
+    "A18 no data": (lambda path: path.write_bytes(state_bytes(mlp_state())), 2, "a bare .pth"),
+    "A19 no UTF-8": (with_data(b'{"a": "\xff"}'), 2, "data: found bytes that are no UTF-8"),
+    "A19 no JSON": (with_data(b'{"a": '), 2, "data: line 1, column 7: found no JSON"),
+    "A20 key twice": (with_data(b'{"a": 1, "a": 2}'), 2, "data: 'a': found this key twice"),
+    "A21 deep": (with_data(b"[" * 100_000 + b"]" * 100_000), 2, "data: found nesting too deep"),
+    "A22 policy_class": (payload_in("policy_class"), 3, "policy_class: found a call of 'os.system'"),
+    "A22 policy_kwargs": (payload_in("policy_kwargs"), 3, "policy_kwargs: found a call of 'os.system'"),
+    "A22 observation_space": (payload_in("observation_space"), 3, "found a call of 'os.system', expected a space"),
+    "A22 action_space": (payload_in("action_space"), 3, "action_space: found a call of 'os.system'"),
+    "A22 tensors": (payload_in_tensors, 3, "policy.pth: found a call of 'os.system'"),
+    "A24 SAC": (with_fields(policy_class=serialized(class_named("stable_baselines3.sac.policies", "SACPolicy"))),
+                2, "a policy of SAC, expected a DQN policy (MlpPolicy, CnnPolicy, MultiInputPolicy)"),
+    "A24 PPO": (with_fields(policy_class=serialized(
+        class_named("stable_baselines3.common.policies", "ActorCriticPolicy"))), 2, "a policy of PPO or A2C"),
+    "A25 continuous": (with_fields(action_space=BOX_ACTIONS), 2, "action_space: found a Box space, expected Discrete"),
+    "A26 by reference": (with_kwargs({EXTRACTOR: MlpOfDict}), 3, "(--trust tests.extractors.MlpOfDict imports it)"),
+    "A27 by value": (with_kwargs({EXTRACTOR: BY_VALUE}), 3, "(--features_extractor FILE.py:Custom takes your own"),
+    "A29 activation": (with_fields(policy_kwargs=serialized(
+        b"(dVactivation_fn\nctorch.nn.modules.activation\nNonesuch\ns.")), 2, "activation_fn: found"),
+    "A30 net_arch negative": (with_fields(policy_kwargs={"net_arch": [8, -6]}), 2, "net_arch: found -6, expected a"),
+    "A30 net_arch text": (with_fields(policy_kwargs={"net_arch": ["8", 6]}), 2, "net_arch: found '8', expected a"),
+    "A30 net_arch 1e9": (with_fields(policy_kwargs={"net_arch": [10**9]}), 2, "net_arch: found 1000000000, expected"),
+    "A30 a million layers": (with_fields(policy_kwargs={"net_arch": [1] * 10**6}), 2, "found 1,000,000 layers"),
+    "A31 tensor missing": (with_tensors(lambda state: {k: v for k, v in state.items() if k != "q_net.q_net.2.bias"}),
+                           2, "q_net.q_net.2.bias: found no such tensor"),
+    "A33 shape": (lambda path: write_zip(path, policy=mlp_state(width=5)), 2, "found shape (8, 5), expected (8, 4)"),
+    "A34 float64": (with_weight(torch.Tensor.double), 2, "2.weight: found float64 values, expected float32"),
+    "A34 complex": (with_weight(lambda w: w.to(torch.complex64)), 2, "2.weight: found complex64 values"),
+    "A34 half": (with_weight(torch.Tensor.half), 2, "2.weight: found float16 values, expected float32"),
+    "A35 NaN": (with_weight(lambda w: w * torch.nan), 2, "found NaN or infinity, expected finite weights (--allow_no"),
+    "A35 infinite": (with_weight(lambda w: w / 0), 2, "2.weight: found NaN or infinity, expected finite weights"),
+    "A36 sparse": (with_weight(lambda _: SPARSE), 2, "found a tensor made by"),
+    "A36 expanded": (with_weight(lambda w: w[:1].expand(6, 8)), 2, "found an expanded or overlapping tensor"),
+    "A36 overlapping": (with_weight(lambda w: w.as_strided((6, 8), (1, 1))), 2, "an expanded or overlapping tensor"),
+}  # fmt: skip
+
+# name: (what is done to agent.zip, flags that it needs beside)
+GOOD_AGENTS: dict[str, tuple[Spoil, dict[str, Flag]]] = {
+    "A3 as it is": (lambda _: None, {}),
+    "A17 members that climb": (
+        lambda path: write_zip(path, **{"../marker": b"x", str(path.parent / "marker"): b"x", "a/../../marker": b"x"}),
+        {}),
+    "A23 payload unneeded": (payload_in("learning_rate"), {}),
+    "A23 payload unknown": (payload_in("no_such_field"), {}),
+    "A37 old gym": (with_fields(observation_space=old_box(shape_name="shape"), action_space=serialized(
+        dumps(space("Discrete", n=3, shape=(), dtype=np.dtype("int64"))))), {}),
+    "A38 numpy 1": (with_fields(observation_space=old_box(arrays=numpy_1_array)), {}),
+    "A38 numpy 2": (with_fields(observation_space=old_box(arrays=numpy_2_buffer)), {}),
+    "A39 cuda:3": (on_cuda, {}),
+}  # fmt: skip
+
+# what only torch can tell: these cost its import
+BAD_CLASSES: dict[str, tuple[Spoil, dict[str, Flag], str]] = {
+    "A28 no class": (with_fields(policy_kwargs=SYSTEM), {"trust": "os.system"}, "os.system: found a builtin_function"),
+    "A28 no extractor": (with_kwargs({EXTRACTOR: NoExtractor}), {"trust": "tests.extractors.NoExtractor"},
+                         "found a class that is no BaseFeaturesExtractor"),
+}  # fmt: skip
+EXTRA_TENSOR = with_tensors(lambda state: {**state, "q_net.q_net.9.bias": torch.zeros(3)})

@@ -1,0 +1,141 @@
+"""List F, the command line: what was typed is refused in one line, without torch unless only torch can tell."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.faults.recorded_runs import OUTPUTS
+from tests.faults.script_runs import NO_TORCH, SCRIPTS, Flag, error_line, refused, run, snapshot, words_of, works
+
+by_script = pytest.mark.parametrize("script", SCRIPTS)
+PREFIXED = pytest.mark.parametrize("script", ["P", "W"])  # the others name their outputs after their inputs
+
+# name: (words put behind the command, exit code, words of the error line)
+TYPED: dict[str, tuple[list[str], str]] = {
+    "F1 unknown": (["--colour", "red"], "unrecognized arguments: --colour red"),
+    "F2 twice": (["--quiet", "--quiet"], "argument --quiet: found twice, expected once"),
+    "F2 twice, another value": (["--threads", "1", "--threads=2"], "argument --threads: found twice, expected once"),
+    "F3 no value": (["--threads"], "argument --threads: expected one argument"),
+    "F3 no folder": (["--output_dir"], "argument --output_dir: expected one argument"),
+    "F4 abbreviation": (["--output", "x"], "unrecognized arguments: --output x"),
+    "F4 abbreviated agent": (["--agent", "x"], "unrecognized arguments: --agent x"),
+    "F7 no device": (["--device", "cudaa"], "argument --device: found 'cudaa', expected auto, cpu, cuda or cuda:N"),
+    "F8 mps": (["--device", "mps"], "argument --device: found 'mps', expected auto, cpu, cuda or cuda:N"),
+    "F8 meta": (["--device", "meta"], "argument --device: found 'meta', expected auto, cpu, cuda or cuda:N"),
+    "no threads": (["--threads", "0"], "argument --threads: found '0', expected a whole number from 1"),
+}
+
+PREFIXES: dict[str, tuple[str, str]] = {
+    "F9 folder": ("a/b", "output prefix: found 'a/b', expected a plain file name"),
+    "F9 climbs": ("..", "output prefix: found '..', expected a plain file name"),
+    "F9 backslash": ("a\\b", "expected a plain file name"),
+    "F10 too long": ("x" * 300, "output prefix: found 300 characters, expected a shorter file name"),
+    "F10 too many bytes": ("\u00fc" * 124, "output prefix: found 124 characters, expected a shorter file name"),
+    "F11 reserved": ("CON", "output prefix: found 'CON', expected a plain file name"),
+    "F11 reserved with an ending": ("nul.x", "expected a plain file name"),
+    "F11 escape": ("a\x1b[31m", "expected a plain file name"),
+}
+
+
+@by_script
+@pytest.mark.parametrize("fault", TYPED)
+def test_a_command_line_that_cannot_be_meant_is_refused(fault: str, script: str, agent: Path) -> None:
+    more, says = TYPED[fault]
+    refused([*words_of(script, agent), *more], 2, says, agent.parent, orders=NO_TORCH)
+
+
+@PREFIXED
+@pytest.mark.parametrize("fault", PREFIXES)
+def test_an_output_prefix_that_is_no_file_name_is_refused(fault: str, script: str, agent: Path) -> None:
+    prefix, says = PREFIXES[fault]
+    refused(words_of(script, agent, output_prefix=prefix), 2, says, agent.parent, orders=NO_TORCH)
+
+
+@pytest.mark.parametrize(("device", "script"), [*(("cuda", script) for script in SCRIPTS), ("cuda:7", "P")])
+def test_a_device_that_is_absent_is_never_replaced_in_silence(device: str, script: str, agent: Path) -> None:
+    """F5, F6: only torch can tell; CUDA is hidden from it here."""
+    says = f"device {device}: found 0 CUDA devices on this machine"
+    refused(words_of(script, agent, device=device), 4, says, agent.parent)
+
+
+@pytest.mark.parametrize("script", ["E", "P"])
+def test_the_numpy_engine_on_another_device_is_refused(script: str, agent: Path) -> None:
+    words = words_of(script, agent, fast=True, device="cuda")
+    refused(words, 2, "engine fast: found a dtype or device, expected", agent.parent, orders=NO_TORCH)
+
+
+@by_script
+def test_a_folder_whose_name_is_too_long_is_one_line(script: str, agent: Path) -> None:
+    """F10, where the name is a folder's."""
+    words = words_of(script, agent, output_dir=str(agent / ("x" * 300)), fast=True)
+    before = snapshot(agent.parent)
+    told = run(words, orders=NO_TORCH)
+    assert "File name too long" in error_line(told, 4)
+    assert snapshot(agent.parent) == before
+
+
+def test_an_inputs_file_whose_outputs_would_have_too_long_a_name_is_one_line(agent: Path) -> None:
+    """F10, where the name comes from the inputs'."""
+    name = "x" * 240 + ".json"
+    shutil.copy(agent / "activation_inputs" / "clean_inputs.json", agent / "activation_inputs" / name)
+    refused(words_of("E", agent, inputs=name, fast=True), 4, "File name too long", agent.parent, orders=NO_TORCH)
+
+
+@by_script
+def test_unicode_and_blanks_in_every_path_are_fine(script: str, agent: Path) -> None:
+    """F12."""
+    other = agent.parent / "mein Agent \u00fc\u4e2d\U0001f916 'q\""
+    agent.rename(other)
+    shutil.copy(other / "activation_inputs" / "clean_inputs.json", other / "activation_inputs" / "\u00e4 b_inputs.json")
+    out = other / "aus gabe \u00f6"
+    works(words_of(script, other, inputs="\u00e4 b_inputs.json", output_dir=str(out), fast=True), orders=NO_TORCH)
+    assert list(out.iterdir())
+
+
+@by_script
+def test_a_windows_path_is_a_name_that_is_not_there(script: str, agent: Path) -> None:
+    """F13."""
+    words = words_of(script, agent, agent_path="C:\\agents\\mine")
+    refused(words, 2, "found no such file or folder, expected an agent folder", agent.parent, orders=NO_TORCH)
+
+
+def own_input(script: str, agent: Path) -> dict[str, Flag]:
+    """Flags under which an output would be the inputs file, which is moved there."""
+    name = {"E": "a_activations_readable.json", "P": "a.json", "W": "a.json", "G": "weight_gradients.json"}[script]
+    place = agent / "mixed"
+    place.mkdir()
+    shutil.copy(agent / "activation_inputs" / "clean_inputs.json", place / name)
+    if script == "E":  # its outputs are called after its inputs: a link is needed to make them one
+        (place / "a.json").symlink_to(place / name)
+        name = "a.json"
+    prefix: dict[str, Flag] = {"output_prefix": "a"} if script in "PW" else {}
+    return {"inputs": str(place / name), "output_dir": str(place), **prefix}
+
+
+@by_script
+def test_an_output_that_would_replace_its_input_is_refused(script: str, agent: Path) -> None:
+    """F18, also where --overwrite is given."""
+    flags = own_input(script, agent)
+    says = "found as input and as output, expected two files"
+    refused(words_of(script, agent, **flags), 2, says, agent.parent, orders=NO_TORCH)
+
+
+@by_script
+def test_an_output_of_another_run_is_kept_and_one_of_the_same_is_up_to_date(script: str, agent: Path) -> None:
+    """F19."""
+    before = snapshot(agent)
+    told = works(words_of(script, agent, fast=True, overwrite=None), orders=NO_TORCH)
+    assert "up to date, left as it is" in told.stderr
+    assert snapshot(agent) == before
+    other: dict[str, Flag] = {
+        "E": {"layers": "q_net.0"}, "P": {"patch_spec": "q_net.0:3"}, "G": {"k": "1"}, "W": {"values": "-1"},
+    }[script]  # fmt: skip
+    words = words_of(script, agent, fast=True, overwrite=None, **other)
+    refused(
+        words, 2, "found the output of another run, expected none (--overwrite replaces it)", agent, orders=NO_TORCH
+    )
+    works(words_of(script, agent, fast=True, **other), orders=NO_TORCH)
+    assert any(snapshot(agent)[name] != before[name] for name in OUTPUTS[script])

@@ -1,0 +1,207 @@
+"""List F, the disk: full, read-only, gone, or in the hands of another; old outputs stay whole, nothing else is left."""
+
+from __future__ import annotations
+
+import errno
+import json
+import resource
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.faults.recorded_runs import OUTPUTS, metadata_of
+from tests.faults.script_runs import (
+    NO_TORCH,
+    SCRIPTS,
+    Flag,
+    error_line,
+    no_temporary_files,
+    refused,
+    run,
+    snapshot,
+    without_privileges,
+    words_of,
+    works,
+)
+
+by_script = pytest.mark.parametrize("script", SCRIPTS)
+FOLDERS = {script: Path(names[0]).parent.name for script, names in OUTPUTS.items()}
+OTHER: dict[str, dict[str, Flag]] = {  # another run, whose outputs have other bytes
+    "E": {"layers": "q_net.0"}, "P": {"patch_spec": "q_net.0:3"}, "G": {"k": "1"}, "W": {"values": "-1"},
+}  # fmt: skip
+
+
+def limited(kind: int, value: int) -> Callable[[], None]:
+    return lambda: resource.setrlimit(kind, (value, value))
+
+
+def outputs_are_whole(script: str, agent: Path) -> bool:
+    """Every JSON file is one, and what carries a hash of another tells the truth or is seen not to."""
+    for name in OUTPUTS[script]:
+        if name.endswith(".json"):
+            json.loads((agent / name).read_text())
+    metadata_of(script, agent)
+    return True
+
+
+@by_script
+def test_a_file_in_the_place_of_the_output_folder_is_a_matter_of_the_machine(script: str, agent: Path) -> None:
+    """F14."""
+    (agent / "out").write_text("mine")
+    words = words_of(script, agent, fast=True, output_dir=str(agent / "out"))
+    refused(words, 4, "found a file, expected a folder to write", agent.parent, orders=NO_TORCH)
+
+
+@by_script
+def test_a_folder_in_the_place_of_the_output_is_a_matter_of_the_machine(script: str, agent: Path) -> None:
+    path = agent / OUTPUTS[script][-1]
+    path.unlink()
+    path.mkdir()
+    before = snapshot(agent / OUTPUTS[script][-1])
+    told = run(words_of(script, agent, fast=True), orders=NO_TORCH)
+    assert "found a directory, pipe, device or loop of links, expected a file to write" in error_line(told, 4)
+    assert snapshot(agent / OUTPUTS[script][-1]) == before
+    assert no_temporary_files(agent)
+
+
+@by_script
+def test_a_read_only_output_folder_is_a_matter_of_the_machine(script: str, agent: Path) -> None:
+    """F15."""
+    folder = agent / FOLDERS[script]
+    folder.chmod(0o500)
+    try:
+        words = words_of(script, agent, fast=True)
+        refused(words, 4, "Permission denied", agent.parent, orders=NO_TORCH, preexec_fn=without_privileges)
+    finally:
+        folder.chmod(0o700)
+
+
+@by_script
+def test_an_output_folder_that_is_removed_meanwhile_is_one_line(script: str, agent: Path) -> None:
+    """F16: after the first bytes were written."""
+    folder = agent / FOLDERS[script]
+    told = run(words_of(script, agent, fast=True), orders={"call": "fsync", "number": 1, "remove": str(folder)})
+    assert "No such file or directory" in error_line(told, 2)
+    assert no_temporary_files(agent)
+
+
+@by_script
+def test_an_output_that_is_a_link_is_written_where_it_leads(script: str, agent: Path) -> None:
+    """F17: in its target's folder; the link stays."""
+    path = agent / OUTPUTS[script][0]
+    target = agent.parent / "elsewhere" / "kept"
+    target.parent.mkdir()
+    target.write_bytes(path.read_bytes())
+    path.unlink()
+    path.symlink_to(target)
+    before = target.read_bytes()
+    works(words_of(script, agent, fast=True, **flags_with_another_first_output(script)), orders=NO_TORCH)
+    assert path.is_symlink()
+    assert target.read_bytes() != before
+    assert no_temporary_files(agent.parent)
+
+
+def flags_with_another_first_output(script: str) -> dict[str, Flag]:
+    return {"inputs": "corrupted_inputs.json"} if script == "G" else OTHER[script]
+
+
+DISK: dict[str, tuple[str, int]] = {
+    "F20 full": ("write", errno.ENOSPC),
+    "F22 fsync": ("fsync", errno.EIO),
+    "F23 rename": ("replace", errno.EACCES),
+    "F25 too many open files": ("make", errno.EMFILE),
+}
+
+
+@by_script
+@pytest.mark.parametrize("fault", DISK)
+def test_a_disk_that_fails_at_any_moment_leaves_whole_files_and_no_others(fault: str, script: str, agent: Path) -> None:
+    """The first call fails, then the second, and so on, until the run comes through."""
+    call, number = DISK[fault]
+    before = snapshot(agent)
+    words = words_of(script, agent, fast=True, **OTHER[script])
+    for place in range(1, 20):
+        orders: dict[str, Any] = {**NO_TORCH, "call": call, "number": place, "errno": number}
+        told = run(words, orders=orders)
+        if told.returncode == 0:
+            if call != "fsync" or place > 2 * len(OUTPUTS[script]):
+                break
+            continue  # a folder that could not be synced is forgiven: its files are in their places
+        assert f"/{FOLDERS[script]}/" in error_line(told, 4)  # the file, not the temporary one beside it
+        assert ".tmp" not in told.stderr
+        assert no_temporary_files(agent)
+        now = snapshot(agent)
+        assert now.keys() == before.keys()
+        assert place > 1 or now == before
+        assert outputs_are_whole(script, agent)
+    assert told.returncode == 0
+    assert place > len(OUTPUTS[script])  # each file was in its turn
+
+
+@by_script
+def test_a_quota_that_is_used_up_is_a_matter_of_the_machine(script: str, agent: Path) -> None:
+    """F21."""
+    orders = {**NO_TORCH, "call": "write", "number": 1, "errno": errno.EDQUOT}
+    refused(words_of(script, agent, fast=True), 4, "quota exceeded", agent.parent, orders=orders)
+
+
+@by_script
+@pytest.mark.parametrize("size", [0, 100])
+def test_a_file_size_limit_is_a_matter_of_the_machine(size: int, script: str, agent: Path) -> None:
+    """F24: SIGXFSZ does not kill, the write fails."""
+    words = words_of(script, agent, fast=True)
+    limit = limited(resource.RLIMIT_FSIZE, size)
+    refused(words, 4, "File too large", agent.parent, orders=NO_TORCH, preexec_fn=limit)
+
+
+@by_script
+def test_a_failure_to_open_an_input_is_a_matter_of_the_machine(script: str, agent: Path) -> None:
+    """F25, while reading."""
+    orders = {"call": "read", "name": "clean_inputs.json", "number": 1, "errno": errno.EMFILE}
+    refused(words_of(script, agent, fast=True), 4, "Too many open files", agent.parent, orders=orders)
+
+
+@by_script
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+def test_a_process_that_is_killed_leaves_whole_files_and_a_rerun_completes_them(
+    call: str, script: str, agent: Path
+) -> None:
+    """F26: ``kill -9`` at the first and at the last such moment. A killed process cannot clear its temporary file."""
+    words = words_of(script, agent, fast=True, **OTHER[script])
+    last = len(OUTPUTS[script])
+    for number in (1, last):
+        told = run(words, orders={"call": call, "number": number, "signal": int(signal.SIGKILL)})
+        assert told.returncode == -signal.SIGKILL
+        assert outputs_are_whole(script, agent)
+    works(words, orders=NO_TORCH)
+    works([word for word in words if word != "--overwrite"], orders=NO_TORCH)  # and it is up to date
+
+
+def signals_heard() -> None:
+    """In the child: what a shell in the background ignores is heard again."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
+@by_script
+@pytest.mark.parametrize(("ends", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_signal_while_writing_leaves_the_old_files(ends: signal.Signals, code: int, script: str, agent: Path) -> None:
+    """F27, F28, F29."""
+    orders = {"call": "fsync", "number": 1, "signal": int(ends)}
+    words = words_of(script, agent, fast=True, **OTHER[script])
+    says = "nothing half-written was left"
+    refused(words, code, says, agent.parent, orders=orders, preexec_fn=signals_heard)
+
+
+@by_script
+def test_a_hang_up_is_not_heard_under_nohup(script: str, agent: Path) -> None:
+    """F29: who ignores it beforehand wants the run to go on."""
+    orders = {"call": "fsync", "number": 1, "signal": int(signal.SIGHUP)}
+    works(words_of(script, agent, fast=True), orders=orders, preexec_fn=lambda: ignore(signal.SIGHUP))
+
+
+def ignore(number: signal.Signals) -> None:
+    signal.signal(number, signal.SIG_IGN)
