@@ -19,6 +19,7 @@ from Neuron_Selection.FileFormats.average_gradients import (
 )
 from Neuron_Selection.FileFormats.gradient_writers import save_weight_gradients
 from Neuron_Selection.FileFormats.inputs import Inputs
+from Neuron_Selection.FileFormats.json_files import stored_json_metadata
 from Neuron_Selection.FileFormats.run_metadata import is_up_to_date, refuse_own_inputs, run_metadata
 from Neuron_Selection.FileFormats.weight_gradients import (
     InputGradient,
@@ -27,7 +28,6 @@ from Neuron_Selection.FileFormats.weight_gradients import (
 )
 from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
 from SaliencyTooling.gradient_sources import GradientSource, gradient_source, of_the_margin, of_the_maximum
-from SaliencyTooling.stored_documents import stored_json_metadata
 
 FORMATS = {"json": ("json",), "npz": ("npz",), "both": ("json", "npz")}
 AVERAGE_FILE = "average_gradients.json"

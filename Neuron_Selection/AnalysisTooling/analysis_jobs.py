@@ -19,10 +19,10 @@ from Neuron_Selection.AnalysisTooling.swept_runs import runs_of_sweep
 from Neuron_Selection.errors import InputError, UsageError
 from Neuron_Selection.FileFormats.agent_folder import INPUTS, RESULTS, AgentFolder, find_agent
 from Neuron_Selection.FileFormats.agent_zip import AgentZip, read_agent_zip
-from Neuron_Selection.FileFormats.cross_metric_summary import save_cross_metric_summary
 from Neuron_Selection.FileFormats.inputs import clusters_in
+from Neuron_Selection.FileFormats.json_files import json_bytes, stored_json_metadata
 from Neuron_Selection.FileFormats.results_by_input import file_names
-from Neuron_Selection.FileFormats.results_table import save_results_table, save_table_metadata, stored_table_metadata
+from Neuron_Selection.FileFormats.results_table import results_table_bytes, save_with_summary, stored_table_metadata
 from Neuron_Selection.FileFormats.run_metadata import is_up_to_date, run_metadata
 
 SWEEP, TABLE, SUMMARY = "sweep.npz", "results.csv", "cross_metric_summary.json"
@@ -98,7 +98,11 @@ def run_analysis(request: AnalysisRequest, *, command: Mapping[str, Any]) -> Ana
         out = Path(request.output_dir) if request.output_dir else folder.folder / RESULTS
         table, summary = out / TABLE, out / SUMMARY
         stored = stored_table_metadata(table, summary)
-        done = [is_up_to_date(path, stored, planned, overwrite=request.overwrite) for path in (table, summary)]
+        its_own = stored or stored_json_metadata(summary)  # an interrupted run leaves a summary without a table
+        done = [
+            is_up_to_date(path, told, planned, overwrite=request.overwrite)
+            for path, told in ((table, stored), (summary, its_own))
+        ]
         if all(done):  # a list: neither file may be another's
             return AnalysisDone(analysis=None, table=table, summary=summary)
         analysis = analyse(
@@ -110,9 +114,9 @@ def run_analysis(request: AnalysisRequest, *, command: Mapping[str, Any]) -> Ana
             sampling=sampling,
         )
     more = [name for name in metrics if name not in DEFAULT_METRICS]
-    table_sha256 = save_results_table(table, result_rows(analysis), more_columns=more)
-    summary_sha256 = save_cross_metric_summary(summary, summary_document(analysis, metadata=planned))
-    save_table_metadata(table, planned, sha256=table_sha256, summary_sha256=summary_sha256)
+    rows = results_table_bytes(result_rows(analysis), more_columns=more)
+    document = json_bytes(summary_document(analysis, metadata=planned))
+    save_with_summary(table, rows, summary, document, metadata=planned)
     return AnalysisDone(analysis=analysis, table=table, summary=summary)
 
 

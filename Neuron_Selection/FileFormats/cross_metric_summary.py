@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from Neuron_Selection.errors import InputError, shown
-from Neuron_Selection.FileFormats.atomic_files import read_bytes, sha256_of, write_atomically
+from Neuron_Selection.FileFormats.atomic_files import read_bytes
 from Neuron_Selection.FileFormats.definitions import check_patch
-from Neuron_Selection.FileFormats.json_files import is_finite_number, json_bytes, parse_edited_json
+from Neuron_Selection.FileFormats.json_files import is_finite_number, parse_edited_json
 from Neuron_Selection.FileFormats.run_metadata import check_format
 
 _POSITION = re.compile(r"exp_([1-9][0-9]{0,8})_(.+)")
@@ -54,13 +54,6 @@ class CrossMetricSummary:
     def weights_sha256(self) -> str:
         """Fingerprint of the network that was analysed; empty if unknown."""
         return str(self.metadata.get("run", {}).get("weights_sha256", ""))
-
-
-def save_cross_metric_summary(path: Path, document: Mapping[str, Any]) -> str:
-    """Write a summary with its metadata inside; its sha256."""
-    data = json_bytes(document)
-    write_atomically(path, data)
-    return sha256_of(data)
 
 
 def load_cross_metric_summary(path: Path) -> CrossMetricSummary:

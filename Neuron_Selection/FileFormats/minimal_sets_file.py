@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from Neuron_Selection.errors import InputError
-from Neuron_Selection.FileFormats.atomic_files import read_bytes, sha256_of, write_atomically
+from Neuron_Selection.FileFormats.atomic_files import read_bytes, sha256_of, write_together
 from Neuron_Selection.FileFormats.json_files import json_bytes, read_edited_json
 from Neuron_Selection.FileFormats.patching_results import meta_path
 
@@ -42,7 +42,7 @@ def save_minimal_sets(
     *,
     metadata: Mapping[str, Any],
 ) -> None:
-    """Write all four files, the metadata last.
+    """Write all four files.
 
     :param sets: rows with ``SET_COLUMNS``, None for an empty cell; ``curves`` likewise
     """
@@ -51,10 +51,9 @@ def save_minimal_sets(
         "sets": _table(sets, SET_COLUMNS),
         "curves": _table(curves, CURVE_COLUMNS),
     }
-    for kind, place in paths_of(path).items():
-        write_atomically(place, contents[kind])
     hashes = {f"{kind}_sha256": sha256_of(data) for kind, data in contents.items()}
-    write_atomically(meta_path(path), json_bytes({**metadata, **hashes}))
+    files = {place: contents[kind] for kind, place in paths_of(path).items()}
+    write_together({**files, meta_path(path): json_bytes({**metadata, **hashes})})
 
 
 def stored_minimal_sets_metadata(path: Path) -> dict[str, Any] | None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from Neuron_Selection.errors import InputError, shown
-from Neuron_Selection.FileFormats.atomic_files import read_bytes, sha256_of, write_atomically
+from Neuron_Selection.FileFormats.atomic_files import read_bytes, sha256_of, write_together
 from Neuron_Selection.FileFormats.json_files import is_finite_number, json_bytes, read_edited_json
 from Neuron_Selection.FileFormats.patching_results import meta_path
 
@@ -48,8 +48,8 @@ COLUMNS: dict[str, type] = {
 _REQUIRED = {"experiment": str, "direction": str, "patch": str, "n": int}
 
 
-def save_results_table(path: Path, rows: Sequence[Mapping[str, Any]], *, more_columns: Sequence[str] = ()) -> str:
-    """Write the table; its sha256.
+def results_table_bytes(rows: Sequence[Mapping[str, Any]], *, more_columns: Sequence[str] = ()) -> bytes:
+    """The table's file.
 
     :param rows: column to value, None for an empty cell
     :param more_columns: behind the fixed ones, numbers
@@ -60,9 +60,7 @@ def save_results_table(path: Path, rows: Sequence[Mapping[str, Any]], *, more_co
     writer.writerow(columns)
     for row in rows:
         writer.writerow(["" if row[name] is None else _cell(row[name]) for name in columns])
-    data = text.getvalue().encode()
-    write_atomically(path, data)
-    return sha256_of(data)
+    return text.getvalue().encode()
 
 
 def _cell(value: Any) -> str:
@@ -121,10 +119,12 @@ def _value(text: str, name: str, path: Path, number: int) -> Any:
     return value
 
 
-def save_table_metadata(path: Path, metadata: Mapping[str, Any], *, sha256: str, summary_sha256: str) -> None:
-    """Write the metadata beside a table, after the table and its summary."""
-    hashes = {"results_sha256": sha256, "summary_sha256": summary_sha256}
-    write_atomically(meta_path(path), json_bytes({**metadata, **hashes}))
+def save_with_summary(
+    path: Path, table: bytes, summary_path: Path, summary: bytes, *, metadata: Mapping[str, Any]
+) -> None:
+    """Write a table, the summary of the same analysis, and the metadata of both."""
+    hashes = {"results_sha256": sha256_of(table), "summary_sha256": sha256_of(summary)}
+    write_together({path: table, summary_path: summary, meta_path(path): json_bytes({**metadata, **hashes})})
 
 
 def stored_table_metadata(path: Path, summary: Path) -> dict[str, Any] | None:

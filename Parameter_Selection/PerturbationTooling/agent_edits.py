@@ -11,6 +11,7 @@ import numpy as np
 from Neuron_Selection.errors import InputError, UsageError, shown
 from Neuron_Selection.FileFormats.atomic_files import read_bytes, sha256_of, written_atomically
 from Neuron_Selection.FileFormats.edited_agent import TensorEdit, edited_agent_bytes
+from Neuron_Selection.FileFormats.json_files import stored_document, stored_json_metadata
 from Neuron_Selection.FileFormats.policy_tensors import weights_sha256
 from Neuron_Selection.FileFormats.run_metadata import is_up_to_date, refuse_own_inputs
 from Neuron_Selection.FileFormats.weight_edits_file import load_weight_edits, save_weight_edits
@@ -18,7 +19,6 @@ from Neuron_Selection.PatchingTooling.fast_weight_changes import WeightChange
 from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
 from Parameter_Selection.PerturbationTooling.weight_targets import WeightTarget, check_targets, parse_weight_target
 from Parameter_Selection.PerturbationTooling.weight_values import change_to, weight_before
-from SaliencyTooling.stored_documents import stored_document, stored_json_metadata
 
 
 def edits_from(text: str, opened: OpenedAgent) -> list[WeightChange]:

@@ -10,6 +10,7 @@ from Neuron_Selection.AnalysisTooling.clusters import clusters_of
 from Neuron_Selection.AnalysisTooling.decisions import noise_floor
 from Neuron_Selection.FileFormats.atomic_files import sha256_of
 from Neuron_Selection.FileFormats.inputs import Inputs
+from Neuron_Selection.FileFormats.json_files import stored_json_metadata
 from Neuron_Selection.FileFormats.perturbation_results import save_perturbation_results, stored_run
 from Neuron_Selection.FileFormats.run_metadata import is_up_to_date, refuse_own_inputs
 from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
@@ -19,7 +20,6 @@ from Parameter_Selection.PerturbationTooling.perturbation_sweep import Plan, swe
 from Parameter_Selection.PerturbationTooling.perturbed_networks import perturbed_network
 from Parameter_Selection.PerturbationTooling.weight_controls import compare_with_controls, enough_sets
 from Parameter_Selection.PerturbationTooling.weight_targets import weight_matrices
-from SaliencyTooling.stored_documents import stored_json_metadata
 
 _COMPARED_ON_THE_REAL_NETWORK = 2  # of the defaults: zeroed, and the sign flipped
 

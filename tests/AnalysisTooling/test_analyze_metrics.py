@@ -415,3 +415,28 @@ def test_faults_get_one_line_and_nothing_is_written(
     assert len(lines[0]) <= 410
     assert says in lines[0]
     assert {path: path.read_bytes() for path in agent.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("replaced", [1, 2])
+def test_an_analysis_interrupted_between_its_files_is_taken_up_again(
+    replaced: int, agent: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Path(shutil.copytree(agent, tmp_path / "whole"))
+    assert analyse(whole) == 0
+    calls = []
+    replace = Path.replace
+
+    def stopped(old: Path, new: Path) -> None:
+        if len(calls) == replaced:
+            raise KeyboardInterrupt
+        calls.append(new)
+        replace(old, new)
+
+    with monkeypatch.context() as interrupted:
+        interrupted.setattr(Path, "replace", stopped)
+        assert analyse(agent) == 130
+    assert not (agent / "patching_results" / "results.csv").exists()
+    assert analyse(agent) == 0
+    for name in ("results.csv", "cross_metric_summary.json"):
+        one, other = (folder / "patching_results" / name for folder in (agent, whole))
+        assert one.read_text().replace(str(agent), "") == other.read_text().replace(str(whole), "")

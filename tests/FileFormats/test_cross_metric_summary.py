@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 
 from Neuron_Selection.errors import InputError
-from Neuron_Selection.FileFormats.cross_metric_summary import load_cross_metric_summary, save_cross_metric_summary
+from Neuron_Selection.FileFormats.cross_metric_summary import load_cross_metric_summary
+from Neuron_Selection.FileFormats.json_files import json_bytes
 from Neuron_Selection.FileFormats.results_table import (
     COLUMNS,
     load_results_table,
-    save_results_table,
-    save_table_metadata,
+    results_table_bytes,
+    save_with_summary,
     stored_table_metadata,
 )
 
@@ -32,7 +33,7 @@ OURS: dict[str, Any] = {
 
 def test_what_we_write_is_read(tmp_path: Path) -> None:
     path = tmp_path / "cross_metric_summary.json"
-    save_cross_metric_summary(path, OURS)
+    path.write_bytes(json_bytes(OURS))
     summary = load_cross_metric_summary(path)
     (neuron,) = summary.neurons
     assert summary.weights_sha256 == "ab"
@@ -123,10 +124,10 @@ def row(**changed: Any) -> dict[str, Any]:
 def test_a_table_is_read_as_it_was_written(tmp_path: Path) -> None:
     path = tmp_path / "results.csv"
     rows = [row(), row(effect=None, q=None, interval_low=None, flag="dead"), row(effect=-1e-300)]
-    save_results_table(path, rows)
+    path.write_bytes(results_table_bytes(rows))
     assert load_results_table(path) == rows
     assert path.read_text().splitlines()[0] == ",".join(COLUMNS)
-    save_results_table(path, [row(kl_divergence=0.5)], more_columns=["kl_divergence"])
+    path.write_bytes(results_table_bytes([row(kl_divergence=0.5)], more_columns=["kl_divergence"]))
     assert load_results_table(path)[0]["kl_divergence"] == "0.5"
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
     assert load_results_table(path)[0]["effect"] == 0.1 + 0.2
@@ -146,7 +147,7 @@ def test_a_table_is_read_as_it_was_written(tmp_path: Path) -> None:
 )
 def test_a_bad_table_is_refused(before: str, after: str, says: str, tmp_path: Path) -> None:
     path = tmp_path / "results.csv"
-    save_results_table(path, [row()])
+    path.write_bytes(results_table_bytes([row()]))
     path.write_text(path.read_text().replace(before, after, 1))
     with pytest.raises(InputError) as caught:
         load_results_table(path)
@@ -156,7 +157,7 @@ def test_a_bad_table_is_refused(before: str, after: str, says: str, tmp_path: Pa
 def test_a_patch_of_very_many_neurons_is_read_back(tmp_path: Path) -> None:
     path = tmp_path / "results.csv"
     rows = [row(patch=f"q_net.0:{','.join(map(str, range(40_000)))}")]
-    save_results_table(path, rows)
+    path.write_bytes(results_table_bytes(rows))
     limit = csv.field_size_limit()
     assert len(rows[0]["patch"]) > limit
     assert load_results_table(path) == rows
@@ -165,7 +166,7 @@ def test_a_patch_of_very_many_neurons_is_read_back(tmp_path: Path) -> None:
 
 def test_an_edited_table_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "results.csv"
-    save_table_metadata(path, {"format": 1}, sha256=save_results_table(path, [row()]), summary_sha256="")
+    save_with_summary(path, results_table_bytes([row()]), tmp_path / "summary.json", b"{}", metadata={"format": 1})
     assert load_results_table(path) == [row()]
     path.write_text(path.read_text().replace(",3,", ",4,", 1))
     with pytest.raises(InputError, match="results.meta.json: found the hash of another table, expected a pair"):
@@ -174,8 +175,7 @@ def test_an_edited_table_is_refused(tmp_path: Path) -> None:
 
 def test_metadata_belong_to_a_table_and_its_summary_or_to_none(tmp_path: Path) -> None:
     table, summary = tmp_path / "results.csv", tmp_path / "cross_metric_summary.json"
-    hashes = {"sha256": save_results_table(table, [row()]), "summary_sha256": save_cross_metric_summary(summary, OURS)}
-    save_table_metadata(table, {"format": 1}, **hashes)
+    save_with_summary(table, results_table_bytes([row()]), summary, json_bytes(OURS), metadata={"format": 1})
     stored = stored_table_metadata(table, summary)
     assert stored is not None
     assert stored["format"] == 1
