@@ -75,18 +75,18 @@ def add_weight_flags(parser: argparse.ArgumentParser) -> None:
 @script(build_parser)
 def main(args: argparse.Namespace, console: Console) -> None:
     """Choose, run, write, tell."""
+    from Neuron_Selection.ExperimentTooling.engine_choice import open_for_experiments
     from Neuron_Selection.FileFormats.inputs import ids_from_arguments
     from Neuron_Selection.FileFormats.patching_results import results_path
     from Neuron_Selection.FileFormats.perturbation_results import PERTURBATIONS
     from Parameter_Selection.PerturbationTooling.chosen_weights import choose_weights
     from Parameter_Selection.PerturbationTooling.next_steps import after_perturbing
     from Parameter_Selection.PerturbationTooling.perturbation_run import summary_lines, write_perturbations
-    from Parameter_Selection.PerturbationTooling.perturbed_networks import open_for_perturbation
     from Parameter_Selection.PerturbationTooling.relu_networks import flips_can_be_found
     from Parameter_Selection.PerturbationTooling.weight_values import chosen_values
 
     values = chosen_values(args.mode, args.values)
-    opened = open_for_perturbation(args.agent_path, **agent_options(args))
+    opened, _ = open_for_experiments(args.agent_path, **agent_options(args))
     folder = Path(args.output_dir) if args.output_dir else opened.folder.folder / PERTURBATIONS
     path = results_path(folder, args.output_prefix)
     chosen = choose_weights(opened, args)

@@ -6,11 +6,10 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
-from Neuron_Selection.errors import UsageError
 from Neuron_Selection.FileFormats.observations import Observations, count_of
 from Neuron_Selection.PatchingTooling.fast_gradients import compute_layer_gradients, compute_mean_gradient_magnitudes
 from Neuron_Selection.PatchingTooling.fast_mlp import FastMlp, compute_q_values, fast_mlp, record_activations
@@ -45,14 +44,6 @@ class PerturbedNetwork(Protocol):
 
     def mean_magnitudes(self, observations: Observations) -> Mapping[str, np.ndarray]:
         """Mean over inputs of the absolute gradient of the greatest Q-value, for every weight matrix."""
-
-
-def open_for_perturbation(agent_path: str, **options: Any) -> OpenedAgent:
-    """The agent in float64: behind the fast engine where it applies, else (or where asked) the real network."""
-    try:
-        return OpenedAgent(agent_path, engine="fast", **options)
-    except UsageError:  # a layer, device or dtype that it does not have
-        return OpenedAgent(agent_path, engine="hooks", **{**options, "dtype": options.get("dtype") or "float64"})
 
 
 def perturbed_network(opened: OpenedAgent) -> PerturbedNetwork:

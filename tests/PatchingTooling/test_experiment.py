@@ -17,6 +17,7 @@ from Neuron_Selection.errors import InputError, SuiteError, SuiteWarning, UsageE
 from Neuron_Selection.FileFormats.run_metadata import CHUNK_ROWS
 from Neuron_Selection.PatchingTooling import PatchingExperiment
 from tests import slow_reference
+from tests.gates import GATES
 from tests.made_agents import mlp_agent, new_dqn, planted_agent, save_dqn
 
 LAYERS = [f"q_net.{number}" for number in range(5)]
@@ -176,13 +177,6 @@ def gate(
     return PatchingExperiment(planted_agent(folder, layers))
 
 
-GATES: dict[str, tuple[list[tuple[list[float], float]], list[float], float]] = {
-    "AND2": ([([1, 1], -1.5)], [2], 0),
-    "OR2": ([([-2, -2], 1)], [-1], 1),
-    "SUM3": ([([1, 0, 0], 0), ([0, 1, 0], 0), ([0, 0, 1], 0)], [0.5, 0.3, 0.2], 0),
-    "INHIBIT": ([([1, 0, 0], 0), ([0, 1, 0], -0.5), ([0, 0, 1], -0.5)], [1, -2, 2], 0),
-    "MAJ3": ([([1, 1, 1], -1.25), ([1, 1, 1], -1.75)], [2, -2], 0),
-}
 DENOISED = {
     "AND2": {(0,): 0, (1,): 0, (0, 1): 1},
     "OR2": {(0,): 1, (1,): 1, (0, 1): 1},
