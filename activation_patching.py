@@ -98,7 +98,7 @@ def main(args: argparse.Namespace, console: Console) -> None:
     documents, lines = [], []
     for job in jobs:
         plan = job.plan
-        console.say(f"source: {plan.source.name}\ntarget: {plan.target.source} ({plan.direction or 'no direction'})")
+        console.say(f"source: {plan.source.name}\ntarget: {plan.target.where} ({plan.direction or 'no direction'})")
         document = {"results": str(job.path), **plan.described, "inputs": len(plan.target.ids)}
         if args.dry_run:
             lines.append(f"would patch {len(plan.target.ids)} inputs, {len(plan.patches)} experiments: {job.path}")

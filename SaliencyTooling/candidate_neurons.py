@@ -35,7 +35,7 @@ def candidate_neurons(
     """
     if not summary.neurons:
         raise InputError(
-            summary.source,
+            summary.where,
             "common_neurons",
             found="no important neuron",
             expected="at least one",
@@ -50,7 +50,7 @@ def candidate_neurons(
 
     chosen: dict[tuple[str, int], CandidateNeuron] = {}
     for important in summary.neurons:
-        error = _Error(where=summary.source, key=important.key)
+        error = _Error(where=summary.where, key=important.key)
         layer, neuron = _place(important, definitions_once, error)
         parameter = f"{layer.removesuffix('.weight')}.weight"
         if parameter not in rows_of:

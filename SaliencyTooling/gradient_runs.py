@@ -44,7 +44,7 @@ def write_weight_gradients(
     source = gradient_source(opened)
     metadata = _metadata(opened, inputs, "gradients", source, formats=list(formats))
     paths = [folder / f"weight_gradients.{kind}" for kind in formats]
-    refuse_own_inputs(paths, [Path(inputs.source), opened.folder.zip_path])
+    refuse_own_inputs(paths, [Path(inputs.where), opened.folder.zip_path])
     done = [is_up_to_date(path, stored_metadata(path), metadata, overwrite=overwrite) for path in paths]
     if all(done):
         return paths, False, source.name
@@ -107,7 +107,7 @@ def plan_averages(
     :raises SuiteError: gradients of another agent or at other inputs, or the averages of another run
     """
     path = folder / AVERAGE_FILE
-    read = [gradients_path, Path(inputs.source) if inputs else None, opened.folder.zip_path if opened else None]
+    read = [gradients_path, Path(inputs.where) if inputs else None, opened.folder.zip_path if opened else None]
     refuse_own_inputs([path], [one for one in read if one is not None])
     origin: dict[str, Any] = {}
     more: dict[str, Any] = {}
@@ -137,7 +137,7 @@ def _refuse_mixture(
         raise InputError(gradients_path, "weights_sha256", found="gradients of another agent", expected="of this one")
     if inputs is not None and isinstance(at, dict) and at.get("sha256") != inputs.sha256:
         found = f"gradients at the inputs of {shown(at.get('name'))}, {shown(at.get('sha256'), quoted=False)[:12]}"
-        expected = f"at those of {Path(inputs.source).name}, {inputs.sha256[:12]}"
+        expected = f"at those of {Path(inputs.where).name}, {inputs.sha256[:12]}"
         raise InputError(gradients_path, "inputs", found=found, expected=expected, hint="--inputs names them")
 
 
@@ -145,12 +145,12 @@ def _metadata(opened: OpenedAgent, inputs: Inputs, task: str, source: GradientSo
     """What ran, and not what was asked for: the closed form is numpy in float64 on the CPU, whatever the flags."""
     run = {
         "task": task,
-        "inputs": {"name": Path(inputs.source).name, "sha256": inputs.sha256},
+        "inputs": {"name": Path(inputs.where).name, "sha256": inputs.sha256},
         "gradients_by": source.name,
         "stored_dtype": opened.stored_dtype.name,
         **more,
     }
-    command = {"task": task, "agent_path": str(opened.folder.folder), "inputs": inputs.source}
+    command = {"task": task, "agent_path": str(opened.folder.folder), "inputs": inputs.where}
     if source.name == "fast":
         ran = {"engine": "fast", "device": "cpu", "dtype": "float64", "custom_classes": opened.custom_classes.described}
         return run_metadata(command=command, run={**run, **ran}, agent=opened.agent_zip, libraries=("numpy",))

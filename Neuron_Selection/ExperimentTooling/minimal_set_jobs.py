@@ -87,7 +87,7 @@ def find_minimal_sets(
     layers = hidden_activations(agent) if request.layers is None else agent.layer_table.chosen(request.layers)
     folder = Path(request.output_dir) if request.output_dir else agent.folder.folder / RESULTS
     path = results_path(folder, request.output_prefix)
-    refuse_own_inputs([*paths_of(path).values()], [Path(clean.source), Path(corrupted.source), agent.folder.zip_path])
+    refuse_own_inputs([*paths_of(path).values()], [Path(clean.where), Path(corrupted.where), agent.folder.zip_path])
     planned = agent.metadata(_decisive(request, goal, clean, corrupted, layers), command=command)
     stored = stored_minimal_sets_metadata(path)
     there = [is_up_to_date(place, stored, planned, overwrite=request.overwrite) for place in paths_of(path).values()]

@@ -23,5 +23,5 @@ def paired_inputs(
     first = first.selected(input_ids)
     if input_ids is None and len(second.ids) != len(first.ids):
         found = f"{len(second.ids)} inputs beside {len(first.ids)} clean ones"
-        raise InputError(second.source, found=found, expected="the same ids", hint="or name --input_ids")
+        raise InputError(second.where, found=found, expected="the same ids", hint="or name --input_ids")
     return first, second.selected(first.ids)

@@ -87,7 +87,7 @@ def plan_sweep_job(
         for direction, folder in wanted.items()
         if not _is_done(folder, metadata, overwrite=request.overwrite)
     }
-    inputs = [Path(one.source) for one in plan.inputs.values()]
+    inputs = [Path(one.where) for one in plan.inputs.values()]
     refuse_own_inputs([path], [*inputs, experiment.folder.zip_path])
     return SweepJob(
         experiment=experiment,

@@ -49,7 +49,7 @@ class SweepPlan:
         """Source and target of each direction, for people."""
         told = {}
         for direction in self.directions:
-            target, source = (Path(self.inputs[run].source).name for run in TARGETS[direction])
+            target, source = (Path(self.inputs[run].where).name for run in TARGETS[direction])
             told[direction] = {"source": source if self.ablated is None else self.ablated.name, "target": target}
         return told
 
@@ -58,7 +58,7 @@ class SweepPlan:
         """All that decides the values, for the metadata."""
         return {
             "task": "sweep",
-            **{run: {"name": Path(inputs.source).name, "sha256": inputs.sha256} for run, inputs in self.inputs.items()},
+            **{run: {"name": Path(inputs.where).name, "sha256": inputs.sha256} for run, inputs in self.inputs.items()},
             "directions": list(self.directions),
             "ablation": None if self.ablated is None else self.ablated.decisive,
             "patches_sha256": sha256_of("\n".join(format_patch_spec(patch) for patch in self.patches).encode()),

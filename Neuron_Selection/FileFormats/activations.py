@@ -36,7 +36,7 @@ class Activations:
     ``weights_sha256``.
     """
 
-    source: str
+    where: str
     sha256: str
     ids: tuple[str, ...]
     values: Mapping[str, np.ndarray]
@@ -54,7 +54,7 @@ class Activations:
         """
         if tuple(ids) == self.ids:
             return self
-        refuse_unknown(ids, self.ids, what="input id", where=self.source)
+        refuse_unknown(ids, self.ids, what="input id", where=self.where)
         row_of = {input_id: row for row, input_id in enumerate(self.ids)}
         rows = [row_of[input_id] for input_id in ids]
         return replace(self, ids=tuple(ids), values={layer: array[rows] for layer, array in self.values.items()})
@@ -178,7 +178,7 @@ def _collected(
         if odd is not None:
             raise InputError(path, layer, found=f"shapes {arrays[0].shape} and {odd.shape}", expected="one shape")
         values[layer] = np.concatenate(arrays)
-    return Activations(source=str(path), sha256=sha256, ids=ids, values=values, metadata=metadata)
+    return Activations(where=str(path), sha256=sha256, ids=ids, values=values, metadata=metadata)
 
 
 def _split_key(key: str, layers: Mapping[str, str]) -> tuple[str, str] | None:

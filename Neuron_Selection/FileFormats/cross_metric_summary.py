@@ -45,7 +45,7 @@ class ImportantNeuron:
 class CrossMetricSummary:
     """A summary as it was read; ``metadata`` is empty for files of others."""
 
-    source: str
+    where: str
     neurons: tuple[ImportantNeuron, ...]
     metrics_info: Mapping[str, Mapping[str, Any]]
     metadata: Mapping[str, Any]
@@ -80,7 +80,7 @@ def load_cross_metric_summary(path: Path) -> CrossMetricSummary:
     if metadata:
         check_format(metadata, path)
     return CrossMetricSummary(
-        source=str(path),
+        where=str(path),
         neurons=tuple(_neuron(key, values, path) for key, values in neurons.items()),
         metrics_info=metrics,
         metadata=metadata,

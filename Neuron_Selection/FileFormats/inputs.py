@@ -25,10 +25,10 @@ class Inputs:
     """Observations under their ids.
 
     ``observations``: (n, *shape) in the space's dtype, or one such array a key. ``clusters``: id to cluster,
-    for the ids that carry one. ``source``: the file, or a word for arrays. ``sha256``: of its bytes.
+    for the ids that carry one. ``where``: the file, or a word for arrays. ``sha256``: of its bytes.
     """
 
-    source: str
+    where: str
     sha256: str
     ids: tuple[str, ...]
     observations: Observations
@@ -41,7 +41,7 @@ class Inputs:
         """
         if ids is None:
             return self
-        refuse_unknown(ids, self.ids, what="input id", where=self.source)
+        refuse_unknown(ids, self.ids, what="input id", where=self.where)
         row_of = {input_id: row for row, input_id in enumerate(self.ids)}
         rows = [row_of[input_id] for input_id in ids]
         return replace(self, ids=tuple(ids), observations=rows_of(self.observations, rows))
@@ -79,7 +79,7 @@ def load_inputs(path: Path, space: Space) -> Inputs:
             fields.append(name)
     observations = observations_from(values, space, where=path, fields=fields)
     return Inputs(
-        source=str(path), sha256=sha256_of(data), ids=tuple(document), observations=observations, clusters=clusters
+        where=str(path), sha256=sha256_of(data), ids=tuple(document), observations=observations, clusters=clusters
     )
 
 
@@ -125,7 +125,7 @@ def inputs_from_arrays(observations: Any, space: Space) -> Inputs:
     if not ids:
         raise InputError("arrays", found="no inputs", expected="at least one")
     batch = observations_from(list(observations.values()), space, where="arrays", fields=[shown(i) for i in ids])
-    return Inputs(source="arrays", sha256=_sha256_of_arrays(ids, batch), ids=ids, observations=batch, clusters={})
+    return Inputs(where="arrays", sha256=_sha256_of_arrays(ids, batch), ids=ids, observations=batch, clusters={})
 
 
 def _sha256_of_arrays(ids: Sequence[str], batch: Observations) -> str:

@@ -58,7 +58,7 @@ def load_readable(path: Path, layers: Mapping[str, str]) -> Activations:
             found = f"{len(arrays)} arrays of {len(shapes)} shapes"
             raise InputError(path, layer, found=found, expected=f"one an id, {len(document)}, of one shape")
         values[layer] = np.concatenate(arrays)
-    return Activations(source=str(path), sha256=sha256, ids=tuple(document), values=values, metadata={})
+    return Activations(where=str(path), sha256=sha256, ids=tuple(document), values=values, metadata={})
 
 
 def _array(value: Any, path: Path, field: str) -> np.ndarray:

@@ -81,7 +81,7 @@ def plan_jobs(
     jobs = [
         _job(experiment, request, plan, _path(request, folder, plan, alone=len(plans) == 1), command) for plan in plans
     ]
-    named = [plan.target.source for plan in plans] + [name for plan in plans for name in plan.source.files]
+    named = [plan.target.where for plan in plans] + [name for plan in plans for name in plan.source.files]
     if request.patches_file is not None:
         named.append(str(experiment.folder.find(request.patches_file, ".")))
     outputs = [path for job in jobs for path in (job.path, meta_path(job.path))]

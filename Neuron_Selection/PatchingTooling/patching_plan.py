@@ -41,7 +41,7 @@ class PatchingPlan:
     def described(self) -> dict[str, Any]:
         """Target, source and patches, for people."""
         return {
-            "target": self.target.source,
+            "target": self.target.where,
             "source": self.source.name,
             "direction": self.direction,
             "patch_spec": [format_patch_spec(patch) for patch in self.patches],
@@ -52,7 +52,7 @@ class PatchingPlan:
         """All that decides the results, for the metadata."""
         return {
             "task": "patching",
-            "target": {"name": Path(self.target.source).name, "sha256": self.target.sha256},
+            "target": {"name": Path(self.target.where).name, "sha256": self.target.sha256},
             "source": self.source.decisive,
             "direction": self.direction,
             "patches": [patch_configuration(patch) for patch in self.patches],
@@ -77,7 +77,7 @@ def plan_patching(
             raise UsageError(f"patch spec: found {shown(text)} twice, expected once")
         seen.add(text)
     if direction is None and not isinstance(source, AblatedSource):
-        direction = direction_of(target=target.source, source=source.name)
+        direction = direction_of(target=target.where, source=source.name)
     return PatchingPlan(
         target=target, source=source, patches=tuple(dict(patch) for patch in patches), direction=direction
     )
@@ -105,21 +105,19 @@ def stored_source(
         if layer == FINAL_Q_VALUES:
             expected = (n_actions,)
         if array.shape[1:] != expected:
-            raise InputError(source.source, layer, found=f"outputs of shape {array.shape[1:]}", expected=f"{expected}")
+            raise InputError(source.where, layer, found=f"outputs of shape {array.shape[1:]}", expected=f"{expected}")
         recorded_kind = kinds.get(layer) if isinstance(kinds, dict) else None
         kind = table.layers[layer].kind if layer in table.layers else recorded_kind
         if recorded_kind is not None and recorded_kind != kind:
-            raise InputError(
-                source.source, layer, found=f"a {shown(recorded_kind)} layer", expected=f"a {kind} as here"
-            )
+            raise InputError(source.where, layer, found=f"a {shown(recorded_kind)} layer", expected=f"a {kind} as here")
     _warn_of_other_libraries(source)
     missing = [layer for layer in needed if layer not in source.values]
     if missing:
         held = ", ".join(list(source.values)[:8])
         hint = "activation_extraction.py --layers records it"
-        raise InputError(source.source, missing[0], found=f"no such layer (it holds {held})", expected="one", hint=hint)
+        raise InputError(source.where, missing[0], found=f"no such layer (it holds {held})", expected="one", hint=hint)
     values = {
-        layer: _converted(array, np.dtype(dtype), f"{source.source}: {layer}")
+        layer: _converted(array, np.dtype(dtype), f"{source.where}: {layer}")
         for layer, array in source.values.items()
         if layer in table.layers or layer == FINAL_Q_VALUES
     }
@@ -132,12 +130,12 @@ def weights_match(source: Activations, weights_sha256: str, *, allow_mismatch: b
     :raises InputError: they are of others, and ``allow_mismatch`` is off
     """
     if not source.weights_sha256:
-        if not source.source.startswith("arrays"):
-            warnings.warn(SuiteWarning(f"{source.source}: does not say which agent it is of"), stacklevel=3)
+        if not source.where.startswith("arrays"):
+            warnings.warn(SuiteWarning(f"{source.where}: does not say which agent it is of"), stacklevel=3)
         return None
     if source.weights_sha256 != weights_sha256 and not allow_mismatch:
         raise InputError(
-            source.source,
+            source.where,
             "weights_sha256",
             found=f"activations of the agent {source.weights_sha256[:12]}",
             expected=f"of this one, {weights_sha256[:12]}",
@@ -152,7 +150,7 @@ def _warn_of_other_libraries(source: Activations) -> None:
     for name in ("torch", "numpy"):
         if isinstance(told, dict) and name in told and told[name] != installed_version(name):
             message = (
-                f"{source.source}: recorded with {name} {told[name]}, not {installed_version(name)}; bits may differ"
+                f"{source.where}: recorded with {name} {told[name]}, not {installed_version(name)}; bits may differ"
             )
             warnings.warn(SuiteWarning(message), stacklevel=2)
 
@@ -186,7 +184,7 @@ def activations_from_arrays(source: Any, ids: Sequence[str], table: LayerTable) 
         values[str(layer)] = rows
     table.chosen(list(values))
     digest = sha256_of(b"".join(layer.encode() + rows.tobytes() for layer, rows in values.items()))
-    return Activations(source="arrays", sha256=digest, ids=tuple(ids), values=values, metadata={})
+    return Activations(where="arrays", sha256=digest, ids=tuple(ids), values=values, metadata={})
 
 
 def _converted(array: np.ndarray, dtype: np.dtype[Any], where: str) -> np.ndarray:

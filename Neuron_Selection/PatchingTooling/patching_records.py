@@ -121,7 +121,7 @@ def _patch_records(
             "near_tie": bool(ties[row]),
             "applied": {name: {"sites": sites[name], "values_changed": int(changed[name][row])} for name in patch},
             "source": Path(plan.source.name).name,
-            "target": Path(plan.target.source).name,
+            "target": Path(plan.target.where).name,
             "direction": plan.direction,
             **ablation,
         }

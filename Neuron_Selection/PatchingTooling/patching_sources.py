@@ -21,7 +21,7 @@ class StoredSource:
     @property
     def name(self) -> str:
         """The file, or a word for arrays."""
-        return self.activations.source
+        return self.activations.where
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -47,7 +47,7 @@ class RecordedSource:
     @property
     def name(self) -> str:
         """The inputs file, or a word for arrays."""
-        return self.inputs.source
+        return self.inputs.where
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -76,7 +76,7 @@ class AblatedSource:
     @property
     def files(self) -> tuple[str, ...]:
         """What is read for it."""
-        return () if self.reference is None else (self.reference.source,)
+        return () if self.reference is None else (self.reference.where,)
 
     @property
     def decisive(self) -> dict[str, Any]:
@@ -87,7 +87,7 @@ class AblatedSource:
                 {"name": "target"}
                 if self.reference is None
                 else {
-                    "name": Path(self.reference.source).name,
+                    "name": Path(self.reference.where).name,
                     "sha256": self.reference.sha256,
                 }
             )

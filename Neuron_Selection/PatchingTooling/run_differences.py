@@ -45,8 +45,8 @@ def compare_runs(
     names = _layers(table, chosen, other, layers)
     layers_told = {name: _compared(table, name, chosen, other, top) for name in names}
     return {
-        "clean": chosen.source,
-        "corrupted": other.source,
+        "clean": chosen.where,
+        "corrupted": other.where,
         "inputs": len(chosen.ids),
         "layers": layers_told,
         "patch": _patch(table, layers_told),
@@ -69,17 +69,17 @@ def _layers(table: LayerTable, one: Activations, other: Activations, asked: Sequ
     if asked is None:
         names = [name for name in table.layers if name in one.values and name in other.values]
         if not names:
-            raise InputError(other.source, found="no layer that both files hold", expected="one")
+            raise InputError(other.where, found="no layer that both files hold", expected="one")
     else:
         names = table.chosen(asked)
     for run in (one, other):
         for name in names:
             if name not in run.values:
                 held = ", ".join(list(run.values)[:8])
-                raise InputError(run.source, name, found=f"no such layer (it holds {held})", expected="one")
+                raise InputError(run.where, name, found=f"no such layer (it holds {held})", expected="one")
             if run.values[name].shape[1:] != table.layers[name].shape:
                 found = f"outputs of shape {run.values[name].shape[1:]}"
-                raise InputError(run.source, name, found=found, expected=f"{table.layers[name].shape}")
+                raise InputError(run.where, name, found=found, expected=f"{table.layers[name].shape}")
     return names
 
 

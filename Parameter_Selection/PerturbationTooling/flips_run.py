@@ -45,9 +45,9 @@ def write_smallest_flips(
         for name in dict.fromkeys(target.parameter for target in chosen.targets)
     }
     run = {"task": "smallest_flips", "inputs": inputs_in_metadata(inputs), **chosen.origin, "ranges": ranges}
-    command = {"task": "smallest_flips", "agent_path": str(opened.folder.folder), "inputs": inputs.source}
+    command = {"task": "smallest_flips", "agent_path": str(opened.folder.folder), "inputs": inputs.where}
     metadata = opened.metadata(run, command=command)
-    refuse_own_inputs([path], [opened.folder.zip_path, Path(inputs.source), *chosen.paths])
+    refuse_own_inputs([path], [opened.folder.zip_path, Path(inputs.where), *chosen.paths])
     stored = stored_run(path)
     if is_up_to_date(path, stored and stored["metadata"], metadata, overwrite=overwrite):
         return (stored or {})["summary"], False

@@ -59,9 +59,9 @@ def write_perturbations(
         "cluster_by": cluster_by,
         "seed": seed,
     }
-    command = {"task": "perturb_weights", "agent_path": str(opened.folder.folder), "inputs": inputs.source}
+    command = {"task": "perturb_weights", "agent_path": str(opened.folder.folder), "inputs": inputs.where}
     metadata = opened.metadata(run, command=command)
-    refuse_own_inputs([path, path.with_suffix(".csv")], [opened.folder.zip_path, Path(inputs.source), *chosen.paths])
+    refuse_own_inputs([path, path.with_suffix(".csv")], [opened.folder.zip_path, Path(inputs.where), *chosen.paths])
     stored = stored_run(path)
     if path.with_suffix(".csv").exists():
         if is_up_to_date(path, stored and stored["metadata"], metadata, overwrite=overwrite):
@@ -69,7 +69,7 @@ def write_perturbations(
         is_up_to_date(path.with_suffix(".csv"), None, metadata, overwrite=overwrite)
     else:  # an interrupted run of the same settings is taken up again
         is_up_to_date(path, stored_json_metadata(path), metadata, overwrite=overwrite)
-    clusters = clusters_of(inputs.ids, inputs.clusters, cluster_by, where=inputs.source)
+    clusters = clusters_of(inputs.ids, inputs.clusters, cluster_by, where=inputs.where)
     baseline = baseline_of(network.q_values(inputs.observations))
     tensors = opened.online_weights
     plan = Plan(network=network, tensors=tensors, inputs=inputs, baseline=baseline, mode=mode, values=values)
@@ -105,7 +105,7 @@ def write_perturbations(
 def inputs_in_metadata(inputs: Inputs) -> dict[str, Any]:
     """Which inputs, for the metadata: the file, and the ids that were taken out of it."""
     ids = sha256_of("\n".join(inputs.ids).encode())
-    return {"name": Path(inputs.source).name, "sha256": inputs.sha256, "n": len(inputs.ids), "ids_sha256": ids}
+    return {"name": Path(inputs.where).name, "sha256": inputs.sha256, "n": len(inputs.ids), "ids_sha256": ids}
 
 
 def summary_lines(summary: dict[str, Any], mode: str) -> list[str]:

@@ -45,7 +45,7 @@ def test_both_published_forms_give_the_same_observations(entry):
     assert inputs.ids == (GUIDE_ID, "other")
     assert inputs.observations.dtype == np.float32
     assert inputs.observations.tolist() == [[1, 2.5, -3, 4], [0, 0, 0, 0]]
-    assert inputs.source == "clean.json"
+    assert inputs.where == "clean.json"
     assert len(inputs.sha256) == 64
 
 
@@ -255,7 +255,7 @@ def test_a_faulty_file_of_ids_is_an_error(data, message):
 def test_arrays_are_inputs_too():
     batch = inputs_from_arrays(np.eye(4)[:2], SPACE)
     assert batch.ids == ("0", "1")
-    assert batch.source == "arrays"
+    assert batch.where == "arrays"
     assert batch.observations.tolist() == np.eye(4)[:2].tolist()
     assert inputs_from_arrays({"x,y": np.ones(4), "z": [0, 0, 0, 0]}, SPACE).ids == ("x,y", "z")
     named = inputs_from_arrays({"view": np.eye(4)[:2], "heading": np.array([1, 3])}, NAMED)

@@ -86,7 +86,7 @@ def test_final_q_values_of_another_width_are_refused(tmp_path: Path) -> None:
     target, other = pairs(space)
     source = experiment.activations(other, layers=["q_net.0"])
     stored = Activations(
-        source="foreign.npz", sha256="", ids=("0", "1", "2"), metadata={},
+        where="foreign.npz", sha256="", ids=("0", "1", "2"), metadata={},
         values={**source, "final_q_values": np.zeros((3, 99), np.float32)},
     )  # fmt: skip
     with (
@@ -103,7 +103,7 @@ def test_stored_final_q_values_are_the_sources_output(tmp_path: Path) -> None:
     source = experiment.activations(other, layers=["q_net.0"])
     told = np.array([[0.0, 1.0, 2.0], [5.0, 4.0, 3.0], [6.0, 8.0, 7.0]], np.float32)  # not what q_net.0 leads to
     stored = Activations(
-        source="foreign.npz", sha256="", ids=("0", "1", "2"), metadata={}, values={**source, "final_q_values": told}
+        where="foreign.npz", sha256="", ids=("0", "1", "2"), metadata={}, values={**source, "final_q_values": told}
     )
     with pytest.warns(SuiteWarning, match="does not say which agent"):
         results = experiment.run_patching_experiment(target, stored, "q_net.0:1")
