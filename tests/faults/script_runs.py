@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,16 @@ def without_privileges() -> None:
             there = libc.prctl(23, capability, 0, 0, 0) == 1
             if there and libc.prctl(24, capability, 0, 0, 0):  # out of the bounding set: gone after exec
                 raise OSError(ctypes.get_errno(), "prctl")
+
+
+@cache
+def privileges_can_be_dropped() -> bool:
+    """Whether a child can be made to obey permissions; a sandbox may forbid root to give anything up."""
+    try:
+        subprocess.run([sys.executable, "-c", ""], preexec_fn=without_privileges, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return False
+    return True
 
 
 def snapshot(folder: Path) -> dict[str, Any]:

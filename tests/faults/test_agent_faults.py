@@ -11,7 +11,15 @@ import pytest
 
 from tests.faults.fault_cases_agent import BAD_AGENTS, BAD_CLASSES, EXTRA_TENSOR, GOOD_AGENTS
 from tests.faults.recorded_runs import agent_recorded
-from tests.faults.script_runs import NO_TORCH, SCRIPTS, refused, without_privileges, words_of, works
+from tests.faults.script_runs import (
+    NO_TORCH,
+    SCRIPTS,
+    privileges_can_be_dropped,
+    refused,
+    without_privileges,
+    words_of,
+    works,
+)
 from tests.made_agents import mlp_agent
 
 by_script = pytest.mark.parametrize("script", SCRIPTS)
@@ -46,6 +54,7 @@ def test_a_link_to_an_agent_is_followed_and_told(script: str, agent: Path) -> No
     assert told["agent_sha256"] == hashlib.sha256(real.read_bytes()).hexdigest()
 
 
+@pytest.mark.skipif(not privileges_can_be_dropped(), reason="root cannot give up its privileges here")
 @by_script
 @pytest.mark.parametrize("unreadable", ["agent.zip", "."])
 def test_an_agent_that_may_not_be_read_is_a_matter_of_the_machine(unreadable: str, script: str, agent: Path) -> None:

@@ -19,6 +19,7 @@ from tests.faults.script_runs import (
     Flag,
     error_line,
     no_temporary_files,
+    privileges_can_be_dropped,
     refused,
     run,
     snapshot,
@@ -67,6 +68,7 @@ def test_a_folder_in_the_place_of_the_output_is_a_matter_of_the_machine(script: 
     assert no_temporary_files(agent)
 
 
+@pytest.mark.skipif(not privileges_can_be_dropped(), reason="root cannot give up its privileges here")
 @by_script
 def test_a_read_only_output_folder_is_a_matter_of_the_machine(script: str, agent: Path) -> None:
     """F15."""
