@@ -55,7 +55,7 @@ def candidate_neurons(
         parameter = f"{layer.removesuffix('.weight')}.weight"
         if parameter not in rows_of:
             layers = [name.removesuffix(".weight") for name in rows_of]
-            hint = "generate_definitions.py --layers lists the neurons of those for run_experiments.py --definitions"
+            hint = "generate_definitions.py --layers lists theirs, for run_experiments.py --definitions"
             raise error(f"layer {shown(layer)}, which has no weight matrix", f"one of {', '.join(layers)}", hint)
         if neuron >= rows_of[parameter]:
             raise error(f"neuron {shown(neuron)}", f"0..{rows_of[parameter] - 1} in {layer}")

@@ -174,7 +174,7 @@ def test_a_neuron_of_a_normalisation_says_how_to_go_on(tmp_path: Path, capsys: p
     before = files_of(agent)
     assert initial_test.main(["--agent_path", str(agent), "--features_extractor", f"{file}:Normed"]) == 2
     error = capsys.readouterr().err
-    assert "layer 'features_extractor.mlp.1', which has no weight matrix, expected one of features_ext" in error
+    assert "no weight matrix" in error.replace(" ... ", "")
     assert "generate_definitions.py --layers" in error
     assert "run_experiments.py --definitions" in error
     assert files_of(agent) == before
