@@ -16,6 +16,7 @@ from Neuron_Selection.command_line import (
     script,
     whole_number,
 )
+from Neuron_Selection.next_command import next_command
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -113,9 +114,20 @@ def main(args: argparse.Namespace, console: Console) -> None:
         documents.append(document)
     console.result({"dry_run": args.dry_run, "runs": documents}, lines)
     if not args.dry_run:
-        console.say(
-            "next: other neurons with --patch_spec and another --output_prefix, or --ablate, or --direction both"
-        )
+        console.say(f"next: {_following(args)}")
+
+
+def _following(args: argparse.Namespace) -> str:
+    """The same neurons taken out instead: what they carry may be there without being needed."""
+    kind = "zero" if (args.ablate or "").startswith("mean") else "mean"
+    words = ["--agent_path", args.agent_path, "--target_input", args.target_input or args.clean or "clean_inputs.json"]
+    words += ["--ablate", kind, *(["--patches_file", args.patches_file] if args.patches_file else [])]
+    words += ["--patch_spec", *args.patch_spec] if args.patch_spec else []
+    words += ["--input_ids", *args.input_ids] if args.input_ids else []
+    words += ["--output_dir", args.output_dir] if args.output_dir else []
+    words += ["--output_prefix", f"{args.output_prefix or 'patching'}_{kind}"]
+    words += ["--engine", args.engine] if args.engine != "hooks" else []
+    return next_command("activation_patching.py", *words, loading=args)
 
 
 _WITHOUT_INFLUENCE = {"threads", "quiet", "json", "debug", "overwrite", "output_dir", "output_prefix", "dry_run"}

@@ -59,7 +59,7 @@ def main(args: argparse.Namespace, console: Console) -> None:
             raise InputError(path, found="another file than a moment ago", expected="the agent to stay as it is")
         document |= describe_experiment(experiment)
     except SuiteError as error:
-        document["loads"] = str(error).removeprefix(f"{path}: ")
+        document["loads"] = str(error).partition(f"{path.name}: ")[2] or str(error)
     console.result(document, _lines(document))
     if document["loads"] is True:
         console.say(f"next: {next_command('activation_extraction.py', '--agent_path', args.agent_path, loading=args)}")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 _ROOT = Path(__file__).resolve().parents[1]
 
@@ -20,6 +22,17 @@ def next_command(script: str, *words: object, loading: argparse.Namespace | None
     here, path = Path.cwd().resolve(), _ROOT / script
     shown = os.path.relpath(path, here) if here == _ROOT or _ROOT in here.parents else str(path)
     return shlex.join(["python", shown, *map(str, words), *([] if loading is None else _loading_words(loading))])
+
+
+def loading_of(command: Mapping[str, Any]) -> argparse.Namespace:
+    """The flags on custom classes in the metadata of an earlier command; what a file says otherwise is left aside."""
+    trust = command.get("trust")
+    named = [name for name in trust if isinstance(name, str)] if isinstance(trust, list) else []
+    copies = {
+        name: value if isinstance(value := command.get(name), str) else None
+        for name in ("features_extractor", "activation_fn")
+    }
+    return argparse.Namespace(trust=named, device="cpu", dtype=None, allow_nonfinite=False, **copies)
 
 
 def _loading_words(args: argparse.Namespace) -> list[str]:

@@ -49,11 +49,15 @@ class AnalysisRequest:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class AnalysisDone:
-    """The analysis and where it was written; ``analysis`` is None where the files were up to date."""
+    """The analysis and where it was written; ``analysis`` is None where the files were up to date.
+
+    ``made_by``: what was typed for the runs that were analysed.
+    """
 
     analysis: Analysis | None
     table: Path
     summary: Path
+    made_by: Mapping[str, Any]
 
 
 def run_analysis(request: AnalysisRequest, *, command: Mapping[str, Any]) -> AnalysisDone:
@@ -104,7 +108,7 @@ def run_analysis(request: AnalysisRequest, *, command: Mapping[str, Any]) -> Ana
             for path, told in ((table, stored), (summary, its_own))
         ]
         if all(done):  # a list: neither file may be another's
-            return AnalysisDone(analysis=None, table=table, summary=summary)
+            return AnalysisDone(analysis=None, table=table, summary=summary, made_by=runs.command)
         analysis = analyse(
             runs,
             clusters,
@@ -117,7 +121,7 @@ def run_analysis(request: AnalysisRequest, *, command: Mapping[str, Any]) -> Ana
     rows = results_table_bytes(result_rows(analysis), more_columns=more)
     document = json_bytes(summary_document(analysis, metadata=planned))
     save_with_summary(table, rows, summary, document, metadata=planned)
-    return AnalysisDone(analysis=analysis, table=table, summary=summary)
+    return AnalysisDone(analysis=analysis, table=table, summary=summary, made_by=runs.command)
 
 
 def _opened(request: AnalysisRequest) -> tuple[AgentFolder, AgentZip | None]:

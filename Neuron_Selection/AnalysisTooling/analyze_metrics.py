@@ -86,7 +86,7 @@ def main(args: argparse.Namespace, console: Console) -> None:
     else:
         lines = [*ranked_lines(done.analysis), *remarks(done.analysis), *written.values()]
         console.result({**written, **ranked_document(done.analysis)}, lines)
-    for line in next_lines(done.summary, agent_path=args.agent_path):
+    for line in next_lines(done.summary, agent_path=args.agent_path, made_by=done.made_by):
         console.say(line)
 
 

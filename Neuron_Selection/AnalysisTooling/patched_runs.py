@@ -36,7 +36,11 @@ class DirectionRuns:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class PatchedRuns:
-    """All runs. ``decisive``: fingerprints of what they were read from; ``told``: how they were made, for people."""
+    """All runs.
+
+    ``decisive``: fingerprints of what they were read from; ``told``: how they were made, for people; ``command``: what
+    was typed for them, empty where unknown.
+    """
 
     where: str
     ids: tuple[str, ...]
@@ -47,3 +51,4 @@ class PatchedRuns:
     weights_sha256: str
     decisive: Mapping[str, Any]
     told: Mapping[str, Any]
+    command: Mapping[str, Any]

@@ -74,6 +74,7 @@ def runs_by_input(results: Path, clusters: Mapping[str, str]) -> PatchedRuns:
         weights_sha256=str(run.get("weights_sha256", "")),
         decisive={"by_input": {name: folder.sha256 for name, folder in folders.items()}, "clusters": dict(clusters)},
         told={"engine": run.get("engine"), "dtype": run.get("dtype"), "ablation": first.told["ablation"] or None},
+        command=metadata[0].get("command", {}),
     )
 
 

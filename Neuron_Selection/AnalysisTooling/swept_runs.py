@@ -31,6 +31,7 @@ def runs_of_sweep(path: Path) -> Iterator[PatchedRuns]:
             weights_sha256=header.weights_sha256,
             decisive={"sweep": header.metadata["run"]},
             told={**{key: header.metadata["run"].get(key) for key in ("engine", "dtype")}, "ablation": header.ablation},
+            command=header.metadata.get("command", {}),
         )
 
 

@@ -49,10 +49,13 @@ def layers_left_out(agent: OpenedAgent) -> dict[str, str]:
     """Layers with parameters that ``hidden_layers`` leaves out unless they are asked for, each with the reason."""
     table, hidden = agent.layer_table, _with_weight_matrix(agent)
     owners = dict.fromkeys(name.rpartition(".")[0] for name in agent.online_weights)
+    shared = {alias.rpartition(".")[0]: name.rpartition(".")[0] for alias, name in _shared_parameters(agent).items()}
     reasons = {}
     for name in owners:
         layer = table.layers.get(name)
-        if layer is None:
+        if name in shared:
+            reasons[name] = f"its weights are those of {shared[name]}"
+        elif layer is None:
             reasons[name] = table.refused.get(name, "it holds parameters itself and is no layer")
         elif name not in hidden and layer.role not in ("output", "post-activation"):
             reasons[name] = f"{layer.kind}: it has no weight matrix with a row for each neuron"
@@ -61,8 +64,9 @@ def layers_left_out(agent: OpenedAgent) -> dict[str, str]:
 
 def _with_weight_matrix(agent: OpenedAgent) -> list[str]:
     rows: dict[str, set[int]] = {}
+    shared = _shared_parameters(agent)
     for name, array in agent.online_weights.items():
-        if array.ndim > 1:
+        if array.ndim > 1 and name not in shared:
             rows.setdefault(name.rpartition(".")[0], set()).add(array.shape[0])
     return [
         name
@@ -71,6 +75,16 @@ def _with_weight_matrix(agent: OpenedAgent) -> list[str]:
         and not layer.kind.startswith(_ROWS_ARE_NO_NEURONS)
         and layer.width in rows.get(name, ())
     ]
+
+
+def _shared_parameters(agent: OpenedAgent) -> dict[str, str]:
+    """A parameter's further names to its first one, under which gradients are told; only custom classes share any."""
+    if not agent.custom_classes.described:
+        return {}
+    first: dict[int, str] = {}
+    named = agent.agent.q_net.named_parameters(remove_duplicate=False)
+    firsts = {name: first.setdefault(id(parameter), name) for name, parameter in named}
+    return {name: other for name, other in firsts.items() if name != other}
 
 
 def _is_activation_of(layer: Layer, weighted: Layer) -> bool:

@@ -42,7 +42,9 @@ def take_inventory(path: Path, data: bytes) -> AgentInventory:
     :param data: its bytes
     :raises InputError: no whole zip
     """
-    members = ZipMembers(data, where=path)
+    ZipMembers(data, where=path)
+    where = Path(path.name)  # of what follows only the place inside is told
+    members = ZipMembers(data, where=where)
     names: dict[str, tuple[str, ...]] = {}
     unread: dict[str, str] = {}
     tensors: dict[str, np.ndarray] = {}
@@ -51,10 +53,10 @@ def take_inventory(path: Path, data: bytes) -> AgentInventory:
         try:
             return read()
         except (SuiteError, ValueError) as error:  # binascii.Error is a ValueError
-            unread[place] = str(error).removeprefix(f"{path}: ").removeprefix(f"{place}: ")
+            unread[place] = str(error).removeprefix(f"{where}: ").removeprefix(f"{place}: ")
             return None
 
-    pickles = _pickles(members, path, attempt)
+    pickles = _pickles(members, where, attempt)
     spent = 0
 
     def read_within_limit(place: str, found: set[Name]) -> None:
@@ -63,9 +65,9 @@ def take_inventory(path: Path, data: bytes) -> AgentInventory:
         spent += len(pickled)
         if spent > _PICKLED_LIMIT:
             raise InputError(
-                path, place, found="too many pickles to read", expected=f"{_PICKLED_LIMIT:,} bytes of them"
+                where, place, found="too many pickles to read", expected=f"{_PICKLED_LIMIT:,} bytes of them"
             )
-        read_pickle(pickled, where=path, what=place, names=found)
+        read_pickle(pickled, where=where, what=place, names=found)
 
     for place in pickles:
         found: set[Name] = set()
@@ -73,7 +75,7 @@ def take_inventory(path: Path, data: bytes) -> AgentInventory:
         if found:
             names[place] = tuple(sorted(map(str, found)))
     if "policy.pth" in members and "policy.pth" not in unread:
-        tensors = attempt("policy.pth", lambda: tensors_from(members.read("policy.pth"), where=path)) or {}
+        tensors = attempt("policy.pth", lambda: tensors_from(members.read("policy.pth"), where=where)) or {}
     return AgentInventory(
         sha256=sha256_of(data),
         size=len(data),

@@ -144,7 +144,10 @@ class RealPerturbed:
         """By autograd, one input after the other."""
         wanted = of_the_maximum(self.q_values(observations))
         each = AutogradGradients(opened=self.opened).each(observations, wanted)
-        rows = [[one[target.parameter][target.row].flat[target.column] for target in targets] for one in each]
+        first: dict[int, str] = {}  # a parameter of two layers has its gradient under the first of its names
+        named = self.opened.agent.q_net.named_parameters(remove_duplicate=False)
+        names = {name: first.setdefault(id(parameter), name) for name, parameter in named}
+        rows = [[one[names[target.parameter]][target.row].flat[target.column] for target in targets] for one in each]
         gradients: np.ndarray = np.array(rows, np.float64).T
         return gradients
 

@@ -16,10 +16,9 @@ def open_relu_network(agent_path: str) -> OpenedAgent:
     try:
         opened = OpenedAgent(agent_path, engine="fast")
     except UntrustedError as error:
+        found = str(error).partition(", expected")[0]
         expected = "only MLPs with ReLU, all of Stable-Baselines3's own classes"
-        raise UsageError(
-            f"smallest flips: found a custom class, or worse, in {agent_path}, expected {expected}"
-        ) from error
+        raise UsageError(f"smallest flips: {found}, expected {expected}") from error
     except UsageError as error:
         found = str(error).removeprefix("engine fast: ").partition(", expected")[0]
         raise UsageError(f"smallest flips: {found}, expected only MLPs with ReLU") from error

@@ -19,6 +19,7 @@ from Neuron_Selection.ExperimentTooling.sweep_plan import plan_sweep
 from Neuron_Selection.ExperimentTooling.sweeps import write_sweep
 from Neuron_Selection.FileFormats.sweep import opened_sweep
 from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
+from Parameter_Selection.PerturbationTooling import perturb_weights
 from SaliencyTooling import initial_test
 from tests.ExperimentTooling import user_extractors
 from tests.extractors import DuellingPolicy, MinigridFeaturesExtractor
@@ -57,6 +58,7 @@ SWEPT = {
     "NormedMlp": ["net.0", "net.3"],
     "WithLayersOfOtherKinds": ["inward"],
     "Residual": ["first", "second"],
+    "Tied": ["a"],
 }
 ACTIVATIONS = {**SWEPT, "NormedMlp": ["net.2", "net.5"], "Residual": ["first", "relu"]}
 
@@ -117,12 +119,28 @@ def test_layers_with_parameters_that_are_not_swept_are_named_with_the_reason(tmp
     }
 
 
-@pytest.mark.parametrize("extractor", ["FunctionalCnn", "NormedMlp"])
+def test_layers_that_share_their_weights_are_swept_once_and_changed_under_either_name(tmp_path: Path) -> None:
+    folder, words = agent_with(tmp_path / "agent", "Tied")
+    agent = opened(folder, "Tied")
+    assert hidden_layers(agent) == ["features_extractor.a", "q_net.0"]
+    shared = "its weights are those of features_extractor.a"
+    assert layers_left_out(agent) == {"features_extractor.again": shared, "features_extractor.b": shared}
+    changed = []
+    for name in ("a", "b", "again"):
+        flags = ["--weights", f"features_extractor.{name}.weight[0,1]", "--mode", "add", "--values", "0.5"]
+        flags += ["--inputs", "clean_inputs.json", "--control_sets", "0", "--output_prefix", name]
+        assert perturb_weights.main([*words, *flags]) == 0
+        results = json.loads((folder / "perturbation_results" / f"{name}.json").read_text())["results"]
+        changed.append([{**row, "target": "", "layer_name": ""} for row in results])
+    assert changed[0] == changed[1] == changed[2]
+
+
+@pytest.mark.parametrize("extractor", ["FunctionalCnn", "NormedMlp", "Tied"])
 def test_from_the_sweep_over_the_metrics_to_the_weights(extractor: str, tmp_path: Path, capsys: Any) -> None:
     folder, words = agent_with(tmp_path / "agent", extractor)
     assert run_experiments.main([*words, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert told["experiments"] == {"FunctionalCnn": 16 + 32 + 24 + 9, "NormedMlp": 7 + 5 + 9}[extractor]
+    assert told["experiments"] == {"FunctionalCnn": 16 + 32 + 24 + 9, "NormedMlp": 7 + 5 + 9, "Tied": 4 + 9}[extractor]
     assert told["contrast_pairs"] > 0
     quick = ["--resamples", "99", "--max_neurons", "100"]
     assert analyze_metrics.main(["--agent_path", str(folder), *quick]) == 0

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from Neuron_Selection.AnalysisTooling.following_step import next_lines
+from Neuron_Selection.next_command import loading_of, next_command
 from tests.conftest import ROOT
 
 TOOLS = ROOT / "Neuron_Selection"
@@ -89,3 +91,23 @@ def test_a_set_of_some_pairs_is_patched_in_these_pairs(stood: Path) -> None:
     patched = json.loads((stood / "out here" / "minimal_sets_patched.json").read_text())
     assert list(patched) == list(clean)[:3]
     assert all(record["matches_source"] for record in patched.values())
+
+
+def test_neurons_that_were_patched_are_taken_out_next(stood: Path) -> None:
+    words = ["--direction", "both", "--patch_spec", "q_net.2:0-63", "q_net.0:5", "--engine", "fast"]
+    (by_the_mean,) = run(ROOT / "activation_patching.py", *words, stood=stood)
+    assert "--ablate mean" in by_the_mean
+    (by_zero,) = paste(by_the_mean, stood)
+    assert "--ablate zero" in by_zero
+    paste(by_zero, stood)
+
+
+def test_what_lets_a_custom_agent_in_is_handed_on_by_the_sweep(tmp_path: Path) -> None:
+    made_by = {"trust": ["my.Net"], "features_extractor": "own file.py:Net", "activation_fn": 7, "device": "cuda"}
+    command = next_command("SaliencyTooling/initial_test.py", loading=loading_of(made_by))
+    assert command.endswith("initial_test.py --trust my.Net --features_extractor 'own file.py:Net'")
+    summary = tmp_path / "summary.json"
+    summary.write_text(json.dumps({"common_neurons": {"q_net.0_neuron_1": {}}}))
+    for line in next_lines(summary, agent_path=str(ROOT / "examples" / "lava_crossing" / "agent"), made_by=made_by)[:1]:
+        assert line.endswith("--trust my.Net --features_extractor 'own file.py:Net'")
+    assert "--trust" not in next_command("SaliencyTooling/initial_test.py", loading=loading_of({}))

@@ -65,3 +65,16 @@ class Residual(BaseFeaturesExtractor):
     def forward(self, observations: torch.Tensor) -> torch.Tensor:
         hidden = functional.relu(self.first(observations))
         return self.relu(self.second(hidden) + hidden)
+
+
+class Tied(BaseFeaturesExtractor):
+    """Two layers of one weight, and one layer under two names."""
+
+    def __init__(self, observation_space: spaces.Box) -> None:
+        super().__init__(observation_space, 4)
+        self.a, self.b = nn.Linear(4, 4), nn.Linear(4, 4)
+        self.b.weight = self.a.weight
+        self.again = self.a
+
+    def forward(self, observations: torch.Tensor) -> torch.Tensor:
+        return torch.tanh(self.b(torch.tanh(self.a(observations))))

@@ -70,9 +70,7 @@ def test_values_that_are_no_activations_are_refused(value: str, says: str, tmp_p
 def test_an_edited_file_is_refused_where_its_npz_lies_beside_it(tmp_path: Path) -> None:
     path = saved(tmp_path)
     path.write_text(path.read_text().replace("-2.5", "-2.25"))
-    assert refusal(path).startswith(
-        f"{path}: found other values than in clean_activations.npz beside it, expected the file written with it"
-    )
+    assert ": found other values than in clean_activations.npz beside it, expected the file written" in refusal(path)
     (tmp_path / "clean_activations.npz").unlink()  # a file of others, for all that anyone can tell
     assert load_readable(path, LAYERS).values["q_net.0"][0, 1] == -2.25
 

@@ -210,7 +210,7 @@ def test_networks_it_is_not_for_are_refused_as_usage_and_no_flag_is_advised(
     image = spaces.Box(0, 255, (3, 36, 36), np.uint8)
     custom = new_dqn(image, policy="CnnPolicy", features_extractor_class=MinigridFeaturesExtractor)
     cnn = new_dqn(image, policy="CnnPolicy")
-    for name, model, found in (("custom", custom, "a custom class"), ("cnn", cnn, "a convolution")):
+    for name, model, found in (("custom", custom, "MinigridFeaturesExtractor"), ("cnn", cnn, "a convolution")):
         words = ["--agent_path", str(save_dqn(tmp_path / name, model)), "--weights", "q_net.0.weight[0,0]"]
         assert flips_script.main(words) == 2
         error = capsys.readouterr().err
