@@ -47,7 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
 @script(build_parser)
 def main(args: argparse.Namespace, console: Console) -> None:
     """Extract, save, say where."""
-    from Neuron_Selection.FileFormats.agent_folder import ACTIVATIONS
+    from Neuron_Selection.FileFormats.agent_folder import ACTIVATIONS, CLEAN, CORRUPTED, INPUTS
     from Neuron_Selection.PatchingTooling import PatchingExperiment
     from Neuron_Selection.PatchingTooling.extraction import extract_activations, plan_extraction
 
@@ -64,7 +64,10 @@ def main(args: argparse.Namespace, console: Console) -> None:
     console.result({"files": written}, [line for record in written for line in _lines(record)])
     stored = plans[0].npz_path if args.output_dir else plans[0].npz_path.name
     words = ("--source_activations", stored, "--patch_spec", f"{plans[0].layers[0]}:all")
-    agent = ("--agent_path", args.agent_path, "--target_input", "<inputs.json>")
+    own = plans[0].inputs.where
+    other = {CLEAN: CORRUPTED, CORRUPTED: CLEAN}.get(Path(own).name)  # the other of a pair has the same ids
+    target = other if other and (experiment.folder.folder / INPUTS / other).exists() else own
+    agent = ("--agent_path", args.agent_path, "--target_input", target)
     console.say(f"next: {next_command('activation_patching.py', *agent, *words, loading=args)}")
 
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from Neuron_Selection.errors import UsageError
+from Neuron_Selection.errors import EngineError
 from Neuron_Selection.FileFormats.observations import Observations, count_of, rows_of
 from Neuron_Selection.PatchingTooling.fast_gradients import (
     compute_layer_gradients,
@@ -56,7 +56,7 @@ def gradient_source(opened: OpenedAgent) -> GradientSource:
     if has_closed_form and opened.device in ("cpu", "auto"):
         try:
             return FastGradients(network=fast_mlp(opened.agent_zip, opened.architecture), dtype=opened.stored_dtype)
-        except UsageError:
+        except EngineError:
             pass
     return AutogradGradients(opened=opened)
 

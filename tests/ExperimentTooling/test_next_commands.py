@@ -93,6 +93,12 @@ def test_a_set_of_some_pairs_is_patched_in_these_pairs(stood: Path) -> None:
     assert all(record["matches_source"] for record in patched.values())
 
 
+def test_activations_of_one_run_are_patched_into_the_other(stood: Path) -> None:
+    (following,) = run(ROOT / "activation_extraction.py", "--inputs", "clean_inputs.json", stood=stood)
+    assert "--target_input corrupted_inputs.json --source_activations clean_activations.npz" in following
+    paste(following, stood)
+
+
 def test_neurons_that_were_patched_are_taken_out_next(stood: Path) -> None:
     words = ["--direction", "both", "--patch_spec", "q_net.2:0-63", "q_net.0:5", "--engine", "fast"]
     (by_the_mean,) = run(ROOT / "activation_patching.py", *words, stood=stood)
