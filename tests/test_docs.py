@@ -15,14 +15,14 @@ import pytest
 
 from Neuron_Selection.FileFormats.agent_zip import read_agent_zip
 from tests.conftest import ROOT
-from tests.test_readme import NOT_CODE
+from tests.test_readme import not_ours
 
 PATCHING, WEIGHTS = ((ROOT / "docs" / name).read_text() for name in ("patching_guide.md", "weights_guide.md"))
 
 
 def walk(guide: str, folder: Path) -> Path:
     """A checkout in which every command of a guide was run in its order."""
-    checkout = Path(shutil.copytree(ROOT, folder / "checkout", ignore=NOT_CODE))
+    checkout = Path(shutil.copytree(ROOT, folder / "checkout", ignore=not_ours))
     for block in re.findall(r"^```bash\n(.*?)^```", guide, re.MULTILINE | re.DOTALL):
         for command in block.splitlines():
             typed = re.sub(r"^python ", f"{sys.executable} ", command)
