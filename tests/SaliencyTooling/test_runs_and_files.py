@@ -16,6 +16,7 @@ from gymnasium import spaces
 from torch import nn
 
 from Neuron_Selection import __version__
+from Neuron_Selection.errors import EngineError
 from Neuron_Selection.FileFormats.candidate_weights import load_candidate_weights
 from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
 from SaliencyTooling import gradient_sources, initial_test
@@ -214,9 +215,7 @@ def test_the_metadata_tells_what_ran_and_where(agent: Path, monkeypatch: pytest.
 
 
 def refuse(*_arguments: Any) -> Any:
-    from Neuron_Selection.errors import UsageError
-
-    raise UsageError("no MLP")
+    raise EngineError("no MLP")
 
 
 def test_every_file_says_which_suite_and_command_made_it(agent: Path) -> None:
