@@ -72,13 +72,12 @@ def _group(network: FastMlp, parameter: str, members: np.ndarray, changes: Seque
     linear = weights[parameter]
     height, width = layers[2 * linear + 1].width, layers[2 * linear].width
     chosen = [changes[number] for number in members]
-    for change in chosen:
-        if not (0 <= change.row < height and 0 <= change.column < width):
-            raise UsageError(
-                f"weight {parameter}: found row {change.row}, column {change.column}, "
-                f"expected rows 0..{height - 1}, columns 0..{width - 1}"
-            )
-    rows, columns = np.array([change.row for change in chosen]), np.array([change.column for change in chosen])
+    rows, columns = np.array([(change.row, change.column) for change in chosen]).T
+    for number in np.flatnonzero((rows < 0) | (rows >= height) | (columns < 0) | (columns >= width)):
+        raise UsageError(
+            f"weight {parameter}: found row {rows[number]}, column {columns[number]}, "
+            f"expected rows 0..{height - 1}, columns 0..{width - 1}"
+        )
     moved = np.array([change.value for change in chosen]) - network.columns[linear][columns, rows]
     return _Group(linear=linear, members=members, rows=rows, columns=columns, moved=moved)
 
