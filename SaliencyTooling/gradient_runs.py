@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from Neuron_Selection.errors import InputError, shown
+from Neuron_Selection.errors import InputError, SuiteWarning, shown
 from Neuron_Selection.FileFormats.atomic_files import sha256_of_file
 from Neuron_Selection.FileFormats.average_gradients import (
     MAGNITUDE,
@@ -31,6 +32,8 @@ from SaliencyTooling.gradient_sources import GradientSource, gradient_source, of
 
 FORMATS = {"json": ("json",), "npz": ("npz",), "both": ("json", "npz")}
 AVERAGE_FILE = "average_gradients.json"
+CHARACTERS_A_NUMBER = 20  # of a gradient as text
+_MUCH = 10**9  # bytes of text that someone should know of before they are written
 Progress = Callable[[Iterable[InputGradient], int], Iterable[InputGradient]]
 
 
@@ -48,6 +51,8 @@ def write_weight_gradients(
     done = [is_up_to_date(path, stored_metadata(path), metadata, overwrite=overwrite) for path in paths]
     if all(done):
         return paths, False, source.name
+    if "json" in formats:
+        _warn_of_size(opened, len(inputs.ids))
     q_values = source.q_values(inputs.observations)
 
     def each() -> Iterator[InputGradient]:
@@ -59,6 +64,14 @@ def write_weight_gradients(
 
     save_weight_gradients(folder, progress(each(), len(inputs.ids)), formats=formats, metadata=metadata)
     return paths, True, source.name
+
+
+def _warn_of_size(opened: OpenedAgent, n_inputs: int) -> None:
+    n_weights = sum(array.size for array in opened.online_weights.values())
+    text, binary = (n_inputs * n_weights * size for size in (CHARACTERS_A_NUMBER, opened.stored_dtype.itemsize))
+    if text > _MUCH:
+        message = f"weight_gradients.json: about {text / 1e9:,.1f} GB, {n_weights:,} gradients of {n_inputs:,} inputs"
+        warnings.warn(SuiteWarning(f"{message} (--format npz: {binary / 1e9:,.1f} GB)"), stacklevel=3)
 
 
 def write_averages(

@@ -43,7 +43,7 @@ def main(args: argparse.Namespace, console: Console) -> None:
     """Compute, save, say where."""
     from Neuron_Selection.FileFormats.agent_folder import GRADIENTS
     from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
-    from SaliencyTooling.gradient_runs import FORMATS, write_weight_gradients
+    from SaliencyTooling.gradient_runs import CHARACTERS_A_NUMBER, FORMATS, write_weight_gradients
     from SaliencyTooling.next_steps import averaging
 
     opened = OpenedAgent(args.agent_path, **agent_options(args))
@@ -64,13 +64,9 @@ def main(args: argparse.Namespace, console: Console) -> None:
         [f"weight gradients (engine {by}): {path} ({size:,} bytes)" for path, size in zip(paths, sizes, strict=True)],
     )
     if args.format == "json":
-        console.say(f"--format npz would save about {_share_saved(opened.stored_dtype.itemsize):.0%} of it")
+        saved = 1 - opened.stored_dtype.itemsize / CHARACTERS_A_NUMBER
+        console.say(f"--format npz would save about {saved:.0%} of it")
     console.say(f"next: {averaging(args, paths[0], folder)}")
-
-
-def _share_saved(itemsize: int) -> float:
-    """A number takes about 20 characters as text."""
-    return 1 - itemsize / 20
 
 
 if __name__ == "__main__":

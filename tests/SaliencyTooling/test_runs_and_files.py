@@ -19,7 +19,7 @@ from Neuron_Selection import __version__
 from Neuron_Selection.errors import EngineError
 from Neuron_Selection.FileFormats.candidate_weights import load_candidate_weights
 from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
-from SaliencyTooling import gradient_sources, initial_test
+from SaliencyTooling import gradient_runs, gradient_sources, initial_test
 from SaliencyTooling.InitialGradients import average, extract, gradients
 from tests.extractors import MinigridFeaturesExtractor, MlpOfDict
 from tests.made_agents import mlp_agent, new_dqn, save_dqn, vector_space
@@ -216,6 +216,22 @@ def test_the_metadata_tells_what_ran_and_where(agent: Path, monkeypatch: pytest.
 
 def refuse(*_arguments: Any) -> Any:
     raise EngineError("no MLP")
+
+
+@pytest.mark.parametrize(("kind", "told"), [("json", True), ("npz", False), ("both", True)])
+def test_much_text_is_announced_before_it_is_written(
+    kind: str, *, told: bool, agent: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["--agent_path", str(agent), "--format", kind, "--overwrite"]
+    assert gradients.main(words) == 0
+    assert "warning: " not in capsys.readouterr().err
+    monkeypatch.setattr(gradient_runs, "_MUCH", 10_000)
+    weights = sum(array.size for array in OpenedAgent(agent).online_weights.values())
+    assert gradients.main(words) == 0
+    message = (
+        f"warning: weight_gradients.json: about 0.0 GB, {weights:,} gradients of 7 inputs (--format npz: 0.0 GB)\n"
+    )
+    assert (message in capsys.readouterr().err) == told
 
 
 def test_every_file_says_which_suite_and_command_made_it(agent: Path) -> None:
