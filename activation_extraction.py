@@ -22,7 +22,8 @@ def build_parser() -> argparse.ArgumentParser:
     """The flags of this script."""
     parser = SuiteParser(
         description="Record the activations of an agent's layers for every input of one or several inputs files.",
-        example="python activation_extraction.py --agent_path examples/lava_crossing/agent --inputs clean_inputs.json",
+        example="python activation_extraction.py --agent_path my_agent \\\n"
+        "      --inputs clean_inputs.json corrupted_inputs.json",
     )
     add_agent_flags(parser)
     parser.add_argument(

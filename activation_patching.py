@@ -23,7 +23,7 @@ def build_parser() -> argparse.ArgumentParser:
     """The flags of this script."""
     parser = SuiteParser(
         description="Patch activations of a source run into a target run, or take neurons out, input by input.",
-        example="python activation_patching.py --agent_path examples/lava_crossing/agent \\\n"
+        example="python activation_patching.py --agent_path my_agent \\\n"
         "      --target_input corrupted_inputs.json --source_activations clean_activations.npz \\\n"
         '      --patch_spec "q_net.0:5,6,7;q_net.2:10,11" --output_prefix experiment1',
     )

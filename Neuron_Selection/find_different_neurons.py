@@ -26,7 +26,7 @@ def build_parser() -> argparse.ArgumentParser:
     """The flags of this script."""
     parser = SuiteParser(
         description=f"{__doc__} A large difference is a hint, not a cause: patch the neurons to see what they do.",
-        example="python Neuron_Selection/find_different_neurons.py --agent_path examples/lava_crossing/agent --top 10",
+        example="python Neuron_Selection/find_different_neurons.py --agent_path my_agent --top 10",
     )
     add_agent_flags(parser)
     parser.add_argument(

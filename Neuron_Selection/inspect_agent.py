@@ -25,9 +25,7 @@ _LINE_LIMIT = 2_000  # characters of one text out of a file
 
 def build_parser() -> argparse.ArgumentParser:
     """The flags of this script."""
-    parser = SuiteParser(
-        description=__doc__, example="python Neuron_Selection/inspect_agent.py examples/lava_crossing/agent"
-    )
+    parser = SuiteParser(description=__doc__, example="python Neuron_Selection/inspect_agent.py my_agent")
     parser.add_argument("agent_path", metavar="AGENT", help="agent folder (with agent.zip), or a zip")
     add_loading_flags(parser)
     add_shared_flags(parser, writes=False)

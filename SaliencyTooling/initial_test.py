@@ -23,7 +23,7 @@ from SaliencyTooling.InitialGradients.extract import add_selection_flags, select
 def build_parser() -> argparse.ArgumentParser:
     """The flags of this script."""
     parser = SuiteParser(
-        description=__doc__, example="python initial_test.py --agent_path ../examples/lava_crossing/agent --k 2 --m 4"
+        description=__doc__, example="python SaliencyTooling/initial_test.py --agent_path my_agent --k 2 --m 4"
     )
     add_agent_flags(parser)
     add_selection_flags(parser)

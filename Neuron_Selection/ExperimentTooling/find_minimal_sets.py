@@ -30,8 +30,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser = SuiteParser(
         description=f"{__doc__} From each whole layer down to a set of which no neuron can be left out, every removal "
         "run; for each pair and for all together; and how many first neurons of each ranking would have done.",
-        example="python Neuron_Selection/ExperimentTooling/find_minimal_sets.py --agent_path my_agent "
-        "--direction denoising --goal matches_source",
+        example="python Neuron_Selection/ExperimentTooling/find_minimal_sets.py --agent_path my_agent \\\n"
+        "      --direction denoising --goal matches_source",
     )
     add_agent_flags(parser)
     parser.add_argument("--clean", default="clean_inputs.json", metavar="FILE", help="inputs of the clean run")

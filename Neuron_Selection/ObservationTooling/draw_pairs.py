@@ -16,8 +16,8 @@ def build_parser() -> argparse.ArgumentParser:
     """Flags of draw_pairs.py."""
     parser = SuiteParser(
         description=__doc__,
-        example="python Neuron_Selection/ObservationTooling/draw_pairs.py --agent_path examples/lava_crossing/agent "
-        "--input_ids MiniGrid-LavaCrossingS9N1-v0-81110-7,4,1-0000",
+        example="python Neuron_Selection/ObservationTooling/draw_pairs.py --agent_path my_agent \\\n"
+        "      --input_ids MiniGrid-LavaCrossingS9N1-v0-81110-1,4,1-0000",
     )
     parser.add_argument("--agent_path", required=True, help="agent folder with inputs that generate_pairs.py wrote")
     parser.add_argument("--input_ids", nargs="+", metavar="ID", help="ids to draw, or @FILE with one a line; else all")

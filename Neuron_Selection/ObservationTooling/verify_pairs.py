@@ -16,7 +16,7 @@ def build_parser() -> argparse.ArgumentParser:
     """Flags of verify_pairs.py."""
     parser = SuiteParser(
         description=__doc__,
-        example="python Neuron_Selection/ObservationTooling/verify_pairs.py --agent_path examples/lava_crossing/agent",
+        example="python Neuron_Selection/ObservationTooling/verify_pairs.py --agent_path my_agent",
     )
     parser.add_argument("--agent_path", required=True, help="agent folder with inputs that generate_pairs.py wrote")
     add_shared_flags(parser, writes=False)

@@ -17,8 +17,8 @@ def build_parser() -> argparse.ArgumentParser:
     """The flags of this script."""
     parser = SuiteParser(
         description=__doc__,
-        example="python find_smallest_flips.py --agent_path ../../examples/lava_crossing/agent "
-        '--weights "q_net.0.weight[61,5]; q_net.4.weight[0,3]"',
+        example="python Parameter_Selection/PerturbationTooling/find_smallest_flips.py --agent_path my_agent \\\n"
+        '      --weights "q_net.0.weight[61,5]; q_net.4.weight[0,3]"',
     )
     parser.add_argument("--agent_path", required=True, help="agent folder (with agent.zip), or a zip")
     add_weight_flags(parser)

@@ -25,8 +25,8 @@ def build_parser() -> argparse.ArgumentParser:
     """The flags of this script."""
     parser = SuiteParser(
         description=__doc__,
-        example="python perturb_weights.py --agent_path ../../examples/lava_crossing/agent "
-        '--weights "q_net.0.weight[61,5]; q_net.2.weight[0,3]" --mode scale --values 0 -1',
+        example="python Parameter_Selection/PerturbationTooling/perturb_weights.py --agent_path my_agent \\\n"
+        '      --weights "q_net.0.weight[61,5]; q_net.2.weight[0,3]" --mode scale --values 0 -1',
     )
     add_agent_flags(parser)
     add_weight_flags(parser)

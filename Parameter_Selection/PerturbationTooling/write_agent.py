@@ -25,8 +25,8 @@ def build_parser() -> argparse.ArgumentParser:
     """The flags of this script."""
     parser = SuiteParser(
         description=__doc__,
-        example="python write_agent.py --agent_path ../../examples/lava_crossing/agent "
-        '--edits "q_net.0.weight[61,5]=0.25; q_net.2.weight[0,3]=0" --output edited.zip',
+        example="python Parameter_Selection/PerturbationTooling/write_agent.py --agent_path my_agent \\\n"
+        '      --edits "q_net.0.weight[61,5]=0.25; q_net.2.weight[0,3]=0" --output edited.zip',
     )
     add_agent_flags(parser)
     chosen = parser.add_mutually_exclusive_group(required=True)

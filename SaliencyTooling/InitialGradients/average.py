@@ -23,7 +23,7 @@ def build_parser() -> argparse.ArgumentParser:
     """The flags of this script."""
     parser = SuiteParser(
         description=__doc__,
-        example="python InitialGradients/average.py --gradients_path gradients/weight_gradients.json",
+        example="python SaliencyTooling/InitialGradients/average.py --gradients_path gradients/weight_gradients.json",
     )
     parser.add_argument("--gradients_path", metavar="FILE", help="weight_gradients.json or .npz, of gradients.py")
     parser.add_argument(

@@ -29,8 +29,9 @@ def build_parser() -> argparse.ArgumentParser:
     """The flags of this script."""
     parser = SuiteParser(
         description=__doc__,
-        example="python InitialGradients/extract.py --cross_metric_path cross_metric_summary.json "
-        "--average_gradients_path gradients/average_gradients.json",
+        example="python SaliencyTooling/InitialGradients/extract.py \\\n"
+        "      --cross_metric_path my_agent/patching_results/cross_metric_summary.json \\\n"
+        "      --average_gradients_path gradients/average_gradients.json",
     )
     parser.add_argument(
         "--cross_metric_path", required=True, metavar="FILE", help="cross_metric_summary.json, of analyze_metrics.py"

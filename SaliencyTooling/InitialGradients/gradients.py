@@ -23,7 +23,7 @@ def build_parser() -> argparse.ArgumentParser:
     """The flags of this script."""
     parser = SuiteParser(
         description=__doc__,
-        example="python InitialGradients/gradients.py --agent_path ../examples/lava_crossing/agent",
+        example="python SaliencyTooling/InitialGradients/gradients.py --agent_path my_agent --output_dir gradients",
     )
     add_agent_flags(parser)
     parser.add_argument("--inputs", default="clean_inputs.json", metavar="FILE", help="inputs to differentiate at")
