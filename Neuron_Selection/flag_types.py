@@ -34,8 +34,18 @@ def _whole_number(text: str, *, least: int) -> int:
 
 
 def number(text: str) -> float:
-    """A number, for argparse's ``type``; NaN for ``1_0`` and other scripts' digits, which its user refuses by name."""
+    """A number, for argparse's ``type``; NaN and infinity too, which whoever asked for it refuses by name."""
     try:
-        return float(text) if text.isascii() and "_" not in text else float("nan")
+        return plain_float(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"found {shown(text)}, expected a number") from error
+
+
+def plain_float(text: str) -> float:
+    """``float`` without ``1_0`` and other scripts' digits.
+
+    :raises ValueError: those, and what is no number at all
+    """
+    if not text.isascii() or "_" in text:
+        raise ValueError(text)
+    return float(text)

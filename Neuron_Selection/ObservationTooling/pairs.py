@@ -12,7 +12,7 @@ import numpy.typing as npt
 from minigrid.minigrid_env import MiniGridEnv
 
 from Neuron_Selection.AnalysisTooling.decisions import action_margins, greedy_actions
-from Neuron_Selection.errors import SuiteError
+from Neuron_Selection.errors import SuiteError, UsageError
 from Neuron_Selection.ObservationTooling.edits import CONTENTS, Edit, apply_edit, possible_edits
 from Neuron_Selection.ObservationTooling.egocentric_view import observe, observe_now
 from Neuron_Selection.ObservationTooling.environments import agent_cell, first_seeds, make_environment
@@ -56,8 +56,10 @@ def generate_pairs(
     Of the seeds that share a layout only the first is used: clusters by seed are independent.
 
     :param min_margin: least lead of the greedy action in both inputs; 0.02 leaves out ties that any change would break
-    :raises SuiteError: the paths hold fewer than ``n_pairs``
+    :raises SuiteError: a margin below 0 or not finite, or paths that hold fewer than ``n_pairs``
     """
+    if not 0 <= min_margin < np.inf:
+        raise UsageError(f"min_margin: found {min_margin:g}, expected a finite number from 0")
     env = make_environment(env_id)
     random = np.random.default_rng(seed)
     candidates: list[list[Pair]] = []

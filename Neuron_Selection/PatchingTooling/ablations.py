@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from Neuron_Selection.errors import UsageError, shown
+from Neuron_Selection.flag_types import plain_float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,12 +34,13 @@ def parse_ablation(text: str) -> Ablation:
     :raises UsageError: anything else, or a number that is not finite
     """
     kind, equals, number = text.partition("=")
-    if kind not in KINDS or bool(equals) > (kind in ("noise", "constant")) or (kind == "constant" and not equals):
+    takes_number, needs_number = kind in ("noise", "constant"), kind == "constant"
+    if kind not in KINDS or (equals and not takes_number) or (needs_number and not equals):
         raise UsageError(f"ablation: found {shown(text)}, expected {', '.join(_FORMS)}")
     if not equals:
         return Ablation(kind=kind, value=1.0 if kind == "noise" else None)
     try:
-        value = float(number) if number.isascii() and "_" not in number else math.nan
+        value = plain_float(number)
     except ValueError:
         value = math.nan
     if not math.isfinite(value) or (kind == "noise" and value < 0):
@@ -67,10 +69,10 @@ def ablated_source(
     :return: layer to (n, *shape), in the dtype of ``own``
     :raises UsageError: resample of a single input
     """
-    check_enough_inputs(ablation, len(next(iter(own.values()))))
+    count = len(next(iter(own.values())))
+    check_enough_inputs(ablation, count)
     build = KINDS[ablation.kind]
     random = np.random.default_rng(seed)
-    count = len(next(iter(own.values())))
     order = _derangement(count, random) if ablation.kind == "resample" else np.arange(count)
     return {
         layer: build(array, reference.get(layer, array), ablation.value or 0.0, order, random).astype(array.dtype)

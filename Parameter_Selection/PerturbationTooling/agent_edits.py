@@ -15,6 +15,7 @@ from Neuron_Selection.FileFormats.json_files import stored_document, stored_json
 from Neuron_Selection.FileFormats.policy_tensors import weights_sha256
 from Neuron_Selection.FileFormats.run_metadata import is_up_to_date, refuse_own_inputs
 from Neuron_Selection.FileFormats.weight_edits_file import load_weight_edits, save_weight_edits
+from Neuron_Selection.flag_types import plain_float
 from Neuron_Selection.PatchingTooling.fast_weight_changes import WeightChange
 from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
 from Parameter_Selection.PerturbationTooling.weight_targets import WeightTarget, check_targets, parse_weight_target
@@ -59,9 +60,7 @@ def planned_edits(
 def _parsed(text: str) -> tuple[WeightTarget, float]:
     left, _, right = text.rpartition("=")
     try:
-        if "_" in right or not right.isascii():
-            raise ValueError
-        return parse_weight_target(left), float(right)
+        return parse_weight_target(left), plain_float(right)
     except ValueError as error:
         raise UsageError(f"edits: found {shown(text.strip())}, expected PARAMETER[ROW,COLUMN]=NUMBER") from error
 

@@ -23,7 +23,7 @@ def folder(tmp_path):
 
 
 def test_generated_pairs_are_verified_and_not_replaced_unasked(folder, capsys):
-    arguments = ["--agent_path", str(folder), "--n_pairs", "4", "--n_env_seeds", "6", "--json"]
+    arguments = ["--agent_path", str(folder), "--n_pairs", "4", "--n_env_seeds", "6", "--seed", "0", "--json"]
     assert generate_pairs.main(arguments) == 0
     summary = json.loads(capsys.readouterr().out)
     assert (summary["pairs"], summary["clusters"], sum(summary["edits"].values())) == (4, 4, 4)
@@ -49,6 +49,20 @@ def test_too_much_asked_leaves_nothing_behind(folder, capsys):
     assert generate_pairs.main(["--agent_path", str(folder), "--n_pairs", "90", "--n_env_seeds", "1"]) == 2
     assert capsys.readouterr().err.startswith("error: pairs: found ")
     assert [path.name for path in folder.iterdir()] == ["agent.zip"]
+
+
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ("--min_margin=nan", "min_margin: found nan, expected a finite number from 0"),
+        ("--min_margin=-0.1", "min_margin: found -0.1, expected a finite number from 0"),
+        ("--min_margin=1_0", "argument --min_margin: found '1_0', expected a number"),
+        ("--seed=-1", "argument --seed: found '-1', expected a whole number from 0"),
+    ],
+)
+def test_a_margin_or_seed_that_is_none_is_named(folder, flag, message, capsys):
+    assert generate_pairs.main(["--agent_path", str(folder), flag]) == 2
+    assert message in capsys.readouterr().err
 
 
 def test_verifying_what_is_not_there_names_the_file(folder, capsys):

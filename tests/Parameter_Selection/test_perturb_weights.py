@@ -242,7 +242,7 @@ def test_the_same_run_writes_the_same_bytes_and_another_needs_overwrite(
         (["--weights", TARGETS[0], "--values", "nan"], "expected finite numbers"),
         (["--weights", TARGETS[0], "--values", "inf"], "expected finite numbers"),
         (["--weights", TARGETS[0], "--values", "+-1"], "--values"),
-        (["--weights", TARGETS[0], "--values", "1_0"], "expected finite numbers"),
+        (["--weights", TARGETS[0], "--values", "1_0"], "--values: found '1_0', expected a number"),
         (["--weights", TARGETS[0], "--values", "1", "1.0"], "twice"),
         (["--weights", TARGETS[0], "--mode", "set"], "expected at least one for mode set"),
         (["--weights", TARGETS[0], "--mode", "set", "--values", "1e39"], "expected a finite float32"),
