@@ -59,7 +59,7 @@ def build_parser() -> argparse.ArgumentParser:
         "each input alone; auto is file where there are clusters",
     )
     parser.add_argument("--confidence", type=number, default=0.95, help="of the intervals")
-    parser.add_argument("--resamples", type=positive_int, default=9999, help="of intervals and p values")
+    parser.add_argument("--resamples", type=positive_int, default=9999, help="how many, for intervals and p values")
     parser.add_argument("--seed", type=whole_number, default=0, help="of the resampling")
     parser.add_argument("--output_dir", help="a folder in the place of the agent's patching_results/")
     add_shared_flags(parser)

@@ -44,7 +44,12 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="LAYER",
         help="layers to search, each by itself (default: the activation behind every hidden Linear and convolution)",
     )
-    parser.add_argument("--direction", choices=("denoising", "noising", "both"), default="both", help="which meaning")
+    parser.add_argument(
+        "--direction",
+        choices=("denoising", "noising", "both"),
+        default="both",
+        help="clean into corrupted (sufficient sets), corrupted into clean (necessary ones), or both",
+    )
     parser.add_argument(
         "--goal",
         default="matches_source",
@@ -55,19 +60,23 @@ def build_parser() -> argparse.ArgumentParser:
         "--share",
         type=number,
         default=1.0,
-        help="of all pairs that a set for all together must serve; not with recovery, which goes by a ratio of sums",
+        help="how large a share of the pairs the one set for all of them must serve, 1 being every pair; not with "
+        "--goal recovery, which goes by a ratio of sums",
     )
     parser.add_argument(
         "--budget",
         type=whole_number,
         default=0,
         metavar="N",
-        help="look at up to N sets of each pair in the order of their size, for all minimal sets and proofs (0: none)",
+        help="look at up to N sets of each pair, the smallest first, to list all minimal sets and prove the smallest; "
+        "0 looks at none",
     )
     parser.add_argument(
         "--input_ids", nargs="+", metavar="ID", help="only these inputs, or @FILE with one a line (default: all)"
     )
-    parser.add_argument("--random_orders", type=whole_number, default=10, metavar="N", help="of the random control")
+    parser.add_argument(
+        "--random_orders", type=whole_number, default=10, metavar="N", help="random orders to hold the rankings against"
+    )
     parser.add_argument("--seed", type=whole_number, default=0, help="of the random orders")
     parser.add_argument("--output_prefix", default="minimal_sets", help="name of the result files")
     parser.add_argument("--output_dir", help="a folder in the place of the agent's patching_results/")

@@ -20,8 +20,10 @@ def build_parser() -> argparse.ArgumentParser:
         "      --input_ids MiniGrid-LavaCrossingS9N1-v0-81110-1,4,1-0000",
     )
     parser.add_argument("--agent_path", required=True, help="agent folder with inputs that generate_pairs.py wrote")
-    parser.add_argument("--input_ids", nargs="+", metavar="ID", help="ids to draw, or @FILE with one a line; else all")
-    parser.add_argument("--output_dir", help="folder of the pictures, else pair_drawings/ in the agent folder")
+    parser.add_argument(
+        "--input_ids", nargs="+", metavar="ID", help="only these pairs, or @FILE with one a line (default: all)"
+    )
+    parser.add_argument("--output_dir", help="where the pictures go (default: the agent's pair_drawings/)")
     add_shared_flags(parser)
     return parser
 

@@ -31,16 +31,22 @@ def build_parser() -> argparse.ArgumentParser:
     add_agent_flags(parser)
     add_weight_flags(parser)
     parser.add_argument("--inputs", default="clean_inputs.json", metavar="FILE", help="inputs to decide on")
-    parser.add_argument("--input_ids", nargs="+", metavar="ID", help="these only; @FILE reads one a line")
     parser.add_argument(
-        "--mode", choices=("set", "add", "scale"), default="scale", help="set to, add to, or multiply by each value"
+        "--input_ids", nargs="+", metavar="ID", help="only these inputs, or @FILE with one a line (default: all)"
+    )
+    parser.add_argument(
+        "--mode",
+        choices=("set", "add", "scale"),
+        default="scale",
+        help="set weights to, add to them, or scale them by --values",
     )
     parser.add_argument(
         "--values",
         nargs="+",
         type=number,
         metavar="V",
-        help="(default for scale: 0, -1 and a scan; 0 zeroes the weight, -1 flips its sign)",
+        help="one or several, each tried by itself; scale by 0 zeroes a weight, by -1 flips its sign (default for "
+        "scale: 0, -1 and seven more from -0.5 to 4; set and add have none)",
     )
     parser.add_argument(
         "--control_sets",
@@ -53,9 +59,10 @@ def build_parser() -> argparse.ArgumentParser:
         "--cluster_by",
         choices=("auto", "file", "id_seed", "input"),
         default="auto",
-        help="which inputs belong together, for the intervals",
+        help="inputs that are not independent: by cluster in the inputs file, by the environment seed in the id, or "
+        "each input alone; auto is file where there are clusters",
     )
-    parser.add_argument("--seed", type=whole_number, default=0, help="of the random sets and the intervals")
+    parser.add_argument("--seed", type=whole_number, default=0, help="of the random sets and of the intervals")
     parser.add_argument("--output_dir", help="where the files go (default: the agent's perturbation_results/)")
     parser.add_argument("--output_prefix", default="results", help="name of the .csv and the .json")
     add_shared_flags(parser)

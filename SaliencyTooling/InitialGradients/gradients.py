@@ -1,4 +1,4 @@
-"""Compute the gradient of every clean input's greatest Q-value with respect to every weight and bias."""
+"""Compute the gradient of every input's greatest Q-value with respect to every weight and bias."""
 
 from __future__ import annotations
 
