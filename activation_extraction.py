@@ -15,7 +15,7 @@ from Neuron_Selection.command_line import (
     agent_options,
     script,
 )
-from Neuron_Selection.next_command import next_command
+from Neuron_Selection.next_command import handed_on, next_command
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -63,11 +63,11 @@ def main(args: argparse.Namespace, console: Console) -> None:
             console.say(f"{plan.npz_path}: up to date, left as it is")
         written.append(extract_activations(experiment, plan))
     console.result({"files": written}, [line for record in written for line in _lines(record)])
-    stored = plans[0].npz_path if args.output_dir else plans[0].npz_path.name
+    stored = handed_on(plans[0].npz_path) if args.output_dir else plans[0].npz_path.name
     words = ("--source_activations", stored, "--patch_spec", f"{plans[0].layers[0]}:all")
     own = plans[0].inputs.where
     other = {CLEAN: CORRUPTED, CORRUPTED: CLEAN}.get(Path(own).name)  # the other of a pair has the same ids
-    target = other if other and (experiment.folder.folder / INPUTS / other).exists() else own
+    target = other if other and (experiment.folder.folder / INPUTS / other).exists() else handed_on(Path(own))
     agent = ("--agent_path", args.agent_path, "--target_input", target)
     console.say(f"next: {next_command('activation_patching.py', *agent, *words, loading=args)}")
 

@@ -66,8 +66,12 @@ def main(args: argparse.Namespace, console: Console) -> None:
     console.result(compared, _lines(compared))
     spec = format_patch_spec(compared["patch"])
     if spec:
-        agent = ("--agent_path", args.agent_path, "--target_input", "corrupted_inputs.json")
-        words = ("--source_activations", args.clean.replace("_readable.json", ".npz"), "--patch_spec", spec)
+        name, recorded, _ = Path(args.corrupted).name.partition("_activations")
+        target = f"{name}_inputs.json" if recorded else "corrupted_inputs.json"
+        agent = ("--agent_path", args.agent_path, "--target_input", target)
+        words = ["--source_activations", args.clean.replace("_readable.json", ".npz"), "--patch_spec", spec]
+        words += ["--input_ids", *args.input_ids] if args.input_ids else []
+        words += ["--allow_mismatch"] if args.allow_mismatch else []
         console.say(f"next: {next_command('activation_patching.py', *agent, *words, loading=args)}")
 
 

@@ -24,6 +24,11 @@ def next_command(script: str, *words: object, loading: argparse.Namespace | None
     return shlex.join(["python", shown, *map(str, words), *([] if loading is None else _loading_words(loading))])
 
 
+def handed_on(path: Path) -> str:
+    """A file as the next script takes it: never a bare name, which is looked for in the agent's folder first."""
+    return str(path) if len(path.parts) > 1 else os.path.join(os.curdir, path)  # noqa: PTH118 - a Path drops the dot
+
+
 def loading_of(command: Mapping[str, Any]) -> argparse.Namespace:
     """The flags on custom classes in the metadata of an earlier command; what a file says otherwise is left aside."""
     trust = command.get("trust")

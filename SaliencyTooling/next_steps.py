@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from Neuron_Selection.next_command import next_command
+from Neuron_Selection.next_command import handed_on, next_command
 
 _AVERAGE, _EXTRACT = (f"SaliencyTooling/InitialGradients/{name}.py" for name in ("average", "extract"))
 _PERTURB = "Parameter_Selection/PerturbationTooling/perturb_weights.py"
@@ -16,7 +15,7 @@ _PERTURB = "Parameter_Selection/PerturbationTooling/perturb_weights.py"
 
 def averaging(args: argparse.Namespace, gradients: Path, folder: Path) -> str:
     """The averages of these gradients; with the agent, those of the margin too."""
-    words = ("--agent_path", args.agent_path, "--inputs", args.inputs, "--gradients_path", _from_here(gradients))
+    words = ("--agent_path", args.agent_path, "--inputs", args.inputs, "--gradients_path", handed_on(gradients))
     return next_command(_AVERAGE, *words, "--output_dir", folder, loading=args)
 
 
@@ -38,7 +37,7 @@ def perturbing(args: argparse.Namespace, agent_path: object, candidates: Path, *
 
     :param agent_path: None where nothing says of which agent they are
     """
-    words = ["--candidates", _from_here(candidates), *(["--inputs", inputs] if inputs else [])]
+    words = ["--candidates", handed_on(candidates), *(["--inputs", inputs] if inputs else [])]
     if agent_path is None:
         return f"{next_command(_PERTURB, *words, loading=args)} --agent_path FOLDER, the agent that they are of"
     return next_command(_PERTURB, "--agent_path", agent_path, *words, loading=args)
@@ -49,8 +48,3 @@ def agent_told_by(metadata: Mapping[str, Any] | None) -> Path | None:
     agent = (metadata or {}).get("agent")
     path = agent.get("real_path") if isinstance(agent, dict) else None
     return Path(path) if isinstance(path, str) and Path(path).is_file() else None
-
-
-def _from_here(path: Path) -> str:
-    """A path that is no bare name, which would be looked for in the agent's folder first."""
-    return str(path) if len(path.parts) > 1 else os.path.join(os.curdir, path)  # noqa: PTH118 - a Path drops the dot

@@ -136,12 +136,7 @@ def _opened(request: AnalysisRequest) -> tuple[AgentFolder, AgentZip | None]:
 @contextmanager
 def _runs(request: AnalysisRequest, folder: AgentFolder) -> Iterator[PatchedRuns]:
     if not request.by_input:
-        path = Path(request.sweep or SWEEP)
-        if len(path.parts) == 1 and not path.exists():
-            path = folder.folder / RESULTS / path  # the error that it is missing names the agent's own place
-        else:
-            path = folder.find(str(path), RESULTS)
-        with runs_of_sweep(path) as runs:
+        with runs_of_sweep(folder.find(request.sweep or SWEEP, RESULTS)) as runs:
             yield runs
         return
     if request.clean is None:  # files of others may lie without their inputs

@@ -19,7 +19,7 @@ from Neuron_Selection.command_line import (
     script,
     whole_number,
 )
-from Neuron_Selection.next_command import next_command
+from Neuron_Selection.next_command import handed_on, next_command
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -54,7 +54,6 @@ def build_parser() -> argparse.ArgumentParser:
 def main(args: argparse.Namespace, console: Console) -> None:
     """List, save, count."""
     from Neuron_Selection.ExperimentTooling.definition_jobs import write_definitions
-    from Neuron_Selection.ExperimentTooling.handed_on import handed_on
     from Neuron_Selection.ExperimentTooling.hidden_layers import layers_left_out
     from Neuron_Selection.PatchingTooling import PatchingExperiment
 

@@ -20,7 +20,7 @@ from Neuron_Selection.command_line import (
     script,
     whole_number,
 )
-from Neuron_Selection.next_command import next_command
+from Neuron_Selection.next_command import handed_on, next_command
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -76,7 +76,6 @@ def main(args: argparse.Namespace, console: Console) -> None:
     """Plan, run, save, count."""
     from dataclasses import fields
 
-    from Neuron_Selection.ExperimentTooling.handed_on import handed_on
     from Neuron_Selection.ExperimentTooling.hidden_layers import layers_left_out
     from Neuron_Selection.ExperimentTooling.sweep_jobs import SweepRequest, plan_sweep_job, run_sweep_job
     from Neuron_Selection.FileFormats.inputs import ids_from_arguments

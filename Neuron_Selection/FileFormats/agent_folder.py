@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import warnings
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ GRADIENTS = "gradient_analysis"
 NORMALIZER = "vecnormalize.pkl"
 _MAKERS = {
     ACTIVATIONS: "activation_extraction.py",
+    RESULTS: "run_experiments.py",
     GRADIENTS: "SaliencyTooling/initial_test.py",
     ".": "generate_definitions.py",
 }
@@ -40,7 +42,7 @@ class AgentFolder:
         :raises InputError: in neither
         """
         here = Path(name)
-        if len(here.parts) > 1 or here.is_absolute():
+        if os.path.dirname(name):  # noqa: PTH120 - of ./name too, whose dot a Path drops
             return here
         there = self.folder / place / name
         if there.exists():

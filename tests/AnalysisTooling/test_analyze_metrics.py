@@ -368,7 +368,7 @@ def with_nan(agent: Path) -> None:
 FAULTS: dict[str, tuple[Any, list[str], str]] = {
     "no sweep": (
         lambda agent: (agent / "patching_results" / "sweep.npz").unlink(), [],
-        "sweep.npz: found no such file (run_experiments.py makes it)"),
+        "sweep.npz: found no such file in "),
     "no results": (
         lambda agent: shutil.rmtree(agent / "patching_results"), ["--by_input"],
         "found no *.json in denoising/ nor in noising/, expected results (run_experiments.py --by_input makes them)"),

@@ -68,7 +68,7 @@ def test_definitions_in_their_usual_place_and_a_sweep_of_another_name_or_place(s
     (by_name,) = run(RUN, *words, "--output_prefix", "an other", stood=stood)
     (by_path,) = run(RUN, *words, "--output_dir", "out", stood=stood)
     (here,) = run(RUN, *words, "--output_dir", ".", "--direction", "noising", stood=stood)
-    for command, sweep_file in ((by_name, "an other.npz"), (by_path, "out/sweep.npz"), (here, f"{stood}/sweep.npz")):
+    for command, sweep_file in ((by_name, "an other.npz"), (by_path, "out/sweep.npz"), (here, "./sweep.npz")):
         assert sweep_file in command
         assert paste(f"{command} --overwrite --resamples 99", stood) == []  # whole layers: no neuron, no next command
 
@@ -97,6 +97,30 @@ def test_activations_of_one_run_are_patched_into_the_other(stood: Path) -> None:
     (following,) = run(ROOT / "activation_extraction.py", "--inputs", "clean_inputs.json", stood=stood)
     assert "--target_input corrupted_inputs.json --source_activations clean_activations.npz" in following
     paste(following, stood)
+
+
+def test_activations_recorded_where_the_user_stands_are_not_taken_for_the_agents_own(stood: Path) -> None:
+    extraction = ROOT / "activation_extraction.py"
+    run(extraction, "--engine", "fast", stood=stood)
+    own = stood / "my agent" / "activation_logging" / "clean_activations.npz"
+    own.write_bytes(b"not this one")
+    (following,) = run(
+        extraction, "--inputs", "clean_inputs.json", "--output_dir", ".", "--engine", "fast", stood=stood
+    )
+    assert "--source_activations ./clean_activations.npz" in following
+    paste(following, stood)
+
+
+def test_the_neurons_that_differ_are_patched_in_the_inputs_they_were_found_in(stood: Path) -> None:
+    inputs = stood / "my agent" / "activation_inputs"
+    shutil.copy(inputs / "corrupted_inputs.json", inputs / "other_inputs.json")
+    run(ROOT / "activation_extraction.py", "--engine", "fast", stood=stood)
+    ids = list(json.loads((inputs / "other_inputs.json").read_text()))[:2]
+    words = ["--corrupted", "other_activations.npz", "--layers", "q_net.2", "--input_ids", *ids]
+    (patching,) = run(TOOLS / "find_different_neurons.py", *words, stood=stood)
+    assert "--target_input other_inputs.json" in patching
+    paste(patching, stood)
+    assert list(json.loads((stood / "my agent" / "patching_results" / "patching.json").read_text())) == ids
 
 
 def test_neurons_that_were_patched_are_taken_out_next(stood: Path) -> None:

@@ -109,7 +109,7 @@ def test_in_both_and_equal_nothing_is_said():
     assert agent().find("clean.json", INPUTS) == Path("dqn/activation_inputs/clean.json")
 
 
-@pytest.mark.parametrize("name", ["sub/clean.json", "./sub/../clean.json", "/absent/clean.json"])
+@pytest.mark.parametrize("name", ["sub/clean.json", "./clean.json", "./sub/../clean.json", "/absent/clean.json"])
 def test_a_name_with_a_directory_is_a_path_from_where_the_user_stands(name):
     make("dqn/activation_inputs/sub/clean.json", "dqn/activation_inputs/clean.json")
     assert agent().find(name, INPUTS) == Path(name)
