@@ -16,7 +16,7 @@ from Neuron_Selection.FileFormats.activations import (
 )
 from Neuron_Selection.FileFormats.agent_folder import INPUTS
 from Neuron_Selection.FileFormats.atomic_files import read_bytes, sha256_of
-from Neuron_Selection.FileFormats.inputs import Inputs
+from Neuron_Selection.FileFormats.inputs import Inputs, load_inputs
 from Neuron_Selection.FileFormats.run_metadata import is_up_to_date, refuse_own_inputs
 
 if TYPE_CHECKING:
@@ -59,7 +59,8 @@ def plan_extraction(
     for number, name in enumerate(names):
         if name in names[:number]:
             raise UsageError(f"--inputs: found two files whose activations would be called {shown(name)}, expected one")
-    inputs_of = [experiment.inputs(path) for path in paths]  # before the layers, which may need the network built
+    space = experiment.agent_zip.observation_space
+    inputs_of = [load_inputs(path, space) for path in paths]  # before the layers, which may need the network built
     chosen = experiment.layer_table.chosen(layers)
     plans = []
     for path, name, loaded in zip(paths, names, inputs_of, strict=True):

@@ -72,20 +72,16 @@ def plan_jobs(
     :raises UsageError: flags that do not go together, or an output of another run
     """
     _check_flags(request)
-    if request.patches_file is not None:
-        specs: list[Any] = list(load_definitions(experiment.folder.find(request.patches_file, ".")))
-    else:
-        specs = list(request.patch_spec or ())
+    listed = None if request.patches_file is None else experiment.folder.find(request.patches_file, ".")
+    specs: list[Any] = list(request.patch_spec or ()) if listed is None else list(load_definitions(listed))
     folder = Path(request.output_dir) if request.output_dir else experiment.folder.folder / RESULTS
     plans = _plans(experiment, request, specs)
     jobs = [
         _job(experiment, request, plan, _path(request, folder, plan, alone=len(plans) == 1), command) for plan in plans
     ]
     named = [plan.target.where for plan in plans] + [name for plan in plans for name in plan.source.files]
-    if request.patches_file is not None:
-        named.append(str(experiment.folder.find(request.patches_file, ".")))
-    outputs = [path for job in jobs for path in (job.path, meta_path(job.path))]
-    refuse_own_inputs(outputs, [*map(Path, named), experiment.folder.zip_path])
+    read = [*map(Path, named), experiment.folder.zip_path, *([] if listed is None else [listed])]
+    refuse_own_inputs([path for job in jobs for path in (job.path, meta_path(job.path))], read)
     return jobs
 
 

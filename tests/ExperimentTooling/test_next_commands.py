@@ -111,6 +111,15 @@ def test_activations_recorded_where_the_user_stands_are_not_taken_for_the_agents
     paste(following, stood)
 
 
+def test_inputs_named_where_the_user_stands_are_those_that_are_recorded(stood: Path) -> None:
+    inputs = json.loads((stood / "my agent" / "activation_inputs" / "clean_inputs.json").read_text())
+    one = next(iter(inputs))
+    (stood / "clean_inputs.json").write_text(json.dumps({one: inputs[one]}))
+    words = ["--inputs", "./clean_inputs.json", "--output_dir", "out", "--engine", "fast"]
+    run(ROOT / "activation_extraction.py", *words, stood=stood)
+    assert list(json.loads((stood / "out" / "clean_activations_readable.json").read_text())) == [one]
+
+
 def test_the_neurons_that_differ_are_patched_in_the_inputs_they_were_found_in(stood: Path) -> None:
     inputs = stood / "my agent" / "activation_inputs"
     shutil.copy(inputs / "corrupted_inputs.json", inputs / "other_inputs.json")
