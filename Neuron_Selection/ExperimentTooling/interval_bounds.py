@@ -27,8 +27,8 @@ _SLACK = 1e-9  # of the largest Q-value: rounding must not shut out a set that r
 class Tail:
     """What follows the units that one layer's neurons feed, for one input.
 
-    ``pushes``: (width, units), what each neuron adds to the next Linear when it is taken from the source; ``start``:
-    (units,), that Linear's output without any; ``later``: the Linear layers behind it, from ``number`` + 1 on.
+    ``number``: which Linear reads the neurons. ``pushes``: (width, units), what each neuron adds to its output when it
+    is taken from the source; ``start``: (units,), its output without any.
     """
 
     network: FastMlp

@@ -1,7 +1,7 @@
 """Minimal sets on disk: ``<prefix>.json``, ``<prefix>.csv`` with a row a set, ``<prefix>_curves.csv``.
 
-The JSON is ``{direction: {layer: {pairs, together, curves, ...}}}``; the metadata, ``<prefix>.meta.json``, are
-written last, with the sha256 of the three others.
+The JSON is ``{direction: {layer: {pairs, together, curves, ...}}}``; the metadata, ``<prefix>.meta.json``, holds the
+sha256 of the three others and takes its place first.
 """
 
 from __future__ import annotations

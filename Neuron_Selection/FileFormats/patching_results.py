@@ -1,7 +1,7 @@
 """Results of patching: ``{input id: {...}}`` or ``{experiment: {patch_configuration, results: {id: {...}}}}``.
 
-Such a file holds ids or experiments only; its metadata lies in ``<stem>.meta.json`` beside it, written after it
-and with its sha256.
+Such a file holds ids or experiments only; its metadata lies in ``<stem>.meta.json`` beside it, with its sha256. The
+metadata takes its place first: an interrupted run leaves no results that nobody owns.
 """
 
 from __future__ import annotations
