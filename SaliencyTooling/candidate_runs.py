@@ -16,8 +16,9 @@ from Neuron_Selection.FileFormats.average_gradients import MAGNITUDE, AverageGra
 from Neuron_Selection.FileFormats.candidate_weights import save_candidate_weights
 from Neuron_Selection.FileFormats.cross_metric_summary import load_cross_metric_summary
 from Neuron_Selection.FileFormats.definitions import load_definitions
-from Neuron_Selection.FileFormats.json_files import json_bytes, parse_edited_json, stored_document, stored_json_metadata
+from Neuron_Selection.FileFormats.json_files import json_bytes, parse_edited_json
 from Neuron_Selection.FileFormats.run_metadata import fingerprint_in, refuse_own_inputs, run_metadata
+from Neuron_Selection.FileFormats.stored_documents import stored_document, stored_json_metadata
 from SaliencyTooling.candidate_neurons import CandidateNeuron, candidate_neurons
 from SaliencyTooling.weight_scores import refuse_margin_of_one_action, scores_of
 from SaliencyTooling.weight_selection import select_weights

@@ -20,8 +20,8 @@ from Neuron_Selection.FileFormats.average_gradients import (
 )
 from Neuron_Selection.FileFormats.gradient_writers import save_weight_gradients
 from Neuron_Selection.FileFormats.inputs import Inputs
-from Neuron_Selection.FileFormats.json_files import stored_json_metadata
 from Neuron_Selection.FileFormats.run_metadata import is_up_to_date, refuse_own_inputs, run_metadata
+from Neuron_Selection.FileFormats.stored_documents import stored_json_metadata
 from Neuron_Selection.FileFormats.weight_gradients import (
     InputGradient,
     load_weight_gradients,

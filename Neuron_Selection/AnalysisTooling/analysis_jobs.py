@@ -20,10 +20,11 @@ from Neuron_Selection.errors import InputError, UsageError
 from Neuron_Selection.FileFormats.agent_folder import INPUTS, RESULTS, AgentFolder, find_agent
 from Neuron_Selection.FileFormats.agent_zip import AgentZip, read_agent_zip
 from Neuron_Selection.FileFormats.inputs import clusters_in
-from Neuron_Selection.FileFormats.json_files import json_bytes, stored_json_metadata
+from Neuron_Selection.FileFormats.json_files import json_bytes
 from Neuron_Selection.FileFormats.results_by_input import file_names
 from Neuron_Selection.FileFormats.results_table import results_table_bytes, save_with_summary, stored_table_metadata
 from Neuron_Selection.FileFormats.run_metadata import is_up_to_date, run_metadata
+from Neuron_Selection.FileFormats.stored_documents import stored_json_metadata
 
 SWEEP, TABLE, SUMMARY = "sweep.npz", "results.csv", "cross_metric_summary.json"
 

@@ -17,21 +17,6 @@ def read_edited_json(path: Path, *, hint: str = "") -> Any:
     return parse_edited_json(read_bytes(path, hint=hint), path)
 
 
-def stored_document(path: Path) -> dict[str, Any] | None:
-    """The object inside a JSON file, or None where there is none."""
-    try:
-        document = read_edited_json(path)
-    except InputError:
-        return None
-    return document if isinstance(document, dict) else None
-
-
-def stored_json_metadata(path: Path) -> dict[str, Any] | None:
-    """The ``metadata`` inside a JSON file, or None where there is none."""
-    metadata = (stored_document(path) or {}).get("metadata")
-    return metadata if isinstance(metadata, dict) else None
-
-
 def parse_edited_json(data: bytes, where: object) -> Any:
     """The document in ``data``, without what Python's reader lets through in silence.
 

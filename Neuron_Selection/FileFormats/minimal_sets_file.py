@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from Neuron_Selection.errors import InputError
-from Neuron_Selection.FileFormats.atomic_files import read_bytes, sha256_of, write_together
+from Neuron_Selection.FileFormats.atomic_files import sha256_of, write_together
 from Neuron_Selection.FileFormats.json_files import json_bytes, read_edited_json
-from Neuron_Selection.FileFormats.patching_results import meta_path
+from Neuron_Selection.FileFormats.stored_documents import meta_path, metadata_of_files, stored_document
 
 SET_COLUMNS = (
     "direction", "layer", "input_id", "size", "patch", "is_minimal", "not_monotone", "near_tie", "faithfulness",
@@ -58,13 +58,8 @@ def save_minimal_sets(
 
 def stored_minimal_sets_metadata(path: Path) -> dict[str, Any] | None:
     """The metadata beside a results file, or None where there are none that belong to all three files."""
-    try:
-        metadata = read_edited_json(meta_path(path))
-        hashes = {f"{kind}_sha256": sha256_of(read_bytes(place)) for kind, place in paths_of(path).items()}
-    except InputError:
-        return None
-    fits = isinstance(metadata, dict) and all(metadata.get(key) == value for key, value in hashes.items())
-    return metadata if fits else None
+    files = {f"{kind}_sha256": place for kind, place in paths_of(path).items()}
+    return metadata_of_files(stored_document(meta_path(path)), files)
 
 
 def load_minimal_sets(path: Path) -> dict[str, Any]:

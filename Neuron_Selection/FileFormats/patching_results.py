@@ -15,6 +15,7 @@ from Neuron_Selection.errors import InputError, UsageError, shown
 from Neuron_Selection.FileFormats.atomic_files import read_bytes, sha256_of, write_together
 from Neuron_Selection.FileFormats.json_files import json_bytes, parse_edited_json, read_edited_json
 from Neuron_Selection.FileFormats.run_metadata import check_format
+from Neuron_Selection.FileFormats.stored_documents import meta_path, metadata_of_files, stored_document
 
 _RESERVED = {"CON", "PRN", "AUX", "NUL", *(f"{port}{n}" for port in ("COM", "LPT") for n in range(1, 10))}
 _TAKEN = ("denoising", "noising", "by_input", "results")  # folders of results by input, and results.csv
@@ -46,11 +47,6 @@ def patching_results_path(folder: Path, output_prefix: str) -> Path:
     return results_path(folder, output_prefix)
 
 
-def meta_path(path: Path) -> Path:
-    """Where the metadata of a results file lies."""
-    return path.with_name(f"{path.stem}.meta.json")
-
-
 def save_patching_results(path: Path, results: Mapping[str, Any], *, metadata: Mapping[str, Any]) -> Path:
     """Write the results and their metadata; the results' path."""
     data = json_bytes(results)
@@ -60,12 +56,7 @@ def save_patching_results(path: Path, results: Mapping[str, Any], *, metadata: M
 
 def stored_metadata(path: Path) -> dict[str, Any] | None:
     """The metadata beside a results file, or None where there is none that belongs to it."""
-    try:
-        metadata = read_edited_json(meta_path(path))
-        fits = isinstance(metadata, dict) and metadata.get("results_sha256") == sha256_of(read_bytes(path))
-    except InputError:
-        return None
-    return metadata if fits else None
+    return metadata_of_files(stored_document(meta_path(path)), {"results_sha256": path})
 
 
 def load_patching_results(path: Path) -> dict[str, dict[str, Any]]:

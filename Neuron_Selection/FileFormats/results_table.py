@@ -15,7 +15,7 @@ from typing import Any
 from Neuron_Selection.errors import InputError, shown
 from Neuron_Selection.FileFormats.atomic_files import read_bytes, sha256_of, write_together
 from Neuron_Selection.FileFormats.json_files import is_finite_number, json_bytes, read_edited_json
-from Neuron_Selection.FileFormats.patching_results import meta_path
+from Neuron_Selection.FileFormats.stored_documents import meta_path, metadata_of_files, stored_document
 
 # column -> what stands in it; None is an empty cell: undefined, as an effect without contrast pairs
 COLUMNS: dict[str, type] = {
@@ -129,10 +129,4 @@ def save_with_summary(
 
 def stored_table_metadata(path: Path, summary: Path) -> dict[str, Any] | None:
     """The metadata beside a table, or None where there are none that belong to it and to this summary."""
-    try:
-        metadata = read_edited_json(meta_path(path))
-        hashes = {"results_sha256": sha256_of(read_bytes(path)), "summary_sha256": sha256_of(read_bytes(summary))}
-    except InputError:
-        return None
-    fits = isinstance(metadata, dict) and all(metadata.get(key) == value for key, value in hashes.items())
-    return metadata if fits else None
+    return metadata_of_files(stored_document(meta_path(path)), {"results_sha256": path, "summary_sha256": summary})

@@ -15,10 +15,11 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from Neuron_Selection.errors import InputError, shown
-from Neuron_Selection.FileFormats.atomic_files import opened_to_read, read_bytes, sha256_of_file
-from Neuron_Selection.FileFormats.json_files import is_finite_number, parse_edited_json, read_edited_json
+from Neuron_Selection.FileFormats.atomic_files import opened_to_read, read_bytes
+from Neuron_Selection.FileFormats.json_files import is_finite_number, parse_edited_json
 from Neuron_Selection.FileFormats.npy_arrays import read_floats
 from Neuron_Selection.FileFormats.npz_members import METADATA_KEY, parse_metadata
+from Neuron_Selection.FileFormats.stored_documents import metadata_of_files, stored_document
 from Neuron_Selection.FileFormats.zip_members import ZipMembers
 
 BLOCK = 64
@@ -62,14 +63,13 @@ def load_weight_gradients(path: Path) -> Iterator[InputGradient]:
 
 def stored_metadata(path: Path) -> dict[str, Any] | None:
     """The metadata of a weight_gradients file, or None where it has none that belongs to it."""
+    if path.suffix != ".npz":
+        meta = path.with_name("weight_gradients.meta.json")
+        return metadata_of_files(stored_document(meta), {"gradients_sha256": path})
     try:
-        if path.suffix == ".npz":
-            return _npz_metadata(_npz_members(path), path)
-        metadata = read_edited_json(path.with_name("weight_gradients.meta.json"))
-        fits = isinstance(metadata, dict) and metadata.get("gradients_sha256") == sha256_of_file(path)
+        return _npz_metadata(_npz_members(path), path)
     except InputError:
         return None
-    return metadata if fits else None
 
 
 def _read_json(path: Path) -> Iterator[InputGradient]:

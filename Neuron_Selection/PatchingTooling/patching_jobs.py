@@ -11,7 +11,6 @@ from Neuron_Selection.errors import UsageError
 from Neuron_Selection.FileFormats.agent_folder import CLEAN, CORRUPTED, RESULTS
 from Neuron_Selection.FileFormats.definitions import load_definitions
 from Neuron_Selection.FileFormats.patching_results import (
-    meta_path,
     patching_results_path,
     results_path,
     save_patching_results,
@@ -23,6 +22,7 @@ from Neuron_Selection.FileFormats.results_by_input import (
     stored_folder_metadata,
 )
 from Neuron_Selection.FileFormats.run_metadata import is_up_to_date, refuse_own_inputs
+from Neuron_Selection.FileFormats.stored_documents import meta_path
 from Neuron_Selection.PatchingTooling.patching_plan import PatchingPlan
 
 if TYPE_CHECKING:

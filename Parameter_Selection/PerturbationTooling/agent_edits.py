@@ -11,9 +11,9 @@ import numpy as np
 from Neuron_Selection.errors import InputError, UsageError, shown
 from Neuron_Selection.FileFormats.atomic_files import read_bytes, sha256_of, written_atomically
 from Neuron_Selection.FileFormats.edited_agent import TensorEdit, edited_agent_bytes
-from Neuron_Selection.FileFormats.json_files import stored_document, stored_json_metadata
 from Neuron_Selection.FileFormats.policy_tensors import weights_sha256
 from Neuron_Selection.FileFormats.run_metadata import is_up_to_date, refuse_own_inputs
+from Neuron_Selection.FileFormats.stored_documents import metadata_of_files, stored_document, stored_json_metadata
 from Neuron_Selection.FileFormats.weight_edits_file import load_weight_edits, save_weight_edits
 from Neuron_Selection.flag_types import plain_float
 from Neuron_Selection.PatchingTooling.fast_weight_changes import WeightChange
@@ -151,10 +151,4 @@ def _tensor_edit(change: WeightChange, tensors: dict[str, np.ndarray]) -> Tensor
 
 def _stored(manifest: Path, inverse: Path, output: Path) -> dict[str, Any] | None:
     """The manifest's metadata where all three files belong together."""
-    metadata = stored_json_metadata(manifest)
-    try:
-        hashes = {"edited_sha256": sha256_of(read_bytes(output)), "inverse_sha256": sha256_of(read_bytes(inverse))}
-    except InputError:
-        return None
-    fits = isinstance(metadata, dict) and all(metadata.get(key) == value for key, value in hashes.items())
-    return metadata if fits else None
+    return metadata_of_files(stored_json_metadata(manifest), {"edited_sha256": output, "inverse_sha256": inverse})

@@ -10,9 +10,9 @@ from Neuron_Selection.AnalysisTooling.clusters import clusters_of
 from Neuron_Selection.AnalysisTooling.decisions import noise_floor
 from Neuron_Selection.FileFormats.atomic_files import sha256_of
 from Neuron_Selection.FileFormats.inputs import Inputs
-from Neuron_Selection.FileFormats.json_files import stored_json_metadata
 from Neuron_Selection.FileFormats.perturbation_results import save_perturbation_results, stored_run
 from Neuron_Selection.FileFormats.run_metadata import is_up_to_date, refuse_own_inputs
+from Neuron_Selection.FileFormats.stored_documents import stored_json_metadata
 from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
 from Parameter_Selection.PerturbationTooling.chosen_weights import ChosenWeights
 from Parameter_Selection.PerturbationTooling.perturbation_metrics import baseline_of

@@ -9,11 +9,11 @@ from Neuron_Selection.errors import InputError, UsageError
 from Neuron_Selection.FileFormats.json_files import json_bytes
 from Neuron_Selection.FileFormats.patching_results import (
     load_patching_results,
-    meta_path,
     results_path,
     save_patching_results,
     stored_metadata,
 )
+from Neuron_Selection.FileFormats.stored_documents import meta_path
 
 PATH = Path("patching.json")
 META = {"format": 1, "suite_version": "x"}
