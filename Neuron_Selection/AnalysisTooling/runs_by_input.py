@@ -13,9 +13,9 @@ from Neuron_Selection.AnalysisTooling.patched_runs import Block, DirectionRuns, 
 from Neuron_Selection.errors import InputError, shown
 from Neuron_Selection.FileFormats.atomic_files import read_bytes, sha256_of
 from Neuron_Selection.FileFormats.definitions import check_patch
+from Neuron_Selection.FileFormats.nested_numbers import filled_float_array
 from Neuron_Selection.FileFormats.patch_spec import experiment_name
 from Neuron_Selection.FileFormats.results_by_input import load_by_input, load_folder_metadata
-from Neuron_Selection.FileFormats.weight_gradients import numbers
 
 DIRECTIONS = ("denoising", "noising")
 
@@ -139,7 +139,7 @@ def _array(rows: list[Any], file: Path, key: str, before: list[np.ndarray]) -> n
     expected = before[0].shape[1] if before else max(widths)
     if widths != {expected} or not expected:
         raise InputError(file, key, found=f"Q-values of {min(widths)} actions", expected=f"{expected}")
-    array = numbers([row[0] for row in rows], file, key)
+    array = filled_float_array([row[0] for row in rows], file, key)
     if array.ndim != 2:
         raise InputError(file, key, found=f"shape {array.shape}", expected="[[one number an action]]")
     return array

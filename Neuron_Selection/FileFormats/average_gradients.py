@@ -17,7 +17,7 @@ import numpy as np
 from Neuron_Selection.errors import InputError, shown
 from Neuron_Selection.FileFormats.atomic_files import read_bytes, write_atomically
 from Neuron_Selection.FileFormats.json_files import json_bytes, parse_edited_json
-from Neuron_Selection.FileFormats.weight_gradients import numbers
+from Neuron_Selection.FileFormats.nested_numbers import filled_float_array
 
 MAGNITUDE = "average_gradients"
 SIGNED = "average_signed_gradients"
@@ -64,7 +64,7 @@ def load_average_gradients(path: Path) -> AverageGradients:
             continue
         if not isinstance(document[key], dict):
             raise InputError(path, key, found=shown(document[key]), expected="an object {parameter: numbers}")
-        means[key] = {name: numbers(value, path, f"{key}.{name}") for name, value in document[key].items()}
+        means[key] = {name: filled_float_array(value, path, f"{key}.{name}") for name, value in document[key].items()}
         for name, array in means[key].items():
             if key != SIGNED and (array < 0).any():
                 raise InputError(

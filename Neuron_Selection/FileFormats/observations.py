@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from Neuron_Selection.errors import InputError, SuiteWarning, shown
+from Neuron_Selection.FileFormats.nested_numbers import numbers
 from Neuron_Selection.FileFormats.spaces import (
     BoxSpace,
     DiscreteSpace,
@@ -73,7 +74,7 @@ def _leaf_batch(values: Sequence[Any], space: LeafSpace, where: object, fields: 
     arrays: list[np.ndarray] = []
     transposed = 0
     for value, field in zip(values, fields, strict=True):
-        array = _numbers(value, where, field)
+        array = numbers(value, where, field)
         if array.shape == (1, *shape):
             array = array[0]
         if isinstance(space, BoxSpace) and space.is_image and array.shape == (*shape[1:], shape[0]) != shape:
@@ -87,38 +88,6 @@ def _leaf_batch(values: Sequence[Any], space: LeafSpace, where: object, fields: 
     batch = np.stack(arrays) if arrays else np.empty((0, *shape))
     batch = np.ascontiguousarray(batch)  # convolutions give other bits for other layouts in memory
     return _BATCHES[type(space)](batch, space, where, fields)
-
-
-def _numbers(value: Any, where: object, field: str) -> np.ndarray:
-    """``value`` as float64, or as the integers it holds; text, null and booleans are no numbers here."""
-    if isinstance(value, np.ndarray | np.generic):
-        array = np.asarray(value)
-    else:
-        _refuse_other_than_numbers(value, where, field)
-        try:
-            array = np.asarray(value)
-        except (ValueError, OverflowError) as error:  # ragged, or beyond every integer dtype
-            raise InputError(where, field, found="lists of unequal lengths", expected="a full array") from error
-        if array.size == 0:
-            array = array.astype(np.float64)
-    if array.dtype.kind not in "iuf":
-        found = "an integer too large" if array.dtype == object else f"{array.dtype.name} values"
-        raise InputError(where, field, found=found, expected="numbers")
-    if not np.isfinite(array).all():
-        raise InputError(where, field, found="NaN or infinity", expected="finite numbers")
-    return array
-
-
-def _refuse_other_than_numbers(value: Any, where: object, field: str, depth: int = 0) -> None:
-    if isinstance(value, list | tuple):
-        if depth > 8:
-            raise InputError(where, field, found="lists nested more than 8 deep", expected="an observation")
-        if set(map(type, value)) <= {int, float}:
-            return
-        for item in value:
-            _refuse_other_than_numbers(item, where, field, depth + 1)
-    elif type(value) not in (int, float) and not isinstance(value, np.ndarray | np.generic):
-        raise InputError(where, field, found=shown(value), expected="numbers")
 
 
 def _box(batch: np.ndarray, space: LeafSpace, where: object, fields: Sequence[str]) -> np.ndarray:

@@ -13,7 +13,7 @@ from Neuron_Selection.FileFormats.activations import FINAL_Q_VALUES, Activations
 from Neuron_Selection.FileFormats.atomic_files import read_bytes, sha256_of
 from Neuron_Selection.FileFormats.inputs import check_input_id
 from Neuron_Selection.FileFormats.json_files import parse_edited_json
-from Neuron_Selection.FileFormats.weight_gradients import numbers
+from Neuron_Selection.FileFormats.nested_numbers import filled_float_array
 
 
 def load_npz_or_readable(path: Path, layers: Mapping[str, str]) -> Activations:
@@ -62,7 +62,7 @@ def load_readable(path: Path, layers: Mapping[str, str]) -> Activations:
 
 
 def _array(value: Any, path: Path, field: str) -> np.ndarray:
-    array = numbers(value, path, field)
+    array = filled_float_array(value, path, field)
     if array.ndim < 2 or array.shape[0] != 1:
         found = f"shape {array.shape}"
         raise InputError(path, field, found=found, expected="[[numbers]]: a batch axis of 1, then the neurons")

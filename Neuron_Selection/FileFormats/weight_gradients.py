@@ -17,6 +17,7 @@ import numpy as np
 from Neuron_Selection.errors import InputError, shown
 from Neuron_Selection.FileFormats.atomic_files import opened_to_read, read_bytes
 from Neuron_Selection.FileFormats.json_files import is_finite_number, parse_edited_json
+from Neuron_Selection.FileFormats.nested_numbers import filled_float_array
 from Neuron_Selection.FileFormats.npy_arrays import read_floats
 from Neuron_Selection.FileFormats.npz_members import METADATA_KEY, parse_metadata
 from Neuron_Selection.FileFormats.stored_documents import metadata_of_files, stored_document
@@ -25,7 +26,6 @@ from Neuron_Selection.FileFormats.zip_members import ZipMembers
 BLOCK = 64
 _HINT = "gradients.py makes it"
 _TOLD = ("ids", "actions", "values")
-_DEPTH_LIMIT = 8
 _OPENING = 16  # bytes; the first line of a file of ours is a brace
 
 
@@ -108,7 +108,7 @@ def _gradient(path: Path, input_id: str, entry: Any) -> InputGradient:
         raise InputError(path, field, found=shown(entry), expected="an object with gradients {parameter: numbers}")
     gradients: dict[str, np.ndarray] = {}
     for name, value in entry["gradients"].items():
-        gradients[name] = numbers(value, path, f"{field}.gradients.{shown(name, quoted=False)}")
+        gradients[name] = filled_float_array(value, path, f"{field}.gradients.{shown(name, quoted=False)}")
     action, value = _decision(entry.get("max_logit_action"), entry.get("max_logit_value"), path, field)
     return InputGradient(input_id=input_id, action=action, value=value, gradients=gradients)
 
@@ -119,34 +119,6 @@ def _decision(action: Any, value: Any, path: Path, field: str) -> tuple[int, flo
     if not is_finite_number(value):
         raise InputError(path, f"{field}.max_logit_value", found=shown(value), expected="a finite number")
     return action, float(value)
-
-
-def numbers(value: Any, where: object, field: str) -> np.ndarray:
-    """Nested lists as a float array.
-
-    :raises InputError: ragged, other than numbers, or not finite
-    """
-    _refuse_other_than_numbers(value, where, field)
-    try:
-        array = np.asarray(value)
-    except (ValueError, OverflowError) as error:
-        raise InputError(where, field, found="lists of unequal lengths", expected="a full array") from error
-    if array.dtype.kind not in "iuf" or array.size == 0:
-        found = "an integer too large" if array.dtype == object else f"{array.dtype.name} values"
-        raise InputError(where, field, found="no values" if array.size == 0 else found, expected="numbers")
-    if not np.isfinite(array).all():
-        raise InputError(where, field, found="NaN or infinity", expected="finite numbers")
-    return array.astype(np.float64)
-
-
-def _refuse_other_than_numbers(value: Any, where: object, field: str, depth: int = 0) -> None:
-    """Text, null and booleans, which numpy would make numbers of."""
-    if isinstance(value, list) and depth <= _DEPTH_LIMIT:
-        if not set(map(type, value)) <= {int, float}:
-            for item in value:
-                _refuse_other_than_numbers(item, where, field, depth + 1)
-    elif type(value) not in (int, float):
-        raise InputError(where, field, found=shown(value), expected="numbers")
 
 
 def _npz_members(path: Path) -> ZipMembers:

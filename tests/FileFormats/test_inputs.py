@@ -138,7 +138,7 @@ PRINTABLE = "found an unprintable character, expected a printable input id"
         (f'{{"\\ud800": {FINE}}}', rf"'\ud800': {PRINTABLE}"),
         (f'{{"{"y" * 10_000}": {FINE}}}', f"{CUT}: found an input id of 10,000 characters, expected {LENGTH}"),
         (f'{{"a": {"[" * 100_000}', "found nesting too deep to read, expected a few levels"),
-        (f'{{"a": {"[" * 20}1{"]" * 20}}}', "'a': found lists nested more than 8 deep, expected an observation"),
+        (f'{{"a": {"[" * 20}1{"]" * 20}}}', "'a': found lists nested more than 8 deep, expected an array"),
         (f'{{"a": [1, 2, 3, {"9" * 5000}]}}', "found an integer of thousands of digits, expected ordinary numbers"),
         (f'{{"a": [1, 2, 3, {"9" * 400}]}}', "'a': found an integer too large, expected numbers"),
         (f'{{"a": {{"input": {FINE}, "cluster": true}}}}', "'a'.cluster: found true, expected text or a whole number"),

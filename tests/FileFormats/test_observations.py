@@ -132,7 +132,7 @@ def image_with(value):
         (VECTOR, [1, 10**400, 3.5], f"b: found an integer too large, {NUMBERS}"),
         (VECTOR, [1, 2, 1e39], "b[2]: found 1e+39, expected at most 3.4e+38 in size"),
         (VECTOR, [1, -1e39, 2], "b[1]: found -1e+39, expected at most 3.4e+38 in size"),
-        (VECTOR, [[[[[[[[[[1]]]]]]]]]], "b: found lists nested more than 8 deep, expected an observation"),
+        (VECTOR, [[[[[[[[[[1]]]]]]]]]], "b: found lists nested more than 8 deep, expected an array"),
         (IMAGE, image_with(300), "b[2][1][3]: found 300, expected 0 to 255"),
         (IMAGE, image_with(-1), "b[2][1][3]: found -1, expected 0 to 255"),
         (IMAGE, image_with(0.5), "b[2][1][3]: found 0.5, expected whole numbers (uint8)"),

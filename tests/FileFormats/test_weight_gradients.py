@@ -16,11 +16,11 @@ from Neuron_Selection.FileFormats import weight_gradients
 from Neuron_Selection.FileFormats.atomic_files import opened_to_read
 from Neuron_Selection.FileFormats.gradient_writers import save_weight_gradients
 from Neuron_Selection.FileFormats.json_files import parse_edited_json
+from Neuron_Selection.FileFormats.nested_numbers import filled_float_array
 from Neuron_Selection.FileFormats.weight_gradients import (
     BLOCK,
     InputGradient,
     load_weight_gradients,
-    numbers,
     stored_metadata,
 )
 
@@ -295,5 +295,5 @@ def test_a_gradient_that_is_not_finite_leaves_nothing_behind(
 
 
 def test_integers_are_numbers_and_nested_lists_keep_their_shape() -> None:
-    assert numbers([[1, 2.5], [3, 4]], "f", "w").tolist() == [[1.0, 2.5], [3.0, 4.0]]
-    assert numbers([2**63], "f", "w").dtype == np.float64
+    assert filled_float_array([[1, 2.5], [3, 4]], "f", "w").tolist() == [[1.0, 2.5], [3.0, 4.0]]
+    assert filled_float_array([2**63], "f", "w").dtype == np.float64
