@@ -13,11 +13,10 @@ from Neuron_Selection.AnalysisTooling.patched_runs import Block, DirectionRuns, 
 from Neuron_Selection.errors import InputError, shown
 from Neuron_Selection.FileFormats.atomic_files import read_bytes, sha256_of
 from Neuron_Selection.FileFormats.definitions import check_patch
+from Neuron_Selection.FileFormats.directions import DIRECTIONS, TARGETS
 from Neuron_Selection.FileFormats.nested_numbers import filled_float_array
 from Neuron_Selection.FileFormats.patch_spec import experiment_name
 from Neuron_Selection.FileFormats.results_by_input import load_by_input, load_folder_metadata
-
-DIRECTIONS = ("denoising", "noising")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -53,10 +52,9 @@ def runs_by_input(results: Path, clusters: Mapping[str, str]) -> PatchedRuns:
     for direction, path in there.items():
         folders[direction] = _read_folder(path, like=next(iter(folders.values()), None))
     first = next(iter(folders.values()))
-    flipped = {"denoising": "noising", "noising": "denoising"}
     directions = {}
     for direction, folder in folders.items():
-        opposite = folders.get(flipped[direction])
+        opposite = next((other for name, other in folders.items() if name != direction), None)
         contrast = folder.source if folder.source is not None else None if opposite is None else opposite.baseline
         directions[direction] = _direction(folder, contrast, direction)
     names = [name if name.startswith("exp_") else "" for name in first.patches]
@@ -147,7 +145,7 @@ def _array(rows: list[Any], file: Path, key: str, before: list[np.ndarray]) -> n
 
 def _direction(folder: _Folder, contrast: np.ndarray | None, direction: str) -> DirectionRuns:
     unmoved = (folder.patched == folder.baseline[:, None]).all(axis=(0, 2))
-    source, target = ("clean", "corrupted") if direction == "denoising" else ("corrupted", "clean")
+    target, source = TARGETS[direction]
 
     def blocks() -> Iterator[Block]:
         everything = np.arange(folder.patched.shape[1])

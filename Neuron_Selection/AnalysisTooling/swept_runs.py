@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from Neuron_Selection.AnalysisTooling.patched_runs import Block, DirectionRuns, PatchedRuns
+from Neuron_Selection.FileFormats.directions import TARGETS
 from Neuron_Selection.FileFormats.sweep import SweepFile, experiment_names, opened_sweep
-from Neuron_Selection.FileFormats.sweep_header import TARGETS
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from Neuron_Selection.ExperimentTooling.paired_inputs import paired_inputs
 from Neuron_Selection.ExperimentTooling.ranking_curves import ranking_curves
 from Neuron_Selection.ExperimentTooling.set_goals import Goal, parse_goal
 from Neuron_Selection.FileFormats.agent_folder import RESULTS
+from Neuron_Selection.FileFormats.directions import TARGETS, directions_of
 from Neuron_Selection.FileFormats.inputs import Inputs
 from Neuron_Selection.FileFormats.minimal_sets_file import (
     load_minimal_sets,
@@ -31,7 +32,6 @@ from Neuron_Selection.FileFormats.minimal_sets_file import (
 from Neuron_Selection.FileFormats.patching_results import results_path
 from Neuron_Selection.FileFormats.run_metadata import is_up_to_date, refuse_own_inputs
 from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
-from Neuron_Selection.PatchingTooling.patching_jobs import DIRECTIONS
 
 Progress = Callable[[Sequence[tuple[str, str]]], Iterable[tuple[str, str]]]
 
@@ -94,10 +94,10 @@ def find_minimal_sets(
     if all(there):
         document = load_minimal_sets(path)
     else:
-        runs = {"denoising": (corrupted, clean), "noising": (clean, corrupted)}
-        sites = [(direction, layer) for direction in DIRECTIONS[request.direction] for layer in layers]
+        runs = {"clean": clean, "corrupted": corrupted}
+        sites = [(direction, layer) for direction in directions_of(request.direction) for layer in layers]
         explained = [
-            _explained(agent, direction, layer, runs=runs[direction], goal=goal, request=request)
+            _explained(agent, direction, layer, runs=runs, goal=goal, request=request)
             for direction, layer in progress(sites)
         ]
         document = document_of(explained)
@@ -110,11 +110,11 @@ def _explained(
     direction: str,
     layer: str,
     *,
-    runs: tuple[Inputs, Inputs],
+    runs: Mapping[str, Inputs],
     goal: Goal,
     request: MinimalSetRequest,
 ) -> LayerExplained:
-    target, source = runs
+    target, source = (runs[run] for run in TARGETS[direction])
     mixtures = mixtures_of(agent.engine, layer, target, source)
     rows = contrast_rows(mixtures)
     mixtures, has_contrast = of_rows(mixtures, rows), len(rows) > 0

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from Neuron_Selection.FileFormats.directions import TARGETS
 from Neuron_Selection.FileFormats.patch_spec import format_patch_spec
 
-_RUNS = {"denoising": ("clean", "corrupted", "sufficient"), "noising": ("corrupted", "clean", "necessary")}
+_MEANINGS = {"denoising": "sufficient", "noising": "necessary"}
 _COLUMNS = {
     "layer": 24, "contrast": 9, "sets": 6, "median": 8, "range": 9, "smallest": 10, "proven": 8, "not monotone": 14,
     "together": 10,
@@ -18,8 +19,8 @@ def set_lines(document: Mapping[str, Any], goal: str) -> list[str]:
     """A block for each direction: a line a layer, then the rankings."""
     lines: list[str] = []
     for direction, layers in document.items():
-        source, target, meaning = _RUNS[direction]
-        lines.append(f"{direction} (source {source}, target {target}): sets that are {meaning} for {goal}")
+        target, source = TARGETS[direction]
+        lines.append(f"{direction} (source {source}, target {target}): sets that are {_MEANINGS[direction]} for {goal}")
         lines.append("".join(f"{word:>{width}}" for word, width in _COLUMNS.items()))
         lines += [_line(layer, told) for layer, told in layers.items()]
         for layer, told in layers.items():

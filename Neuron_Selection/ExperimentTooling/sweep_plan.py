@@ -13,9 +13,10 @@ from Neuron_Selection.ExperimentTooling.hidden_layers import hidden_layers
 from Neuron_Selection.ExperimentTooling.paired_inputs import paired_inputs
 from Neuron_Selection.FileFormats.atomic_files import sha256_of
 from Neuron_Selection.FileFormats.definitions import load_definitions
+from Neuron_Selection.FileFormats.directions import DIRECTIONS, TARGETS, directions_of
 from Neuron_Selection.FileFormats.inputs import Inputs
 from Neuron_Selection.FileFormats.patch_spec import Neurons, format_patch_spec, patch_configuration
-from Neuron_Selection.FileFormats.sweep_header import DIRECTIONS, TARGETS, SweepGroup, groups_of
+from Neuron_Selection.FileFormats.sweep_header import SweepGroup, groups_of
 from Neuron_Selection.PatchingTooling.experiment import PatchingExperiment
 from Neuron_Selection.PatchingTooling.patching_sources import AblatedSource
 
@@ -110,7 +111,7 @@ def plan_sweep(
     return SweepPlan(
         inputs=dict(zip(("clean", "corrupted"), pairs, strict=True)),
         patches=tuple(patches),
-        directions=DIRECTIONS if direction == "both" else (direction,),
+        directions=directions_of(direction),
         ablated=ablated,
     )
 

@@ -11,9 +11,9 @@ import numpy as np
 
 from Neuron_Selection.AnalysisTooling.decisions import greedy_actions, near_ties
 from Neuron_Selection.AnalysisTooling.record_analysis import analyse_records
+from Neuron_Selection.FileFormats.directions import TARGETS
 from Neuron_Selection.FileFormats.results_by_input import save_by_input
 from Neuron_Selection.FileFormats.sweep import SweepFile, experiment_names, opened_sweep
-from Neuron_Selection.FileFormats.sweep_header import TARGETS
 
 
 def write_by_input(sweep_path: Path, folders: Mapping[str, Path], *, metadata: Mapping[str, Any]) -> None:

@@ -14,11 +14,12 @@ from Neuron_Selection.AnalysisTooling.differences import dead_test_of
 from Neuron_Selection.errors import CheckError
 from Neuron_Selection.ExperimentTooling.sweep_engines import activations_of_target, q_values_of_patches, read_by
 from Neuron_Selection.ExperimentTooling.sweep_plan import SweepPlan
+from Neuron_Selection.FileFormats.directions import TARGETS
 from Neuron_Selection.FileFormats.observations import rows_of
 from Neuron_Selection.FileFormats.patch_spec import Neurons
 from Neuron_Selection.FileFormats.run_metadata import CHUNK_ROWS
 from Neuron_Selection.FileFormats.sweep import BLOCK_BYTES, FLAGS, SweepWriter, written_sweep
-from Neuron_Selection.FileFormats.sweep_header import TARGETS, SweepGroup
+from Neuron_Selection.FileFormats.sweep_header import SweepGroup
 from Neuron_Selection.PatchingTooling.ablations import ablated_source
 from Neuron_Selection.PatchingTooling.experiment import PatchingExperiment
 

@@ -9,11 +9,9 @@ from typing import Any
 
 from Neuron_Selection.errors import InputError, shown
 from Neuron_Selection.FileFormats.definitions import check_patch
+from Neuron_Selection.FileFormats.directions import DIRECTIONS
 from Neuron_Selection.FileFormats.inputs import check_input_id
 from Neuron_Selection.FileFormats.run_metadata import check_format
-
-TARGETS = {"denoising": ("corrupted", "clean"), "noising": ("clean", "corrupted")}  # target and source run
-DIRECTIONS = tuple(TARGETS)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

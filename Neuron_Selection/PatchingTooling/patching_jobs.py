@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from Neuron_Selection.errors import UsageError
 from Neuron_Selection.FileFormats.agent_folder import CLEAN, CORRUPTED, RESULTS
 from Neuron_Selection.FileFormats.definitions import load_definitions
+from Neuron_Selection.FileFormats.directions import TARGETS, directions_of
 from Neuron_Selection.FileFormats.patching_results import (
     patching_results_path,
     results_path,
@@ -27,8 +28,6 @@ from Neuron_Selection.PatchingTooling.patching_plan import PatchingPlan
 
 if TYPE_CHECKING:
     from Neuron_Selection.PatchingTooling.experiment import PatchingExperiment
-
-DIRECTIONS = {"denoising": ("denoising",), "noising": ("noising",), "both": ("denoising", "noising")}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -147,17 +146,20 @@ def _plans(experiment: PatchingExperiment, request: PatchingRequest, specs: list
             )
         ]
     clean, corrupted = experiment.inputs(request.clean or CLEAN), experiment.inputs(request.corrupted or CORRUPTED)
-    runs = {"denoising": (corrupted, clean), "noising": (clean, corrupted)}
-    return [
-        experiment.plan_patching(
-            target,
-            specs,
-            source=experiment.recorded_source(source),
-            input_ids=request.input_ids,
-            direction=direction,
+    runs = {"clean": clean, "corrupted": corrupted}
+    plans = []
+    for direction in directions_of(request.direction):
+        target, source = (runs[run] for run in TARGETS[direction])
+        plans.append(
+            experiment.plan_patching(
+                target,
+                specs,
+                source=experiment.recorded_source(source),
+                input_ids=request.input_ids,
+                direction=direction,
+            )
         )
-        for direction, (target, source) in ((name, runs[name]) for name in DIRECTIONS[request.direction])
-    ]
+    return plans
 
 
 def _path(request: PatchingRequest, folder: Path, plan: PatchingPlan, *, alone: bool) -> Path:

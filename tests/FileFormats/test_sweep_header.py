@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from Neuron_Selection.errors import InputError
-from Neuron_Selection.FileFormats.sweep_header import DIRECTIONS, TARGETS, SweepGroup, groups_of, header_from
+from Neuron_Selection.FileFormats.directions import DIRECTIONS, TARGETS, directions_of
+from Neuron_Selection.FileFormats.sweep_header import SweepGroup, groups_of, header_from
 
 PATH = Path("sweep.npz")
 METADATA: dict[str, Any] = {
@@ -42,6 +43,7 @@ def test_experiments_of_the_same_layers_form_a_group_in_the_order_in_which_they_
 def test_the_target_of_a_direction_is_the_run_that_receives() -> None:
     assert DIRECTIONS == ("denoising", "noising")
     assert TARGETS == {"denoising": ("corrupted", "clean"), "noising": ("clean", "corrupted")}
+    assert [directions_of(asked) for asked in ("both", "noising")] == [DIRECTIONS, ("noising",)]
 
 
 @pytest.mark.parametrize(
