@@ -13,17 +13,15 @@ from Neuron_Selection.errors import InputError, UsageError
 from Neuron_Selection.FileFormats.agent_zip import AgentZip
 from Neuron_Selection.FileFormats.atomic_files import read_bytes, sha256_of
 from Neuron_Selection.FileFormats.average_gradients import MAGNITUDE, AverageGradients, load_average_gradients
-from Neuron_Selection.FileFormats.candidate_weights import save_candidate_weights
+from Neuron_Selection.FileFormats.candidate_weights import CANDIDATES_FILE, save_candidate_weights
 from Neuron_Selection.FileFormats.cross_metric_summary import load_cross_metric_summary
 from Neuron_Selection.FileFormats.definitions import load_definitions
 from Neuron_Selection.FileFormats.json_files import json_bytes, parse_edited_json
-from Neuron_Selection.FileFormats.run_metadata import fingerprint_in, refuse_own_inputs, run_metadata
+from Neuron_Selection.FileFormats.run_metadata import fingerprint_in, of_another_run, refuse_own_inputs, run_metadata
 from Neuron_Selection.FileFormats.stored_documents import stored_document, stored_json_metadata
 from SaliencyTooling.candidate_neurons import CandidateNeuron, candidate_neurons
 from SaliencyTooling.weight_scores import refuse_margin_of_one_action, scores_of
 from SaliencyTooling.weight_selection import select_weights
-
-CANDIDATES_FILE = "candidate_weights.json"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,7 +93,7 @@ def check_candidates(
     if path.exists() and not overwrite:
         stored = (stored_json_metadata(path) or {}).get("run")
         if not isinstance(stored, dict) or any(stored.get(key) != value for key, value in chosen.run.items()):
-            raise _of_another_run(path)
+            raise of_another_run(path)
 
 
 def write_candidates(
@@ -124,7 +122,7 @@ def write_candidates(
     document["metadata"] |= {**metadata, "agent": average.metadata.get("agent")}
     if path.exists() and not overwrite:
         if _decisive(stored_document(path)) != _decisive(parse_edited_json(json_bytes(document), path)):
-            raise _of_another_run(path)
+            raise of_another_run(path)
         return path, document["metadata"], False
     save_candidate_weights(path, document)
     return path, document["metadata"], True
@@ -151,7 +149,3 @@ def _decisive(document: Mapping[str, Any] | None) -> Any:
         return None
     kept = {key: value for key, value in document["metadata"].items() if key not in ("command", "agent")}
     return {**document, "metadata": kept}
-
-
-def _of_another_run(path: Path) -> UsageError:
-    return UsageError(f"{path}: found the output of another run, expected none (--overwrite replaces it)")

@@ -12,6 +12,7 @@ import numpy as np
 from Neuron_Selection.errors import InputError, SuiteWarning, shown
 from Neuron_Selection.FileFormats.atomic_files import sha256_of_file
 from Neuron_Selection.FileFormats.average_gradients import (
+    AVERAGE_FILE,
     MAGNITUDE,
     MARGIN,
     SIGNED,
@@ -31,7 +32,6 @@ from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
 from SaliencyTooling.gradient_sources import GradientSource, gradient_source, of_the_margin, of_the_maximum
 
 FORMATS = {"json": ("json",), "npz": ("npz",), "both": ("json", "npz")}
-AVERAGE_FILE = "average_gradients.json"
 CHARACTERS_A_NUMBER = 20  # of a gradient as text
 _MUCH = 10**9  # bytes of text that someone should know of before they are written
 Progress = Callable[[Iterable[InputGradient], int], Iterable[InputGradient]]

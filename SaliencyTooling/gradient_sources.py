@@ -15,6 +15,7 @@ from Neuron_Selection.PatchingTooling.fast_gradients import (
     compute_layer_gradients,
     compute_mean_gradient_magnitudes,
     iterate_weight_gradients,
+    margin_weights,
 )
 from Neuron_Selection.PatchingTooling.fast_mlp import FastMlp, compute_q_values, fast_mlp, record_activations
 from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
@@ -63,20 +64,13 @@ def gradient_source(opened: OpenedAgent) -> GradientSource:
 
 def of_the_maximum(q_values: np.ndarray) -> np.ndarray:
     """``q_weights`` of the greatest Q-value of each input."""
-    return _one_hot(np.argmax(q_values, axis=1), q_values.shape)
+    return margin_weights(np.argmax(q_values, axis=1), None, q_values.shape[1])
 
 
 def of_the_margin(q_values: np.ndarray) -> np.ndarray:
     """``q_weights`` of the margin: the best Q-value minus the second best."""
     order = np.argsort(-q_values, axis=1, kind="stable")
-    margin: np.ndarray = _one_hot(order[:, 0], q_values.shape) - _one_hot(order[:, 1], q_values.shape)
-    return margin
-
-
-def _one_hot(actions: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    weights = np.zeros(shape)
-    weights[np.arange(len(actions)), actions] = 1.0
-    return weights
+    return margin_weights(order[:, 0], order[:, 1], q_values.shape[1])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

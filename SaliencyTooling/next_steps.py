@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from Neuron_Selection.FileFormats.agent_folder import RESULTS
+from Neuron_Selection.FileFormats.cross_metric_summary import SUMMARY_FILE
 from Neuron_Selection.next_command import handed_on, next_command
 
 _AVERAGE, _EXTRACT = (f"SaliencyTooling/InitialGradients/{name}.py" for name in ("average", "extract"))
@@ -28,7 +30,7 @@ def extracting(args: argparse.Namespace, agent_folder: Path | None, averages: Pa
     words = ("--average_gradients_path", averages)
     if agent is None or agent_folder is None:
         return f"{next_command(_EXTRACT, *words)} --cross_metric_path FILE, which analyze_metrics.py makes"
-    summary = agent_folder / "patching_results" / "cross_metric_summary.json"
+    summary = agent_folder / RESULTS / SUMMARY_FILE
     return next_command(_EXTRACT, "--agent_path", agent, "--cross_metric_path", summary, *words, loading=args)
 
 

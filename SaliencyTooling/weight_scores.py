@@ -12,15 +12,13 @@ from Neuron_Selection.FileFormats.agent_zip import AgentZip
 from Neuron_Selection.FileFormats.average_gradients import MARGIN, AverageGradients
 from Neuron_Selection.FileFormats.spaces import DiscreteSpace, Space
 
-_ONE_ACTION = UsageError(
-    "score margin: found an agent of one action, which has no margin, expected two actions or more"
-)
+_ONE_ACTION = "score margin: found an agent of one action, which has no margin, expected two actions or more"
 
 
 def refuse_margin_of_one_action(score: str, action_space: Space) -> None:
     """Raise where there is no second best action."""
     if score == "margin" and isinstance(action_space, DiscreteSpace) and action_space.n < 2:
-        raise _ONE_ACTION
+        raise UsageError(_ONE_ACTION)
 
 
 def scores_of(
@@ -45,7 +43,7 @@ def scores_of(
             if agent is not None:
                 refuse_margin_of_one_action(score, agent.action_space)
             if average.metadata.get("run", {}).get("n_actions") == 1:
-                raise _ONE_ACTION
+                raise UsageError(_ONE_ACTION)
             expected, hint = "one for --score margin", "average.py --agent_path writes it"
             raise InputError(where, MARGIN, found="no such key", expected=expected, hint=hint)
         return {name: average.means[MARGIN][name] for name in matrices}

@@ -17,8 +17,9 @@ from Neuron_Selection.AnalysisTooling.runs_by_input import runs_by_input
 from Neuron_Selection.AnalysisTooling.summary_document import summary_document
 from Neuron_Selection.AnalysisTooling.swept_runs import runs_of_sweep
 from Neuron_Selection.errors import InputError, UsageError
-from Neuron_Selection.FileFormats.agent_folder import INPUTS, RESULTS, AgentFolder, find_agent
+from Neuron_Selection.FileFormats.agent_folder import CLEAN, INPUTS, RESULTS, AgentFolder, find_agent
 from Neuron_Selection.FileFormats.agent_zip import AgentZip, read_agent_zip
+from Neuron_Selection.FileFormats.cross_metric_summary import SUMMARY_FILE
 from Neuron_Selection.FileFormats.inputs import clusters_in
 from Neuron_Selection.FileFormats.json_files import json_bytes
 from Neuron_Selection.FileFormats.results_by_input import file_names
@@ -26,7 +27,7 @@ from Neuron_Selection.FileFormats.results_table import results_table_bytes, save
 from Neuron_Selection.FileFormats.run_metadata import is_up_to_date, run_metadata
 from Neuron_Selection.FileFormats.stored_documents import stored_json_metadata
 
-SWEEP, TABLE, SUMMARY = "sweep.npz", "results.csv", "cross_metric_summary.json"
+SWEEP, TABLE = "sweep.npz", "results.csv"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -101,7 +102,7 @@ def run_analysis(request: AnalysisRequest, *, command: Mapping[str, Any]) -> Ana
         }
         planned = run_metadata(command=command, run=settings, agent=agent, libraries=("numpy", "scipy"))
         out = Path(request.output_dir) if request.output_dir else folder.folder / RESULTS
-        table, summary = out / TABLE, out / SUMMARY
+        table, summary = out / TABLE, out / SUMMARY_FILE
         stored = stored_table_metadata(table, summary)
         its_own = stored or stored_json_metadata(summary)  # an interrupted run leaves a summary without a table
         done = [
@@ -141,7 +142,7 @@ def _runs(request: AnalysisRequest, folder: AgentFolder) -> Iterator[PatchedRuns
             yield runs
         return
     if request.clean is None:  # files of others may lie without their inputs
-        inputs = folder.folder / INPUTS / "clean_inputs.json"
+        inputs = folder.folder / INPUTS / CLEAN
         clusters = clusters_in(inputs) if inputs.exists() else {}
     else:
         clusters = clusters_in(folder.find(request.clean, INPUTS))

@@ -8,6 +8,7 @@ from typing import Any
 
 from Neuron_Selection.errors import InputError
 from Neuron_Selection.FileFormats.agent_folder import GRADIENTS, RESULTS, find_agent
+from Neuron_Selection.FileFormats.average_gradients import AVERAGE_FILE
 from Neuron_Selection.FileFormats.cross_metric_summary import load_cross_metric_summary
 from Neuron_Selection.next_command import loading_of, next_command
 
@@ -27,7 +28,7 @@ def next_lines(summary: Path, *, agent_path: str, made_by: Mapping[str, Any]) ->
         return [f"next, once agent.zip lies in it: {next_command('SaliencyTooling/initial_test.py', *agent)}"]
     if summary.resolve() == (own / RESULTS / summary.name).resolve():
         return [f"next: {next_command('SaliencyTooling/initial_test.py', *agent, loading=loading)}"]
-    average = own / GRADIENTS / "average_gradients.json"
+    average = own / GRADIENTS / AVERAGE_FILE
     files = ("--cross_metric_path", summary, "--average_gradients_path", average)
     return [
         f"next: {next_command('SaliencyTooling/InitialGradients/average.py', *agent, loading=loading)}",

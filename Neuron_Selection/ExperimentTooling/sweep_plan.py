@@ -11,6 +11,7 @@ from Neuron_Selection.errors import InputError, UsageError, shown
 from Neuron_Selection.ExperimentTooling.definition_lists import single_neurons, sorted_spec
 from Neuron_Selection.ExperimentTooling.hidden_layers import hidden_layers
 from Neuron_Selection.ExperimentTooling.paired_inputs import paired_inputs
+from Neuron_Selection.FileFormats.agent_folder import CLEAN, CORRUPTED
 from Neuron_Selection.FileFormats.atomic_files import sha256_of
 from Neuron_Selection.FileFormats.definitions import load_definitions
 from Neuron_Selection.FileFormats.directions import DIRECTIONS, TARGETS, directions_of
@@ -82,8 +83,8 @@ def plan_sweep(
     experiment: PatchingExperiment,
     *,
     definitions: str | Sequence[Mapping[str, Any]] | None = None,
-    clean: Any = "clean_inputs.json",
-    corrupted: Any = "corrupted_inputs.json",
+    clean: Any = CLEAN,
+    corrupted: Any = CORRUPTED,
     direction: str | None = None,
     ablate: str | None = None,
     reference_inputs: Any = None,

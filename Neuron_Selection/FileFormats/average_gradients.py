@@ -19,6 +19,7 @@ from Neuron_Selection.FileFormats.atomic_files import read_bytes, write_atomical
 from Neuron_Selection.FileFormats.json_files import json_bytes, parse_edited_json
 from Neuron_Selection.FileFormats.nested_numbers import filled_float_array
 
+AVERAGE_FILE = "average_gradients.json"
 MAGNITUDE = "average_gradients"
 SIGNED = "average_signed_gradients"
 MARGIN = "average_margin_gradients"

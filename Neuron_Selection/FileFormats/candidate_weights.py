@@ -10,6 +10,7 @@ from Neuron_Selection.errors import InputError, shown
 from Neuron_Selection.FileFormats.atomic_files import read_bytes, write_atomically
 from Neuron_Selection.FileFormats.json_files import is_finite_number, json_bytes, parse_edited_json
 
+CANDIDATES_FILE = "candidate_weights.json"
 KEYS = ("weight_targets", "metadata", "neuron_weights", "top_k_per_neuron", "additional_weights")
 
 

@@ -18,6 +18,7 @@ from Neuron_Selection.FileFormats.definitions import check_patch
 from Neuron_Selection.FileFormats.json_files import is_finite_number, parse_edited_json
 from Neuron_Selection.FileFormats.run_metadata import check_format
 
+SUMMARY_FILE = "cross_metric_summary.json"
 _POSITION = re.compile(r"exp_([1-9][0-9]{0,8})_(.+)")
 _NEURON = re.compile(r"(.+)_neuron_(0|[1-9][0-9]{0,8})")
 _HINT = "analyze_metrics.py makes it"

@@ -55,7 +55,12 @@ def is_up_to_date(path: Path, stored: Mapping[str, Any] | None, planned: Mapping
         return False
     if stored is not None and all(stored.get(key) == planned[key] for key in _DECISIVE):
         return True
-    raise UsageError(f"{path}: found the output of another run, expected none (--overwrite replaces it)")
+    raise of_another_run(path)
+
+
+def of_another_run(path: Path) -> UsageError:
+    """What is raised where an output would replace another's."""
+    return UsageError(f"{path}: found the output of another run, expected none (--overwrite replaces it)")
 
 
 def refuse_own_inputs(outputs: Sequence[Path], inputs: Sequence[Path]) -> None:

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from Neuron_Selection.errors import InputError, UsageError, shown
-from Neuron_Selection.FileFormats.agent_folder import INPUTS
+from Neuron_Selection.FileFormats.agent_folder import CLEAN, CORRUPTED, INPUTS
 from Neuron_Selection.FileFormats.atomic_files import write_atomically
 from Neuron_Selection.FileFormats.inputs import load_inputs, save_inputs
 from Neuron_Selection.FileFormats.json_files import json_bytes, read_edited_json
@@ -23,8 +23,8 @@ from Neuron_Selection.ObservationTooling.layouts import Cell
 from Neuron_Selection.ObservationTooling.pairs import Pair
 
 PLACES = {
-    "clean": f"{INPUTS}/clean_inputs.json",
-    "corrupted": f"{INPUTS}/corrupted_inputs.json",
+    "clean": f"{INPUTS}/{CLEAN}",
+    "corrupted": f"{INPUTS}/{CORRUPTED}",
     "pairs": f"{INPUTS}/pairs.json",
     "encoding": "encoding.json",
 }

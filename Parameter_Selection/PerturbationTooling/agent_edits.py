@@ -108,9 +108,8 @@ def write_edited_agent(
     if sha256_of(source) != opened.agent_zip.sha256:
         raise InputError(original, found="a file that changed while it was worked on", expected="the agent as it was")
     data = edited_agent_bytes(source, [_tensor_edit(change, tensors) for change in changes], where=original)
-    with written_atomically(
-        output
-    ) as file:  # takes its place last: whatever interrupts before, the rest says whose it is
+    # the zip takes its place last: whatever interrupts before, the rest says whose it is
+    with written_atomically(output) as file:
         file.write(data)
         save_weight_edits(inverse, back, metadata=inverse_metadata)
         hashes = {

@@ -11,7 +11,7 @@ from typing import Any
 from Neuron_Selection.errors import InputError, SuiteWarning, UsageError
 from Neuron_Selection.FileFormats.agent_folder import GRADIENTS
 from Neuron_Selection.FileFormats.atomic_files import read_bytes, sha256_of
-from Neuron_Selection.FileFormats.candidate_weights import load_candidate_weights
+from Neuron_Selection.FileFormats.candidate_weights import CANDIDATES_FILE, load_candidate_weights
 from Neuron_Selection.FileFormats.run_metadata import fingerprint_in
 from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
 from Parameter_Selection.PerturbationTooling.weight_targets import (
@@ -21,8 +21,6 @@ from Parameter_Selection.PerturbationTooling.weight_targets import (
     parse_weight_targets,
     targets_of_candidates,
 )
-
-CANDIDATES_FILE = "candidate_weights.json"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -91,9 +91,7 @@ def _leads(q_values: np.ndarray, actions: np.ndarray) -> np.ndarray:
     return leads
 
 
-def records_of(
-    baseline: Baseline, effects: Effects, predicted: np.ndarray, ids: tuple[str, ...]
-) -> list[dict[str, Any]]:
+def records_of(effects: Effects, predicted: np.ndarray, ids: tuple[str, ...]) -> list[dict[str, Any]]:
     """One record a change, means over the inputs.
 
     :param predicted: (k, n), gradient times change: the first-order forecast of ``q_change``

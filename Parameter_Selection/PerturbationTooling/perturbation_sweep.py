@@ -64,7 +64,7 @@ def sweep_alone(plan: Plan, targets: Sequence[WeightTarget], *, shares: np.ndarr
             for part, q_values in plan.network.one_by_one(observations, changes):
                 effects = effects_of(plan.baseline, q_values)
                 predicted = gradients[part] * moved[part, None]
-                told = records_of(plan.baseline, effects, predicted, plan.inputs.ids)
+                told = records_of(effects, predicted, plan.inputs.ids)
                 parts = {"flip_share": effects.flips, "margin_change_size": np.abs(effects.margin_change)}
                 for name, array in parts.items():
                     by_target[name][place, start + part.start : start + part.stop] = array.mean(axis=1)
@@ -93,7 +93,7 @@ def sweep_together(plan: Plan, targets: Sequence[WeightTarget]) -> list[dict[str
     for place, value in enumerate(plan.values):
         q_values = plan.network.together(observations, changes_by_value[place])
         effects = effects_of(plan.baseline, q_values[None])
-        (record,) = records_of(plan.baseline, effects, summed[place][None], plan.inputs.ids)
+        (record,) = records_of(effects, summed[place][None], plan.inputs.ids)
         head = {"target": "all together", "layer_name": None, "neuron_index": None, "weight_index": None}
         records.append({**head, "value": value, "weight_before": None, "weight_after": None, **record})
     return records

@@ -126,7 +126,7 @@ def test_a_flip_from_or_onto_a_near_tie_is_counted_as_one() -> None:
     effects = effects_of(baseline, changed)
     assert effects.flips.tolist() == [[True, True, True, False]]
     assert effects.near_tie_flips.tolist() == [[True, True, False, False]]
-    (record,) = records_of(baseline, effects, np.zeros((1, 4)), ("a", "b", "c", "d"))
+    (record,) = records_of(effects, np.zeros((1, 4)), ("a", "b", "c", "d"))
     assert (record["flips"], record["near_tie_flips"]) == (3, 2)
 
 
