@@ -6,14 +6,13 @@ sha256 of the three others and takes its place first.
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from Neuron_Selection.errors import InputError
 from Neuron_Selection.FileFormats.atomic_files import sha256_of, write_together
+from Neuron_Selection.FileFormats.csv_tables import csv_bytes
 from Neuron_Selection.FileFormats.json_files import json_bytes, read_edited_json
 from Neuron_Selection.FileFormats.stored_documents import meta_path, metadata_of_files, stored_document
 
@@ -48,8 +47,8 @@ def save_minimal_sets(
     """
     contents = {
         "results": json_bytes(document),
-        "sets": _table(sets, SET_COLUMNS),
-        "curves": _table(curves, CURVE_COLUMNS),
+        "sets": csv_bytes(SET_COLUMNS, sets),
+        "curves": csv_bytes(CURVE_COLUMNS, curves),
     }
     hashes = {f"{kind}_sha256": sha256_of(data) for kind, data in contents.items()}
     files = {place: contents[kind] for kind, place in paths_of(path).items()}
@@ -75,18 +74,3 @@ def load_minimal_sets(path: Path) -> dict[str, Any]:
             meta_path(path), found="the hashes of other files", expected="a set", hint="run find_minimal_sets.py again"
         )
     return document
-
-
-def _table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> bytes:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    for row in rows:
-        writer.writerow([_cell(row[name]) for name in columns])
-    return text.getvalue().encode()
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    return str(value).lower() if isinstance(value, bool) else repr(value) if isinstance(value, float) else str(value)

@@ -6,8 +6,6 @@ interrupted run leaves a document that says whose it is, and no table that nobod
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ import msgspec
 
 from Neuron_Selection.errors import InputError
 from Neuron_Selection.FileFormats.atomic_files import read_bytes, sha256_of, written_atomically
+from Neuron_Selection.FileFormats.csv_tables import csv_bytes
 from Neuron_Selection.FileFormats.json_files import json_bytes, parse_edited_json
 
 PERTURBATIONS = "perturbation_results"
@@ -47,11 +46,7 @@ def save_perturbation_results(
     :param records: column to value, and ``flipped_ids``; numbers are finite
     """
     table = path.with_suffix(".csv")
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows([record[name] for name in COLUMNS] for record in records)  # None is an empty cell
-    data = text.getvalue().encode()
+    data = csv_bytes(COLUMNS, records)
     with written_atomically(table) as file:
         file.write(data)
         save_records(path, records, summary=summary, metadata={**metadata, "table_sha256": sha256_of(data)})

@@ -14,6 +14,7 @@ from typing import Any
 
 from Neuron_Selection.errors import InputError, shown
 from Neuron_Selection.FileFormats.atomic_files import read_bytes, sha256_of, write_together
+from Neuron_Selection.FileFormats.csv_tables import csv_bytes
 from Neuron_Selection.FileFormats.json_files import is_finite_number, json_bytes, read_edited_json
 from Neuron_Selection.FileFormats.stored_documents import meta_path, metadata_of_files, stored_document
 
@@ -54,19 +55,7 @@ def results_table_bytes(rows: Sequence[Mapping[str, Any]], *, more_columns: Sequ
     :param rows: column to value, None for an empty cell
     :param more_columns: behind the fixed ones, numbers
     """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    columns = [*COLUMNS, *more_columns]
-    writer.writerow(columns)
-    for row in rows:
-        writer.writerow(["" if row[name] is None else _cell(row[name]) for name in columns])
-    return text.getvalue().encode()
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError("a table holds finite numbers only")
-    return repr(value) if isinstance(value, float) else str(value)
+    return csv_bytes([*COLUMNS, *more_columns], rows)
 
 
 def load_results_table(path: Path) -> list[dict[str, Any]]:
