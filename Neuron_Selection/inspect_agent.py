@@ -18,6 +18,7 @@ from Neuron_Selection.command_line import (
     agent_options,
     script,
 )
+from Neuron_Selection.errors import InputError, SuiteError, shown
 from Neuron_Selection.next_command import next_command
 
 _LINE_LIMIT = 2_000  # characters of one text out of a file
@@ -35,7 +36,6 @@ def build_parser() -> argparse.ArgumentParser:
 @script(build_parser)
 def main(args: argparse.Namespace, console: Console) -> None:
     """Take inventory, load as far as it goes, print."""
-    from Neuron_Selection.errors import InputError, SuiteError
     from Neuron_Selection.FileFormats.agent_folder import find_agent
     from Neuron_Selection.FileFormats.agent_inventory import take_inventory
     from Neuron_Selection.FileFormats.agent_zip import parse_agent_zip, read_agent_bytes
@@ -87,8 +87,6 @@ def _lines(document: dict[str, Any]) -> list[str]:
 
 def _told(value: object) -> str:
     """What a file says, fit for a terminal: its control characters would move the cursor and forge lines."""
-    from Neuron_Selection.errors import shown
-
     return shown(str(value), limit=_LINE_LIMIT, quoted=False)
 
 

@@ -51,7 +51,7 @@ def chosen_metrics(names: Sequence[str] | None) -> tuple[str, ...]:
         return DEFAULT_METRICS
     for place, name in enumerate(names):
         if name not in ALL_METRICS:
-            raise UsageError(f"metric {shown(name)}: found no such one, expected of {', '.join(ALL_METRICS)}")
+            raise UsageError(f"metric {shown(name)}: found no such one, expected one of {', '.join(ALL_METRICS)}")
         if name in names[:place]:
             raise UsageError(f"metric {name}: found twice, expected once")
     return tuple(names)

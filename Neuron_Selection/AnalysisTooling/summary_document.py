@@ -11,6 +11,7 @@ from Neuron_Selection.AnalysisTooling.analysis import Analysis, count_flags, def
 from Neuron_Selection.AnalysisTooling.experiment_metrics import MARGINS
 from Neuron_Selection.AnalysisTooling.experiment_statistics import DirectionStatistics
 from Neuron_Selection.AnalysisTooling.ranking import METHODS, metric_values, ranks_of
+from Neuron_Selection.FileFormats.patch_spec import patch_configuration
 
 
 def summary_document(analysis: Analysis, *, metadata: Mapping[str, Any]) -> dict[str, Any]:
@@ -80,10 +81,7 @@ def _statistics(analysis: Analysis) -> dict[str, Any]:
 
 def _neuron(analysis: Analysis, number: int, place: int) -> dict[str, Any]:
     return {
-        "patch": {
-            layer: neurons if neurons == "all" else list(neurons)
-            for layer, neurons in analysis.runs.patches[number].items()
-        },
+        "patch": patch_configuration(analysis.runs.patches[number]),
         "rank": place,
         "final_average_importance": float(analysis.ranking.importance[number]),
         "q": defined(analysis.q[number]),

@@ -19,6 +19,7 @@ import numpy as np
 from Neuron_Selection.errors import InputError, shown
 from Neuron_Selection.FileFormats.atomic_files import read_bytes, sha256_of, write_together
 from Neuron_Selection.FileFormats.inputs import check_input_id, refuse_unknown
+from Neuron_Selection.FileFormats.json_files import large_json_bytes
 from Neuron_Selection.FileFormats.npy_arrays import read_array
 from Neuron_Selection.FileFormats.npz_members import METADATA_KEY, metadata_array, parse_metadata, write_array
 from Neuron_Selection.FileFormats.run_metadata import check_format
@@ -82,8 +83,6 @@ def save_activations(
 
     :param values: layer to array (n_ids, *shape), finite
     """
-    import msgspec
-
     _refuse_ambiguous_keys(ids, list(values), npz_path)
     for layer, array in values.items():
         if not np.isfinite(array).all():
@@ -92,7 +91,7 @@ def save_activations(
         input_id: {layer: array[row : row + 1].tolist() for layer, array in values.items()}
         for row, input_id in enumerate(ids)
     }
-    readable = msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
+    readable = large_json_bytes(document)
     described = {
         **metadata,
         "layers": {layer: list(array.shape[1:]) for layer, array in values.items()},

@@ -7,7 +7,6 @@ beside each would double the files, and tools that read every ``*.json`` of the 
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -33,7 +32,7 @@ def file_names(ids: Sequence[str]) -> dict[str, str]:
     def name_of(input_id: str) -> str:
         name = plain[input_id]
         if shared[name.casefold()] > 1 or len(input_id) > _NAME_LIMIT:
-            name += "_" + hashlib.sha256(input_id.encode()).hexdigest()[:12]
+            name += "_" + sha256_of(input_id.encode())[:12]
         return f"{name}.json"
 
     return {input_id: name_of(input_id) for input_id in ids}

@@ -6,7 +6,6 @@ whose code lies in the zip is replaced by the user's own copy, ``FILE.py:Class``
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import importlib.util
 import re
@@ -156,7 +155,7 @@ def _file_and_name(source: str) -> tuple[Path, str]:
 
 def _imported_file(path: Path) -> Any:
     data = read_bytes(path, hint="FILE.py:Class names your own copy of the class")
-    name = f"_{path.stem}_{hashlib.sha256(data).hexdigest()[:12]}"
+    name = f"_{path.stem}_{sha256_of(data)[:12]}"
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)
