@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import difflib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from Neuron_Selection.errors import InputError, UsageError, shown
+from Neuron_Selection.errors import InputError, shown
 from Neuron_Selection.FileFormats.atomic_files import read_bytes, sha256_of, write_atomically
 from Neuron_Selection.FileFormats.json_files import parse_edited_json
+from Neuron_Selection.FileFormats.known_names import refuse_unknown
 from Neuron_Selection.FileFormats.observations import Observations, observations_from, rows_of
 from Neuron_Selection.FileFormats.spaces import Space
 
@@ -182,22 +182,3 @@ def _ids_in(path: Path) -> list[str]:
     if not ids:
         raise InputError(path, found="no input ids", expected="one a line")
     return ids
-
-
-def refuse_unknown(asked: Iterable[str], known: Sequence[str], *, what: str, where: object) -> None:
-    """Raise for the first name that is asked for twice or is not among ``known``, naming those nearest to it."""
-    seen: set[str] = set()
-    there = set(known)
-    for name in asked:
-        if name in seen:
-            raise UsageError(f"{what} {shown(name)}: found twice, expected once")
-        seen.add(name)
-        if name not in there:
-            near = difflib.get_close_matches(name, known[:10_000], n=3, cutoff=0.3) or list(known[:3])
-            raise InputError(
-                where,
-                f"{what} {shown(name)}",
-                found="no such one",
-                expected=f"one of {len(known):,}",
-                hint="nearest: " + ", ".join(shown(other) for other in near),
-            )

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from Neuron_Selection.errors import InputError, shown
-from Neuron_Selection.FileFormats.atomic_files import written_atomically
+from Neuron_Selection.FileFormats.atomic_files import opened_to_read, written_atomically
 from Neuron_Selection.FileFormats.npy_arrays import npy_header
 from Neuron_Selection.FileFormats.npz_members import EPOCH, METADATA_KEY, metadata_array, parse_metadata
 from Neuron_Selection.FileFormats.patch_spec import experiment_name
@@ -114,11 +114,7 @@ def opened_sweep(path: Path) -> Iterator[SweepFile]:
 
     :raises InputError: no sweep file, or one that a newer suite wrote
     """
-    if not path.exists():
-        raise InputError(path, found="no such file", hint=_HINT)
-    if not path.is_file():
-        raise InputError(path, found="a directory, pipe or device", expected="a sweep", hint=_HINT)
-    with path.open("rb") as file:
+    with opened_to_read(path, hint=_HINT) as file:
         try:
             archive = zipfile.ZipFile(file)
         except DAMAGE as error:

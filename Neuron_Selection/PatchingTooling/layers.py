@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from Neuron_Selection.errors import UsageError, shown
-from Neuron_Selection.FileFormats.inputs import refuse_unknown
+from Neuron_Selection.FileFormats.known_names import refuse_unknown
 from Neuron_Selection.FileFormats.patch_spec import Neurons, parse_patch_spec
 from Neuron_Selection.FileFormats.spaces import LeafSpace, Space
 from Neuron_Selection.PatchingTooling.architecture import Architecture

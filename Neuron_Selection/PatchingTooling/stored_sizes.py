@@ -24,8 +24,6 @@ from Neuron_Selection.PatchingTooling.custom_classes import is_custom
 if TYPE_CHECKING:
     from Neuron_Selection.PatchingTooling.architecture import Architecture
 
-SB3_POLICIES = ("MlpPolicy", "CnnPolicy", "MultiInputPolicy")
-SB3_EXTRACTORS = ("FlattenExtractor", "NatureCNN", "CombinedExtractor")
 _NATURE_CONVOLUTIONS = ((32, 8, 4), (64, 4, 2), (64, 3, 1))  # channels, kernel and stride (Mnih et al. 2015)
 _NETS = ("q_net", "q_net_target")
 
@@ -37,11 +35,11 @@ def check_sizes(architecture: Architecture, agent: AgentZip) -> None:
 
     :raises InputError: the tensor, its shape, the shape expected
     """
-    if architecture.net_arch is None or architecture.policy not in SB3_POLICIES:
+    if architecture.net_arch is None or is_custom(architecture.policy):
         return
     where = f"{agent.path}: policy.pth"
     extractor = _extractor_shapes(architecture, agent)
-    sides = [features_dim(architecture, agent), *architecture.net_arch, architecture.n_actions]
+    sides = [_features_dim(architecture, agent), *architecture.net_arch, architecture.n_actions]
     shapes = {f"features_extractor.{name}": shape for name, shape in extractor.items()}
     for number, (columns, rows) in enumerate(pairwise(sides)):
         shapes |= {f"q_net.{2 * number}.weight": (rows, columns), f"q_net.{2 * number}.bias": (rows,)}
@@ -49,7 +47,7 @@ def check_sizes(architecture: Architecture, agent: AgentZip) -> None:
             shapes[f"q_net.{2 * number + 1}.weight"] = (1,)
     for name, shape in shapes.items():
         for net in _NETS:
-            check_tensor(agent.tensors, f"{net}.{name}", shape, where)
+            _check_tensor(agent.tensors, f"{net}.{name}", shape, where)
     known = {f"{net}.{name}" for net in _NETS for name in shapes}
     extra = next((name for name in agent.tensors if name not in known and not _of_custom(name, architecture)), None)
     if extra is not None:
@@ -60,7 +58,7 @@ def _of_custom(name: str, architecture: Architecture) -> bool:
     """Whether a tensor may belong to a custom class, which alone knows what it needs."""
     net, _, inner = name.partition(".")
     activations = {f"q_net.{2 * number + 1}" for number in range(len(architecture.net_arch or ()))}
-    in_extractor = architecture.extractor not in SB3_EXTRACTORS and inner.startswith("features_extractor.")
+    in_extractor = is_custom(architecture.extractor) and inner.startswith("features_extractor.")
     in_activation = is_custom(architecture.activation_fn) and ".".join(inner.split(".")[:2]) in activations
     return net in _NETS and (in_extractor or in_activation)
 
@@ -78,7 +76,7 @@ def refuse_nonfinite(agent: AgentZip) -> None:
             )
 
 
-def check_tensor(tensors: Mapping[str, np.ndarray], name: str, shape: tuple[int, ...], where: str) -> None:
+def _check_tensor(tensors: Mapping[str, np.ndarray], name: str, shape: tuple[int, ...], where: str) -> None:
     """Raise unless the file stores a float32 tensor of this name and shape."""
     if name not in tensors:
         raise InputError(where, name, found="no such tensor", expected=f"one of shape {shape}")
@@ -88,11 +86,11 @@ def check_tensor(tensors: Mapping[str, np.ndarray], name: str, shape: tuple[int,
         raise InputError(where, name, found=f"{tensors[name].dtype.name} values", expected="float32")
 
 
-def features_dim(architecture: Architecture, agent: AgentZip) -> int:
+def _features_dim(architecture: Architecture, agent: AgentZip) -> int:
     """The width of the features extractor's output, which the first layer of the Q-network reads."""
     space = agent.observation_space
     where = f"{agent.path}: data"
-    if architecture.extractor not in SB3_EXTRACTORS:
+    if is_custom(architecture.extractor):
         stored = agent.tensors.get("q_net.q_net.0.weight")
         return stored.shape[1] if stored is not None and stored.ndim == 2 else 0
     if architecture.extractor == "CombinedExtractor":

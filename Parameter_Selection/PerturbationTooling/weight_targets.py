@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from Neuron_Selection.errors import InputError, UsageError, shown
-from Neuron_Selection.FileFormats.inputs import refuse_unknown
+from Neuron_Selection.FileFormats.known_names import refuse_unknown
 
 _TARGET = re.compile(r"\s*([^\s\[\]=]+)\s*\[\s*([0-9]{1,18})\s*,\s*([0-9]{1,18})\s*\]\s*", re.ASCII)
 _WHERE = "weights"

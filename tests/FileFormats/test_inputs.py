@@ -14,9 +14,9 @@ from Neuron_Selection.FileFormats.inputs import (
     ids_from_arguments,
     inputs_from_arrays,
     load_inputs,
-    refuse_unknown,
     save_inputs,
 )
+from Neuron_Selection.FileFormats.known_names import refuse_unknown
 from Neuron_Selection.FileFormats.spaces import BoxSpace, DictSpace, DiscreteSpace
 
 BOUNDS = np.full(4, 3.4e38, np.float32)

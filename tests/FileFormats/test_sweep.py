@@ -180,7 +180,7 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "a row too many": (with_one_row(1), "'denoising_q_net.2': found bytes behind the array, expected none"),
     "a row too few": (with_one_row(-1), "found a damaged file ("),
     "missing": (lambda path: path.unlink(), "found no such file (run_experiments.py makes it)"),
-    "a directory": (lambda path: (path.unlink(), path.mkdir()), "found a directory, pipe or device"),
+    "a directory": (lambda path: (path.unlink(), path.mkdir()), "found a directory, expected a file"),
     "empty": (lambda path: path.write_bytes(b""), "found an empty file, expected a sweep"),
     "JSON": (lambda path: path.write_text("{}"), "found JSON, expected a sweep (run_experiments.py makes it)"),
     "cut at 10 %": (cut(0.1), "found a truncated or damaged zip"),
