@@ -22,7 +22,7 @@ from Neuron_Selection.command_line import (
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Flags of analyze_metrics.py."""
+    """The flags of this script."""
     parser = SuiteParser(
         description=f"{__doc__} Reads a sweep of run_experiments.py, or anyone's results organised by input.",
         example="python Neuron_Selection/AnalysisTooling/analyze_metrics.py --agent_path my_agent --max_neurons 8",

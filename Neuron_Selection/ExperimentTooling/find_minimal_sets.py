@@ -26,7 +26,7 @@ from Neuron_Selection.next_command import next_command
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Flags of find_minimal_sets.py."""
+    """The flags of this script."""
     parser = SuiteParser(
         description=f"{__doc__} From each whole layer down to a set of which no neuron can be left out, every removal "
         "run; for each pair and for all together; and how many first neurons of each ranking would have done.",

@@ -23,7 +23,7 @@ from Neuron_Selection.next_command import handed_on, next_command
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Flags of generate_definitions.py."""
+    """The flags of this script."""
     parser = SuiteParser(
         description=f"{__doc__} Layers and widths come from the agent.",
         example="python Neuron_Selection/ExperimentTooling/generate_definitions.py --agent_path my_agent \\\n"

@@ -24,7 +24,7 @@ from Neuron_Selection.next_command import handed_on, next_command
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Flags of run_experiments.py."""
+    """The flags of this script."""
     parser = SuiteParser(
         description=f"{__doc__} Computed in float64; analyze_metrics.py says what it means.",
         example="python Neuron_Selection/ExperimentTooling/run_experiments.py --agent_path my_agent",

@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from Neuron_Selection.AnalysisTooling.decisions import NOISE, greedy_actions, noise_floor
+from Neuron_Selection.AnalysisTooling.decisions import greedy_actions, noise_floor
 from Neuron_Selection.AnalysisTooling.differences import dead_test_of
-from Neuron_Selection.errors import CheckError
 from Neuron_Selection.ExperimentTooling.sweep_engines import activations_of_target, q_values_of_patches, read_by
 from Neuron_Selection.ExperimentTooling.sweep_plan import SweepPlan
 from Neuron_Selection.FileFormats.directions import TARGETS
@@ -22,6 +21,7 @@ from Neuron_Selection.FileFormats.sweep import BLOCK_BYTES, FLAGS, SweepWriter, 
 from Neuron_Selection.FileFormats.sweep_header import SweepGroup
 from Neuron_Selection.PatchingTooling.ablations import ablated_source
 from Neuron_Selection.PatchingTooling.experiment import PatchingExperiment
+from Neuron_Selection.PatchingTooling.self_checks import NOT_APPLICABLE, PASSED, check_whole_layer
 
 Progress = Callable[[Iterable[slice], int], Iterable[slice]]
 
@@ -194,17 +194,15 @@ def _check_whole_layer(experiment: PatchingExperiment, plan: SweepPlan, q_values
     table = experiment.layer_table
     cuts = [name for name in plan.layers if table.layers[name].is_cut and name != table.output]
     if not cuts:
-        return "not applicable: no patched layer is a cut"
+        return f"{NOT_APPLICABLE}: no patched layer is a cut"
     rows = slice(0, CHUNK_ROWS)
     for direction in plan.directions:
         target, source = TARGETS[direction]
         values = experiment.engine.activations(rows_of(plan.inputs[source].observations, rows), cuts[:1])
         part = rows_of(plan.inputs[target].observations, rows)
         (found,) = q_values_of_patches(experiment, part, values, [{cuts[0]: "all"}])
-        expected = q_values[source][rows]
-        if np.abs(found - expected).max() > NOISE * max(1.0, float(np.abs(expected).max())):
-            raise CheckError("whole_layer", f"all of {cuts[0]} from the source gave other Q-values than the source's")
-    return "passed"
+        check_whole_layer(cuts[0], found, q_values[source][rows])
+    return PASSED
 
 
 def _size(experiment: PatchingExperiment, layer: str) -> int:

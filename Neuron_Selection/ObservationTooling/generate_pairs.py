@@ -23,7 +23,7 @@ from Neuron_Selection.command_line import (
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Flags of generate_pairs.py."""
+    """The flags of this script."""
     parser = SuiteParser(
         description=f"{__doc__} The agent's 151 inputs are as in egocentric_view.py.",
         example="python Neuron_Selection/ObservationTooling/generate_pairs.py --agent_path my_agent --n_pairs 100",

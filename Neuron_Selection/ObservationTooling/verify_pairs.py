@@ -13,7 +13,7 @@ from Neuron_Selection.command_line import Console, SuiteParser, add_shared_flags
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Flags of verify_pairs.py."""
+    """The flags of this script."""
     parser = SuiteParser(
         description=__doc__,
         example="python Neuron_Selection/ObservationTooling/verify_pairs.py --agent_path my_agent",

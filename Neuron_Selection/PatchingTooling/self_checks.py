@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from Neuron_Selection.AnalysisTooling.decisions import NOISE, greedy_actions
+from Neuron_Selection.AnalysisTooling.decisions import greedy_actions, noise_floor
 from Neuron_Selection.errors import CheckError
 from Neuron_Selection.FileFormats.observations import Observations, rows_of
 from Neuron_Selection.FileFormats.patch_spec import Neurons
@@ -85,9 +85,17 @@ def _whole_layer(checked: _Checked) -> str | None:
         return f"{NOT_APPLICABLE}: the source is no whole run that is known to be of this agent"
     expected = checked.source.q_values[: len(checked.baseline)]
     q_values, _ = checked.engine.patched_q_values(checked.observations, checked.source.values, {cuts[0]: "all"})
-    if np.abs(q_values - expected).max() > NOISE * max(1.0, float(np.abs(expected).max())):
-        raise CheckError("whole_layer", f"all of {cuts[0]} from the source gave other Q-values than the source's")
+    check_whole_layer(cuts[0], q_values, expected)
     return None
+
+
+def check_whole_layer(layer: str, q_values: np.ndarray, expected: np.ndarray) -> None:
+    """Raise where a whole layer from the source gave other Q-values than the source's, beyond float noise.
+
+    :param q_values: (n, n_actions), and so ``expected``
+    """
+    if np.abs(q_values - expected).max() > noise_floor(expected):
+        raise CheckError("whole_layer", f"all of {layer} from the source gave other Q-values than the source's")
 
 
 def _policy_action(checked: _Checked) -> str | None:

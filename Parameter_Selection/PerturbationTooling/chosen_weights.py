@@ -60,7 +60,7 @@ def candidates_of(opened: OpenedAgent, name: str) -> ChosenWeights:
     told = fingerprint_in(document.get("metadata", {}), path)
     if told is None:
         warnings.warn(
-            SuiteWarning(f"{path}: says not of which agent it is; only its indices are checked"), stacklevel=2
+            SuiteWarning(f"{path}: does not say which agent it is of; only its indices are checked"), stacklevel=2
         )
     elif told != opened.agent_zip.weights_sha256:
         own = opened.agent_zip.weights_sha256[:12]

@@ -67,7 +67,7 @@ def main(args: argparse.Namespace, console: Console) -> None:
     if smallest is not None:
         told = f"smallest: {smallest['change']:.6g} on {smallest['target']}, input {smallest['input_id']}"
     counts = f"{summary['pairs_that_flip']:,} of {summary['pairs']:,} pairs of weight and input can flip"
-    doubtful = f"; {summary['not_verified']:,} more could not be verified" * (summary["not_verified"] > 0)
+    doubtful = f"; {summary['not_verified']:,} more could not be verified" if summary["not_verified"] else ""
     lines = [f"{counts}, verified on both sides{doubtful}", told, str(path)]
     console.result({"file": str(path), "written": written, **summary}, lines)
     if smallest is not None:

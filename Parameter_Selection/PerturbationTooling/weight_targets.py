@@ -17,7 +17,7 @@ _TARGET = re.compile(r"\s*([^\s\[\]=]+)\s*\[\s*([0-9]{1,18})\s*,\s*([0-9]{1,18})
 _WHERE = "weights"
 
 
-@dataclass(frozen=True, order=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class WeightTarget:
     """One entry of a weight: ``row`` is the neuron, ``column`` the flat C-order index in the neuron's row."""
 

@@ -52,7 +52,8 @@ def main(args: argparse.Namespace, console: Console) -> None:
     from Parameter_Selection.PerturbationTooling.weight_values import changes_of, chosen_values
 
     if (args.candidates is None) != (args.value is None):
-        raise UsageError("value: found without the other, expected --candidates and --value together")
+        given, other = ("--value", "--candidates") if args.candidates is None else ("--candidates", "--value")
+        raise UsageError(f"found {given} without {other}, expected both or none")
     opened = OpenedAgent(args.agent_path, **agent_options(args))
     if args.edits is not None:
         changes = edits_from(args.edits, opened)

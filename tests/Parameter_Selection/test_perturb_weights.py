@@ -309,7 +309,7 @@ def test_candidates_without_a_fingerprint_are_taken_with_a_warning(
     with warnings.catch_warnings():
         warnings.simplefilter("default")
         assert perturb_weights.main(words) == 0
-    assert "says not of which agent it is" in capsys.readouterr().err
+    assert "does not say which agent it is of" in capsys.readouterr().err
 
 
 def test_the_default_values_are_zero_a_flipped_sign_and_a_scan() -> None:

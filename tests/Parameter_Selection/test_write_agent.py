@@ -222,7 +222,7 @@ def test_candidates_become_an_agent(agent: Path, tmp_path: Path, capsys: pytest.
     output = tmp_path / "edited.zip"
     words = ["--agent_path", str(agent), "--candidates", "candidate_weights.json", "--output", str(output)]
     assert write_agent.main(words) == 2
-    assert "--candidates and --value together" in capsys.readouterr().err
+    assert "found --candidates without --value, expected both or none" in capsys.readouterr().err
     assert write_agent.main([*words, "--value", "-1"]) == 0
     before, after = (OpenedAgent(path).online_weights["q_net.2.weight"] for path in (agent, output))
     assert after[1, 2] == -before[1, 2]
