@@ -16,7 +16,13 @@ CONTENTS = {"wall": WALL, "lava": LAVA, "goal": GOAL}
 
 
 def make_environment(env_id: str) -> MiniGridEnv:
-    """The bare MiniGrid environment of an id such as ``MiniGrid-LavaCrossingS9N1-v0``, without wrappers."""
+    """The bare MiniGrid environment of an id such as ``MiniGrid-LavaCrossingS9N1-v0``, without wrappers.
+
+    :raises UsageError: none of MiniGrid, or ``module:name``, for which gymnasium would import the module; ids come out
+        of the files of others
+    """
+    if ":" in env_id:
+        raise UsageError(f"environment {shown(env_id)}: found the name of a module, expected a name alone")
     try:
         env = gymnasium.make(env_id, disable_env_checker=True).unwrapped
     except gymnasium.error.Error as error:

@@ -65,6 +65,19 @@ def test_a_margin_or_seed_that_is_none_is_named(folder, flag, message, capsys):
     assert message in capsys.readouterr().err
 
 
+def test_an_id_that_names_a_module_imports_nothing(tmp_path, monkeypatch, capsys):
+    (tmp_path / "evil_environments.py").write_text("raise SystemExit('imported')")
+    monkeypatch.syspath_prepend(tmp_path)
+    folder = shutil.copytree(AGENT, tmp_path / "agent")
+    for name in ("clean_inputs", "corrupted_inputs", "pairs"):
+        path = folder / "activation_inputs" / f"{name}.json"
+        path.write_text(path.read_text().replace(FIRST, f"evil_environments:{FIRST}"))
+    for script, more in ((verify_pairs, []), (draw_pairs, ["--output_dir", str(tmp_path / "out")])):
+        assert script.main(["--agent_path", str(folder), *more]) == 2
+        assert "found the name of a module, expected a name alone" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_verifying_what_is_not_there_names_the_file(folder, capsys):
     assert verify_pairs.main(["--agent_path", str(folder)]) == 2
     assert "clean_inputs.json: found no such file" in capsys.readouterr().err
