@@ -92,7 +92,10 @@ def add_loading_flags(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("how the agent is loaded")
     group.add_argument("--device", type=device, default="cpu", help="auto, cpu, cuda or cuda:N")
     group.add_argument(
-        "--dtype", choices=("float32", "float64"), help="precision of the Q-network (default: float32, fast: float64)"
+        "--dtype",
+        choices=("float32", "float64"),
+        help="precision of the Q-network (default: float64 in the numpy engine and wherever many experiments run, "
+        "else float32)",
     )
     group.add_argument("--trust", nargs="+", metavar="MODULE.CLASS", help="custom classes that may be imported")
     group.add_argument("--features_extractor", metavar="FILE.py:CLASS", help="your copy of a custom features extractor")
