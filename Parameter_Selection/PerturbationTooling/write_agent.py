@@ -33,7 +33,7 @@ def build_parser() -> argparse.ArgumentParser:
     chosen.add_argument("--edits", metavar="SPEC|FILE", help='"q_net.0.weight[61,5]=0.25; ...", or an edits file')
     chosen.add_argument("--candidates", metavar="FILE", help="all candidate weights, with --mode and --value")
     parser.add_argument(
-        "--mode", choices=("set", "add", "scale"), default="scale", help="what --value does to the candidates"
+        "--mode", choices=("set", "add", "scale"), help="what --value does to the candidates (default: scale)"
     )
     parser.add_argument("--value", type=number, metavar="V", help="for --candidates; scale 0 zeroes them")
     parser.add_argument("--output", required=True, metavar="ZIP", help="the edited agent; the original stays as it is")
@@ -54,15 +54,18 @@ def main(args: argparse.Namespace, console: Console) -> None:
     if (args.candidates is None) != (args.value is None):
         given, other = ("--value", "--candidates") if args.candidates is None else ("--candidates", "--value")
         raise UsageError(f"found {given} without {other}, expected both or none")
+    if args.edits is not None and args.mode is not None:
+        raise UsageError("found --mode beside --edits, expected it with --candidates only")
+    mode = args.mode or "scale"
     opened = OpenedAgent(args.agent_path, **agent_options(args))
     if args.edits is not None:
         changes = edits_from(args.edits, opened)
         origin: dict[str, Any] = {"paths": [args.edits] if Path(args.edits).is_file() else []}
     else:
-        (value,) = chosen_values(args.mode, [args.value])
+        (value,) = chosen_values(mode, [args.value])
         chosen = candidates_of(opened, args.candidates)
-        changes = changes_of(chosen.targets, opened.online_weights, args.mode, value)
-        origin = {"paths": [str(path) for path in chosen.paths], "mode": args.mode, "value": value}
+        changes = changes_of(chosen.targets, opened.online_weights, mode, value)
+        origin = {"paths": [str(path) for path in chosen.paths], "mode": mode, "value": value}
     output = Path(args.output)
     metadata, written = write_edited_agent(opened, changes, output, origin=origin, overwrite=args.overwrite)
     manifest, inverse = manifest_paths(output)

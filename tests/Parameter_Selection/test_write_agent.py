@@ -223,6 +223,9 @@ def test_candidates_become_an_agent(agent: Path, tmp_path: Path, capsys: pytest.
     words = ["--agent_path", str(agent), "--candidates", "candidate_weights.json", "--output", str(output)]
     assert write_agent.main(words) == 2
     assert "found --candidates without --value, expected both or none" in capsys.readouterr().err
+    by_hand = ["--agent_path", str(agent), "--edits", "q_net.2.weight[1,2]=0", "--mode", "add"]
+    assert write_agent.main([*by_hand, "--output", str(output)]) == 2
+    assert "found --mode beside --edits, expected it with --candidates only" in capsys.readouterr().err
     assert write_agent.main([*words, "--value", "-1"]) == 0
     before, after = (OpenedAgent(path).online_weights["q_net.2.weight"] for path in (agent, output))
     assert after[1, 2] == -before[1, 2]
