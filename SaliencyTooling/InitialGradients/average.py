@@ -30,7 +30,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--agent_path", help="agent folder or zip: averages without the large file, and the margin's gradients as well"
     )
     add_loading_flags(parser)
-    parser.add_argument("--inputs", default="clean_inputs.json", metavar="FILE", help="inputs, with --agent_path")
+    parser.add_argument("--inputs", metavar="FILE", help="inputs, with --agent_path (default: clean_inputs.json)")
     parser.add_argument(
         "--output_dir", help="where the file goes (default: beside the gradients, or gradient_analysis/)"
     )
@@ -42,7 +42,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(args: argparse.Namespace, console: Console) -> None:
     """Average, save, say where."""
     from Neuron_Selection.errors import UsageError
-    from Neuron_Selection.FileFormats.agent_folder import GRADIENTS
+    from Neuron_Selection.FileFormats.agent_folder import CLEAN, GRADIENTS
     from Neuron_Selection.FileFormats.stored_documents import stored_json_metadata
     from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
     from SaliencyTooling.gradient_runs import write_averages
@@ -50,6 +50,8 @@ def main(args: argparse.Namespace, console: Console) -> None:
 
     if args.gradients_path is None and args.agent_path is None:
         raise UsageError("found neither --gradients_path nor --agent_path, expected one (gradients.py makes the file)")
+    if args.inputs is not None and args.agent_path is None:
+        raise UsageError("found --inputs without --agent_path, expected both: the gradients hold their inputs already")
     opened = OpenedAgent(args.agent_path, **agent_options(args)) if args.agent_path else None
     gradients_path = Path(args.gradients_path) if args.gradients_path else None
     if gradients_path is not None and opened is not None:
@@ -62,7 +64,7 @@ def main(args: argparse.Namespace, console: Console) -> None:
         folder = opened.folder.folder / GRADIENTS if opened else Path()
     path, written = write_averages(
         opened,
-        opened.inputs(args.inputs) if opened else None,
+        opened.inputs(args.inputs or CLEAN) if opened else None,
         folder,
         gradients_path=gradients_path,
         overwrite=args.overwrite,

@@ -214,6 +214,8 @@ def test_a_missing_step_says_which_command_makes_it(agent: Path, capsys: pytest.
     assert "found no such file (average.py makes it)" in capsys.readouterr().err
     assert average.main([]) == 2
     assert "found neither --gradients_path nor --agent_path" in capsys.readouterr().err
+    assert average.main(["--gradients_path", "any.json", "--inputs", "clean_inputs.json"]) == 2
+    assert "found --inputs without --agent_path, expected both" in capsys.readouterr().err
 
 
 def test_k_beyond_the_row_takes_the_row_and_m_beyond_the_rest_the_rest(
