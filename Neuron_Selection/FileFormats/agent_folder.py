@@ -15,7 +15,8 @@ INPUTS = "activation_inputs"
 ACTIVATIONS = "activation_logging"
 RESULTS = "patching_results"
 GRADIENTS = "gradient_analysis"
-NORMALIZER = "vecnormalize.pkl"
+NORMALIZERS = ("vecnormalize.pkl", "vec_normalize.pkl")  # as rl_zoo calls it in its runs, and on a hub
+_NO_AGENTS = ("train_eval_metrics.zip",)  # rl_zoo puts its curves beside an agent on a hub
 _MAKERS = {
     ACTIVATIONS: "activation_extraction.py",
     RESULTS: "run_experiments.py",
@@ -58,14 +59,15 @@ class AgentFolder:
 def find_agent(agent_path: str | Path) -> AgentFolder:
     """The agent that ``agent_path`` names: a zip, or a folder that holds one.
 
-    In a folder: ``agent.zip``, else the only zip, else ``<ENV>.zip`` in a folder called ``<ENV>_<n>``.
+    In a folder: ``agent.zip``, else the only zip of an agent, else ``<ENV>.zip`` in a folder called ``<ENV>_<n>``.
 
     :raises InputError: nothing there, no zip, or several
     """
     found = _found(Path(agent_path))
     environment = _environment(found.folder)
     places = [found.folder, found.folder / found.zip_path.stem, found.folder / environment]  # rl_zoo's, and beside
-    normalizer = next((place / NORMALIZER for place in places if (place / NORMALIZER).exists()), None)
+    candidates = (place / name for place in places for name in NORMALIZERS)
+    normalizer = next((candidate for candidate in candidates if candidate.exists()), None)
     if normalizer is not None:
         warnings.warn(
             SuiteWarning(f"{normalizer}: trained behind VecNormalize; inputs must hold normalised observations"),
@@ -86,7 +88,8 @@ def _found(path: Path) -> AgentFolder:
         return AgentFolder(zip_path=path, folder=path.parent)
     if (path / "agent.zip").exists() or (path / "agent.zip").is_symlink():
         return AgentFolder(zip_path=path / "agent.zip", folder=path)
-    zips = sorted(entry for entry in path.iterdir() if entry.suffix == ".zip" and not entry.is_dir())
+    files = (entry for entry in path.iterdir() if entry.name not in _NO_AGENTS and not entry.is_dir())
+    zips = sorted(entry for entry in files if entry.suffix == ".zip")
     environment = path / f"{_environment(path)}.zip"
     if len(zips) != 1 and environment not in zips:
         listed = ", ".join(shown(entry.name, quoted=False) for entry in zips[:8])

@@ -51,6 +51,7 @@ def test_a_broken_agent_zip_is_not_passed_over_for_another():
     [
         (["CartPole-v1_3/model.zip", "CartPole-v1_3/notes.txt"], "model.zip"),
         (["CartPole-v1_3/best_model.zip", "CartPole-v1_3/CartPole-v1.zip"], "CartPole-v1.zip"),
+        (["CartPole-v1_3/train_eval_metrics.zip", "CartPole-v1_3/dqn-CartPole-v1.zip"], "dqn-CartPole-v1.zip"),
     ],
 )
 def test_without_agent_zip_the_one_taken_is_said(files, chosen):
@@ -66,6 +67,8 @@ def test_without_agent_zip_the_one_taken_is_said(files, chosen):
     [
         ([], "dqn", "dqn: found no such file or folder, expected an agent folder or a zip"),
         (["dqn/notes.txt"], "dqn", "dqn: found no zip, expected agent.zip (--agent_path takes a zip as well)"),
+        (["dqn/train_eval_metrics.zip"], "dqn",
+         "dqn: found no zip, expected agent.zip (--agent_path takes a zip as well)"),
         (["dqn/b.zip", "dqn/a.zip"], "dqn",
          "dqn: found 2 zips (a.zip, b.zip), expected agent.zip (--agent_path takes a zip as well)"),
     ],
@@ -127,10 +130,11 @@ def test_missing_activations_name_the_script_that_makes_them():
         find_agent("dqn").find("clean_activations.npz", ACTIVATIONS)
 
 
+@pytest.mark.parametrize("name", ["vecnormalize.pkl", "vec_normalize.pkl"])
 @pytest.mark.parametrize("place", ["CartPole-v1_1", "CartPole-v1_1/CartPole-v1", "CartPole-v1_1/best_model"])
-def test_an_agent_trained_behind_vecnormalize_is_named(place):
-    make("CartPole-v1_1/best_model.zip", f"{place}/vecnormalize.pkl")
-    with pytest.warns(SuiteWarning, match="vecnormalize.pkl: trained behind VecNormalize"):
+def test_an_agent_trained_behind_vecnormalize_is_named(place, name):
+    make("CartPole-v1_1/best_model.zip", f"{place}/{name}")
+    with pytest.warns(SuiteWarning, match=f"{name}: trained behind VecNormalize"):
         find_agent("CartPole-v1_1/best_model.zip")
 
 
