@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
@@ -74,6 +76,18 @@ class ChannelsLast(BaseFeaturesExtractor):
 
     def forward(self, observations: torch.Tensor) -> torch.Tensor:
         return self.linear(self.cnn(observations.to(memory_format=torch.channels_last)).mean(dim=(2, 3)))
+
+
+class Widths(BaseFeaturesExtractor):
+    """Linears of widths that must be a tuple, since they are joined to one."""
+
+    def __init__(self, observation_space: spaces.Box, widths: tuple[int, ...]) -> None:
+        super().__init__(observation_space, widths[-1])
+        sides = observation_space.shape + widths
+        self.net = nn.Sequential(*(nn.Linear(columns, rows) for columns, rows in pairwise(sides)))
+
+    def forward(self, observations: torch.Tensor) -> torch.Tensor:
+        return self.net(observations)
 
 
 class Duel(nn.Module):

@@ -143,7 +143,8 @@ class _Fields:
         if value is None or isinstance(value, bool | int | float | str | Name):
             return value
         if isinstance(value, list | tuple):
-            return [self._plain(item, field, visited, depth + 1) for item in value]
+            items = [self._plain(item, field, visited, depth + 1) for item in value]
+            return items if isinstance(value, list) else tuple(items)  # a custom class may ask for a tuple
         value = _as_dict(value)
         if isinstance(value, dict):
             return {key: self._plain(item, field, visited, depth + 1) for key, item in value.items()}

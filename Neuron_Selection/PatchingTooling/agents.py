@@ -133,8 +133,9 @@ def _with_classes(value: Any, custom: CustomClasses) -> Any:
     """Policy arguments with the classes that they name in the place of the names."""
     if isinstance(value, dict):
         return {key: _with_classes(item, custom) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_with_classes(item, custom) for item in value]
+    if isinstance(value, list | tuple):
+        items = [_with_classes(item, custom) for item in value]
+        return items if isinstance(value, list) else tuple(items)
     return (
         custom.load(str(value), nn.Module if is_torch_module(value) else object) if isinstance(value, Name) else value
     )

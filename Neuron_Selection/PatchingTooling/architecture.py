@@ -208,8 +208,8 @@ def _net_arch(value: Any, policy: str, extractor: str, where: str) -> tuple[int,
         return None
     if value is None:
         return () if extractor == "NatureCNN" else (64, 64)
-    if not isinstance(value, list) or len(value) > _DEPTH_LIMIT:
-        found = f"{len(value):,} layers" if isinstance(value, list) else shown(value)
+    if not isinstance(value, list | tuple) or len(value) > _DEPTH_LIMIT:
+        found = f"{len(value):,} layers" if isinstance(value, list | tuple) else shown(value)
         raise InputError(where, field, found=found, expected="a list of hidden widths")
     for width in value:
         if type(width) is not int or not 1 <= width <= _WIDTH_LIMIT:

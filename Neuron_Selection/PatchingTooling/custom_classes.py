@@ -67,7 +67,7 @@ class CustomClasses:
         """
         if isinstance(arguments, Mapping):
             return set().union(*(self.classes_inside(value, where) for value in arguments.values()))
-        if isinstance(arguments, list):
+        if isinstance(arguments, list | tuple):
             return set().union(*(self.classes_inside(value, where) for value in arguments))
         if isinstance(arguments, Name | ClassByValue) and not is_torch_module(arguments):
             return {

@@ -149,7 +149,7 @@ def test_policy_kwargs_may_be_absent_plain_or_pickled():
     assert read(policy_kwargs={"net_arch": [8], "a": None}).policy_kwargs == {"net_arch": [8], "a": None}
     kwargs = OrderedDict(net_arch=(8, 6), activation_fn=torch.nn.ELU, optimizer_kwargs={"eps": 0.5})
     assert read(policy_kwargs=pickled(kwargs)).policy_kwargs == {
-        "net_arch": [8, 6],
+        "net_arch": (8, 6),
         "activation_fn": Name("torch.nn.modules.activation", "ELU"),
     }
 
@@ -165,7 +165,7 @@ def test_numpy_scalars_among_policy_kwargs_are_plain_numbers(scalar):
     assert found == {
         "net_arch": [16, 16],
         "normalize_images": False,
-        "features_extractor_kwargs": {"a": float(np.float32(0.1)), "b": [0.1, 7]},
+        "features_extractor_kwargs": {"a": float(np.float32(0.1)), "b": (0.1, 7)},
     }
     assert {type(width) for width in found["net_arch"]} == {int}
     assert found["normalize_images"] is False

@@ -91,6 +91,15 @@ def test_classes_among_the_arguments_of_an_extractor(tmp_path: Path) -> None:
     assert np.array_equal(trusting.q_values(images()), sb3_answer(model, images()))
 
 
+def test_a_tuple_among_the_arguments_of_an_extractor_stays_one(tmp_path: Path) -> None:
+    model = new_dqn(
+        vector_space(4), features_extractor_class=extractors.Widths, features_extractor_kwargs={"widths": (5, 3)}
+    )
+    experiment = PatchingExperiment(save_dqn(tmp_path, model), trust="tests.extractors.Widths")
+    rows = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
+    assert np.array_equal(experiment.q_values(rows), sb3_answer(model, rows))
+
+
 @pytest.mark.parametrize("how", [{"trust": "tests.extractors.Swish"}, {"activation_fn": f"{FILE}:Swish"}])
 def test_a_custom_activation_function(how: dict[str, Any], tmp_path: Path) -> None:
     model = new_dqn(vector_space(4), net_arch=[8], activation_fn=extractors.Swish)
