@@ -73,9 +73,13 @@ def _why_left_out(count: int, output: Any) -> str:
 
 
 def _neuron_axis(module: nn.Module, rank: int, axis_before: int) -> int:
-    """Channels stand on axis 1, features on the last; an activation keeps the axis of what it is applied to."""
+    """Channels stand on axis 1, features on the last; an activation keeps the axis of what it is applied to.
+
+    So does a LayerNorm over several sides: behind a convolution its first side is the channels.
+    """
     kind = type(module).__name__
-    if kind.startswith(_NEURONS_LAST) or rank == 2:
+    over_several_sides = len(getattr(module, "normalized_shape", ())) > 1
+    if rank == 2 or (kind.startswith(_NEURONS_LAST) and not over_several_sides):
         return rank - 1
     if kind.startswith(_NEURONS_FIRST):
         return 1

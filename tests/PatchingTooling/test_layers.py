@@ -96,6 +96,18 @@ def test_layers_that_fire_never_or_twice_are_left_out_by_name() -> None:
         table.resolve({"memory": "all"})
 
 
+def test_a_norm_over_whole_maps_keeps_the_channels_as_neurons() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 6, 2), nn.LayerNorm([6, 4, 5]), nn.ELU(), nn.Flatten(2), nn.LayerNorm(20))
+    layers = probe_layers(net, torch.zeros(2, 3, 5, 6)).layers
+    assert {name: (layer.width, layer.neuron_axis) for name, layer in layers.items()} == {
+        "0": (6, 1),
+        "1": (6, 1),
+        "2": (6, 1),
+        "3": (20, 2),
+        "4": (20, 2),
+    }
+
+
 def test_probing_leaves_no_hooks() -> None:
     net = Odd()
     probe_layers(net, torch.zeros(2, 3))
