@@ -10,7 +10,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from types import FrameType
 from typing import Any, NoReturn, Protocol
 
@@ -159,7 +159,9 @@ def _run(
             args = parser.parse_args(argv)
             for variable in THREAD_VARIABLES:
                 os.environ[variable] = str(args.threads)
-            body(args, Console(quiet=args.quiet, as_json=args.json))
+            console = Console(quiet=args.quiet, as_json=args.json)
+            with redirect_stdout(sys.stderr):  # a user's own class may print; stdout is for the result
+                body(args, console)
             sys.stdout.flush()
         return 0
     except SuiteError as error:

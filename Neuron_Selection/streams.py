@@ -21,6 +21,7 @@ class Console:
     def __init__(self, *, quiet: bool, as_json: bool) -> None:
         self.quiet = quiet
         self._as_json = as_json
+        self._results = sys.stdout
 
     def say(self, message: str) -> None:
         """A remark on stderr, silenced by ``--quiet``."""
@@ -30,8 +31,8 @@ class Console:
     def result(self, document: Mapping[str, Any], lines: Iterable[str]) -> None:
         """The summary on stdout: ``document`` with ``--json``, else ``lines``."""
         text = json.dumps(document, indent=2) if self._as_json else "\n".join(lines)
-        encoding = sys.stdout.encoding or "utf-8"  # a path may hold what a terminal in ASCII cannot show
-        print(text.encode(encoding, "backslashreplace").decode(encoding))
+        encoding = self._results.encoding or "utf-8"  # a path may hold what a terminal in ASCII cannot show
+        print(text.encode(encoding, "backslashreplace").decode(encoding), file=self._results)
 
     def progress(self, items: Iterable[Item], *, total: int, unit: str) -> Iterable[Item]:
         """``items``, with a progress bar where stderr is a terminal."""

@@ -251,3 +251,14 @@ def test_inspecting_names_a_custom_class_and_how_to_let_it_in(
     }  # fmt: skip
     assert document["pickled_names"]["policy_kwargs"] == [BY_NAME]
     assert document["policy"]["features_extractor"] == BY_NAME
+
+
+def test_what_a_custom_class_prints_stays_out_of_the_result(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, _ = cnn_agent(tmp_path)
+    talking = tmp_path / "talking.py"
+    talking.write_text(FILE.read_text().replace("        self.cnn =", "        print('talk')\n        self.cnn ="))
+    copy = f"{talking}:MinigridFeaturesExtractor"
+    assert inspect_agent.main([str(folder), "--features_extractor", copy, "--json"]) == 0
+    told = capsys.readouterr()
+    assert json.loads(told.out)["loads"] is True
+    assert "talk" in told.err
