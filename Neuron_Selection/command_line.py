@@ -14,7 +14,7 @@ from contextlib import contextmanager, redirect_stdout
 from types import FrameType
 from typing import Any, NoReturn, Protocol
 
-from Neuron_Selection.errors import SuiteError, UsageError, one_line, shown
+from Neuron_Selection.errors import SuiteError, UsageError, is_lack_of_memory, one_line, shown
 from Neuron_Selection.flag_types import device, number, positive_int, whole_number
 from Neuron_Selection.streams import Console, let_go_of_stdout, open_closed_streams, warnings_on_one_line
 
@@ -189,17 +189,12 @@ def _of_the_machine(error: ImportError | MemoryError | OSError | RuntimeError) -
         if error.path is None or error.path.endswith(".py"):
             return None
         return 4, f"module {error.name}: {error} (memory limit, or a damaged installation)"
-    if isinstance(error, MemoryError) or _is_torchs_lack_of_memory(error):  # most say how much they asked for
+    if isinstance(error, MemoryError) or is_lack_of_memory(error):  # most say how much they asked for
         return 4, f"out of memory: {error}" if str(error) else "out of memory"
     if isinstance(error, RuntimeError):
         return None
     where = f"{shown(str(error.filename), limit=160, quoted=False)}: " if error.filename is not None else ""
     return 2 if isinstance(error, FileNotFoundError) else 4, f"{where}{error.strerror or error}"
-
-
-def _is_torchs_lack_of_memory(error: Exception) -> bool:
-    """On the CPU it has no class of its own."""
-    return type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
 
 
 def _failed(code: int, message: str, argv: Sequence[str], *, detail: tuple[str, ...] = ()) -> int:

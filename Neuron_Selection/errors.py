@@ -75,6 +75,12 @@ class SuiteWarning(UserWarning):
     """Something the user should know; the run goes on."""
 
 
+def is_lack_of_memory(error: Exception) -> bool:
+    """Whether the machine has too little memory; torch's error has no class of its own on the CPU."""
+    torchs = type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
+    return torchs or isinstance(error, MemoryError)
+
+
 def shown(value: object, *, limit: int = 60, quoted: bool = True) -> str:
     """File content made fit for one line: control characters escaped, the middle of long text cut.
 

@@ -25,6 +25,7 @@ from Neuron_Selection.FileFormats.spaces import BoxSpace, DictSpace, DiscreteSpa
 from Neuron_Selection.flag_types import DEVICE
 from Neuron_Selection.PatchingTooling.architecture import Architecture
 from Neuron_Selection.PatchingTooling.custom_classes import CustomClasses, is_custom, is_torch_module
+from Neuron_Selection.PatchingTooling.custom_runs import errors_told, refuse_other_values
 from Neuron_Selection.PatchingTooling.hooks import compute_in_double
 from Neuron_Selection.PatchingTooling.layer_probe import PROBE_ROWS, probe_layers
 from Neuron_Selection.PatchingTooling.layers import LayerTable
@@ -36,6 +37,8 @@ class Agent:
 
     policy: policies.DQNPolicy
     layers: LayerTable
+    custom: CustomClasses
+    dtype: str
 
     @property
     def q_net(self) -> policies.QNetwork:
@@ -63,7 +66,7 @@ def build_agent(
     torch's random state is as before.
 
     :param dtype: ``float64`` computes the Q-network in double precision, from the float32 weights
-    :raises InputError: tensors that do not fit the network
+    :raises InputError: tensors that do not fit the network, or a custom class that raises or draws random numbers
     :raises UsageError: a custom class that cannot be imported, or is of another kind
     :raises MachineError: an absent device
     """
@@ -106,7 +109,13 @@ def build_agent(
     policy.eval()
     if dtype == "float64":
         compute_in_double(policy.q_net, policy.q_net.features_extractor)
-    return Agent(policy=policy, layers=probe_layers(policy.q_net, policy.obs_to_tensor(_probe(agent))[0]))
+    with errors_told(custom, dtype=dtype), torch.no_grad():
+        observations = policy.obs_to_tensor(_probe(agent))[0]
+        layers = probe_layers(policy.q_net, observations)
+        if custom.names:
+            once, again = (policy.q_net(observations).cpu().numpy() for _ in range(2))
+            refuse_other_values(once, again, custom)
+    return Agent(policy=policy, layers=layers, custom=custom, dtype=dtype)
 
 
 def _policy_arguments(architecture: Architecture, custom: CustomClasses) -> dict[str, Any]:

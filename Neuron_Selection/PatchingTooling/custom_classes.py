@@ -87,6 +87,12 @@ class CustomClasses:
                 raise InputError(where, found=found, expected="a custom class that this agent has")
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """Every class that is let in, by where it comes from."""
+        copies = (self.features_extractor, self.activation_fn)
+        return (*self.trust, *(_source(copy) for copy in copies if copy is not None))
+
+    @property
     def described(self) -> dict[str, Any]:
         """For the metadata: the names, and the SHA-256 of files; empty where nothing custom is in play."""
         described: dict[str, Any] = {"trust": list(self.trust)} if self.trust else {}

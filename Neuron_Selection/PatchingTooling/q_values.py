@@ -16,6 +16,7 @@ from Neuron_Selection.FileFormats.observations import Observations, count_of, ro
 from Neuron_Selection.FileFormats.patch_spec import Neurons
 from Neuron_Selection.FileFormats.run_metadata import CHUNK_ROWS
 from Neuron_Selection.PatchingTooling.agents import Agent
+from Neuron_Selection.PatchingTooling.custom_runs import errors_told
 from Neuron_Selection.PatchingTooling.hooks import patched, recorded
 
 
@@ -92,7 +93,7 @@ def _chunks(observations: Observations) -> Iterator[tuple[np.ndarray, int]]:
 
 
 def _forward(agent: Agent, observations: Observations, rows: np.ndarray) -> np.ndarray:
-    with torch.no_grad():
+    with torch.no_grad(), errors_told(agent.custom, dtype=agent.dtype):
         tensors, _ = agent.policy.obs_to_tensor(rows_of(observations, rows))
         q_values: np.ndarray = agent.q_net(tensors).cpu().numpy()
     if not np.isfinite(q_values).all():
