@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 
 import torch
@@ -88,6 +89,18 @@ class Widths(BaseFeaturesExtractor):
 
     def forward(self, observations: torch.Tensor) -> torch.Tensor:
         return self.net(observations)
+
+
+class Functional(BaseFeaturesExtractor):
+    """A Linear behind which stands a function that is an argument."""
+
+    def __init__(self, observation_space: spaces.Box, bend: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        super().__init__(observation_space, 5)
+        self.linear = nn.Linear(observation_space.shape[0], 5)
+        self.bend = bend
+
+    def forward(self, observations: torch.Tensor) -> torch.Tensor:
+        return self.bend(self.linear(observations))
 
 
 class Duel(nn.Module):

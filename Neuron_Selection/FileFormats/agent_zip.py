@@ -28,7 +28,10 @@ _SKELETON_MAKERS = {"_make_skeleton_class", "_make_skeleton_enum", "_make_functi
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClassByValue:
-    """A class or function whose code lies in the zip itself (pickled from ``__main__``); only its name is read."""
+    """A class whose code lies in the zip itself (pickled from ``__main__``); only its name is read.
+
+    A function or a ``functools.partial`` in its place has none, and is called what it is.
+    """
 
     name: str
 
@@ -157,6 +160,8 @@ class _Fields:
         called = value.callable if isinstance(value, Built) else None
         if isinstance(called, Name) and called.module.startswith("cloudpickle") and called.qualname in _SKELETON_MAKERS:
             return ClassByValue(name=_name_by_value(value))
+        if called == Name("functools", "partial"):
+            return ClassByValue(name="a functools.partial")
         expected = "plain values and class names"
         if not isinstance(value, Built):
             raise InputError(self.where, field, found="something that is no plain value", expected=expected)

@@ -19,12 +19,12 @@ from stable_baselines3.dqn import policies
 from torch import nn
 
 from Neuron_Selection.errors import InputError, MachineError, SuiteWarning, UsageError, shown
-from Neuron_Selection.FileFormats.agent_zip import AgentZip
+from Neuron_Selection.FileFormats.agent_zip import AgentZip, ClassByValue
 from Neuron_Selection.FileFormats.pickled_data import Name
 from Neuron_Selection.FileFormats.spaces import BoxSpace, DictSpace, DiscreteSpace, MultiDiscreteSpace, Space
 from Neuron_Selection.flag_types import DEVICE
 from Neuron_Selection.PatchingTooling.architecture import Architecture
-from Neuron_Selection.PatchingTooling.custom_classes import CustomClasses, is_custom, is_torch_module
+from Neuron_Selection.PatchingTooling.custom_classes import ARGUMENT, CustomClasses, is_custom, is_torch_module
 from Neuron_Selection.PatchingTooling.custom_runs import errors_told, refuse_other_values
 from Neuron_Selection.PatchingTooling.hooks import compute_in_double
 from Neuron_Selection.PatchingTooling.layer_probe import PROBE_ROWS, probe_layers
@@ -145,9 +145,11 @@ def _with_classes(value: Any, custom: CustomClasses) -> Any:
     if isinstance(value, list | tuple):
         items = [_with_classes(item, custom) for item in value]
         return items if isinstance(value, list) else tuple(items)
-    return (
-        custom.load(str(value), nn.Module if is_torch_module(value) else object) if isinstance(value, Name) else value
-    )
+    if is_torch_module(value):
+        return custom.load(str(value), nn.Module)
+    if isinstance(value, Name | ClassByValue):
+        return custom.load(custom.source_of(value, ARGUMENT, where="", expected=""), object)
+    return value
 
 
 def torch_device(device: str) -> torch.device:

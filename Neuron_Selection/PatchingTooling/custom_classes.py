@@ -20,6 +20,8 @@ from Neuron_Selection.FileFormats.agent_zip import ClassByValue
 from Neuron_Selection.FileFormats.atomic_files import read_bytes, sha256_of
 from Neuron_Selection.FileFormats.pickled_data import Name
 
+ARGUMENT = "an argument"  # the role of a class among the arguments of another
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CustomClasses:
@@ -51,13 +53,20 @@ class CustomClasses:
         name = value.name if isinstance(value, ClassByValue) else str(value)
         if isinstance(value, Name) and name in self.trust:
             return name
+        if role == ARGUMENT and isinstance(value, ClassByValue) and self.features_extractor and name.isidentifier():
+            return _beside(self.features_extractor, name)
         field = role if role == "policy_class" else f"policy_kwargs.{role}"
         if isinstance(value, Name):
             found, hint = f"the custom class {shown(name)}", f"--trust {name} imports it"
+        elif name.isidentifier():
+            found = f"the class {shown(name)}, whose code lies in the zip"
+            hint = f"--{flag} FILE.py:{name} takes your own copy" if flag else "save it by reference"
+            hint = "--features_extractor FILE.py:Class takes both from one file" if role == ARGUMENT else hint
         else:
-            found, hint = f"the class {shown(name)}, whose code lies in the zip", "save it by reference"
-        if flag and isinstance(value, ClassByValue):
-            hint = f"--{flag} FILE.py:{name} takes your own copy"
+            found = f"{shown(name, quoted=False)} in the place of a class"
+            hint = (
+                f"--{flag} FILE.py:Class takes a class of yours that does the same" if flag else "save it by reference"
+            )
         raise UntrustedError(where, field, found=found, expected=expected, hint=hint)
 
     def classes_inside(self, arguments: object, where: str) -> set[str]:
@@ -70,9 +79,7 @@ class CustomClasses:
         if isinstance(arguments, list | tuple):
             return set().union(*(self.classes_inside(value, where) for value in arguments))
         if isinstance(arguments, Name | ClassByValue) and not is_torch_module(arguments):
-            return {
-                self.source_of(arguments, "an argument", where=where, expected="plain values and torch.nn's classes")
-            }
+            return {self.source_of(arguments, ARGUMENT, where=where, expected="plain values and torch.nn's classes")}
         return set()
 
     def refuse_unused(self, used: Sequence[str], *, where: str) -> None:
@@ -105,12 +112,19 @@ class CustomClasses:
                 described[flag] = {"file": path.name, "class": name, "sha256": sha256_of(read_bytes(path))}
         return described
 
-    def load(self, source: str, base: type) -> type:
-        """The class that ``source_of`` named; a subclass of ``base``."""
+    def load(self, source: str, base: type) -> Any:
+        """The class that ``source_of`` named; a subclass of ``base``, or for ``object`` also a function of torch."""
         for given in (self.features_extractor, self.activation_fn):
             if isinstance(given, type) and _source(given) == source:
                 return _checked(given, source, base)
         return load_class(source, base)
+
+
+def _beside(given: str | type, name: str) -> str:
+    """A class that was pickled together with the features extractor stands where the user's own copy of that does."""
+    if isinstance(given, str):
+        return f"{_file_and_name(given)[0]}:{name}"
+    return f"{given.__module__}.{name}"
 
 
 def is_torch_module(value: object) -> TypeGuard[Name]:
@@ -123,7 +137,7 @@ def is_custom(source: str) -> bool:
     return "." in source
 
 
-def load_class(source: str, base: type) -> type:
+def load_class(source: str, base: type) -> Any:
     """Import the class that ``source`` names.
 
     :param source: ``module.Class`` or ``FILE.py:Class``
@@ -141,7 +155,9 @@ def load_class(source: str, base: type) -> type:
     return _checked(getattr(found, name), source, base)
 
 
-def _checked(loaded: Any, source: str, base: type) -> type:
+def _checked(loaded: Any, source: str, base: type) -> Any:
+    if base is object and source.startswith("torch.") and callable(loaded):
+        return loaded  # a function of torch, such as functional.elu, among the arguments of a class
     if not (isinstance(loaded, type) and issubclass(loaded, base)):
         kind = f"a class that is no {base.__name__}" if isinstance(loaded, type) else f"a {type(loaded).__name__}"
         raise UsageError(f"{source}: found {kind}, expected a subclass of {base.__name__}")

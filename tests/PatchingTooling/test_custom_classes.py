@@ -91,15 +91,6 @@ def test_classes_among_the_arguments_of_an_extractor(tmp_path: Path) -> None:
     assert np.array_equal(trusting.q_values(images()), sb3_answer(model, images()))
 
 
-def test_a_tuple_among_the_arguments_of_an_extractor_stays_one(tmp_path: Path) -> None:
-    model = new_dqn(
-        vector_space(4), features_extractor_class=extractors.Widths, features_extractor_kwargs={"widths": (5, 3)}
-    )
-    experiment = PatchingExperiment(save_dqn(tmp_path, model), trust="tests.extractors.Widths")
-    rows = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
-    assert np.array_equal(experiment.q_values(rows), sb3_answer(model, rows))
-
-
 @pytest.mark.parametrize("how", [{"trust": "tests.extractors.Swish"}, {"activation_fn": f"{FILE}:Swish"}])
 def test_a_custom_activation_function(how: dict[str, Any], tmp_path: Path) -> None:
     model = new_dqn(vector_space(4), net_arch=[8], activation_fn=extractors.Swish)
@@ -251,53 +242,3 @@ def test_inspecting_names_a_custom_class_and_how_to_let_it_in(
     }  # fmt: skip
     assert document["pickled_names"]["policy_kwargs"] == [BY_NAME]
     assert document["policy"]["features_extractor"] == BY_NAME
-
-
-def test_what_a_custom_class_prints_stays_out_of_the_result(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    folder, _ = cnn_agent(tmp_path)
-    talking = tmp_path / "talking.py"
-    talking.write_text(FILE.read_text().replace("        self.cnn =", "        print('talk')\n        self.cnn ="))
-    copy = f"{talking}:MinigridFeaturesExtractor"
-    assert inspect_agent.main([str(folder), "--features_extractor", copy, "--json"]) == 0
-    told = capsys.readouterr()
-    assert json.loads(told.out)["loads"] is True
-    assert "talk" in told.err
-
-
-@pytest.mark.parametrize(
-    ("forward", "words"),
-    [
-        ("return {}['image']", "custom classes: .*MinigridFeaturesExtractor: found KeyError in a forward pass: 'im"),
-        ("return self.linear(observations)", "found RuntimeError in a forward pass: mat1 and .* expected Q-values"),
-        ("return torch.dropout(self.linear(self.cnn(observations)) + 1, 0.5, True)",
-         "found other Q-values for the same observation a second time, expected the same .dropout or noise that"),
-    ],
-)  # fmt: skip
-def test_a_custom_class_that_cannot_be_run_is_told_in_one_line(forward: str, words: str, tmp_path: Path) -> None:
-    folder, _ = cnn_agent(tmp_path)
-    other = tmp_path / "other.py"
-    other.write_text(FILE.read_text().replace("return self.linear(self.cnn(observations))", forward, 1))
-    with pytest.raises(InputError, match=words) as caught:
-        PatchingExperiment(folder, features_extractor=f"{other}:MinigridFeaturesExtractor").q_values(images())
-    assert caught.value.exit_code == 2
-
-
-def test_a_custom_class_that_casts_to_float32_says_how_to_run_it(tmp_path: Path) -> None:
-    folder, model = cnn_agent(tmp_path)
-    other = tmp_path / "other.py"
-    other.write_text(FILE.read_text().replace("self.cnn(observations))", "self.cnn(observations.float()))", 1))
-    copy = f"{other}:MinigridFeaturesExtractor"
-    with pytest.raises(InputError, match=r"expected Q-values \(--dtype float32 computes as the agent was trained\)"):
-        PatchingExperiment(folder, features_extractor=copy, dtype="float64").q_values(images())
-    found = PatchingExperiment(folder, features_extractor=copy, dtype="float32").q_values(images())
-    assert np.array_equal(found, sb3_answer(model, images()))
-
-
-def test_an_observation_that_a_custom_class_cannot_take_is_told_in_one_line(tmp_path: Path) -> None:
-    folder, _ = cnn_agent(tmp_path)
-    other = tmp_path / "other.py"
-    table = "torch.zeros(9)[(255 * observations).long()].sum() + self.cnn(observations)"
-    other.write_text(FILE.read_text().replace("self.cnn(observations))", table + ")", 1))
-    experiment = PatchingExperiment(folder, features_extractor=f"{other}:MinigridFeaturesExtractor")
-    with pytest.raises(InputError, match="found IndexError in a forward pass: index .* is out of bounds"):
-        experiment.q_values(images())

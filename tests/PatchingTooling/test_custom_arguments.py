@@ -1,0 +1,90 @@
+"""What stands among the arguments of custom classes, or in their place: tuples, functions, classes by value."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from torch import nn
+from torch.nn import functional
+
+from Neuron_Selection.errors import UntrustedError, UsageError
+from Neuron_Selection.PatchingTooling import PatchingExperiment
+from tests import extractors
+from tests.made_agents import new_dqn, save_dqn, vector_space
+from tests.PatchingTooling.test_custom_classes import BY_FILE, BY_NAME, by_value, cnn_agent, images, sb3_answer
+
+LEAKY = """from torch import nn
+
+
+class Leaky(nn.LeakyReLU):
+    def __init__(self):
+        super().__init__(0.2)
+"""
+
+
+def test_a_tuple_among_the_arguments_of_an_extractor_stays_one(tmp_path: Path) -> None:
+    model = new_dqn(
+        vector_space(4), features_extractor_class=extractors.Widths, features_extractor_kwargs={"widths": (5, 3)}
+    )
+    experiment = PatchingExperiment(save_dqn(tmp_path, model), trust="tests.extractors.Widths")
+    rows = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
+    assert np.array_equal(experiment.q_values(rows), sb3_answer(model, rows))
+
+
+@pytest.mark.parametrize(
+    ("activation", "told"),
+    [
+        (functools.partial(nn.LeakyReLU, negative_slope=0.2), "found a functools.partial in the place of a class"),
+        (lambda: nn.LeakyReLU(0.2), "found a function in the place of a class"),
+    ],
+)
+def test_an_activation_that_is_no_class_is_replaced_by_one_of_yours(activation: Any, told: str, tmp_path: Path) -> None:
+    model = new_dqn(vector_space(4), net_arch=[8], activation_fn=activation)
+    folder = save_dqn(tmp_path, model)
+    with pytest.raises(UntrustedError, match=f"activation_fn: {told}.*--activation_fn FILE.py:Class takes a class of"):
+        PatchingExperiment(folder)
+    (tmp_path / "leaky.py").write_text(LEAKY)
+    rows = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
+    experiment = PatchingExperiment(folder, activation_fn=f"{tmp_path / 'leaky.py'}:Leaky")
+    assert np.array_equal(experiment.q_values(rows), sb3_answer(model, rows))
+
+
+def test_a_class_by_value_among_the_arguments_stands_in_the_file_of_the_extractor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    by_value(extractors.Swish, monkeypatch)
+    folder, model = cnn_agent(tmp_path, features_extractor_kwargs={"features_dim": 16, "activation": extractors.Swish})
+    monkeypatch.undo()
+    with pytest.raises(UntrustedError, match="'Swish', whose code .*--features_extractor FILE.py:Class takes both"):
+        PatchingExperiment(folder, trust=BY_NAME)
+    for copy in (BY_FILE, extractors.MinigridFeaturesExtractor):
+        found = PatchingExperiment(folder, features_extractor=copy).q_values(images())
+        assert np.array_equal(found, sb3_answer(model, images()))
+
+
+def test_a_function_of_torch_among_the_arguments_is_trusted_by_name(tmp_path: Path) -> None:
+    model = new_dqn(
+        vector_space(4),
+        features_extractor_class=extractors.Functional,
+        features_extractor_kwargs={"bend": functional.elu},
+    )
+    folder = save_dqn(tmp_path, model)
+    own = "tests.extractors.Functional"
+    with pytest.raises(UntrustedError, match="--trust torch.nn.functional.elu imports it"):
+        PatchingExperiment(folder, trust=own)
+    rows = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
+    found = PatchingExperiment(folder, trust=[own, "torch.nn.functional.elu"]).q_values(rows)
+    assert np.array_equal(found, sb3_answer(model, rows))
+
+
+def test_another_function_among_the_arguments_is_not_let_in(tmp_path: Path) -> None:
+    model = new_dqn(
+        vector_space(4), features_extractor_class=extractors.Functional, features_extractor_kwargs={"bend": np.tanh}
+    )
+    folder = save_dqn(tmp_path, model)
+    with pytest.raises((UsageError, UntrustedError)):
+        PatchingExperiment(folder, trust=["tests.extractors.Functional", "numpy.tanh"]).q_values(np.zeros((1, 4)))
