@@ -87,6 +87,7 @@ def main(args: argparse.Namespace, console: Console) -> None:
     """Plan, run, save, sum up."""
     from dataclasses import fields
 
+    from Neuron_Selection.FileFormats.agent_folder import CLEAN, CORRUPTED, INPUTS
     from Neuron_Selection.FileFormats.inputs import ids_from_arguments
     from Neuron_Selection.PatchingTooling import PatchingExperiment
     from Neuron_Selection.PatchingTooling.patching_jobs import PatchingRequest, plan_jobs, run_job
@@ -114,7 +115,11 @@ def main(args: argparse.Namespace, console: Console) -> None:
         documents.append(document)
     console.result({"dry_run": args.dry_run, "runs": documents}, lines)
     if not args.dry_run:
-        console.say(f"next: {_following(args)}")
+        if args.ablate != "zero":
+            console.say(f"next: {_following(args)}")
+        elif all((experiment.folder.folder / INPUTS / name).exists() for name in (CLEAN, CORRUPTED)):
+            sweep = "Neuron_Selection/ExperimentTooling/run_experiments.py"  # these neurons are done; now every one
+            console.say(f"next: {next_command(sweep, '--agent_path', args.agent_path, loading=args)}")
 
 
 def _following(args: argparse.Namespace) -> str:

@@ -64,11 +64,14 @@ def let_go_of_stdout() -> None:
 
 @contextmanager
 def warnings_on_one_line() -> Iterator[None]:
-    """Our warnings stand on stderr as ``warning: ...``; those of libraries behave as ever."""
+    """Our warnings stand on stderr as ``warning: ...``, each once; those of libraries behave as ever."""
+    said: set[str] = set()
 
     def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
         if issubclass(category, SuiteWarning):
-            print(one_line(f"warning: {message}"), file=sys.stderr)
+            if str(message) not in said:
+                print(one_line(f"warning: {message}"), file=sys.stderr)
+            said.add(str(message))
         else:
             usual(message, category, *place, **more)
 

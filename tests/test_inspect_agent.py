@@ -98,3 +98,10 @@ def test_bytes_are_read_once_for_the_inventory_and_the_agent(
     monkeypatch.setattr(agent_zip, "read_bytes", replaced_meanwhile)
     assert "does not load: found another file than a moment ago" in told(folder, capsys)
     assert len(times) == 2  # for what is shown, and for the network
+
+
+def test_a_warning_is_said_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = mlp_agent(tmp_path)
+    (folder / "vecnormalize.pkl").write_bytes(b"")
+    assert inspect_agent.main([str(folder)]) == 0
+    assert capsys.readouterr().err.count("trained behind VecNormalize") == 1

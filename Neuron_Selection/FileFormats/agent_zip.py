@@ -76,7 +76,10 @@ def parse_agent_zip(data: bytes, path: Path) -> AgentZip:
     if "data" not in members or "policy.pth" not in members:
         if any(name.rsplit("/", 1)[-1] == "data.pkl" for name in members.names):
             raise InputError(
-                path, found="a truncated agent or a bare .pth", expected="an agent's zip", hint="download it again"
+                path,
+                found="a truncated agent or a bare .pth",
+                expected="an agent's zip",
+                hint="download it again, or save the whole agent: model.save",
             )
         missing = "data" if "data" not in members else "policy.pth"
         raise InputError(path, found=f"no member {missing}", expected="a zip saved by Stable-Baselines3")

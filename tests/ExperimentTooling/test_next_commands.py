@@ -132,13 +132,17 @@ def test_the_neurons_that_differ_are_patched_in_the_inputs_they_were_found_in(st
     assert list(json.loads((stood / "my agent" / "patching_results" / "patching.json").read_text())) == ids
 
 
-def test_neurons_that_were_patched_are_taken_out_next(stood: Path) -> None:
+def test_neurons_that_were_patched_are_taken_out_next_and_then_every_one(stood: Path) -> None:
     words = ["--direction", "both", "--patch_spec", "q_net.2:0-63", "q_net.0:5", "--engine", "fast"]
     (by_the_mean,) = run(ROOT / "activation_patching.py", *words, stood=stood)
     assert "--ablate mean" in by_the_mean
     (by_zero,) = paste(by_the_mean, stood)
     assert "--ablate zero" in by_zero
-    paste(by_zero, stood)
+    (sweep,) = paste(by_zero, stood)
+    assert "run_experiments.py --agent_path 'my agent'" in sweep
+    paste(sweep, stood)
+    (stood / "my agent" / "activation_inputs" / "corrupted_inputs.json").unlink()
+    assert paste(by_zero, stood) == []  # no pairs, no sweep
 
 
 def test_what_lets_a_custom_agent_in_is_handed_on_by_the_sweep(tmp_path: Path) -> None:

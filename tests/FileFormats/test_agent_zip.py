@@ -234,6 +234,10 @@ def test_members_with_names_that_climb_are_ignored(here, good):
     assert list(here.iterdir()) == [here / "agent.zip"]
 
 
+BARE = (
+    "found a truncated agent or a bare .pth, expected an agent's zip "
+    "(download it again, or save the whole agent: model.save)"
+)
 AGAIN = "expected a zip file (download it again)"
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:0123\nsize 1108188\n"
 
@@ -264,12 +268,12 @@ def test_a_truncated_agent_is_told(here, good, make, percent):
     message = refusal(whole[: len(whole) * percent // 100])
     assert message in {
         f"found a truncated or damaged zip, {AGAIN}",
-        "found a truncated agent or a bare .pth, expected an agent's zip (download it again)",
+        BARE,
     }
 
 
 def test_a_bare_pth_is_told():
-    message = "found a truncated agent or a bare .pth, expected an agent's zip (download it again)"
+    message = BARE
     assert refusal(state_bytes(mlp_state())) == message
 
 
