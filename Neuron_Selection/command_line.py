@@ -100,6 +100,7 @@ def add_loading_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--trust", nargs="+", metavar="MODULE.CLASS", help="custom classes that may be imported")
     group.add_argument("--features_extractor", metavar="FILE.py:CLASS", help="your copy of a custom features extractor")
     group.add_argument("--activation_fn", metavar="FILE.py:CLASS", help="your copy of a custom activation function")
+    group.add_argument("--policy", metavar="FILE.py:CLASS", help="your copy of a custom policy")
     group.add_argument("--allow_nonfinite", action="store_true", help="load weights that are NaN or infinite")
 
 
@@ -115,7 +116,7 @@ def add_engine_flag(parser: argparse.ArgumentParser) -> None:
 
 def agent_options(args: argparse.Namespace) -> dict[str, Any]:
     """The keyword arguments of ``PatchingExperiment`` that the flags of ``add_loading_flags`` stand for."""
-    names = ("device", "dtype", "features_extractor", "activation_fn", "allow_nonfinite")
+    names = ("device", "dtype", "features_extractor", "activation_fn", "policy", "allow_nonfinite")
     engine = {"engine": args.engine} if hasattr(args, "engine") else {}
     return {"trust": args.trust or (), **engine, **{name: getattr(args, name) for name in names}}
 

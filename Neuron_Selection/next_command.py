@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+_COPIES = ("features_extractor", "activation_fn", "policy")  # flags that name the user's own copy of a class
 _ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -33,16 +34,13 @@ def loading_of(command: Mapping[str, Any]) -> argparse.Namespace:
     """The flags on custom classes in the metadata of an earlier command; what a file says otherwise is left aside."""
     trust = command.get("trust")
     named = [name for name in trust if isinstance(name, str)] if isinstance(trust, list) else []
-    copies = {
-        name: value if isinstance(value := command.get(name), str) else None
-        for name in ("features_extractor", "activation_fn")
-    }
+    copies = {name: value if isinstance(value := command.get(name), str) else None for name in _COPIES}
     return argparse.Namespace(trust=named, device="cpu", dtype=None, allow_nonfinite=False, **copies)
 
 
 def _loading_words(args: argparse.Namespace) -> list[str]:
     words = ["--trust", *args.trust] if args.trust else []
-    for name, usual in (("device", "cpu"), ("dtype", None), ("features_extractor", None), ("activation_fn", None)):
+    for name, usual in (("device", "cpu"), ("dtype", None), *((name, None) for name in _COPIES)):
         if getattr(args, name) != usual:
             words += [f"--{name}", str(getattr(args, name))]
     return [*words, "--allow_nonfinite"] if args.allow_nonfinite else words

@@ -21,18 +21,26 @@ from Neuron_Selection.FileFormats.atomic_files import read_bytes, sha256_of
 from Neuron_Selection.FileFormats.pickled_data import Name
 
 ARGUMENT = "an argument"  # the role of a class among the arguments of another
+_COPIES = {"features_extractor_class": "features_extractor", "activation_fn": "activation_fn", "policy_class": "policy"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CustomClasses:
-    """What the user lets in: ``trust`` names importable classes, the others are ``FILE.py:Class`` or classes."""
+    """What the user lets in: ``trust`` names importable classes, the copies are ``FILE.py:Class`` or classes."""
 
     trust: tuple[str, ...] = ()
     features_extractor: str | type | None = None
     activation_fn: str | type | None = None
+    policy: str | type | None = None
+
+    @property
+    def copies(self) -> dict[str, str | type]:
+        """Flag to the user's own copy of a class."""
+        given = {name: getattr(self, name) for name in _COPIES.values()}
+        return {name: copy for name, copy in given.items() if copy is not None}
 
     def __post_init__(self) -> None:
-        for source in (self.features_extractor, self.activation_fn):
+        for source in self.copies.values():
             if isinstance(source, str):
                 _file_and_name(source)
         for name in self.trust:
@@ -46,15 +54,15 @@ class CustomClasses:
         :param expected: what would not need any permission
         :raises UntrustedError: the user has not let it in
         """
-        flag = {"features_extractor_class": "features_extractor", "activation_fn": "activation_fn"}.get(role)
-        own_copy: str | type | None = getattr(self, flag) if flag else None
-        if own_copy is not None:
-            return _source(own_copy)
+        flag = _COPIES.get(role)
+        if flag in self.copies:
+            return _source(self.copies[flag])
         name = value.name if isinstance(value, ClassByValue) else str(value)
         if isinstance(value, Name) and name in self.trust:
             return name
-        if role == ARGUMENT and isinstance(value, ClassByValue) and self.features_extractor and name.isidentifier():
-            return _beside(self.features_extractor, name)
+        other = self.features_extractor or self.policy
+        if role == ARGUMENT and isinstance(value, ClassByValue) and other and name.isidentifier():
+            return _beside(other, name)
         field = role if role == "policy_class" else f"policy_kwargs.{role}"
         if isinstance(value, Name):
             found, hint = f"the custom class {shown(name)}", f"--trust {name} imports it"
@@ -86,42 +94,39 @@ class CustomClasses:
         """Raise for a class that was let in and that the agent has no use for."""
         for flag, given in (
             *(("--trust", name) for name in self.trust),
-            ("--features_extractor", self.features_extractor),
-            ("--activation_fn", self.activation_fn),
+            *((f"--{flag}", copy) for flag, copy in self.copies.items()),
         ):
-            if given is not None and _source(given) not in used:
+            if _source(given) not in used:
                 found = f"no use for {flag} {shown(_source(given), limit=120, quoted=False)}"
                 raise InputError(where, found=found, expected="a custom class that this agent has")
 
     @property
     def names(self) -> tuple[str, ...]:
         """Every class that is let in, by where it comes from."""
-        copies = (self.features_extractor, self.activation_fn)
-        return (*self.trust, *(_source(copy) for copy in copies if copy is not None))
+        return (*self.trust, *map(_source, self.copies.values()))
 
     @property
     def described(self) -> dict[str, Any]:
         """For the metadata: the names, and the SHA-256 of files; empty where nothing custom is in play."""
         described: dict[str, Any] = {"trust": list(self.trust)} if self.trust else {}
-        for flag in ("features_extractor", "activation_fn"):
-            source = getattr(self, flag)
+        for flag, source in self.copies.items():
             if isinstance(source, type):
                 described[flag] = {"class": _source(source)}
-            elif source is not None:
+            else:
                 path, name = _file_and_name(source)
                 described[flag] = {"file": path.name, "class": name, "sha256": sha256_of(read_bytes(path))}
         return described
 
     def load(self, source: str, base: type) -> Any:
         """The class that ``source_of`` named; a subclass of ``base``, or for ``object`` also a function of torch."""
-        for given in (self.features_extractor, self.activation_fn):
+        for given in self.copies.values():
             if isinstance(given, type) and _source(given) == source:
                 return _checked(given, source, base)
         return load_class(source, base)
 
 
 def _beside(given: str | type, name: str) -> str:
-    """A class that was pickled together with the features extractor stands where the user's own copy of that does."""
+    """A class that was pickled together with another stands where the user's own copy of that one does."""
     if isinstance(given, str):
         return f"{_file_and_name(given)[0]}:{name}"
     return f"{given.__module__}.{name}"

@@ -39,6 +39,7 @@ class OpenedAgent:
     :param trust: names of custom classes (``module.Class``) that may be imported
     :param features_extractor: your own copy of the agent's custom one, ``FILE.py:Class`` or the class
     :param activation_fn: the same for its activation function
+    :param policy: the same for its policy
     :param allow_nonfinite: load weights that are NaN or infinite
     :raises InputError: the zip cannot be read, or is no DQN
     :raises UntrustedError: the network has custom classes that are not let in
@@ -54,6 +55,7 @@ class OpenedAgent:
         trust: str | Sequence[str] = (),
         features_extractor: str | type | None = None,
         activation_fn: str | type | None = None,
+        policy: str | type | None = None,
         allow_nonfinite: bool = False,
     ) -> None:
         if engine not in ("hooks", "fast"):
@@ -68,6 +70,7 @@ class OpenedAgent:
             trust=(trust,) if isinstance(trust, str) else tuple(trust or ()),
             features_extractor=features_extractor,
             activation_fn=activation_fn,
+            policy=policy,
         )
         self.architecture = architecture_of(self.agent_zip, self.custom_classes)
         if not allow_nonfinite:

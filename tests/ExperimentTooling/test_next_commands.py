@@ -146,11 +146,12 @@ def test_neurons_that_were_patched_are_taken_out_next_and_then_every_one(stood: 
 
 
 def test_what_lets_a_custom_agent_in_is_handed_on_by_the_sweep(tmp_path: Path) -> None:
-    made_by = {"trust": ["my.Net"], "features_extractor": "own file.py:Net", "activation_fn": 7, "device": "cuda"}
+    made_by = {"trust": ["my.Net"], "features_extractor": "own file.py:Net", "activation_fn": 7, "policy": "p.py:P",
+               "device": "cuda"}  # fmt: skip
     command = next_command("SaliencyTooling/initial_test.py", loading=loading_of(made_by))
-    assert command.endswith("initial_test.py --trust my.Net --features_extractor 'own file.py:Net'")
+    assert command.endswith("initial_test.py --trust my.Net --features_extractor 'own file.py:Net' --policy p.py:P")
     summary = tmp_path / "summary.json"
     summary.write_text(json.dumps({"common_neurons": {"q_net.0_neuron_1": {}}}))
     for line in next_lines(summary, agent_path=str(ROOT / "examples" / "lava_crossing" / "agent"), made_by=made_by)[:1]:
-        assert line.endswith("--trust my.Net --features_extractor 'own file.py:Net'")
+        assert line.endswith("--trust my.Net --features_extractor 'own file.py:Net' --policy p.py:P")
     assert "--trust" not in next_command("SaliencyTooling/initial_test.py", loading=loading_of({}))

@@ -11,11 +11,12 @@ import pytest
 from torch import nn
 from torch.nn import functional
 
+from Neuron_Selection import inspect_agent
 from Neuron_Selection.errors import UntrustedError, UsageError
 from Neuron_Selection.PatchingTooling import PatchingExperiment
 from tests import extractors
 from tests.made_agents import new_dqn, save_dqn, vector_space
-from tests.PatchingTooling.test_custom_classes import BY_FILE, BY_NAME, by_value, cnn_agent, images, sb3_answer
+from tests.PatchingTooling.test_custom_classes import BY_FILE, BY_NAME, FILE, by_value, cnn_agent, images, sb3_answer
 
 LEAKY = """from torch import nn
 
@@ -64,6 +65,34 @@ def test_a_class_by_value_among_the_arguments_stands_in_the_file_of_the_extracto
     for copy in (BY_FILE, extractors.MinigridFeaturesExtractor):
         found = PatchingExperiment(folder, features_extractor=copy).q_values(images())
         assert np.array_equal(found, sb3_answer(model, images()))
+
+
+def test_a_policy_by_value_is_replaced_by_the_users_own_copy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    by_value(extractors.DuellingPolicy, monkeypatch)
+    model = new_dqn(vector_space(4), policy=extractors.DuellingPolicy)
+    folder = save_dqn(tmp_path, model)
+    monkeypatch.undo()
+    with pytest.raises(UntrustedError, match="whose code lies in the zip.*--policy FILE.py:DuellingPolicy takes your"):
+        PatchingExperiment(folder)
+    rows = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
+    for copy in (f"{FILE}:DuellingPolicy", extractors.DuellingPolicy):
+        experiment = PatchingExperiment(folder, policy=copy)
+        assert np.array_equal(experiment.q_values(rows), sb3_answer(model, rows))
+        assert experiment.custom_classes.described["policy"]["class"].endswith("DuellingPolicy")
+    assert inspect_agent.main([str(folder), "--policy", f"{FILE}:DuellingPolicy"]) == 0
+    assert capsys.readouterr().err.rstrip().endswith(f"--policy {FILE}:DuellingPolicy")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("Swish", "found a class that is no DQNPolicy"), ("MinigridFeaturesExtractor", "found a class that is no DQNPol")],
+)
+def test_a_copy_of_a_policy_that_is_none_is_refused(name: str, words: str, tmp_path: Path) -> None:
+    folder = save_dqn(tmp_path, new_dqn(vector_space(4), policy=extractors.QuietPolicy, net_arch=[8], loudness=3))
+    with pytest.raises(UsageError, match=words):
+        PatchingExperiment(folder, policy=f"{FILE}:{name}").layers()
 
 
 def test_a_function_of_torch_among_the_arguments_is_trusted_by_name(tmp_path: Path) -> None:

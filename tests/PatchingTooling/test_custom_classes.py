@@ -169,6 +169,7 @@ def test_what_was_let_in_stands_in_every_output(tmp_path: Path, capsys: pytest.C
         ({"trust": "os.system"}, "found no use for --trust os.system, expected a custom class that this agent has"),
         ({"features_extractor": BY_FILE}, "no use for --features_extractor .*:MinigridFeaturesExtractor, expected"),
         ({"activation_fn": f"{FILE}:Swish"}, "found no use for --activation_fn"),
+        ({"policy": f"{FILE}:QuietPolicy"}, "found no use for --policy"),
     ],
 )
 def test_a_permission_without_use_is_an_error(how: dict[str, Any], words: str, tmp_path: Path) -> None:
