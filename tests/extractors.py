@@ -91,6 +91,17 @@ class Widths(BaseFeaturesExtractor):
         return self.net(observations)
 
 
+class Lazy(BaseFeaturesExtractor):
+    """A Linear that takes its width from what it is first given."""
+
+    def __init__(self, observation_space: spaces.Box) -> None:
+        super().__init__(observation_space, 5)
+        self.linear = nn.LazyLinear(5)
+
+    def forward(self, observations: torch.Tensor) -> torch.Tensor:
+        return self.linear(observations)
+
+
 class Functional(BaseFeaturesExtractor):
     """A Linear behind which stands a function that is an argument."""
 

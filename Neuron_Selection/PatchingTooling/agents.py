@@ -17,6 +17,7 @@ from gymnasium import spaces
 from stable_baselines3.common import torch_layers
 from stable_baselines3.dqn import policies
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from Neuron_Selection.errors import InputError, MachineError, SuiteWarning, UsageError, shown
 from Neuron_Selection.FileFormats.agent_zip import AgentZip, ClassByValue
@@ -90,6 +91,7 @@ def build_agent(
             optimizer_class=_NoOptimizer,
             **arguments,
         )
+        _make_lazy_layers(policy, agent, custom)
     except (
         AssertionError,
         TypeError,
@@ -116,6 +118,16 @@ def build_agent(
             once, again = (policy.q_net(observations).cpu().numpy() for _ in range(2))
             refuse_other_values(once, again, custom)
     return Agent(policy=policy, layers=layers, custom=custom, dtype=dtype)
+
+
+def _make_lazy_layers(policy: policies.DQNPolicy, agent: AgentZip, custom: CustomClasses) -> None:
+    """Run both networks once where a custom class has layers that take their size from what they are first given."""
+    lazy = [net for net in (policy.q_net, policy.q_net_target) if any(map(is_lazy, net.parameters()))]
+    if lazy:
+        with errors_told(custom, dtype="float32"), torch.no_grad():
+            observations = policy.obs_to_tensor(_probe(agent))[0]
+            for net in lazy:
+                net(observations)
 
 
 def _policy_arguments(architecture: Architecture, custom: CustomClasses) -> dict[str, Any]:

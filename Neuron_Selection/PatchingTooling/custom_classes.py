@@ -201,6 +201,8 @@ def _imported_file(path: Path) -> Any:
 def _imported(what: str, load: Any) -> Any:
     try:
         return load()
-    except Exception as error:  # the user's own module may raise anything
+    except (Exception, SystemExit) as error:  # the user's own module may raise anything, and be a whole script
         kind = f"{type(error).__name__}: {error}"
-        raise UsageError(f"{what}: found an error while importing it ({kind}), expected an importable class") from error
+        missing = error.name if isinstance(error, ModuleNotFoundError) else None
+        expected = f"{missing} installed or on PYTHONPATH" if missing else "an importable class"
+        raise UsageError(f"{what}: found an error while importing it ({kind}), expected {expected}") from error

@@ -186,6 +186,8 @@ def test_a_permission_without_use_is_an_error(how: dict[str, Any], words: str, t
         ("no_such_file.py:Class", "no_such_file.py: found no such file"),
         ("extractors.py", "found 'extractors.py', expected FILE.py:Class"),
         ("broken.py:Class", "found an error while importing it .ZeroDivisionError: division by zero."),
+        ("script.py:Class", "found an error while importing it .SystemExit: 3., expected an importable class"),
+        ("needy.py:Class", "No module named 'no_such'., expected no_such installed or on PYTHONPATH"),
     ],
 )
 def test_a_class_that_cannot_be_had_is_the_users_to_mend(
@@ -194,6 +196,8 @@ def test_a_class_that_cannot_be_had_is_the_users_to_mend(
     folder, _ = cnn_agent(tmp_path)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "broken.py").write_text("1 / 0")
+    (tmp_path / "script.py").write_text("raise SystemExit(3)")
+    (tmp_path / "needy.py").write_text("import no_such")
     with pytest.raises((UsageError, InputError), match=words) as caught:
         PatchingExperiment(folder, features_extractor=source).q_values(images())
     assert caught.value.exit_code == 2
@@ -206,7 +210,7 @@ def test_trusting_what_is_no_features_extractor_is_an_error(name: str, tmp_path:
     path = write_zip(
         tmp_path / "agent.zip", data=data_fields(policy_kwargs=serialized(reference)), policy=mlp_state(hidden=(64, 64))
     )
-    with pytest.raises(UsageError, match="expected a subclass of BaseFeaturesExtractor|expected an importable class"):
+    with pytest.raises(UsageError, match="expected (a subclass of BaseFeaturesExtractor|no_such_module installed)"):
         PatchingExperiment(path, trust=name).q_values(np.zeros((1, 4), np.float32))
 
 

@@ -7,10 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from Neuron_Selection import inspect_agent
 from Neuron_Selection.errors import InputError
 from Neuron_Selection.PatchingTooling import PatchingExperiment
+from tests import extractors
+from tests.made_agents import new_dqn, save_dqn, vector_space
 from tests.PatchingTooling.test_custom_classes import FILE, cnn_agent, images, sb3_answer
 
 
@@ -52,6 +55,19 @@ def test_a_custom_class_that_casts_to_float32_says_how_to_run_it(tmp_path: Path)
         PatchingExperiment(folder, features_extractor=copy, dtype="float64").q_values(images())
     found = PatchingExperiment(folder, features_extractor=copy, dtype="float32").q_values(images())
     assert np.array_equal(found, sb3_answer(model, images()))
+
+
+def test_layers_that_take_their_size_from_the_first_pass_get_it(tmp_path: Path) -> None:
+    model = new_dqn(vector_space(4), features_extractor_class=extractors.Lazy)
+    for net in (model.q_net, model.q_net_target):
+        net(torch.zeros(1, 4))
+    model.policy.optimizer = torch.optim.Adam(model.policy.parameters())
+    folder = save_dqn(tmp_path, model)
+    before = torch.get_rng_state()
+    rows = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
+    found = PatchingExperiment(folder, trust="tests.extractors.Lazy").q_values(rows)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert np.array_equal(found, sb3_answer(model, rows))
 
 
 def test_an_observation_that_a_custom_class_cannot_take_is_told_in_one_line(tmp_path: Path) -> None:
