@@ -19,7 +19,15 @@ from stable_baselines3.dqn import policies
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from Neuron_Selection.errors import InputError, MachineError, SuiteWarning, UsageError, shown
+from Neuron_Selection.errors import (
+    InputError,
+    MachineError,
+    SuiteError,
+    SuiteWarning,
+    UsageError,
+    is_lack_of_memory,
+    shown,
+)
 from Neuron_Selection.FileFormats.agent_zip import AgentZip, ClassByValue
 from Neuron_Selection.FileFormats.pickled_data import Name
 from Neuron_Selection.FileFormats.spaces import BoxSpace, DictSpace, DiscreteSpace, MultiDiscreteSpace, Space
@@ -30,6 +38,9 @@ from Neuron_Selection.PatchingTooling.custom_runs import errors_told, refuse_oth
 from Neuron_Selection.PatchingTooling.hooks import compute_in_double
 from Neuron_Selection.PatchingTooling.layer_probe import PROBE_ROWS, probe_layers
 from Neuron_Selection.PatchingTooling.layers import LayerTable
+
+# for arguments that do not fit; from SB3's own classes, any other is a bug of ours
+_SB3_RAISES = (AssertionError, TypeError, ValueError, KeyError, AttributeError, RuntimeError, NotImplementedError)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -92,15 +103,11 @@ def build_agent(
             **arguments,
         )
         _make_lazy_layers(policy, agent, custom)
-    except (
-        AssertionError,
-        TypeError,
-        ValueError,
-        KeyError,
-        AttributeError,
-        RuntimeError,
-        NotImplementedError,
-    ) as error:
+    except Exception as error:  # a custom class may raise anything
+        if is_lack_of_memory(error) or isinstance(error, SuiteError):
+            raise
+        if not custom.names and not isinstance(error, _SB3_RAISES):
+            raise
         found = f"arguments that it does not take ({type(error).__name__}: {error})"
         raise InputError(f"{agent.path}: data", "policy_kwargs", found=found, expected="a network") from error
     finally:

@@ -222,11 +222,19 @@ def test_a_copy_that_does_not_fit_the_weights_is_an_error(tmp_path: Path) -> Non
         PatchingExperiment(folder, features_extractor=f"{other}:MinigridFeaturesExtractor").q_values(images())
 
 
-def test_arguments_that_the_class_does_not_take_are_an_error(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("old", "new", "kind"),
+    [
+        ("features_dim: int = 32", "width: int = 32, *, features_dim2: int = 1", "TypeError"),
+        ("nn.Conv2d(observation_space.shape[0]", "nn.Conv2d(observation_space.shape[3]", "IndexError"),
+        ("nn.Conv2d(observation_space.shape[0]", "nn.Conv2d(1 // 0", "ZeroDivisionError"),
+    ],
+)
+def test_arguments_that_the_class_does_not_take_are_an_error(old: str, new: str, kind: str, tmp_path: Path) -> None:
     folder, _ = cnn_agent(tmp_path)
     other = tmp_path / "other.py"
-    other.write_text(FILE.read_text().replace("features_dim: int = 32", "width: int = 32, *, features_dim2: int = 1"))
-    with pytest.raises(InputError, match=r"found arguments that it does not take \(TypeError"):
+    other.write_text(FILE.read_text().replace(old, new, 1))
+    with pytest.raises(InputError, match=rf"found arguments that it does not take \({kind}"):
         PatchingExperiment(folder, features_extractor=f"{other}:MinigridFeaturesExtractor").q_values(images())
 
 
