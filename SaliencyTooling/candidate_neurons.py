@@ -56,7 +56,8 @@ def candidate_neurons(
         if parameter not in rows_of:
             layers = [name.removesuffix(".weight") for name in rows_of]
             hint = "generate_definitions.py --layers lists theirs, for run_experiments.py --definitions"
-            raise error(f"layer {shown(layer)}, which has no weight matrix", f"one of {', '.join(layers)}", hint)
+            expected, hint = (f"one of {', '.join(layers)}", hint) if layers else ("one; this network has none", "")
+            raise error(f"layer {shown(layer)}, which has no weight matrix", expected, hint)
         if neuron >= rows_of[parameter]:
             raise error(f"neuron {shown(neuron)}", f"0..{rows_of[parameter] - 1} in {layer}")
         candidate = CandidateNeuron(experiment=important.key, parameter=parameter, neuron=neuron)

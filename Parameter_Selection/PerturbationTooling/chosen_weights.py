@@ -55,7 +55,8 @@ def candidates_of(opened: OpenedAgent, name: str) -> ChosenWeights:
     try:
         path = opened.folder.find(name, GRADIENTS)
     except InputError as error:
-        raise UsageError(f"{error} (extract.py makes it; --weights names weights by hand)") from error
+        missing = str(error).rpartition(" (")[0] or str(error)  # without who makes it; there is another way
+        raise UsageError(f"{missing} (extract.py makes it; --weights names weights by hand)") from error
     document = load_candidate_weights(path)
     told = fingerprint_in(document.get("metadata", {}), path)
     if told is None:

@@ -250,7 +250,7 @@ def test_the_same_run_writes_the_same_bytes_and_another_needs_overwrite(
         (["--weights", TARGETS[0], "--candidates", "c.json"], "not allowed with"),
         (["--weights", TARGETS[0], "--input_ids", "nobody"], "nearest"),
         (["--weights", TARGETS[0], "--output_prefix", "../x"], "output prefix"),
-        ([], "extract.py makes it"),
+        ([], "(extract.py makes it; --weights names weights by hand)"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_in_one_line_and_nothing_is_written(
@@ -261,6 +261,7 @@ def test_what_cannot_be_meant_is_refused_in_one_line_and_nothing_is_written(
     assert message in error
     assert error.startswith("error: ")
     assert len(error.splitlines()) == 1
+    assert error.count(" makes it") <= 1
     assert not (agent / "perturbation_results").exists()
 
 

@@ -144,6 +144,11 @@ def test_keys_that_resolve_to_no_single_neuron_are_errors(key: str, entry: Any, 
         )
 
 
+def test_a_network_without_any_weight_matrix_is_said_to_have_none(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="which has no weight matrix, expected one; this network has none$"):
+        candidate_neurons(summary(tmp_path, {"q_net.0_neuron_1": {}}), {}, definitions=list)
+
+
 def test_no_important_neuron_names_the_step_that_gave_none(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"found no important neuron, expected at least one \(analyze_metrics.py"):
         candidate_neurons(summary(tmp_path, {}), ROWS, definitions=list)
