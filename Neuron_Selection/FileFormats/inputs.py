@@ -111,14 +111,14 @@ def inputs_from_arrays(observations: Any, space: Space) -> Inputs:
     if isinstance(observations, Mapping):
         keys = getattr(space, "spaces", ())
         if keys and set(observations) == set(keys):
-            counts = {key: len(observations[key]) for key in keys}
+            counts = {key: len(_batch(observations[key], f"{key}: ")) for key in keys}
             count = next(iter(counts.values()))
             if len(set(counts.values())) > 1:
                 found = ", ".join(f"{n} of {key}" for key, n in counts.items())
                 raise InputError("arrays", found=found, expected="as many observations of each key")
             observations = {str(n): {key: observations[key][n] for key in keys} for n in range(count)}
     else:
-        observations = {str(n): observation for n, observation in enumerate(observations)}
+        observations = {str(n): observation for n, observation in enumerate(_batch(observations))}
     ids = tuple(observations)
     for input_id in ids:
         check_input_id(input_id, "arrays")
@@ -126,6 +126,14 @@ def inputs_from_arrays(observations: Any, space: Space) -> Inputs:
         raise InputError("arrays", found="no inputs", expected="at least one")
     batch = observations_from(list(observations.values()), space, where="arrays", fields=[shown(i) for i in ids])
     return Inputs(where="arrays", sha256=_sha256_of_arrays(ids, batch), ids=ids, observations=batch, clusters={})
+
+
+def _batch(values: Any, key: str = "") -> list[Any]:
+    try:
+        return list(values)
+    except TypeError as error:
+        found = f"{key}{shown(values)}, which is no batch"
+        raise InputError("arrays", found=found, expected="a batch", hint="[observation] is a batch of one") from error
 
 
 def _sha256_of_arrays(ids: Sequence[str], batch: Observations) -> str:

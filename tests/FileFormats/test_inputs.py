@@ -274,6 +274,9 @@ def test_arrays_are_inputs_too():
          "arrays: found 4 of view, 3 of heading, expected as many observations of each key"),
         ({"view": np.eye(4)[:2], "heading": [1, 2, 3]}, NAMED,
          "arrays: found 2 of view, 3 of heading, expected as many observations of each key"),
+        ({"view": np.ones(4), "heading": 3}, NAMED,
+         "arrays: found heading: 3, which is no batch, expected a batch ([observation] is a batch of one)"),
+        (5, SPACE, "arrays: found 5, which is no batch, expected a batch ([observation] is a batch of one)"),
     ],
 )  # fmt: skip
 def test_faulty_arrays_are_errors(observations, space, message):
