@@ -24,7 +24,7 @@ from Neuron_Selection.FileFormats.patch_spec import format_patch_spec
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Analysis:
-    """``chosen``: experiments that count as important, most important first; each patches a single neuron.
+    """``chosen``: experiments that count as important, most important first; each patches a single neuron, not drawn.
 
     ``q``: (n_experiments,), over all directions, NaN without contrast. ``left_out``: experiments of several neurons
     that would rank among them.
@@ -61,16 +61,21 @@ def analyse(
     :param max_neurons: how many important neurons to name at most
     :param q_threshold: name only those whose q is at most this
     """
+    is_random = runs.is_random
     more = [name for name in ALL_METRICS if name in metrics and name not in DEFAULT_METRICS]
     statistics = {
         direction: direction_statistics(
-            gather_metrics(told, clusters.of_input, clusters.count, more_metrics=more), runs.patches, sampling
+            gather_metrics(told, clusters.of_input, clusters.count, more_metrics=more),
+            runs.patches,
+            sampling,
+            is_random=is_random,
         )
         for direction, told in runs.directions.items()
     }
     ranking = rank_experiments(statistics, metrics)
-    q = neuron_q_values(statistics)
-    kept = [int(number) for number in ranking.order if q_threshold is None or q[number] <= q_threshold]
+    q = neuron_q_values(statistics, is_random=is_random)
+    ordered = [int(number) for number in ranking.order if not is_random[number]]
+    kept = [number for number in ordered if q_threshold is None or q[number] <= q_threshold]
     single = [number for number in kept if _is_single(runs.patches[number])]
     return Analysis(
         runs=runs,
@@ -164,6 +169,8 @@ def remarks(analysis: Analysis) -> list[str]:
         said.append(f"{analysis.clusters.merged_from:,} clusters were merged into {analysis.clusters.count:,}")
     if analysis.left_out:
         said.append(f"{analysis.left_out} experiments of several neurons are in results.csv only")
+    if drawn := len(analysis.runs.random_sets):
+        said.append(f"{drawn} random set{'s are' if drawn > 1 else ' is'} control only: without q, not ranked")
     said += _without_control(analysis)
     if not analysis.chosen:
         said.append(_why_none(analysis))

@@ -28,7 +28,7 @@ class Sampling:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Control:
-    """Other experiments on as many neurons of the same layers.
+    """Random sets of as many neurons of the same layers; where there are none, the other experiments of that shape.
 
     ``sets``: how many; ``effects``: their mean |effect|, NaN without any; ``p``: (1 + those whose |effect| is at least
     as large) / (1 + sets), NaN without any. (n_experiments,) each.
@@ -56,9 +56,12 @@ class DirectionStatistics:
 
 
 def direction_statistics(
-    gathered: DirectionMetrics, patches: Sequence[Mapping[str, Any]], sampling: Sampling
+    gathered: DirectionMetrics, patches: Sequence[Mapping[str, Any]], sampling: Sampling, *, is_random: np.ndarray
 ) -> DirectionStatistics:
-    """Everything that is said of the effects of one direction."""
+    """Everything that is said of the effects of one direction.
+
+    :param is_random: which experiments are random sets, (n_experiments,): no discoveries, so they have no q
+    """
     effects = gathered.effects
     undefined = np.full(len(effects), np.nan)
     has_weight = gathered.whole > 0
@@ -73,20 +76,32 @@ def direction_statistics(
         )
         intervals = intervals if found is None else found
         p = sign_flip_p_values(gathered.moved[has_weight], resamples=sampling.resamples, seed=sampling.seed)
-        q = q_values_of(p)
+        q = _q_values(p, is_random)
     return DirectionStatistics(
         metrics=gathered,
         effects=effects,
         intervals=intervals,
         p=p,
         q=q,
-        control=control_of(effects, patches),
+        control=control_of(effects, patches, is_random=is_random),
         clusters=int(np.count_nonzero(has_weight)),
     )
 
 
-def control_of(effects: np.ndarray, patches: Sequence[Mapping[str, Any]]) -> Control:
-    """Each experiment against the others of its size in its layers; for single neurons these are all others."""
+def _q_values(p: np.ndarray, is_random: np.ndarray) -> np.ndarray:
+    """Over all experiments but the random sets, which are NaN."""
+    q = np.full(len(p), np.nan)
+    q[~is_random] = q_values_of(p[~is_random])
+    return q
+
+
+def control_of(effects: np.ndarray, patches: Sequence[Mapping[str, Any]], *, is_random: np.ndarray) -> Control:
+    """Each experiment against the random sets of its size in its layers.
+
+    Where there are none, against all others of that size; for single neurons these are all other neurons.
+
+    :param is_random: which experiments are random sets, (n_experiments,)
+    """
     shapes: dict[Any, list[int]] = {}
     for number, patch in enumerate(patches):
         shape = tuple((layer, "all" if neurons == "all" else len(neurons)) for layer, neurons in patch.items())
@@ -94,24 +109,28 @@ def control_of(effects: np.ndarray, patches: Sequence[Mapping[str, Any]]) -> Con
     sets = np.zeros(len(effects), np.int64)
     means, p = np.full((2, len(effects)), np.nan)
     for members in shapes.values():
-        sizes = np.abs(effects[members])
-        others = len(members) - 1
+        random = [number for number in members if is_random[number]]
+        itself = is_random[members] if random else np.ones(len(members), bool)
+        sizes, pool = np.abs(effects[members]), np.abs(effects[random or members])
+        others = len(pool) - itself
         sets[members] = others
-        if others and not np.isnan(sizes).any():
-            means[members] = (sizes.sum() - sizes) / others
-            at_least = len(members) - np.searchsorted(np.sort(sizes), sizes, side="left")  # itself among them
-            p[members] = at_least / (others + 1)
+        if not np.isnan(pool).any():
+            total = (pool.sum() - np.where(itself, sizes, 0.0)) / np.maximum(others, 1)
+            at_least = len(pool) - np.searchsorted(np.sort(pool), sizes, side="left") - itself
+            means[members] = np.where(others > 0, total, np.nan)
+            p[members] = np.where(others > 0, (1 + at_least) / (1 + others), np.nan)
     return Control(sets=sets, effects=means, p=p)
 
 
-def neuron_q_values(statistics: Mapping[str, DirectionStatistics]) -> np.ndarray:
+def neuron_q_values(statistics: Mapping[str, DirectionStatistics], *, is_random: np.ndarray) -> np.ndarray:
     """One q value for each experiment over all its directions.
 
-    The least p of the directions, times their number (Bonferroni), then Benjamini and Hochberg over all experiments.
+    The least p of the directions, times their number (Bonferroni), then Benjamini and Hochberg over all experiments
+    but the random sets.
 
-    :return: (n_experiments,), NaN without contrast
+    :return: (n_experiments,), NaN without contrast, and for random sets
     """
     tested = [told.p for told in statistics.values() if not np.isnan(told.p).any()]
     if not tested:
         return np.full(len(next(iter(statistics.values())).p), np.nan)
-    return q_values_of(np.minimum(1.0, len(tested) * np.min(tested, axis=0)))
+    return _q_values(np.minimum(1.0, len(tested) * np.min(tested, axis=0)), is_random)

@@ -39,7 +39,7 @@ class PatchedRuns:
     """All runs.
 
     ``decisive``: fingerprints of what they were read from; ``told``: how they were made, for people; ``command``: what
-    was typed for them, empty where unknown.
+    was typed for them, empty where unknown. ``random_sets``: which experiments were drawn as control, from 0.
     """
 
     where: str
@@ -52,3 +52,11 @@ class PatchedRuns:
     decisive: Mapping[str, Any]
     told: Mapping[str, Any]
     command: Mapping[str, Any]
+    random_sets: tuple[int, ...] = ()
+
+    @property
+    def is_random(self) -> np.ndarray:
+        """Which experiments are random sets, (n_experiments,)."""
+        random = np.zeros(len(self.names), bool)
+        random[list(self.random_sets)] = True
+        return random

@@ -12,11 +12,11 @@ import numpy as np
 from Neuron_Selection.AnalysisTooling.patched_runs import Block, DirectionRuns, PatchedRuns
 from Neuron_Selection.errors import InputError, shown
 from Neuron_Selection.FileFormats.atomic_files import read_bytes, sha256_of
-from Neuron_Selection.FileFormats.definitions import check_patch
+from Neuron_Selection.FileFormats.definitions import check_patch, positions_of
 from Neuron_Selection.FileFormats.directions import DIRECTIONS, TARGETS
 from Neuron_Selection.FileFormats.nested_numbers import filled_float_array
 from Neuron_Selection.FileFormats.patch_spec import experiment_name
-from Neuron_Selection.FileFormats.results_by_input import load_by_input, load_folder_metadata
+from Neuron_Selection.FileFormats.results_by_input import folder_meta_path, load_by_input, load_folder_metadata
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -62,6 +62,7 @@ def runs_by_input(results: Path, clusters: Mapping[str, str]) -> PatchedRuns:
         names = [experiment_name(number, patch) for number, patch in enumerate(first.patches.values(), start=1)]
     run = metadata[0].get("run")
     run = run if isinstance(run, dict) else {}  # others write no metadata
+    random_sets = positions_of(run.get("random_sets", []), folder_meta_path(first.path), count=len(names))
     return PatchedRuns(
         where=str(results),
         ids=first.ids,
@@ -73,6 +74,7 @@ def runs_by_input(results: Path, clusters: Mapping[str, str]) -> PatchedRuns:
         decisive={"by_input": {name: folder.sha256 for name, folder in folders.items()}, "clusters": dict(clusters)},
         told={"engine": run.get("engine"), "dtype": run.get("dtype"), "ablation": first.told["ablation"] or None},
         command=metadata[0].get("command", {}),
+        random_sets=tuple(number - 1 for number in random_sets),
     )
 
 

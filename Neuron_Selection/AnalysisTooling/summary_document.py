@@ -32,15 +32,18 @@ def summary_document(analysis: Analysis, *, metadata: Mapping[str, Any]) -> dict
 
 def _methodology(analysis: Analysis) -> dict[str, Any]:
     sampling = analysis.sampling
+    random = [analysis.runs.names[number] for number in analysis.runs.random_sets]
+    tested = "all experiments but the random sets" if random else "all experiments"
     return {
         "ranked_by": analysis.ranking.ranked_by,
         "final_average_importance": METHODS[analysis.ranking.ranked_by],
         "effect": "margin recovery (denoising), damage (noising): ratio of sums over the contrast pairs, not clipped",
         "interval": f"{sampling.confidence:.0%} percentile bootstrap over clusters, {sampling.resamples} resamples",
         "p": f"two-sided, signs of the clusters' summed effects flipped, {sampling.resamples} times or all",
-        "q": "Benjamini-Hochberg over all experiments; a neuron's own: of the least p of its directions, Bonferroni",
+        "q": f"Benjamini-Hochberg over {tested}; a neuron's own: of the least p of its directions, Bonferroni",
         "q_threshold": analysis.q_threshold,
-        "control": "other experiments on as many neurons of the same layers",
+        "control": "other experiments on as many neurons of the same layers, random sets only where there are any",
+        **({"random_sets": random} if random else {}),
         "clusters": analysis.clusters.told,
         "directions": {
             name: {"source": runs.source, "target": runs.target} for name, runs in analysis.runs.directions.items()
@@ -52,19 +55,20 @@ def _methodology(analysis: Analysis) -> dict[str, Any]:
 
 def _metric_info(analysis: Analysis, name: str) -> dict[str, Any]:
     counts = {}
-    common = np.ones(len(analysis.runs.names), bool)
+    common = ~analysis.runs.is_random
     for direction, told in analysis.statistics.items():
         values = metric_values(name, direction, told)
         if values is not None:
-            above = np.nan_to_num(np.abs(values)) > 0
+            above = (np.nan_to_num(np.abs(values)) > 0) & ~analysis.runs.is_random
             counts[f"{direction}_count"] = int(above.sum())
             common &= above
     common_count = int(common.sum()) if counts else 0
-    return {"threshold": 0.0, "common_count": common_count, "total_count": len(common), **counts}
+    total = int(np.count_nonzero(~analysis.runs.is_random))
+    return {"threshold": 0.0, "common_count": common_count, "total_count": total, **counts}
 
 
 def _statistics(analysis: Analysis) -> dict[str, Any]:
-    importance = analysis.ranking.importance
+    importance = analysis.ranking.importance[~analysis.runs.is_random]
     some = next(iter(analysis.statistics.values()))
     return {
         "total_neurons": len(importance),
@@ -96,7 +100,9 @@ def _metric(analysis: Analysis, number: int, name: str) -> dict[str, Any]:
         if values is not None:
             told[direction] = {
                 "value": defined(values[number]),
-                "rank": int(ranks_of(values)[number]) if defined(values[number]) is not None else None,
+                "rank": int(ranks_of(np.where(analysis.runs.is_random, np.nan, values))[number])
+                if defined(values[number]) is not None
+                else None,
                 **(_effect(statistics, number) if name == MARGINS[direction] else {}),
             }
     return told

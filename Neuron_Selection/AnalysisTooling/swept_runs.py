@@ -32,6 +32,7 @@ def runs_of_sweep(path: Path) -> Iterator[PatchedRuns]:
             decisive={"sweep": header.metadata["run"]},
             told={**{key: header.metadata["run"].get(key) for key in ("engine", "dtype")}, "ablation": header.ablation},
             command=header.metadata.get("command", {}),
+            random_sets=tuple(number - 1 for number in header.random_sets),
         )
 
 

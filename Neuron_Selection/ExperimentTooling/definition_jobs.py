@@ -15,8 +15,15 @@ from Neuron_Selection.ExperimentTooling.definition_lists import (
 )
 from Neuron_Selection.ExperimentTooling.hidden_layers import hidden_layers
 from Neuron_Selection.FileFormats.atomic_files import read_bytes
-from Neuron_Selection.FileFormats.definitions import definitions_bytes, save_definitions
+from Neuron_Selection.FileFormats.definitions import (
+    definitions_bytes,
+    load_random_sets,
+    save_definitions,
+    tells_of_definitions,
+)
 from Neuron_Selection.FileFormats.patch_spec import Neurons, format_patch_spec, patch_configuration
+from Neuron_Selection.FileFormats.run_metadata import refuse_own_inputs
+from Neuron_Selection.FileFormats.stored_documents import meta_path
 from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
 
 GROUP_SIZE = 8
@@ -39,15 +46,22 @@ def write_definitions(
     :param kind: single_neuron, layer, groups or custom
     :raises UsageError: flags that do not go together, a patch that the agent does not have, or another file there
     """
-    patches = _patches(experiment, kind, layers, group_size, patch_specs)
-    patches += random_sets(experiment.layer_table, patches, sets, seed=seed)
+    chosen = _patches(experiment, kind, layers, group_size, patch_specs)
+    patches = [*chosen, *random_sets(experiment.layer_table, chosen, sets, seed=seed)]
+    drawn = list(range(len(chosen) + 1, len(patches) + 1))
     path = Path(output) if output else experiment.folder.folder / f"{kind}_definitions.json"
     stored = [patch_configuration(patch) for patch in patches]
     if path.exists() and not overwrite:
-        if read_bytes(path) == definitions_bytes(stored):
+        if read_bytes(path) == definitions_bytes(stored) and list(load_random_sets(path)) == drawn:
             return path, patches, False
         raise UsageError(f"{path}: found other definitions, expected none (--overwrite replaces them)")
-    save_definitions(path, stored)
+    beside = meta_path(path)
+    if drawn and beside.exists() and not overwrite and not tells_of_definitions(beside):
+        raise UsageError(f"{beside}: found another file's metadata, expected none (--output takes another name)")
+    refuse_own_inputs([path, beside], [experiment.folder.zip_path])
+    run = {"task": "definitions", "type": kind, "random_sets": drawn, "seed": seed}
+    command = {"script": "generate_definitions.py", "agent_path": str(experiment.folder.folder)}
+    save_definitions(path, stored, metadata=experiment.metadata(run, command=command) if drawn else None)
     return path, patches, True
 
 

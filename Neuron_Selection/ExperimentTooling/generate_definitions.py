@@ -40,7 +40,11 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--group_size", type=positive_int, help="neurons in a group, with --type groups (default: 8)")
     parser.add_argument("--patch_spec", nargs="+", metavar="SPEC", help="one experiment each, with --type custom")
     parser.add_argument(
-        "--random_sets", type=whole_number, default=0, help="add so many random sets of each size, as control"
+        "--random_sets",
+        type=whole_number,
+        default=0,
+        help="add so many random sets of each size, as control: known as such by <stem>.meta.json beside the file, "
+        "they get no q and are not ranked",
     )
     parser.add_argument("--seed", type=whole_number, default=0, help="of the random sets")
     parser.add_argument(
@@ -55,6 +59,7 @@ def main(args: argparse.Namespace, console: Console) -> None:
     """List, save, count."""
     from Neuron_Selection.ExperimentTooling.definition_jobs import write_definitions
     from Neuron_Selection.ExperimentTooling.hidden_layers import layers_left_out
+    from Neuron_Selection.FileFormats.stored_documents import meta_path
     from Neuron_Selection.PatchingTooling import PatchingExperiment
 
     experiment = PatchingExperiment(args.agent_path, **agent_options(args))
@@ -79,7 +84,7 @@ def main(args: argparse.Namespace, console: Console) -> None:
         [f"{len(patches)} experiments in {', '.join(layers)}", str(path)],
     )
     if args.random_sets:
-        console.say("the random sets are experiments as all others: they count in the q values and in the table")
+        console.say(f"{meta_path(path)} tells which of them are random sets: control, without q, not ranked")
     words = ("--agent_path", args.agent_path, "--definitions", handed_on(path) if args.output else path.name)
     command = next_command("Neuron_Selection/ExperimentTooling/run_experiments.py", *words, loading=args)
     console.say(f"next: {command}")

@@ -13,7 +13,7 @@ from Neuron_Selection.ExperimentTooling.hidden_layers import hidden_layers
 from Neuron_Selection.ExperimentTooling.paired_inputs import paired_inputs
 from Neuron_Selection.FileFormats.agent_folder import CLEAN, CORRUPTED
 from Neuron_Selection.FileFormats.atomic_files import sha256_of
-from Neuron_Selection.FileFormats.definitions import load_definitions
+from Neuron_Selection.FileFormats.definitions import load_definitions, load_random_sets
 from Neuron_Selection.FileFormats.directions import DIRECTIONS, TARGETS, directions_of
 from Neuron_Selection.FileFormats.inputs import Inputs
 from Neuron_Selection.FileFormats.patch_spec import Neurons, format_patch_spec, patch_configuration
@@ -24,12 +24,16 @@ from Neuron_Selection.PatchingTooling.patching_sources import AblatedSource
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class SweepPlan:
-    """``inputs``: clean and corrupted, the same ids in the same order. ``ablated`` is None for patching."""
+    """``inputs``: clean and corrupted, the same ids in the same order. ``ablated`` is None for patching.
+
+    ``random_sets``: which patches were drawn as control, as positions from 1.
+    """
 
     inputs: Mapping[str, Inputs]
     patches: tuple[dict[str, Neurons], ...]
     directions: tuple[str, ...]
     ablated: AblatedSource | None
+    random_sets: tuple[int, ...] = ()
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -64,6 +68,7 @@ class SweepPlan:
             "directions": list(self.directions),
             "ablation": None if self.ablated is None else self.ablated.decisive,
             "patches_sha256": sha256_of("\n".join(format_patch_spec(patch) for patch in self.patches).encode()),
+            **({"random_sets": list(self.random_sets)} if self.random_sets else {}),
             "input_ids": sha256_of("\n".join(self.ids).encode()),
         }
 
@@ -107,24 +112,28 @@ def plan_sweep(
         ablated = experiment.ablated_source(ablate, reference_inputs, seed=seed)
     if reference_inputs is not None and (ablated is None or not ablated.ablation.needs_reference):
         raise UsageError("found --reference_inputs, expected it with --ablate mean or noise only")
-    patches = _patches(experiment, definitions)
+    patches, random_sets = _patches(experiment, definitions)
     pairs = paired_inputs(experiment, clean=clean, corrupted=corrupted, input_ids=input_ids)
     return SweepPlan(
         inputs=dict(zip(("clean", "corrupted"), pairs, strict=True)),
         patches=tuple(patches),
         directions=directions_of(direction),
         ablated=ablated,
+        random_sets=random_sets,
     )
 
 
 def _patches(
     experiment: PatchingExperiment, definitions: str | Sequence[Mapping[str, Any]] | None
-) -> list[dict[str, Neurons]]:
+) -> tuple[list[dict[str, Neurons]], tuple[int, ...]]:
+    """The patches, and which of them are random sets."""
     if definitions is None:
-        return _every_hidden_neuron(experiment)
+        return _every_hidden_neuron(experiment), ()
+    random_sets: tuple[int, ...] = ()
     if isinstance(definitions, str):
         path = experiment.folder.find(definitions, ".")
         listed: Sequence[Mapping[str, Any]] = load_definitions(path)
+        random_sets = load_random_sets(path)
         where = str(path)
     else:
         listed, where = definitions, "definitions"
@@ -137,7 +146,7 @@ def _patches(
         if spec in seen:
             raise InputError(where, f"entry {number}", found=f"{shown(spec)} as in entry {seen[spec]}", expected="once")
         seen[spec] = number
-    return patches
+    return patches, random_sets
 
 
 def _every_hidden_neuron(experiment: PatchingExperiment) -> list[dict[str, Neurons]]:

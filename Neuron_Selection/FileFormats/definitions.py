@@ -1,4 +1,7 @@
-"""Definitions files: a list of patches, ``[{"q_net.0": [0]}, {"q_net.0": [5, 6], "q_net.2": "all"}]``."""
+"""Definitions files: a list of patches, ``[{"q_net.0": [0]}, {"q_net.0": [5, 6], "q_net.2": "all"}]``.
+
+Which of them are random sets, drawn as control, stands in ``<stem>.meta.json`` beside the list, where there are any.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from Neuron_Selection.errors import InputError, UsageError, shown
-from Neuron_Selection.FileFormats.atomic_files import write_atomically
+from Neuron_Selection.FileFormats.atomic_files import read_bytes, sha256_of, write_atomically, write_together
 from Neuron_Selection.FileFormats.json_files import json_bytes, read_edited_json
 from Neuron_Selection.FileFormats.patch_spec import parse_patch_spec
+from Neuron_Selection.FileFormats.stored_documents import meta_path
 
 
 def load_definitions(path: Path) -> list[dict[str, Any]]:
@@ -40,9 +44,60 @@ def check_patch(patch: Any, where: object, field: str) -> None:
         raise InputError(where, f"{field}: {str(error).removeprefix('patch spec: ')}") from error
 
 
-def save_definitions(path: Path, patches: Sequence[Mapping[str, Any]]) -> None:
-    """Write patches, one a line."""
-    write_atomically(path, definitions_bytes(patches))
+def load_random_sets(path: Path) -> tuple[int, ...]:
+    """Which patches of a definitions file are random sets, as positions from 1; none where nothing says so.
+
+    :raises InputError: what lies beside the file belongs to another list
+    """
+    beside = meta_path(path)
+    if not beside.exists():
+        return ()
+    metadata = read_edited_json(beside)
+    if not isinstance(metadata, dict) or metadata.get("definitions_sha256") != sha256_of(read_bytes(path)):
+        hint = f"remove {beside.name} if {path.name} was edited: no set counts as random then"
+        raise InputError(beside, found="the hash of another list", expected="a pair", hint=hint)
+    run = metadata.get("run")
+    return positions_of(run.get("random_sets", []) if isinstance(run, dict) else None, beside)
+
+
+def positions_of(random_sets: Any, where: object, *, count: int | None = None) -> tuple[int, ...]:
+    """Random sets as metadata name them, checked: positions of patches, counted from 1.
+
+    :param count: how many patches there are, where that is known; one at least is no random set
+    :raises InputError: no list of such positions
+    """
+    fits = isinstance(random_sets, list) and all(
+        type(number) is int and 1 <= number <= (count or number) for number in random_sets
+    )
+    if not fits or (count is not None and len(set(random_sets)) >= count):
+        expected = "a list of positions, from 1, that leaves some out"
+        raise InputError(where, "run.random_sets", found=shown(random_sets), expected=expected)
+    return tuple(random_sets)
+
+
+def save_definitions(
+    path: Path, patches: Sequence[Mapping[str, Any]], *, metadata: Mapping[str, Any] | None = None
+) -> None:
+    """Write patches, one a line.
+
+    :param metadata: what stands beside them, None for nothing; what an earlier list left there goes
+    """
+    data = definitions_bytes(patches)
+    if metadata is None:
+        if tells_of_definitions(meta_path(path)):
+            meta_path(path).unlink()
+        write_atomically(path, data)
+    else:
+        write_together({path: data, meta_path(path): json_bytes({**metadata, "definitions_sha256": sha256_of(data)})})
+
+
+def tells_of_definitions(path: Path) -> bool:
+    """Whether there are metadata of a definitions file, and not of something else of that name."""
+    try:
+        metadata = read_edited_json(path)
+    except InputError:
+        return False
+    return isinstance(metadata, dict) and "definitions_sha256" in metadata
 
 
 def definitions_bytes(patches: Sequence[Mapping[str, Any]]) -> bytes:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from Neuron_Selection.errors import InputError, shown
-from Neuron_Selection.FileFormats.definitions import check_patch
+from Neuron_Selection.FileFormats.definitions import check_patch, positions_of
 from Neuron_Selection.FileFormats.directions import DIRECTIONS
 from Neuron_Selection.FileFormats.inputs import check_input_id
 from Neuron_Selection.FileFormats.run_metadata import check_format
@@ -29,7 +29,10 @@ class SweepGroup:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class SweepHeader:
-    """``clusters``: id to cluster, for the ids that carry one. ``metadata`` is all that the file says."""
+    """``clusters``: id to cluster, for the ids that carry one. ``metadata`` is all that the file says.
+
+    ``random_sets``: which patches were drawn as control, as positions from 1.
+    """
 
     ids: tuple[str, ...]
     clusters: Mapping[str, str]
@@ -37,6 +40,7 @@ class SweepHeader:
     groups: tuple[SweepGroup, ...]
     directions: Mapping[str, Mapping[str, str]]
     n_actions: int
+    random_sets: tuple[int, ...]
     metadata: Mapping[str, Any]
 
     @property
@@ -84,6 +88,7 @@ def header_from(metadata: Any, path: Path) -> SweepHeader:
         groups=groups_of(patches),
         directions=metadata["directions"],
         n_actions=metadata["n_actions"],
+        random_sets=positions_of(metadata["run"].get("random_sets", []), path, count=len(patches)),
         metadata=metadata,
     )
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from Neuron_Selection.errors import UsageError
 from Neuron_Selection.FileFormats.agent_folder import CLEAN, CORRUPTED, RESULTS
-from Neuron_Selection.FileFormats.definitions import load_definitions
+from Neuron_Selection.FileFormats.definitions import load_definitions, load_random_sets
 from Neuron_Selection.FileFormats.directions import TARGETS, directions_of
 from Neuron_Selection.FileFormats.patching_results import (
     patching_results_path,
@@ -73,8 +73,9 @@ def plan_jobs(
     _check_flags(request)
     listed = None if request.patches_file is None else experiment.folder.find(request.patches_file, ".")
     specs: list[Any] = list(request.patch_spec or ()) if listed is None else list(load_definitions(listed))
+    random_sets = () if listed is None else load_random_sets(listed)
     folder = Path(request.output_dir) if request.output_dir else experiment.folder.folder / RESULTS
-    plans = _plans(experiment, request, specs)
+    plans = [replace(plan, random_sets=random_sets) for plan in _plans(experiment, request, specs)]
     jobs = [
         _job(experiment, request, plan, _path(request, folder, plan, alone=len(plans) == 1), command) for plan in plans
     ]

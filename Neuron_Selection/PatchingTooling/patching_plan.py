@@ -24,13 +24,14 @@ from Neuron_Selection.PatchingTooling.patching_sources import AblatedSource, Sou
 class PatchingPlan:
     """Target inputs, a source with the same ids in the same order, and the patches to run.
 
-    ``direction``: denoising, noising or None.
+    ``direction``: denoising, noising or None. ``random_sets``: which patches were drawn as control, from 1.
     """
 
     target: Inputs
     source: Source
     patches: tuple[dict[str, Neurons], ...]
     direction: str | None
+    random_sets: tuple[int, ...] = ()
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -56,6 +57,7 @@ class PatchingPlan:
             "source": self.source.decisive,
             "direction": self.direction,
             "patches": [patch_configuration(patch) for patch in self.patches],
+            **({"random_sets": list(self.random_sets)} if self.random_sets else {}),
             "input_ids": sha256_of("\n".join(self.target.ids).encode()),
         }
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import activation_patching
 from Neuron_Selection.AnalysisTooling import analyze_metrics, clusters
 from Neuron_Selection.ExperimentTooling import generate_definitions, run_experiments
 from Neuron_Selection.FileFormats.cross_metric_summary import load_cross_metric_summary
@@ -253,10 +254,46 @@ def test_sets_of_different_sizes_have_no_control_and_it_is_said(
     specs = ["--type", "custom", "--patch_spec", "q_net.0:0,1", "q_net.0:1,2,3", "--random_sets", "2"]
     output = str(agent / "with_control.json")
     assert generate_definitions.main(["--agent_path", str(agent), *specs, "--output", output]) == 0
-    assert "the random sets are experiments as all others: they count in the q values" in capsys.readouterr().err
+    assert "with_control.meta.json tells which of them are random sets" in capsys.readouterr().err
     assert run_experiments.main(["--agent_path", str(agent), "--definitions", output, "--overwrite"]) == 0
     assert analyse(agent, "--overwrite") == 0
-    assert "no control" not in capsys.readouterr().out
+    out, _ = capsys.readouterr()
+    assert "no control" not in out
+    assert "4 random sets are control only: without q, not ranked" in out
+
+
+@pytest.mark.parametrize("read", [[], ["--by_input"]])
+def test_random_sets_have_no_q_and_are_not_ranked(read: list[str], agent: Path) -> None:
+    words = ["--type", "custom", "--patch_spec", "q_net.0:1", "q_net.0:2", "--random_sets", "3", "--seed", "1"]
+    output = str(agent / "drawn.json")
+    assert generate_definitions.main(["--agent_path", str(agent), *words, "--output", output]) == 0
+    swept = ["--agent_path", str(agent), "--definitions", output, "--overwrite", "--by_input"]
+    assert run_experiments.main(swept) == 0
+    assert analyse(agent, *read) == 0
+    table, summary = outputs(agent)
+    assert {row["patch"] for row in table[4:]} == {"q_net.0:0", "q_net.0:3", "q_net.0:4"}
+    assert [row["q"] is None for row in table] == [False] * 4 + [True] * 6
+    assert all(row["p"] is not None for row in table)
+    assert table[0]["q"] == pytest.approx(min(1.0, 2 * table[0]["p"]))
+    assert [row["control_sets"] for row in table] == [3] * 4 + [2] * 6
+    assert table[0]["control_p"] == pytest.approx(2 / 4)  # neuron 0 alone does more
+    assert list(summary["common_neurons"]) == ["exp_1_q_net.0", "exp_2_q_net.0"]
+    assert summary["common_neurons"]["exp_1_q_net.0"]["margin_recovery"]["denoising"]["rank"] == 1
+    assert summary["metrics_info"]["margin_recovery"]["total_count"] == 2
+    assert summary["summary_statistics"]["total_neurons"] == 2
+    assert summary["summary_statistics"]["max_importance_score"] == pytest.approx(0.3, abs=1e-3)
+    assert summary["methodology"]["random_sets"] == ["exp_3_q_net.0", "exp_4_q_net.0", "exp_5_q_net.0"]
+    assert summary["methodology"]["q"].startswith("Benjamini-Hochberg over all experiments but the random sets")
+
+
+def test_random_sets_of_activation_patching_are_known_too(agent: Path) -> None:
+    words = ["--type", "custom", "--patch_spec", "q_net.0:1", "--random_sets", "2"]
+    output = str(agent / "drawn.json")
+    assert generate_definitions.main(["--agent_path", str(agent), *words, "--output", output]) == 0
+    patched = ["--direction", "both", "--patches_file", output, "--by_input", "--overwrite", "--engine", "fast"]
+    assert activation_patching.main(["--agent_path", str(agent), *patched]) == 0
+    assert analyse(agent, "--by_input") == 0
+    assert [row["q"] is None for row in outputs(agent)[0]] == [False] * 2 + [True] * 4
 
 
 def test_a_metric_that_is_alike_everywhere_ranks_nothing_and_does_not_claim_that_nothing_changed(

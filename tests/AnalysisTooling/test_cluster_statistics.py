@@ -15,7 +15,13 @@ from Neuron_Selection.AnalysisTooling.cluster_statistics import (
     sign_flip_p_values,
 )
 from Neuron_Selection.AnalysisTooling.clusters import MOST_CLUSTERS, clusters_of
-from Neuron_Selection.AnalysisTooling.experiment_statistics import control_of, neuron_q_values
+from Neuron_Selection.AnalysisTooling.experiment_metrics import DirectionMetrics
+from Neuron_Selection.AnalysisTooling.experiment_statistics import (
+    Sampling,
+    control_of,
+    direction_statistics,
+    neuron_q_values,
+)
 from Neuron_Selection.errors import InputError
 
 
@@ -103,22 +109,52 @@ def test_a_neuron_is_tested_once_over_all_its_directions() -> None:
     known: Any = {
         "denoising": SimpleNamespace(p=np.array([0.01, 0.5])), "noising": SimpleNamespace(p=np.array([0.2, 0.3]))
     }  # fmt: skip
-    assert neuron_q_values(known) == pytest.approx([0.04, 0.6])
+    assert neuron_q_values(known, is_random=NONE) == pytest.approx([0.04, 0.6])
     known["noising"].p = np.full(2, np.nan)
-    assert neuron_q_values(known) == pytest.approx([0.02, 0.5])
+    assert neuron_q_values(known, is_random=NONE) == pytest.approx([0.02, 0.5])
     known["denoising"].p = np.full(2, np.nan)
-    assert np.isnan(neuron_q_values(known)).all()
+    assert np.isnan(neuron_q_values(known, is_random=NONE)).all()
+
+
+def test_random_sets_are_left_out_of_the_family_that_q_values_are_taken_over() -> None:
+    known: Any = {"denoising": SimpleNamespace(p=np.array([0.01, 0.001, 0.5, 0.9]))}
+    is_random = np.array([False, True, False, True])
+    q = neuron_q_values(known, is_random=is_random)
+    assert q[~is_random] == pytest.approx(q_values_of(np.array([0.01, 0.5])))
+    assert np.isnan(q[is_random]).all()
+    gathered = DirectionMetrics(
+        moved=np.tile([3.0, 1.0, 0.0, 2.0], (6, 1)), whole=np.ones(6), means={}, counts={}, contrast_pairs=6
+    )
+    patches = [{"a": [number]} for number in range(4)]
+    told = direction_statistics(gathered, patches, Sampling(resamples=99), is_random=is_random)
+    assert told.p.tolist() == [2 / 2**6, 2 / 2**6, 1.0, 2 / 2**6]
+    assert told.q[~is_random].tolist() == [2 * 2 / 2**6, 1.0]
+    assert np.isnan(told.q[is_random]).all()
 
 
 def test_control_sets_are_the_others_of_the_same_size_in_the_same_layers() -> None:
     patches = [{"a": [0]}, {"a": [1]}, {"a": [2]}, {"a": [0, 1]}, {"b": [0]}, {"a": "all"}]
-    control = control_of(np.array([-3.0, 1.0, 2.0, 9.0, 5.0, 7.0]), patches)
+    effects = np.array([-3.0, 1.0, 2.0, 9.0, 5.0, 7.0])
+    control = control_of(effects, patches, is_random=np.zeros(6, bool))
     assert control.sets.tolist() == [2, 2, 2, 0, 0, 0]
     assert control.effects[:3].tolist() == [1.5, 2.5, 2.0]
     assert control.p[:3].tolist() == [1 / 3, 1.0, 2 / 3]
     assert np.isnan(control.p[3:]).all()
 
 
+def test_where_random_sets_were_drawn_they_alone_are_the_control() -> None:
+    patches = [{"a": [0]}, {"a": [1]}, {"a": [2]}, {"a": [3]}, {"b": [0]}, {"b": [1]}, {"c": [0]}, {"c": [1]}]
+    effects = np.array([3.0, 9.0, -1.0, 5.0, 2.0, 4.0, 6.0, 8.0])
+    is_random = np.array([False, False, True, True, False, True, False, False])
+    control = control_of(effects, patches, is_random=is_random)
+    assert control.sets.tolist() == [2, 2, 1, 1, 1, 0, 1, 1]
+    assert control.effects[:5].tolist() == [3.0, 3.0, 5.0, 1.0, 4.0]
+    assert control.p[:5].tolist() == [2 / 3, 1 / 3, 1.0, 1 / 2, 1.0]
+    assert np.isnan([control.effects[5], control.p[5]]).all()
+    assert control.p[6:].tolist() == [1.0, 1 / 2]
+
+
+NONE = np.zeros(2, bool)
 IDS = [
     "MiniGrid-LavaCrossingS11N5-v0-81110-6,4,0-0763",
     "MiniGrid-LavaCrossingS11N5-v0-81110-6,4,1-0764",

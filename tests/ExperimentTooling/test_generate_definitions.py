@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from Neuron_Selection.ExperimentTooling import generate_definitions
-from Neuron_Selection.FileFormats.definitions import load_definitions
+from Neuron_Selection.errors import InputError
+from Neuron_Selection.ExperimentTooling import generate_definitions, run_experiments
+from Neuron_Selection.FileFormats.definitions import load_definitions, load_random_sets, positions_of
 from tests.conftest import ROOT
 from tests.made_agents import mlp_agent, new_dqn, save_dqn
 
@@ -70,6 +71,56 @@ def test_random_sets_are_of_the_same_sizes_new_and_follow_from_the_seed(agent: P
     assert len(sets) == 8
     for patch in lists[0]:
         assert [len(patch["q_net.0"]), len(patch["q_net.2"])] == [2, 1]
+
+
+def test_which_sets_are_random_stands_beside_the_list(agent: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--type", "custom", "--patch_spec", "q_net.0:0,1", "q_net.2:1", "--output", str(agent / "d.json")]
+    assert generate(agent, *words, "--random_sets", "2") == 0
+    assert load_random_sets(agent / "d.json") == (3, 4, 5, 6)
+    beside = json.loads((agent / "d.meta.json").read_text())
+    assert beside["run"]["random_sets"] == [3, 4, 5, 6]
+    capsys.readouterr()
+    assert generate(agent, *words, "--random_sets", "2") == 0
+    assert "up to date, left as it is" in capsys.readouterr().err
+    assert generate(agent, *words, "--overwrite") == 0  # no random sets: nothing is said beside it
+    assert not (agent / "d.meta.json").exists()
+    assert load_random_sets(agent / "d.json") == ()
+
+
+def test_a_list_that_was_edited_no_longer_fits_what_lies_beside_it(
+    agent: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = agent / "d.json"
+    words = ["--type", "custom", "--patch_spec", "q_net.0:0,1", "--random_sets", "2", "--output", str(path)]
+    assert generate(agent, *words) == 0
+    path.write_text('[{"q_net.0": [1, 2]}, {"q_net.0": [0, 1]}]')
+    with pytest.raises(InputError, match="found the hash of another list, expected a pair"):
+        load_random_sets(path)
+    assert run_experiments.main(["--agent_path", str(agent), "--definitions", str(path)]) == 2
+    assert "remove d.meta.json if d.json was edited: no set counts as random then" in capsys.readouterr().err
+    (agent / "d.meta.json").unlink()
+    assert load_random_sets(path) == ()
+
+
+@pytest.mark.parametrize("random_sets", [[0], [5], [True], "2", None, [1, 2, 3, 4]])
+def test_random_sets_that_are_no_positions_are_refused(random_sets: object) -> None:
+    with pytest.raises(InputError, match=r"run.random_sets: found .*, expected a list of positions, from 1"):
+        positions_of(random_sets, "d.meta.json", count=4)
+
+
+def test_metadata_of_other_files_and_the_agent_are_not_written_over(
+    agent: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other, archive = agent / "d.meta.json", (agent / "agent.zip").read_bytes()
+    other.write_text('{"results_sha256": ""}')
+    words = ["--type", "custom", "--patch_spec", "q_net.0:0,1", "--output", str(agent / "d.json")]
+    assert generate(agent, *words, "--random_sets", "2") == 2
+    assert "found another file's metadata, expected none" in capsys.readouterr().err
+    assert generate(agent, *words) == 0
+    assert other.read_text() == '{"results_sha256": ""}'
+    assert generate(agent, "--output", str(agent / "agent.zip"), "--overwrite") == 2
+    assert "found as input and as output, expected two files" in capsys.readouterr().err
+    assert (agent / "agent.zip").read_bytes() == archive
 
 
 def test_hidden_layers_of_a_cnn_are_its_convolutions_and_linears(tmp_path: Path) -> None:

@@ -29,6 +29,8 @@ def test_a_header_tells_what_its_metadata_say() -> None:
     assert header.metadata is METADATA
     other = header_from({**METADATA, "run": {}}, PATH)
     assert (other.ablation, other.weights_sha256) == (None, "")
+    assert header.random_sets == ()
+    assert header_from({**METADATA, "run": {"random_sets": [3]}}, PATH).random_sets == (3,)
 
 
 def test_experiments_of_the_same_layers_form_a_group_in_the_order_in_which_they_come() -> None:
@@ -60,6 +62,7 @@ def test_the_target_of_a_direction_is_the_run_that_receives() -> None:
         ({"n_actions": True}, "metadata.n_actions: found true, expected a whole number from 1"),
         ({"n_actions": 0}, "metadata.n_actions: found 0"),
         ({"format": 2}, "metadata.format: found 2"),
+        ({"run": {"random_sets": [4]}}, "run.random_sets: found a list, expected a list of positions, from 1"),
     ],
 )
 def test_a_field_that_is_not_what_it_must_be_is_named(changed: dict[str, Any], says: str) -> None:
