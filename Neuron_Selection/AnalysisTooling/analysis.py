@@ -159,7 +159,9 @@ def remarks(analysis: Analysis) -> list[str]:
             "undefined (pairs must differ in the greedy action; generate_pairs.py makes such pairs)"
         )
     elif contrast < pairs:
-        said.append(f"{pairs - contrast} of {pairs} pairs have no contrast and are left out of recovery and damage")
+        said.append(
+            f"{pairs - contrast} of {pairs} pairs have no contrast and are left out of recovery, damage and matches"
+        )
     if not contrast and by_margin:
         said.append("neurons are ranked by advantage_shift instead")
     few = min(told.clusters for told in analysis.statistics.values())

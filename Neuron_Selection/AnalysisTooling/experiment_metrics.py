@@ -24,9 +24,9 @@ class DirectionMetrics:
     """What one direction adds up to.
 
     ``moved``: (n_clusters, n_experiments), the numerators of the effect; ``whole``: (n_clusters,), its denominators.
-    ``means``: metric to (n_experiments,), over the inputs where it is defined, NaN without any. ``counts``: flips,
-    matches (of contrast pairs) and near ties, (n_experiments,) each. ``contrast_pairs`` is None where the other run
-    is unknown.
+    ``means``: metric to (n_experiments,), over the inputs where it is defined, NaN without any; ``matches_source`` over
+    the contrast pairs. ``counts``: flips, matches (of contrast pairs) and near ties, (n_experiments,) each.
+    ``contrast_pairs`` is None where the other run is unknown.
     """
 
     moved: np.ndarray
@@ -122,7 +122,11 @@ def _values(
         other = beside(runs.contrast)
         ties |= near_ties(runs.contrast[block.rows]).repeat(n_experiments)
         values |= {name: metric(baseline, patched, other) for name, metric in OF_THE_PAIR.items()}
-        values["matches"] = values["matches_source"] * is_contrast[block.rows].repeat(n_experiments)
+        has_contrast = is_contrast[block.rows].repeat(
+            n_experiments
+        )  # without it every run matches, a dead neuron's too
+        values["matches"] = values["matches_source"] * has_contrast
+        values["matches_source"] = np.where(has_contrast, values["matches_source"], np.nan)
         values["moved"], _ = margin_parts(baseline, patched, other)
     values["flips"], values["near_ties"] = values["action_flip"], ties
     return {name: array.reshape(n_rows, n_experiments) for name, array in values.items()}

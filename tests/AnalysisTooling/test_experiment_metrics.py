@@ -62,6 +62,7 @@ def test_effects_counts_and_means_equal_the_definitions_in_loops(
         assert found.means["action_flip"][experiment] == pytest.approx(flips / N)
         assert found.counts["flips"][experiment] == flips
         assert found.counts["matches"][experiment] == matches
+        assert found.means["matches_source"][experiment] == pytest.approx(matches / len(ratios))
         assert found.contrast_pairs == len(ratios) < N
     assert found.moved.sum(axis=0) / found.whole.sum() == pytest.approx(found.effects)
     rows = clusters == 1
@@ -110,6 +111,8 @@ def test_without_contrast_effects_are_undefined_and_never_zero(
     assert alike.contrast_pairs == 0
     assert np.isnan(alike.effects).all()
     assert np.isnan(alike.means["margin_effect"]).all()
+    assert np.isnan(alike.means["matches_source"]).all()
+    assert alike.counts["matches"].tolist() == [0] * E
     unknown = gather_metrics(runs_from(target, patched, None), np.arange(N), N)
     assert unknown.contrast_pairs is None
     assert np.isnan(unknown.effects).all()
