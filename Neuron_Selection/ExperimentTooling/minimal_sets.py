@@ -33,9 +33,10 @@ _BOUNDED_AT_ONCE = 4096
 class Explanation:
     """What explains one input's decision, or those of all of them (``input_id`` None).
 
-    ``found``: the set that delta debugging ends at; None where even the whole layer fails. ``measures`` and
-    ``near_tie`` are the found set's. ``smallest``: the smallest set known, run; ``at_least``: no set is smaller than
-    that. ``family``: only with a budget. ``method``: what the bound from below rests on.
+    ``found``: the set that delta debugging ends at; None where even the whole layer fails. ``measures``: the found
+    set's. ``near_tie``: its decision is one, or the target's or source's. ``smallest``: the smallest set known, run;
+    ``at_least``: no set is smaller than that. ``family``: only with a budget. ``method``: what the bound from below
+    rests on.
     """
 
     input_id: str | None
@@ -182,7 +183,7 @@ def _measured(mixtures: Mixtures, explanation: Explanation, found: FoundSet) -> 
     return replace(
         explanation,
         measures=faithfulness_of(float(effects[0]), float(effects[1]), effects[2:]),
-        near_tie=bool(near_ties(q_values[:n_rows]).any()),
+        near_tie=any(near_ties(run).any() for run in (mixtures.baseline, q_values[:n_rows], mixtures.source_q_values)),
         smallest=found.neurons,
         at_least=min(1, len(neurons)),
     )

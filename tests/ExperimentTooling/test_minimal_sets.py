@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +135,18 @@ def test_measures_of_a_sum_are_its_weights(tmp_path: Path) -> None:
     assert explained.measures.faithfulness == pytest.approx(0.8)
     assert explained.measures.completeness == pytest.approx(0.2)
     assert explained.measures.minimality == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize("run", ["baseline", "source_q_values"])
+def test_a_near_tie_of_the_target_or_of_the_source_run_is_told_as_one_of_the_set(run: str, tmp_path: Path) -> None:
+    sure = gate(tmp_path, "SUM3", "denoising")
+    ahead = getattr(sure, run)
+    tied = np.where(ahead == ahead.max(axis=1, keepdims=True), ahead.min() + 1e-6, ahead)
+    for mixtures, expected in ((sure, False), (replace(sure, **{run: tied}), True)):
+        (explained,) = explain_pairs(mixtures, ["pair"], parse_goal("flip"))
+        assert explained.found is not None
+        assert explained.near_tie is expected
+        assert explain_together(mixtures, parse_goal("flip")).near_tie is expected
 
 
 # --- against brute force over all subsets
