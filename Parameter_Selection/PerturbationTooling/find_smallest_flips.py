@@ -66,6 +66,7 @@ def main(args: argparse.Namespace, console: Console) -> None:
     told = "no change within the range flips any of them"
     if smallest is not None:
         told = f"smallest: {smallest['change']:.6g} on {smallest['target']}, input {smallest['input_id']}"
+        told += " (a near tie: float noise alone can decide there)" * smallest["near_tie"]
     counts = f"{summary['pairs_that_flip']:,} of {summary['pairs']:,} pairs of weight and input can flip"
     doubtful = f"; {summary['not_verified']:,} more could not be verified" if summary["not_verified"] else ""
     lines = [f"{counts}, verified on both sides{doubtful}", told, str(path)]

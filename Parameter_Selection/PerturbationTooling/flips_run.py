@@ -8,15 +8,16 @@ from typing import Any
 
 import numpy as np
 
+from Neuron_Selection.AnalysisTooling.decisions import near_ties
 from Neuron_Selection.errors import UsageError
 from Neuron_Selection.FileFormats.inputs import Inputs
 from Neuron_Selection.FileFormats.perturbation_results import save_records, stored_run
 from Neuron_Selection.FileFormats.run_metadata import is_up_to_date, refuse_own_inputs
-from Neuron_Selection.PatchingTooling.fast_mlp import fast_mlp
+from Neuron_Selection.PatchingTooling.fast_mlp import compute_q_values, fast_mlp
 from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
 from Parameter_Selection.PerturbationTooling.chosen_weights import ChosenWeights
 from Parameter_Selection.PerturbationTooling.perturbation_run import inputs_in_metadata
-from Parameter_Selection.PerturbationTooling.smallest_flips import SmallestFlips, find_smallest_flips
+from Parameter_Selection.PerturbationTooling.smallest_flips import SmallestFlips, find_smallest_flips, side_step
 from Parameter_Selection.PerturbationTooling.weight_values import weight_before
 
 RANGE_IN_WEIGHTS = 10.0  # times the largest weight of the matrix: what lies beyond is another network
@@ -52,6 +53,7 @@ def write_smallest_flips(
     if is_up_to_date(path, stored and stored["metadata"], metadata, overwrite=overwrite):
         return (stored or {})["summary"], False
     found = find_smallest_flips(network, inputs.observations, chosen.targets, ranges=ranges)
+    near = near_ties(compute_q_values(network, inputs.observations))
     summary = {
         "targets": len(chosen.targets),
         "inputs": len(inputs.ids),
@@ -60,25 +62,41 @@ def write_smallest_flips(
         "verified": int(found.verified.sum()),
         "not_verified": int((np.isfinite(found.changes) & ~found.verified).sum()),
         "ranges": ranges,
-        "smallest": _smallest_pair(found, chosen, inputs, tensors),
+        "smallest": _smallest_pair(found, chosen, inputs, tensors=tensors, ranges=ranges, near=near),
         "input_ids": list(inputs.ids),
+        "near_tie_ids": [input_id for input_id, tied in zip(inputs.ids, near, strict=True) if tied],
     }
     save_records(path, list(_records(found, chosen, tensors)), summary=summary, metadata=metadata)
     return summary, True
 
 
 def _smallest_pair(
-    found: SmallestFlips, chosen: ChosenWeights, inputs: Inputs, tensors: Mapping[str, np.ndarray]
+    found: SmallestFlips,
+    chosen: ChosenWeights,
+    inputs: Inputs,
+    *,
+    tensors: Mapping[str, np.ndarray],
+    ranges: Mapping[str, float],
+    near: np.ndarray,
 ) -> dict[str, Any] | None:
-    """``value_beyond``: the next number beyond the point that the agent's dtype can hold."""
+    """``value_beyond``: the first number that the agent's dtype can hold from where the far side was looked at on."""
     if not found.verified.any():
         return None
     sizes = np.where(found.verified, np.abs(found.changes), np.inf)
     place, row = np.unravel_index(np.argmin(sizes), sizes.shape)
     change, target = float(found.changes[place, row]), chosen.targets[place]
-    point = tensors[target.parameter].dtype.type(weight_before(target, tensors) + change)
-    beyond = float(np.nextafter(point, np.copysign(np.inf, change).astype(point.dtype)))
-    return {"target": str(target), "input_id": inputs.ids[row], "change": change, "value_beyond": beyond}
+    sign = np.copysign(1.0, change)
+    wanted = weight_before(target, tensors) + change + sign * side_step(change, ranges[target.parameter])
+    beyond = tensors[target.parameter].dtype.type(wanted)
+    if sign * float(beyond) < sign * wanted:
+        beyond = np.nextafter(beyond, np.copysign(np.inf, change).astype(beyond.dtype))
+    return {
+        "target": str(target),
+        "input_id": inputs.ids[row],
+        "change": change,
+        "value_beyond": float(beyond),
+        "near_tie": bool(near[row]),
+    }
 
 
 def _records(found: SmallestFlips, chosen: ChosenWeights, tensors: dict[str, np.ndarray]) -> Iterator[dict[str, Any]]:

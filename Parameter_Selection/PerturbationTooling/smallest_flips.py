@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -118,6 +119,11 @@ def _smallest(moves: Sequence[np.ndarray], reads: np.ndarray, limit: float) -> n
     return best
 
 
+def side_step(change: Any, limit: float) -> Any:
+    """How far beside a change both sides are looked at."""
+    return np.maximum(np.abs(change) * SIDE_STEP, limit * LEAST_STEP)
+
+
 def _verify(
     run: _Run,
     targets: Sequence[WeightTarget],
@@ -136,7 +142,7 @@ def _verify(
         for start in range(0, len(places), _ROWS_AT_ONCE):
             some, at = places[start : start + _ROWS_AT_ONCE], inputs[start : start + _ROWS_AT_ONCE]
             change = changes[some, at]
-            step = np.maximum(np.abs(change) * SIDE_STEP, ranges[weights[number]] * LEAST_STEP)
+            step = side_step(change, ranges[weights[number]])
             sizes = np.maximum(np.abs(change) - step, 0.0), np.abs(change) + step
             short, beyond = (
                 _actions_at(run, number, (rows[some], columns[some], at), np.copysign(size, change)) for size in sizes

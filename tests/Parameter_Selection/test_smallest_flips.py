@@ -120,6 +120,28 @@ def test_on_a_tie_any_change_that_breaks_it_flips_and_the_sign_says_which(tmp_pa
     assert np.isnan(found.changes[2, 0])  # both move alike: no change of it flips
 
 
+@pytest.mark.parametrize("lead", [0.0, 2**-20, 0.5])
+def test_the_value_beyond_flips_and_a_near_tie_is_told(
+    lead: float, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Q = (h + lead, h), h = relu(x0): on a tie the next number to a weight of 0 would be lost beside any bias
+    rows = [[1.0, 0.0], [1.0, 0.0]]
+    folder = planted_agent(tmp_path / "agent", [([[1.0], [1.0]], [0.0, 0.0]), (rows, [1 + lead, 1.0])])
+    (folder / "activation_inputs").mkdir()
+    (folder / "activation_inputs" / "clean_inputs.json").write_text('{"one": {"input": [2.0]}}')
+    assert flips_script.main(["--agent_path", str(folder), "--weights", "q_net.2.weight[1,1]"]) == 0
+    said = "(a near tie: float noise alone can decide there)" in capsys.readouterr().out
+    summary = json.loads((folder / "perturbation_results" / "smallest_flips.json").read_text())["summary"]
+    assert said is summary["smallest"]["near_tie"] is (lead < 1e-3)
+    assert summary["near_tie_ids"] == ["one"] * (lead < 1e-3)
+    assert summary["smallest"]["value_beyond"] == pytest.approx(lead / 2, rel=1e-4, abs=1e-9)
+    _, network = opened_network(folder)
+    target = WeightTarget(parameter="q_net.2.weight", row=1, column=1)
+    observation = np.array([2.0], np.float32)
+    assert actions_with(network, observation, target, 0.0) == 0
+    assert actions_with(network, observation, target, summary["smallest"]["value_beyond"]) == 1
+
+
 def test_a_rival_that_only_comes_level_flips_nothing_until_it_passes(tmp_path: Path) -> None:
     # h = w x, at w = 0.5; rival(h) = relu(h) - relu(h - 1) + relu(h - 2) reaches 1 at h = 1, stays, and passes at h = 2
     first = ([[0.5, 0.0]], [0.0])
