@@ -30,12 +30,12 @@ Progress = Callable[[Iterable[slice], int], Iterable[slice]]
 class SweptBlock:
     """Some inputs of one group in one direction.
 
-    ``q_values``: (n, n_experiments, n_actions). ``differs``: where target and source values differ at all, ``moves``:
-    where the difference can pass the activation behind, (n, n_experiments) each.
+    ``q_values``: (n, n_experiments, n_actions). ``alive``: where target or source have a neuron that is not dead (``<=
+    0`` before a ReLU, ``== 0`` on it), ``moves``: where they differ in one, (n, n_experiments) each.
     """
 
     q_values: np.ndarray
-    differs: np.ndarray
+    alive: np.ndarray
     moves: np.ndarray
 
 
@@ -117,10 +117,10 @@ def sweep_blocks(
             values = experiment.engine.activations(rows_of(source, rows), group.layers)
         else:
             values = {layer: held[layer][rows] for layer in group.layers}
-        differs, moves = _movements(experiment, patches, own, values)
+        alive, moves = _movements(experiment, patches, own, values)
         found = _as_double(q_values_of_patches(experiment, part, values, patches, own=own)).transpose(1, 0, 2)
         q_values = np.where(moves[:, :, None], found, baseline[rows, None])
-        yield SweptBlock(q_values=q_values, differs=differs, moves=moves)
+        yield SweptBlock(q_values=q_values, alive=alive, moves=moves)
 
 
 def _write_group(
@@ -134,17 +134,17 @@ def _write_group(
     progress: Progress | None,
 ) -> np.ndarray:
     """Write a group's Q-values and flags; the flags."""
-    differs, moves = np.zeros((2, len(group.numbers)), bool)
+    alive, moves = np.zeros((2, len(group.numbers)), bool)
 
     def blocks() -> Iterator[np.ndarray]:
         for block in sweep_blocks(experiment, plan, direction, group, baseline=baseline, progress=progress):
-            np.logical_or(differs, block.differs.any(axis=0), out=differs)
+            np.logical_or(alive, block.alive.any(axis=0), out=alive)
             np.logical_or(moves, block.moves.any(axis=0), out=moves)
             yield block.q_values
 
     shape = (len(baseline), len(group.numbers), baseline.shape[1])
     writer.add_blocks(f"{direction}_{group.name}", shape, "<f8", blocks())
-    flags = np.where(moves, FLAGS.index(""), np.where(differs, FLAGS.index("dead"), FLAGS.index("constant")))
+    flags = np.where(moves, FLAGS.index(""), np.where(alive, FLAGS.index("constant"), FLAGS.index("dead")))
     writer.add(f"{direction}_{group.name}_flags", flags.astype(np.uint8))
     return flags
 
@@ -155,19 +155,23 @@ def _movements(
     own: Mapping[str, np.ndarray],
     values: Mapping[str, np.ndarray],
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Where experiments change a value at all, and where the change can pass a ReLU, (n, n_experiments) each."""
+    """Where experiments patch a neuron that is not dead in both runs, and where they change one, (n, n_experiments)."""
     count = len(next(iter(values.values())))
-    differs, moves = np.zeros((2, count, len(patches)), bool)
+    alive, moves = np.zeros((2, count, len(patches)), bool)
     for name in values:
         layer = experiment.layer_table.layers[name]
-        differing = own[name] != values[name]
-        moving = differing
-        if dead_test_of(layer.role, read_by(experiment, name)) is not None:
-            moving = differing & ~((own[name] <= 0) & (values[name] <= 0))
-        for gathered, here in ((differs, differing), (moves, moving)):
-            by_neuron = np.moveaxis(here, layer.neuron_axis, 1).reshape(count, layer.width, -1).any(axis=2)
+        kind = layer.kind if layer.role == "post-activation" else read_by(experiment, name)
+        test = dead_test_of(layer.role, kind)
+        living: np.ndarray = np.ones(own[name].shape, bool)
+        if test == "<= 0":
+            living = (own[name] > 0) | (values[name] > 0)
+        elif test == "== 0":
+            living = (own[name] != 0) | (values[name] != 0)
+        moving: np.ndarray = living & (own[name] != values[name])
+        for gathered, here in ((alive, living), (moves, moving)):
+            by_neuron = np.any(np.moveaxis(here, layer.neuron_axis, 1).reshape(count, layer.width, -1), axis=2)
             np.logical_or(gathered, _of_patches(by_neuron, [patch[name] for patch in patches]), out=gathered)
-    return differs, moves
+    return alive, moves
 
 
 def _of_patches(by_neuron: np.ndarray, neurons: Sequence[Neurons]) -> np.ndarray:

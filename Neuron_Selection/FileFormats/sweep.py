@@ -1,8 +1,9 @@
 """Sweep files: the Q-values of many patched runs, one array for each direction and set of layers.
 
 ``<direction>_<layer>`` is (n_inputs, n_experiments, n_actions), inputs outermost, so that a sweep of any size is
-written and read a block of inputs at a time. Beside it stand ``<direction>_<layer>_flags`` (n_experiments,), the
-unpatched ``clean_q_values`` and ``corrupted_q_values`` (n_inputs, n_actions), and ``__metadata__``.
+written and read a block of inputs at a time. Beside it stand ``<direction>_<layer>_flags`` (n_experiments,): 2, dead,
+where all patched neurons are ``<= 0`` before a ReLU or ``== 0`` on it in both runs of every pair, 1, constant, where no
+other ever differs; the unpatched ``clean_q_values`` and ``corrupted_q_values`` (n_inputs, n_actions); ``__metadata__``.
 """
 
 from __future__ import annotations

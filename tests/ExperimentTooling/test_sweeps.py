@@ -202,6 +202,21 @@ def test_dead_and_constant_neurons_are_flagged_and_move_nothing_at_all(tmp_path:
         assert effects["noising"][1:].tolist() == [0.0, 0.0]
 
 
+@pytest.mark.parametrize("layer", ["q_net.0", "q_net.1"])
+def test_dead_is_what_never_passes_its_relu_and_constant_what_passes_it_alike(layer: str, tmp_path: Path) -> None:
+    """0 copies, 1 is below zero always and varies, 2 there alike, 3 above alike, 4 above where the runs agree only."""
+    hidden = ([[1.0, 0.0], [-1.0, 0.0], [0.0, 0.0], [0.0, 0.0], [0.0, 1.0]], [0.0, -20.0, -3.0, 2.0, 0.0])
+    agent = planted_agent(tmp_path / "agent", [hidden, ([[1.0] * 5, [0.0] * 5], [0.0, 5.5])])
+    clean, corrupted = np.array([[2.0, 1.0], [4.0, -1.0]]), np.array([[1.0, 1.0], [0.5, -2.0]])
+    patches = [{layer: [neuron]} for neuron in range(5)] + [{layer: [1, 2]}, {layer: [2, 3]}]
+    for engine in ("fast", "hooks"):
+        path = sweep(tmp_path / f"{engine}.npz", agent, clean, corrupted, engine, definitions=patches)
+        with opened_sweep(path) as stored:
+            assert stored.flags("denoising") == ["", "dead", "dead", "constant", "constant", "dead", "constant"]
+            assert stored.flags("noising") == stored.flags("denoising")
+        assert swept_effects(path)["noising"][1:].tolist() == [0.0] * 6
+
+
 @pytest.mark.parametrize("size", [1, 7, 70])
 def test_the_bits_do_not_depend_on_how_many_inputs_are_taken_at_once(
     size: int, agent: Path, pairs: tuple[np.ndarray, np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
