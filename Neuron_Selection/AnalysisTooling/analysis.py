@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -213,7 +213,8 @@ def _without_control(analysis: Analysis) -> list[str]:
     return [f"{counted}: no other patches as many neurons of the same layers ({'; '.join(hints)})"]
 
 
-def count_flags(runs: Sequence[DirectionRuns]) -> dict[str, int]:
-    """How many experiments cannot matter in any direction, by why."""
-    flags = [next((flag for flag in told), "") for told in zip(*(run.flags for run in runs), strict=True) if all(told)]
+def count_flags(runs: PatchedRuns) -> dict[str, int]:
+    """How many experiments cannot matter in any direction, by why; random sets are not counted."""
+    by_experiment = zip(*(run.flags for run in runs.directions.values()), strict=True)
+    flags = [told[0] for told, random in zip(by_experiment, runs.is_random, strict=True) if all(told) and not random]
     return {flag: flags.count(flag) for flag in sorted(set(flags))}

@@ -21,7 +21,7 @@ def ranked_lines(analysis: Analysis) -> list[str]:
         + "".join(f", {text}" for text in told)
     ]
     lines += [f"{name}: source {one.source}, target {one.target}" for name, one in runs.directions.items()]
-    flags = count_flags(list(runs.directions.values()))
+    flags = count_flags(runs)
     if flags:
         lines.append("cannot matter: " + ", ".join(f"{count} {flag}" for flag, count in flags.items()))
     if analysis.chosen:
@@ -41,7 +41,7 @@ def ranked_document(analysis: Analysis) -> dict[str, Any]:
         "contrast_pairs": analysis.contrast_pairs,
         "clusters": analysis.clusters.merged_from or analysis.clusters.count,
         "ranked_by": analysis.ranking.ranked_by,
-        "cannot_matter": count_flags(list(analysis.runs.directions.values())),
+        "cannot_matter": count_flags(analysis.runs),
         "important": {
             names[number]: {"importance": float(importance[number]), "q": defined(analysis.q[number])}
             for number in analysis.chosen

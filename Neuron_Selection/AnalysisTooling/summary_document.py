@@ -79,7 +79,7 @@ def _statistics(analysis: Analysis) -> dict[str, Any]:
         "contrast_pairs": some.metrics.contrast_pairs,
         "clusters": analysis.clusters.merged_from or analysis.clusters.count,
         "clusters_with_contrast": some.clusters,
-        "cannot_matter": count_flags(list(analysis.runs.directions.values())),
+        "cannot_matter": count_flags(analysis.runs),
     }
 
 

@@ -281,6 +281,7 @@ def test_random_sets_have_no_q_and_are_not_ranked(read: list[str], agent: Path) 
     assert summary["common_neurons"]["exp_1_q_net.0"]["margin_recovery"]["denoising"]["rank"] == 1
     assert summary["metrics_info"]["margin_recovery"]["total_count"] == 2
     assert summary["summary_statistics"]["total_neurons"] == 2
+    assert summary["summary_statistics"]["cannot_matter"] == {}
     assert summary["summary_statistics"]["max_importance_score"] == pytest.approx(0.3, abs=1e-3)
     assert summary["methodology"]["random_sets"] == ["exp_3_q_net.0", "exp_4_q_net.0", "exp_5_q_net.0"]
     assert summary["methodology"]["q"].startswith("Benjamini-Hochberg over all experiments but the random sets")
