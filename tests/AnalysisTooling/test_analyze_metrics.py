@@ -165,7 +165,7 @@ def test_without_contrast_the_files_are_valid_and_a_sentence_says_so(
     assert summary["methodology"]["ranked_by"] == "advantage_shift"
     assert summary["common_neurons"]
     assert analyse(agent, "--q_threshold", "0.1", "--overwrite") == 0
-    assert "no important neuron: none has q <= 0.1" in capsys.readouterr().out
+    assert "no important neuron: without contrast there is no q to hold against" in capsys.readouterr().out
     empty = load_cross_metric_summary(agent / "patching_results" / "cross_metric_summary.json")
     assert empty.neurons == ()
     put_inputs(agent, clean, clean)
