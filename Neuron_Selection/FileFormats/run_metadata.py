@@ -55,7 +55,24 @@ def is_up_to_date(path: Path, stored: Mapping[str, Any] | None, planned: Mapping
         return False
     if stored is not None and all(stored.get(key) == planned[key] for key in _DECISIVE):
         return True
+    before, now = _agent_in(stored), _agent_in(planned)
+    if before is not None and now is not None and before[0] != now[0]:
+        raise UsageError(
+            f"{path}: found the output of another agent ({before[1]}), expected none "
+            "(--overwrite replaces it, an output folder of its own keeps both)"
+        )
     raise of_another_run(path)
+
+
+def _agent_in(metadata: Mapping[str, Any] | None) -> tuple[str, str] | None:
+    """The hash of an agent's zip and its name, where metadata of whatever shape tell them."""
+    run, agent = ((metadata or {}).get(key) for key in ("run", "agent"))
+    if not isinstance(run, dict) or not isinstance(agent, dict):
+        return None
+    sha256, path = run.get("agent_sha256"), agent.get("path")
+    if not isinstance(sha256, str) or not isinstance(path, str):
+        return None
+    return sha256, shown(Path(path).name, quoted=False)
 
 
 def of_another_run(path: Path) -> UsageError:

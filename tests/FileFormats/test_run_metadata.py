@@ -50,6 +50,22 @@ def test_an_output_is_up_to_date_if_all_that_decides_it_is_equal(here):
         assert not is_up_to_date(output, stored, planned, overwrite=True)
 
 
+def test_an_output_of_another_agent_is_said_to_be_one(here):
+    _, planned = metadata(here, seed=3)
+    output = Path("out.json")
+    output.touch()
+    stored = {**planned, "agent": {"path": "runs/rl_model_1000_steps.zip"}, "run": {"agent_sha256": "0" * 64}}
+    with pytest.raises(UsageError) as raised:
+        is_up_to_date(output, stored, planned, overwrite=False)
+    assert str(raised.value) == (
+        "out.json: found the output of another agent (rl_model_1000_steps.zip), expected none "
+        "(--overwrite replaces it, an output folder of its own keeps both)"
+    )
+    for odd in ({"run": []}, {"agent": "none"}, {"agent": {"path": 3}}, {"run": {"agent_sha256": None}}):
+        with pytest.raises(UsageError, match="found the output of another run"):
+            is_up_to_date(output, {**stored, **odd}, planned, overwrite=False)
+
+
 def test_a_run_never_writes_over_what_it_reads():
     Path("in.json").touch()
     Path("link.json").symlink_to("in.json")
