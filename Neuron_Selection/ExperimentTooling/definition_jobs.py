@@ -37,7 +37,7 @@ def write_definitions(
     group_size: int | None,
     patch_specs: Sequence[str] | None,
     sets: int,
-    seed: int,
+    seed: int | None,
     output: str | None,
     overwrite: bool,
 ) -> tuple[Path, list[dict[str, Neurons]], bool]:
@@ -46,8 +46,10 @@ def write_definitions(
     :param kind: single_neuron, layer, groups or custom
     :raises UsageError: flags that do not go together, a patch that the agent does not have, or another file there
     """
+    if seed is not None and not sets:
+        raise UsageError("found --seed, expected it with --random_sets only: without them nothing is drawn")
     chosen = _patches(experiment, kind, layers, group_size, patch_specs)
-    patches = [*chosen, *random_sets(experiment.layer_table, chosen, sets, seed=seed)]
+    patches = [*chosen, *random_sets(experiment.layer_table, chosen, sets, seed=seed or 0)]
     drawn = list(range(len(chosen) + 1, len(patches) + 1))
     path = Path(output) if output else experiment.folder.folder / f"{kind}_definitions.json"
     stored = [patch_configuration(patch) for patch in patches]
@@ -59,7 +61,7 @@ def write_definitions(
     if drawn and beside.exists() and not overwrite and not tells_of_definitions(beside):
         raise UsageError(f"{beside}: found another file's metadata, expected none (--output takes another name)")
     refuse_own_inputs([path, beside], [experiment.folder.zip_path])
-    run = {"task": "definitions", "type": kind, "random_sets": drawn, "seed": seed}
+    run = {"task": "definitions", "type": kind, "random_sets": drawn, "seed": seed or 0}
     command = {"script": "generate_definitions.py", "agent_path": str(experiment.folder.folder)}
     save_definitions(path, stored, metadata=experiment.metadata(run, command=command) if drawn else None)
     return path, patches, True

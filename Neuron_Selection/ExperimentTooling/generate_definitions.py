@@ -46,7 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="add so many random sets of each size, as control: known as such by <stem>.meta.json beside the file, "
         "they get no q and are not ranked",
     )
-    parser.add_argument("--seed", type=whole_number, default=0, help="of the random sets")
+    parser.add_argument("--seed", type=whole_number, help="of the random sets (default: 0)")
     parser.add_argument(
         "--output", metavar="FILE", help="the file to write (default: <type>_definitions.json in the agent's folder)"
     )

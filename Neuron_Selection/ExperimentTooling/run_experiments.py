@@ -50,7 +50,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--reference_inputs", metavar="FILE", help="inputs that mean and noise are made of (default: the target's)"
     )
-    parser.add_argument("--seed", type=whole_number, default=0, help="of --ablate resample and noise")
+    parser.add_argument("--seed", type=whole_number, help="of --ablate resample and noise (default: 0)")
     parser.add_argument(
         "--input_ids",
         nargs="+",

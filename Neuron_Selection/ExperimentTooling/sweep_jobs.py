@@ -31,7 +31,7 @@ class SweepRequest:
     direction: str | None
     ablate: str | None
     reference_inputs: str | None
-    seed: int
+    seed: int | None
     input_ids: Sequence[str] | None
     by_input: bool
     output_prefix: str | None

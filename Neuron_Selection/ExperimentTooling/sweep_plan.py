@@ -93,7 +93,7 @@ def plan_sweep(
     direction: str | None = None,
     ablate: str | None = None,
     reference_inputs: Any = None,
-    seed: int = 0,
+    seed: int | None = None,
     input_ids: Sequence[str] | None = None,
 ) -> SweepPlan:
     """Put a sweep together.
@@ -102,6 +102,7 @@ def plan_sweep(
     :param clean: an inputs file or arrays, and so ``corrupted``
     :param direction: denoising, noising or both; None is both, with ``ablate`` noising
     :param ablate: take neurons out in the place of patching in the other run's values
+    :param seed: of resample and noise; None is 0
     :raises SuiteError: files that do not fit together, a patch that the agent does not have
     """
     direction = direction or ("both" if ablate is None else "noising")
@@ -109,9 +110,11 @@ def plan_sweep(
         raise UsageError(f"direction: found {shown(direction)}, expected denoising, noising or both")
     ablated = None
     if ablate is not None:
-        ablated = experiment.ablated_source(ablate, reference_inputs, seed=seed)
+        ablated = experiment.ablated_source(ablate, reference_inputs, seed=seed or 0)
     if reference_inputs is not None and (ablated is None or not ablated.ablation.needs_reference):
         raise UsageError("found --reference_inputs, expected it with --ablate mean or noise only")
+    if seed is not None and ablated is None:
+        raise UsageError("found --seed, expected it with --ablate only: without it nothing is drawn")
     patches, random_sets = _patches(experiment, definitions)
     pairs = paired_inputs(experiment, clean=clean, corrupted=corrupted, input_ids=input_ids)
     return SweepPlan(

@@ -163,6 +163,7 @@ def test_the_same_list_is_left_alone_and_another_is_refused(agent: Path, capsys:
         (["--type", "groups", "--group_size", "0"], "--group_size: found '0', expected a whole number from 1"),
         (["--type", "neurons"], "--type: found 'neurons', expected one of single_neuron, layer, groups, custom"),
         (["--random_sets", "1"], "random sets: found fewer than 1 others of 1 of q_net.0, expected as many"),
+        (["--seed", "1"], "found --seed, expected it with --random_sets only"),
     ],
 )
 def test_faults_get_one_line(words: list[str], says: str, agent: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -87,8 +87,8 @@ def test_a_sweep_that_is_up_to_date_is_left_alone_and_another_is_refused(
     assert run(agent) == 0
     path = agent / "patching_results" / "sweep.npz"
     before = path.read_bytes()
-    assert run(agent, "--seed", "1", "--overwrite") == 0
-    assert path.read_bytes() != before  # the command in its metadata
+    assert run(agent, "--ablate", "zero", "--overwrite") == 0
+    assert path.read_bytes() != before
     assert run(agent, "--overwrite") == 0
     assert path.read_bytes() == before
     monkeypatch.setattr(sweep_jobs, "write_sweep", None)
@@ -243,6 +243,7 @@ FAULTS: dict[str, tuple[Any, list[str], str]] = {
     "other ids": (remove_one, [], "corrupted_inputs.json: found 3 inputs beside 4 clean ones, expected the same ids"),
     "unknown id": (None, ["--input_ids", "plane"], "input id 'plane': found no such one"),
     "ablation": (None, ["--ablate", "half"], "ablation: found 'half', expected zero, mean, resample"),
+    "seed": (None, ["--seed", "0"], "found --seed, expected it with --ablate only"),
     "reference": (None, ["--reference_inputs", "clean_inputs.json"], "found --reference_inputs, expected it with"),
     "prefix": (None, ["--output_prefix", "../x"], "output prefix: found '../x', expected a plain file name"),
     "direction": (None, ["--direction", "up"], "--direction: found 'up', expected one of denoising, noising, both"),
