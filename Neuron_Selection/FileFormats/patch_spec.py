@@ -208,8 +208,9 @@ def _ranges_from(layer: str, neurons: Any) -> tuple[_Range, ...] | Literal["all"
         raise UsageError(f"{where}: found no neurons, expected at least one, or 'all'")
     ranges: list[_Range] = []
     for neuron in listed:
-        try:  # numpy's integers have an index; floats, texts and numpy's booleans have none
-            index = -1 if isinstance(neuron, bool) else operator.index(neuron)
+        is_bool = isinstance(neuron, bool) or type(neuron).__name__ == "bool_"  # numpy 1's, which has an index
+        try:  # numpy's integers have an index; floats and texts have none
+            index = -1 if is_bool else operator.index(neuron)
         except TypeError:
             index = -1
         if index < 0:

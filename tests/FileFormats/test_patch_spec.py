@@ -167,7 +167,7 @@ LIST = "expected a list of indices or 'all'"
         ({"q_net.0": b"5"}, f"'q_net.0': found bytes, {LIST}"),
         ({"q_net.0": {"q_net.2": [1]}}, f"'q_net.0': found an object, {LIST}"),
         ({"q_net.0": [True]}, "'q_net.0': found true, expected a neuron index from 0"),
-        ({"q_net.0": [np.True_]}, "'q_net.0': found bool, expected a neuron index from 0"),
+        ({"q_net.0": [np.True_]}, f"'q_net.0': found {type(np.True_).__name__}, expected a neuron index from 0"),
         ({"q_net.0": [1, 5.0]}, "'q_net.0': found 5.0, expected a neuron index from 0"),
         ({"q_net.0": ["5"]}, "'q_net.0': found '5', expected a neuron index from 0"),
         ({"q_net.0": [None]}, "'q_net.0': found null, expected a neuron index from 0"),

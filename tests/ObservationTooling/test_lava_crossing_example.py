@@ -96,6 +96,7 @@ def test_the_agent_plays_unseen_episodes_to_the_goal(agent):
         assert reward > 0
 
 
+@pytest.mark.skipif(np.__version__ < "2", reason="numpy 1 cannot unpickle what numpy 2 has pickled, as SB3 does")
 def test_the_zip_is_small_loads_quietly_and_holds_no_path_of_the_machine_that_made_it():
     from stable_baselines3 import DQN
 

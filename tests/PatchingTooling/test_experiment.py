@@ -325,7 +325,7 @@ def test_a_source_with_other_rows_widths_or_layers_is_refused(mlp: PatchingExper
     with pytest.raises(UsageError, match="expected finite floats"):
         mlp.run_patching_experiment(target, {"q_net.0": np.full((3, 8), np.nan)}, "q_net.0:1")
     with pytest.warns(SuiteWarning, match="float64 values, rounded to float32"):
-        mlp.run_patching_experiment(target, {"q_net.0": source["q_net.0"] + np.float64(1e-12)}, "q_net.0:1")
+        mlp.run_patching_experiment(target, {"q_net.0": source["q_net.0"].astype(np.float64) + 1e-12}, "q_net.0:1")
 
 
 def test_activations_of_another_agent_are_refused_unless_told_otherwise(tmp_path: Path) -> None:

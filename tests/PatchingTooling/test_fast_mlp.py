@@ -126,6 +126,7 @@ assert not heavy, heavy
 """
 
 
+@pytest.mark.skipif(np.__version__ < "2", reason="the OpenBLAS of numpy 1 gives other last bits with other threads")
 def test_threads_change_no_bit_and_nothing_heavy_is_imported(tmp_path: Path) -> None:
     folder = mlp_agent(tmp_path / "agent", width=700, net_arch=[403, 229])
     digests = {
