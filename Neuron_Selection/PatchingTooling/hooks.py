@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from Neuron_Selection.errors import SuiteError
+from Neuron_Selection.errors import CheckError, SuiteError
 
 
 @contextmanager
@@ -36,7 +36,7 @@ def observed(net: nn.Module, layers: Iterable[str], see: Callable[[str, Any], An
 def recorded(net: nn.Module, layers: Iterable[str]) -> Iterator[dict[str, torch.Tensor]]:
     """Inside the block, one forward pass fills the dict with each layer's output.
 
-    :raises SuiteError: at the end of the block, for a layer that did not fire exactly once
+    :raises CheckError: at the end of the block, for a layer that did not fire exactly once
     """
     outputs: dict[str, torch.Tensor] = {}
     with _each_fires_once(layers) as count:
@@ -63,8 +63,8 @@ def patched(
     :param neurons: layer to the indices that are patched, int64
     :param axes: layer to the axis of its output that counts neurons
     :return: yields a dict that the pass fills: layer to the number of values that really changed, (n,)
-    :raises SuiteError: in the pass, for values of another shape; at the end of the block, for a layer that did not
-        fire exactly once
+    :raises SuiteError: in the pass, for values of another shape
+    :raises CheckError: at the end of the block, for a layer that did not fire exactly once
     """
     changed: dict[str, torch.Tensor] = {}
     with _each_fires_once(neurons) as count:
@@ -95,7 +95,7 @@ def _each_fires_once(layers: Iterable[str]) -> Iterator[Callable[[str], None]]:
     yield count
     for layer, times in counts.items():
         if times != 1:
-            raise SuiteError(f"layer {layer}: found {times} firings in one forward pass, expected 1")
+            raise CheckError("hooks_fired", f"layer {layer}: found {times} firings in one forward pass, expected 1")
 
 
 def compute_in_double(q_net: nn.Module, features_extractor: nn.Module) -> None:

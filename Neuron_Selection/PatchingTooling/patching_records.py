@@ -14,7 +14,7 @@ from Neuron_Selection.FileFormats.patch_spec import Neurons, experiment_name, pa
 from Neuron_Selection.PatchingTooling.engines import Engine
 from Neuron_Selection.PatchingTooling.patching_plan import PatchingPlan
 from Neuron_Selection.PatchingTooling.patching_sources import AblatedSource
-from Neuron_Selection.PatchingTooling.self_checks import check_weights, run_self_checks
+from Neuron_Selection.PatchingTooling.self_checks import check_weights, hooks_fired, run_self_checks
 from Neuron_Selection.PatchingTooling.source_runs import SourceRun, run_source
 
 
@@ -60,6 +60,7 @@ def run_patches(engine: Engine, plan: PatchingPlan, *, metadata: Mapping[str, An
     source = run_source(engine, plan)
     checks = run_self_checks(engine, plan, baseline=baseline, source=source)
     by_patch = [_patch_records(engine, plan, patch, baseline=baseline, source=source) for patch in plan.patches]
+    checks["hooks_fired"] = hooks_fired(engine)
     checks["weights_unchanged"] = check_weights(weights, engine)
     described = {
         **metadata,

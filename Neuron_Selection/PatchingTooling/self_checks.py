@@ -50,6 +50,11 @@ def run_self_checks(engine: Engine, plan: PatchingPlan, *, baseline: np.ndarray,
     return {name: check(checked) or PASSED for name, check in CHECKS.items()}
 
 
+def hooks_fired(engine: Engine) -> str:
+    """Each hook fired once in each forward pass; ``hooks`` counts, and has raised in the pass where it was not so."""
+    return PASSED if engine.name == "hooks" else f"{NOT_APPLICABLE}: the {engine.name} engine sets no hooks"
+
+
 def check_weights(before: str, engine: Engine) -> str:
     """The weights are the same bits as before the run."""
     if engine.weights_fingerprint() != before:

@@ -57,6 +57,7 @@ def test_both_engines_give_the_same_results(name: str, agent: Path) -> None:
     assert [meta[engine]["run"]["engine"] for engine in meta] == ["hooks", "fast"]
     assert meta["fast"]["run"]["dtype"] == "float64"
     assert meta["fast"]["self_checks"]["policy_action"].startswith("not applicable: the fast engine builds no policy")
+    assert meta["fast"]["self_checks"]["hooks_fired"] == "not applicable: the fast engine sets no hooks"
     assert meta["fast"]["self_checks"]["self_patch"] == "passed"
 
 

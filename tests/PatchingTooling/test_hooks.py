@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from Neuron_Selection.errors import SuiteError
+from Neuron_Selection.errors import CheckError, SuiteError
 from Neuron_Selection.PatchingTooling.hooks import observed, patched, recorded
 
 
@@ -90,7 +90,7 @@ def test_a_half_done_set_up_is_undone() -> None:
 def test_a_layer_that_does_not_fire_is_an_error() -> None:
     net = small_net()
     with (
-        pytest.raises(SuiteError, match="layer 0: found 0 firings in one forward pass, expected 1"),
+        pytest.raises(CheckError, match="layer 0: found 0 firings in one forward pass, expected 1"),
         recorded(net, ["0"]),
     ):
         pass
@@ -98,7 +98,7 @@ def test_a_layer_that_does_not_fire_is_an_error() -> None:
 
 def test_a_layer_that_fires_twice_is_an_error() -> None:
     net = small_net()
-    with pytest.raises(SuiteError, match="layer 0: found 2 firings"), torch.no_grad(), recorded(net, ["0"]):
+    with pytest.raises(CheckError, match="layer 0: found 2 firings"), torch.no_grad(), recorded(net, ["0"]):
         net(torch.zeros(1, 3))
         net(torch.zeros(1, 3))
 

@@ -36,6 +36,7 @@ def test_a_sound_run_passes_every_check(tmp_path: Path) -> None:
         "empty_patch": "passed",
         "whole_layer": "passed",
         "policy_action": "passed",
+        "hooks_fired": "passed",
         "weights_unchanged": "passed",
     }
 
@@ -83,6 +84,12 @@ def broken_policy_action(patch: pytest.MonkeyPatch, experiment: PatchingExperime
     patch.setattr(policy, "_predict", lambda self, obs, deterministic=True: self.q_net(obs).argmin(dim=1))
 
 
+def broken_hooks(patch: pytest.MonkeyPatch, experiment: PatchingExperiment) -> None:
+    head = experiment.agent.q_net.q_net
+    right = head.forward
+    patch.setattr(head, "forward", lambda features: right(features) + 0 * right(features))
+
+
 def broken_weights(patch: pytest.MonkeyPatch, experiment: PatchingExperiment) -> None:
     original = patching_records._patch_records
 
@@ -99,6 +106,7 @@ BREAKS: dict[str, Callable[[pytest.MonkeyPatch, PatchingExperiment], None]] = {
     "empty_patch": broken_empty_patch,
     "whole_layer": broken_whole_layer,
     "policy_action": broken_policy_action,
+    "hooks_fired": broken_hooks,
     "weights_unchanged": broken_weights,
 }
 
