@@ -63,8 +63,8 @@ def main(args: argparse.Namespace, console: Console) -> None:
         top=args.top,
         allow_mismatch=args.allow_mismatch,
     )
-    console.result(compared, _lines(compared))
     spec = format_patch_spec(compared["patch"])
+    console.result(compared, [*_lines(compared), *(["", "a patch spec to try:", spec] if spec else [])])
     if spec:
         name, recorded, _ = Path(args.corrupted).name.partition("_activations")
         target = f"{name}_inputs.json" if recorded else "corrupted_inputs.json"

@@ -100,6 +100,19 @@ def test_one_id_only_and_the_next_command_runs_as_it_stands(agent: Path, capsys:
     assert activation_patching.main(command[3:]) == 0
 
 
+def test_the_closing_line_is_a_patch_spec_that_patches(agent: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import activation_patching
+
+    capsys.readouterr()
+    assert find_different_neurons.main(["--agent_path", str(agent), "--quiet"]) == 0
+    spec = capsys.readouterr().out.splitlines()[-1]
+    assert spec == "q_net.0:0,1"
+    assert activation_patching.main(["--agent_path", str(agent), "--direction", "both", "--patch_spec", spec]) == 0
+    same = ["--agent_path", str(agent), "--corrupted", "clean_activations.npz", "--quiet"]
+    assert find_different_neurons.main(same) == 0
+    assert "patch spec" not in capsys.readouterr().out
+
+
 def test_unknown_layers_and_ids_are_refused(agent: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for words, says in (
         (["--layers", "q_net.7"], "layer 'q_net.7': found no such one"),
