@@ -113,8 +113,8 @@ def plan_sweep(
         ablated = experiment.ablated_source(ablate, reference_inputs, seed=seed or 0)
     if reference_inputs is not None and (ablated is None or not ablated.ablation.needs_reference):
         raise UsageError("found --reference_inputs, expected it with --ablate mean or noise only")
-    if seed is not None and ablated is None:
-        raise UsageError("found --seed, expected it with --ablate only: without it nothing is drawn")
+    if seed is not None and (ablated is None or not ablated.ablation.is_drawn):
+        raise UsageError("found --seed, expected it with --ablate resample or noise only: nothing else is drawn")
     patches, random_sets = _patches(experiment, definitions)
     pairs = paired_inputs(experiment, clean=clean, corrupted=corrupted, input_ids=input_ids)
     return SweepPlan(

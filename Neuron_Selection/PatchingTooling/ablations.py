@@ -27,6 +27,11 @@ class Ablation:
         """Whether the kind is made from the activations of reference inputs."""
         return self.kind in ("mean", "noise")
 
+    @property
+    def is_drawn(self) -> bool:
+        """Whether the kind depends on a seed."""
+        return self.kind in ("resample", "noise")
+
 
 def parse_ablation(text: str) -> Ablation:
     """``zero``, ``mean``, ``resample``, ``noise``, ``noise=K`` or ``constant=V``.
@@ -44,7 +49,8 @@ def parse_ablation(text: str) -> Ablation:
     except ValueError:
         value = math.nan
     if not math.isfinite(value) or (kind == "noise" and value < 0):
-        raise UsageError(f"ablation: {kind}: found {shown(number)}, expected a finite number")
+        expected = "a finite number from 0" if kind == "noise" else "a finite number"
+        raise UsageError(f"ablation: {kind}: found {shown(number)}, expected {expected}")
     return Ablation(kind=kind, value=value)
 
 

@@ -137,6 +137,8 @@ def _plans(experiment: PatchingExperiment, request: PatchingRequest, specs: list
             source = experiment.ablated_source(request.ablate, request.reference_inputs, seed=request.seed or 0)
             if request.reference_inputs is not None and not source.ablation.needs_reference:
                 raise UsageError(f"found --reference_inputs, expected none with --ablate {source.ablation.kind}")
+            if request.seed is not None and not source.ablation.is_drawn:
+                raise UsageError(f"found --seed, expected none with --ablate {source.ablation.kind}: nothing is drawn")
         return [
             experiment.plan_patching(
                 request.target_input,
