@@ -62,7 +62,8 @@ def main(args: argparse.Namespace, console: Console) -> None:
         if plan.is_up_to_date:
             console.say(f"{plan.npz_path}: up to date, left as it is")
         written.append(extract_activations(experiment, plan))
-    console.result({"files": written}, [line for record in written for line in _lines(record)])
+    console.say(f"engine: {args.engine}, {experiment.dtype}")
+    console.result({"files": written, "engine": args.engine}, [line for record in written for line in _lines(record)])
     stored = handed_on(plans[0].npz_path) if args.output_dir else plans[0].npz_path.name
     words = ("--source_activations", stored, "--patch_spec", f"{plans[0].layers[0]}:all")
     own = plans[0].inputs.where

@@ -101,7 +101,8 @@ def main(args: argparse.Namespace, console: Console) -> None:
     for job in jobs:
         plan = job.plan
         console.say(f"source: {plan.source.name}\ntarget: {plan.target.where} ({plan.direction or 'no direction'})")
-        document = {"results": str(job.path), **plan.described, "inputs": len(plan.target.ids)}
+        console.say(f"engine: {args.engine}, {experiment.dtype}")
+        document = {"results": str(job.path), **plan.described, "inputs": len(plan.target.ids), "engine": args.engine}
         if args.dry_run:
             lines.append(f"would patch {len(plan.target.ids)} inputs, {len(plan.patches)} experiments: {job.path}")
         else:
@@ -146,9 +147,10 @@ def _line(spec: str, summary: dict[str, Any]) -> str:
         matches = "no contrast: source and target act alike everywhere, so nothing can be restored"
     else:
         matches = f"{summary['matches']} of {summary['contrast_pairs']} contrast pairs match the source"
+    law = "; no finding: a whole layer always gives the source's decision" if summary.get("must_match") else ""
     return (
         f"{shown}: {summary['inputs']} inputs, {summary['flips']} actions flipped, {matches}, "
-        f"{summary['near_ties']} near ties"
+        f"{summary['near_ties']} near ties{law}"
     )
 
 

@@ -351,9 +351,9 @@ def test_json_gives_one_document(agent: Path, capsys: pytest.CaptureFixture[str]
     document = json.loads(out)
     assert err == ""
     (run,) = document["runs"]
-    assert run["direction"] == "denoising"
+    assert (run["direction"], run["engine"]) == ("denoising", "hooks")
     (summary,) = run["experiments"]
-    assert set(summary) == {"patch_spec", "inputs", "contrast_pairs", "flips", "matches", "near_ties"}
+    assert set(summary) == {"patch_spec", "inputs", "contrast_pairs", "flips", "matches", "near_ties", "must_match"}
     assert summary["inputs"] == 3
 
 

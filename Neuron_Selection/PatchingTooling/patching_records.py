@@ -66,7 +66,10 @@ def run_patches(engine: Engine, plan: PatchingPlan, *, metadata: Mapping[str, An
         **metadata,
         "noise_floor": noise_floor(baseline),
         "self_checks": checks,
-        "summary": [summary_of(records) for records in by_patch],
+        "summary": [
+            {**summary_of(records), "must_match": _must_match(engine, patch, source)}
+            for patch, records in zip(plan.patches, by_patch, strict=True)
+        ],
     }
     if len(by_patch) == 1:
         return PatchingResults(by_patch[0], metadata=described)
@@ -75,6 +78,13 @@ def run_patches(engine: Engine, plan: PatchingPlan, *, metadata: Mapping[str, An
         for number, (patch, records) in enumerate(zip(plan.patches, by_patch, strict=True), start=1)
     }
     return PatchingResults(experiments, metadata=described)
+
+
+def _must_match(engine: Engine, patch: Mapping[str, Neurons], source: SourceRun) -> bool:
+    """Whether the patch holds all that the Q-values depend on: the source's decisions follow, and are no finding."""
+    layers = engine.layers.layers
+    whole = [name for name, indices in patch.items() if indices == "all" or len(indices) == layers[name].width]
+    return source.is_of_this_agent and any(layers[name].is_cut for name in whole)
 
 
 def summary_of(records: Mapping[str, Mapping[str, Any]]) -> dict[str, int | None]:

@@ -61,6 +61,18 @@ def test_both_engines_give_the_same_results(name: str, agent: Path) -> None:
     assert meta["fast"]["self_checks"]["self_patch"] == "passed"
 
 
+def test_the_console_says_which_engine_ran(agent: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--agent_path", str(agent)]
+    patching = [*words, "--direction", "noising", "--patch_spec", "q_net.0:1"]
+    for engine, dtype in (("hooks", "float32"), ("fast", "float64")):
+        for main, flags in ((activation_extraction.main, words), (activation_patching.main, patching)):
+            assert main([*flags, "--engine", engine, "--overwrite"]) == 0
+            assert f"engine: {engine}, {dtype}\n" in capsys.readouterr().err
+            assert main([*flags, "--engine", engine, "--json"]) == 0
+            told = json.loads(capsys.readouterr().out)
+            assert told.get("engine", told.get("runs", [{}])[0].get("engine")) == engine
+
+
 def test_fast_equals_float64_hooks_to_twelve_digits(agent: Path) -> None:
     fast, hooks = PatchingExperiment(agent, engine="fast"), PatchingExperiment(agent, dtype="float64")
     one, other = fast.activations("clean_inputs.json"), hooks.activations("clean_inputs.json")

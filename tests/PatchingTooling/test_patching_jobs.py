@@ -113,6 +113,19 @@ def test_published_metrics_are_those_of_the_published_record(published_files: Pa
             assert ours[name] == pytest.approx(theirs[inner] if inner else theirs, rel=2e-3, abs=2e-9), name
 
 
+def test_a_whole_layer_is_said_to_be_no_finding(agent: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    specs = ["q_net.2:all", "q_net.0:0-7", "q_net.0:0-6", "q_net.0:1;q_net.4:all"]
+    laws = [True, True, False, True]
+    assert patch(agent, "--direction", "denoising", "--patch_spec", *specs) == 0
+    meta = json.loads((agent / "patching_results" / "patching.meta.json").read_text())
+    assert [told["must_match"] for told in meta["summary"]] == laws
+    lines = capsys.readouterr().out.splitlines()[: len(specs)]
+    assert [line.endswith("; no finding: a whole layer always gives the source's decision") for line in lines] == laws
+    ablated = ["--target_input", "clean_inputs.json", "--ablate", "zero", "--patch_spec", "q_net.2:all"]
+    assert patch(agent, *ablated, "--output_prefix", "zero") == 0
+    assert "no finding" not in capsys.readouterr().out
+
+
 def test_file_names_never_collide_whatever_the_ids() -> None:
     names = file_names(IDS)
     assert len({name.casefold() for name in names.values()}) == len(IDS)
