@@ -98,10 +98,10 @@ def main(args: argparse.Namespace, console: Console) -> None:
     flags = {name: value for name, value in vars(args).items() if name not in _WITHOUT_INFLUENCE}
     jobs = plan_jobs(experiment, request, command={"script": "activation_patching.py", **flags})
     documents, lines = [], []
+    console.say(f"engine: {args.engine}, {experiment.dtype}")
     for job in jobs:
         plan = job.plan
         console.say(f"source: {plan.source.name}\ntarget: {plan.target.where} ({plan.direction or 'no direction'})")
-        console.say(f"engine: {args.engine}, {experiment.dtype}")
         document = {"results": str(job.path), **plan.described, "inputs": len(plan.target.ids), "engine": args.engine}
         if args.dry_run:
             lines.append(f"would patch {len(plan.target.ids)} inputs, {len(plan.patches)} experiments: {job.path}")

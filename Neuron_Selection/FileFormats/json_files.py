@@ -5,11 +5,22 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from Neuron_Selection.errors import InputError, shown
 from Neuron_Selection.FileFormats.atomic_files import read_bytes
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Fault:
+    """Stands in a document for a value that must not be there, until the whole is read and its place is known."""
+
+    found: str
+    expected: str
+    key: str | None = None
 
 
 def read_edited_json(path: Path, *, hint: str = "") -> Any:
@@ -24,27 +35,28 @@ def parse_edited_json(data: bytes, where: object) -> Any:
     :raises InputError: not UTF-8 (a byte-order mark is fine), not JSON, a key twice in one object, NaN or
         Infinity, nested too deep, an integer of thousands of digits
     """
+    faulty = False
+    literals: dict[str, _Fault] = {}  # one fault a literal: a file may hold millions of them
 
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any] | _Fault:
+        nonlocal faulty
         document = dict(pairs)
-        if len(document) < len(pairs):
-            twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
-            raise InputError(where, shown(twice), found="this key twice in one object", expected="once")
-        return document
+        if len(document) == len(pairs):
+            return document
+        faulty = True
+        twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+        return _Fault(found="this key twice in one object", expected="once", key=twice)
 
-    def refused(literal: str) -> NoReturn:
-        raise InputError(where, found=f"the literal {literal}", expected="finite numbers")
+    def refused(literal: str) -> _Fault:
+        nonlocal faulty
+        faulty = True
+        if literal not in literals:
+            literals[literal] = _Fault(found=f"the literal {literal}", expected="finite numbers")
+        return literals[literal]
 
-    if data.startswith(b"PK\x03\x04"):
-        raise InputError(where, found="a zip file (.npz, .zip)", expected="JSON")
-    if not data.strip():
-        raise InputError(where, found="an empty file", expected="JSON")
+    text = _text_of(data, where)
     try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(where, found=f"bytes that are no UTF-8 (at byte {error.start})", expected="JSON") from error
-    try:
-        return json.loads(text, object_pairs_hook=unique, parse_constant=refused)
+        document = json.loads(text, object_pairs_hook=unique, parse_constant=refused)
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
         raise InputError(where, place, found=f"no JSON ({error.msg})", expected="JSON") from error
@@ -52,6 +64,45 @@ def parse_edited_json(data: bytes, where: object) -> Any:
         raise InputError(where, found="nesting too deep to read", expected="a few levels") from error
     except ValueError as error:  # Python's limit on the digits of an integer
         raise InputError(where, found="an integer of thousands of digits", expected="ordinary numbers") from error
+    if faulty:
+        place, fault = _first_fault(document)
+        raise InputError(where, place, found=fault.found, expected=fault.expected)
+    return document
+
+
+def _text_of(data: bytes, where: object) -> str:
+    if data.startswith(b"PK\x03\x04"):
+        raise InputError(where, found="a zip file (.npz, .zip)", expected="JSON")
+    if not data.strip():
+        raise InputError(where, found="an empty file", expected="JSON")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(where, found=f"bytes that are no UTF-8 (at byte {error.start})", expected="JSON") from error
+
+
+def _first_fault(document: Any) -> tuple[str, _Fault]:
+    """The first fault in the order of the file, and where it stands, such as ``'an id'.input[3]``."""
+    place, value = "", document
+    unfinished = []
+    while not isinstance(value, _Fault):
+        unfinished.append(_parts(place, value))
+        while (following := next(unfinished[-1], None)) is None:
+            unfinished.pop()
+        place, value = following
+    return place if value.key is None else _below(place, value.key), value
+
+
+def _parts(place: str, value: Any) -> Iterator[tuple[str, Any]]:
+    for key, part in value.items() if isinstance(value, dict) else enumerate(value):
+        if isinstance(part, dict | list | _Fault):
+            yield _below(place, key), part
+
+
+def _below(place: str, key: str | int) -> str:
+    if isinstance(key, int):
+        return f"{place}[{key}]"
+    return f"{place}.{key if key.isidentifier() else shown(key)}" if place else shown(key)
 
 
 def is_finite_number(value: Any) -> bool:

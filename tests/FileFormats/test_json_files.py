@@ -31,13 +31,22 @@ documents = documents_of(st.integers())
         (b'{"a": "\xff"}', "found bytes that are no UTF-8 (at byte 7), expected JSON"),
         (b"PK\x03\x04....", "found a zip file (.npz, .zip), expected JSON"),
         (b'{"a": 1, "b": 2, "a": 3}', "'a': found this key twice in one object, expected once"),
-        (b'[{"x": {"b": 1, "b": 1}}]', "'b': found this key twice in one object, expected once"),
-        (b"[NaN]", "found the literal NaN, expected finite numbers"),
-        (b'{"a": -Infinity}', "found the literal -Infinity, expected finite numbers"),
+        (b'[{"x": {"b": 1, "b": 1}}]', "[0].x.b: found this key twice in one object, expected once"),
+        (b"[NaN]", "[0]: found the literal NaN, expected finite numbers"),
+        (b'{"a": -Infinity}', "'a': found the literal -Infinity, expected finite numbers"),
+        (
+            b'{"a": [], "b,c": {"input": [[0, 1], [2, NaN]]}, "d": NaN}',
+            "'b,c'.input[1][1]: found the literal NaN, expected finite numbers",
+        ),
+        (
+            b'{"o": {"q_net.0": {"c": NaN, "c": 1}}}',
+            "'o'.'q_net.0'.c: found this key twice in one object, expected once",
+        ),
+        (b"NaN", "found the literal NaN, expected finite numbers"),
         (b"[" * 100_000, "found nesting too deep to read, expected a few levels"),
         (b"[" + b"9" * 5000 + b"]", "found an integer of thousands of digits, expected ordinary numbers"),
     ],
-    ids=range(13),
+    ids=range(16),
 )
 def test_what_python_would_let_through_or_stumble_over_is_named(data, message):
     with pytest.raises(InputError) as raised:
