@@ -101,7 +101,7 @@ def main(args: argparse.Namespace, console: Console) -> None:
     console.say(f"engine: {args.engine}, {experiment.dtype}")
     for job in jobs:
         plan = job.plan
-        console.say(f"source: {plan.source.name}\ntarget: {plan.target.where} ({plan.direction or 'no direction'})")
+        lines.append(f"{plan.direction or 'no direction'}: source {plan.source.name}, target {plan.target.where}")
         document = {"results": str(job.path), **plan.described, "inputs": len(plan.target.ids), "engine": args.engine}
         if args.dry_run:
             lines.append(f"would patch {len(plan.target.ids)} inputs, {len(plan.patches)} experiments: {job.path}")

@@ -52,6 +52,20 @@ def test_a_direction_is_the_run_with_stored_activations(agent: Path) -> None:
     assert {record["target"] for record in noising.values()} == {"clean_inputs.json"}
 
 
+@pytest.mark.parametrize("more", [[], ["--dry_run"]])
+def test_source_and_target_are_printed_also_when_quiet(
+    more: list[str], agent: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert patch(agent, "--direction", "both", "--patch_spec", "q_net.0:1", *more) == 0
+    out, err = capsys.readouterr()
+    clean, corrupted = (agent / "activation_inputs" / f"{name}_inputs.json" for name in ("clean", "corrupted"))
+    told = [line for line in out.splitlines() if ": source " in line]
+    assert told == [
+        f"denoising: source {clean}, target {corrupted}", f"noising: source {corrupted}, target {clean}"
+    ]  # fmt: skip
+    assert err == ""
+
+
 def test_each_patch_of_a_file_is_an_experiment_with_its_number(agent: Path) -> None:
     patches = [{"q_net.0": [0]}, {"q_net.0": [5, 6], "q_net.2": [1]}, {"q_net.2": "all"}]
     (agent / "patches.json").write_text(json.dumps(patches))
@@ -119,7 +133,7 @@ def test_a_whole_layer_is_said_to_be_no_finding(agent: Path, capsys: pytest.Capt
     assert patch(agent, "--direction", "denoising", "--patch_spec", *specs) == 0
     meta = json.loads((agent / "patching_results" / "patching.meta.json").read_text())
     assert [told["must_match"] for told in meta["summary"]] == laws
-    lines = capsys.readouterr().out.splitlines()[: len(specs)]
+    lines = capsys.readouterr().out.splitlines()[1 : 1 + len(specs)]
     assert [line.endswith("; no finding: a whole layer always gives the source's decision") for line in lines] == laws
     ablated = ["--target_input", "clean_inputs.json", "--ablate", "zero", "--patch_spec", "q_net.2:all"]
     assert patch(agent, *ablated, "--output_prefix", "zero") == 0
