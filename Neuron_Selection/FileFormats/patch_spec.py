@@ -14,8 +14,9 @@ from __future__ import annotations
 import difflib
 import operator
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, Literal, TypeAlias
 
 from Neuron_Selection.errors import UsageError, shown
@@ -107,11 +108,20 @@ def parse_patch_spec(spec: str | Mapping[str, Any]) -> PatchSpec:
 
 
 def format_patch_spec(patch: Mapping[str, Iterable[int] | str]) -> str:
-    """The text form; ``parse_patch_spec`` reads it back."""
+    """The text form; three neurons or more in a row are a range. ``parse_patch_spec`` reads it back."""
     return ";".join(
-        f"{layer}:{neurons if isinstance(neurons, str) else ','.join(map(str, neurons))}"
+        f"{layer}:{neurons if isinstance(neurons, str) else ','.join(_in_ranges(neurons))}"
         for layer, neurons in patch.items()
     )
+
+
+def _in_ranges(neurons: Iterable[int]) -> Iterator[str]:
+    for _, run in groupby(enumerate(neurons), key=lambda placed: placed[1] - placed[0]):
+        indices = [index for _, index in run]
+        if len(indices) > 2:
+            yield f"{indices[0]}-{indices[-1]}"
+        else:
+            yield from map(str, indices)
 
 
 def patch_configuration(patch: Mapping[str, Neurons]) -> dict[str, list[int] | str]:
