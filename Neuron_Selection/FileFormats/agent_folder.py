@@ -33,13 +33,14 @@ class AgentFolder:
     zip_path: Path
     folder: Path
 
-    def find(self, name: str, place: str) -> Path:
+    def find(self, name: str, place: str, *, hint: str | None = None) -> Path:
         """The file that ``name`` means.
 
         A bare name is looked for in the agent folder's ``place`` first, then where the user stands; a name
         with a directory part is a path from where the user stands.
 
         :param place: the folder of that kind of file, such as ``activation_inputs``
+        :param hint: what to do where it is missing; None names the script that fills the place
         :raises InputError: in neither
         """
         here = Path(name)
@@ -51,8 +52,9 @@ class AgentFolder:
                 warnings.warn(SuiteWarning(f"{name}: found here and in {there.parent}; {there} is used"), stacklevel=2)
             return there
         if not here.exists():
-            hint = f"{_MAKERS[place]} makes it" if place in _MAKERS else ""
-            raise InputError(name, found=f"no such file in {there.parent} nor in {Path.cwd()}", hint=hint)
+            maker = f"{_MAKERS[place]} makes it" if place in _MAKERS else ""
+            found = f"no such file in {there.parent} nor in {Path.cwd()}"
+            raise InputError(name, found=found, hint=maker if hint is None else hint)
         return here
 
 

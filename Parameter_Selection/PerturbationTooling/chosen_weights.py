@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from Neuron_Selection.errors import InputError, SuiteWarning, UsageError
+from Neuron_Selection.errors import InputError, SuiteWarning
 from Neuron_Selection.FileFormats.agent_folder import GRADIENTS
 from Neuron_Selection.FileFormats.atomic_files import read_bytes, sha256_of
 from Neuron_Selection.FileFormats.candidate_weights import CANDIDATES_FILE, load_candidate_weights
@@ -52,11 +52,7 @@ def candidates_of(opened: OpenedAgent, name: str) -> ChosenWeights:
 
     :raises InputError: not such a file, or one of another agent
     """
-    try:
-        path = opened.folder.find(name, GRADIENTS)
-    except InputError as error:
-        missing = str(error).rpartition(" (")[0] or str(error)  # without who makes it; there is another way
-        raise UsageError(f"{missing} (extract.py makes it; --weights names weights by hand)") from error
+    path = opened.folder.find(name, GRADIENTS, hint="extract.py makes it; --weights names weights by hand")
     document = load_candidate_weights(path)
     told = fingerprint_in(document.get("metadata", {}), path)
     if told is None:

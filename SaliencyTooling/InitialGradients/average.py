@@ -55,7 +55,7 @@ def main(args: argparse.Namespace, console: Console) -> None:
     opened = OpenedAgent(args.agent_path, **agent_options(args)) if args.agent_path else None
     gradients_path = Path(args.gradients_path) if args.gradients_path else None
     if gradients_path is not None and opened is not None:
-        gradients_path = opened.folder.find(args.gradients_path, GRADIENTS)
+        gradients_path = opened.folder.find(args.gradients_path, GRADIENTS, hint="gradients.py makes it")
     if args.output_dir:
         folder = Path(args.output_dir)
     elif gradients_path is not None:

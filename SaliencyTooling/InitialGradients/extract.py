@@ -41,7 +41,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add_selection_flags(parser)
     parser.add_argument(
-        "--agent_path", help="agent folder or zip, for --score weight_x_gradient; its weights are read, it is not run"
+        "--agent_path",
+        help="agent folder or zip, for --score weight_x_gradient, and where bare file names are looked for first; its "
+        "weights are read, it is not run",
     )
     add_loading_flags(parser)  # for the next command: an agent that is not run needs none
     parser.add_argument("--output_dir", help="where the file goes (default: beside the average gradients)")
@@ -76,7 +78,7 @@ def useful_neurons(name: str | None, folder: AgentFolder | None) -> Path:
 @script(build_parser)
 def main(args: argparse.Namespace, console: Console) -> None:
     """Select, save, show."""
-    from Neuron_Selection.FileFormats.agent_folder import RESULTS, AgentFolder, find_agent
+    from Neuron_Selection.FileFormats.agent_folder import GRADIENTS, RESULTS, AgentFolder, find_agent
     from Neuron_Selection.FileFormats.agent_zip import read_agent_zip
     from SaliencyTooling.candidate_runs import Selection, write_candidates
     from SaliencyTooling.next_steps import agent_told_by, perturbing
@@ -84,7 +86,10 @@ def main(args: argparse.Namespace, console: Console) -> None:
     average_path, summary = Path(args.average_gradients_path), Path(args.cross_metric_path)
     folder = find_agent(args.agent_path) if args.agent_path else None
     agent = read_agent_zip(folder.zip_path) if folder else None
-    if folder is None and summary.resolve().parent.name == RESULTS:
+    if folder is not None:
+        summary = folder.find(args.cross_metric_path, RESULTS, hint="analyze_metrics.py makes it")
+        average_path = folder.find(args.average_gradients_path, GRADIENTS, hint="average.py makes it")
+    elif summary.resolve().parent.name == RESULTS:
         home = summary.resolve().parents[1]
         folder = AgentFolder(zip_path=home / "agent.zip", folder=home)
     selection = Selection(

@@ -309,6 +309,34 @@ def test_a_bare_definitions_file_is_looked_for_in_the_agents_folder_first(
     assert chosen["exp_2_q_net.0"]["neuron_index"] == 6
 
 
+def test_bare_names_are_looked_for_in_the_agents_folder_first(
+    agent: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "cross_metric_summary.json").write_text(json.dumps({"common_neurons": {"q_net.0_neuron_1": {}}}))
+    monkeypatch.chdir(elsewhere)
+    of_agent = ["--agent_path", str(agent), "--useful_neurons_path", "own.json", "--quiet"]
+    bare = ["--cross_metric_path", "cross_metric_summary.json", "--average_gradients_path", "average_gradients.json"]
+    assert average.main([*of_agent[:2], "--gradients_path", "weight_gradients.json"]) == 2
+    assert "weight_gradients.json: found no such file in" in capsys.readouterr().err
+    assert extract.main([*bare, *of_agent]) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert f"average_gradients.json: found no such file in {agent / 'gradient_analysis'} nor in" in error
+    assert error.endswith("(average.py makes it)")
+    assert gradients.main([*of_agent[:2], "--quiet"]) == 0
+    assert average.main([*of_agent[:2], "--gradients_path", "weight_gradients.json", "--quiet"]) == 0
+    capsys.readouterr()
+    assert extract.main([*bare, *of_agent[:-1]]) == 0
+    assert "warning: cross_metric_summary.json: found here and in" in capsys.readouterr().err
+    chosen = load_candidate_weights(agent / "gradient_analysis" / "candidate_weights.json")["neuron_weights"]
+    assert set(chosen) == set(KEYS)
+    (agent / "patching_results" / "cross_metric_summary.json").unlink()
+    (elsewhere / "cross_metric_summary.json").unlink()
+    assert extract.main([*bare, *of_agent]) == 2
+    assert "(analyze_metrics.py makes it)" in capsys.readouterr().err
+
+
 def test_weights_of_a_custom_agent_are_data_and_need_no_class(tmp_path: Path) -> None:
     image = spaces.Box(0, 255, (3, 7, 7), np.uint8)
     model = new_dqn(image, policy="CnnPolicy", net_arch=[5], features_extractor_class=MinigridFeaturesExtractor)
