@@ -38,7 +38,7 @@ def random_sets(
 ) -> list[dict[str, Neurons]]:
     """``count`` random sets for every size and choice of layers among the patches, none of them twice.
 
-    :raises UsageError: there are not as many sets of that size
+    :raises UsageError: there are not as many sets of that size, or whole layers only, of which there is one each
     """
     random = np.random.default_rng(seed)
     taken = {sorted_spec(patch) for patch in patches}
@@ -47,6 +47,8 @@ def random_sets(
         for patch in patches
         if all(neurons != "all" for neurons in patch.values())
     )
+    if count and not shapes:
+        raise UsageError("random sets: found whole layers only, expected patches that other neurons can stand in for")
     sets: list[dict[str, Neurons]] = []
     for shape in shapes:
         for _ in range(count):
