@@ -32,7 +32,8 @@ from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
 from SaliencyTooling.gradient_sources import GradientSource, gradient_source, of_the_margin, of_the_maximum
 
 FORMATS = {"json": ("json",), "npz": ("npz",), "both": ("json", "npz")}
-CHARACTERS_A_NUMBER = 20  # of a gradient as text
+_CHARACTERS_A_NUMBER = 20  # of a gradient as text; one that is exactly 0 takes 4
+_A_SAVING = 0.01  # share of a file that is worth a word
 _MUCH = 10**9  # bytes of text that someone should know of before they are written
 Progress = Callable[[Iterable[InputGradient], int], Iterable[InputGradient]]
 
@@ -66,9 +67,19 @@ def write_weight_gradients(
     return paths, True, source.name
 
 
+def saving_of_npz(opened: OpenedAgent, n_inputs: int, text: Path) -> str:
+    """What ``--format npz`` would save of this file. Dead neurons make text short: the file itself is measured."""
+    saved = 1 - n_inputs * _n_weights(opened) * opened.stored_dtype.itemsize / text.stat().st_size
+    return f"--format npz would save {f'about {saved:.0%} of it' if saved >= _A_SAVING else 'no space here'}"
+
+
+def _n_weights(opened: OpenedAgent) -> int:
+    return sum(array.size for array in opened.online_weights.values())
+
+
 def _warn_of_size(opened: OpenedAgent, n_inputs: int) -> None:
-    n_weights = sum(array.size for array in opened.online_weights.values())
-    text, binary = (n_inputs * n_weights * size for size in (CHARACTERS_A_NUMBER, opened.stored_dtype.itemsize))
+    n_weights = _n_weights(opened)
+    text, binary = (n_inputs * n_weights * size for size in (_CHARACTERS_A_NUMBER, opened.stored_dtype.itemsize))
     if text > _MUCH:
         message = f"weight_gradients.json: about {text / 1e9:,.1f} GB, {n_weights:,} gradients of {n_inputs:,} inputs"
         warnings.warn(SuiteWarning(f"{message} (--format npz: {binary / 1e9:,.1f} GB)"), stacklevel=3)

@@ -46,7 +46,13 @@ def main(args: argparse.Namespace, console: Console) -> None:
     from Neuron_Selection.FileFormats.cross_metric_summary import SUMMARY_FILE
     from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
     from SaliencyTooling.candidate_runs import Selection, check_candidates, write_candidates
-    from SaliencyTooling.gradient_runs import FORMATS, plan_averages, write_averages, write_weight_gradients
+    from SaliencyTooling.gradient_runs import (
+        FORMATS,
+        plan_averages,
+        saving_of_npz,
+        write_averages,
+        write_weight_gradients,
+    )
     from SaliencyTooling.next_steps import perturbing
 
     opened = OpenedAgent(args.agent_path, **agent_options(args))
@@ -81,6 +87,8 @@ def main(args: argparse.Namespace, console: Console) -> None:
         {"files": [str(path) for path in files], "gradients_by": by, **metadata},
         [f"gradients: engine {by}", *(str(path) for path in files), *selection_lines(candidates, metadata)],
     )
+    if args.format == "json":
+        console.say(f"{gradients[0]}: {saving_of_npz(opened, len(inputs.ids), gradients[0])}")
     console.say(f"next: {perturbing(args, args.agent_path, candidates, inputs=args.inputs)}")
 
 

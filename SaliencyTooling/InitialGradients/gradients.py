@@ -43,14 +43,15 @@ def main(args: argparse.Namespace, console: Console) -> None:
     """Compute, save, say where."""
     from Neuron_Selection.FileFormats.agent_folder import GRADIENTS
     from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
-    from SaliencyTooling.gradient_runs import CHARACTERS_A_NUMBER, FORMATS, write_weight_gradients
+    from SaliencyTooling.gradient_runs import FORMATS, saving_of_npz, write_weight_gradients
     from SaliencyTooling.next_steps import averaging
 
     opened = OpenedAgent(args.agent_path, **agent_options(args))
     folder = Path(args.output_dir) if args.output_dir else opened.folder.folder / GRADIENTS
+    inputs = opened.inputs(args.inputs)
     paths, written, by = write_weight_gradients(
         opened,
-        opened.inputs(args.inputs),
+        inputs,
         folder,
         formats=FORMATS[args.format],
         overwrite=args.overwrite,
@@ -64,8 +65,7 @@ def main(args: argparse.Namespace, console: Console) -> None:
         [f"weight gradients (engine {by}): {path} ({size:,} bytes)" for path, size in zip(paths, sizes, strict=True)],
     )
     if args.format == "json":
-        saved = 1 - opened.stored_dtype.itemsize / CHARACTERS_A_NUMBER
-        console.say(f"--format npz would save about {saved:.0%} of it")
+        console.say(saving_of_npz(opened, len(inputs.ids), paths[0]))
     console.say(f"next: {averaging(args, paths[0], folder)}")
 
 

@@ -234,6 +234,35 @@ def test_much_text_is_announced_before_it_is_written(
     assert (message in capsys.readouterr().err) == told
 
 
+@pytest.mark.parametrize("dead", [False, True])
+def test_what_the_npz_would_save_is_what_it_saves(
+    *, dead: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = new_dqn(vector_space(4), net_arch=[200, 200])
+    if dead:  # a gradient of 0.0 and its comma are as short as four bytes
+        model.policy.state_dict()["q_net.q_net.2.bias"].fill_(-1000.0)
+    agent = filled(save_dqn(tmp_path / "agent", model))
+    flags = ["--agent_path", str(agent), "--useful_neurons_path", "own.json"]
+    both = ["--format", "both", "--output_dir", str(agent / "both"), "--quiet"]
+    assert gradients.main([*flags[:2], *both]) == 0
+    text, binary = ((agent / "both" / f"weight_gradients.{kind}").stat().st_size for kind in ("json", "npz"))
+    share = 1 - binary / text
+    assert share < 0.01 if dead else share > 0.5
+    capsys.readouterr()
+    assert gradients.main(flags[:2]) == 0
+    assert initial_test.main(flags) == 0
+    told = [line for line in capsys.readouterr().err.splitlines() if "--format npz would save" in line]
+    assert len(told) == 2
+    for line in told:
+        if dead:
+            assert line.endswith("would save no space here")
+        else:
+            percent = line.partition(" about ")[2].partition("% of it")[0]
+            assert float(percent) / 100 == pytest.approx(share, abs=0.02)
+    assert initial_test.main([*flags, "--format", "npz", "--overwrite"]) == 0
+    assert "would save" not in capsys.readouterr().err
+
+
 def test_every_file_says_which_suite_and_command_made_it(agent: Path) -> None:
     assert gradients.main(["--agent_path", str(agent), "--quiet"]) == 0
     folder = agent / "gradient_analysis"
