@@ -202,6 +202,23 @@ def test_dead_and_constant_neurons_are_flagged_and_move_nothing_at_all(tmp_path:
         assert effects["noising"][1:].tolist() == [0.0, 0.0]
 
 
+def test_the_noise_of_a_forward_pass_does_not_reach_what_cannot_matter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neuron 0 copies the input, 1 is below zero always, 2 is constant."""
+    layers = [([[1.0], [-1.0], [0.0]], [0.0, -20.0, 2.0]), ([[1.0, 5.0, 3.0], [0.0, 0.0, 0.0]], [0.0, 7.0])]
+    agent = planted_agent(tmp_path / "agent", layers)
+    usual = sweeps.q_values_of_patches
+    monkeypatch.setattr(sweeps, "q_values_of_patches", lambda *of, **more: np.add(usual(*of, **more), [1e-9, 0]))
+    path = sweep(tmp_path / "s.npz", agent, np.array([[2.0], [4.0]]), np.array([[-2.0], [0.5]]))
+    found = arrays_of(path)
+    for direction, target in (("denoising", "corrupted"), ("noising", "clean")):
+        assert not np.array_equal(found[f"{direction}_q_net.0"][:, 0], found[f"{target}_q_values"])
+        for neuron in (1, 2):
+            assert np.array_equal(found[f"{direction}_q_net.0"][:, neuron], found[f"{target}_q_values"])
+    assert swept_effects(path)["noising"][1:].tolist() == [0.0, 0.0]
+
+
 @pytest.mark.parametrize("layer", ["q_net.0", "q_net.1"])
 def test_dead_is_what_never_passes_its_relu_and_constant_what_passes_it_alike(layer: str, tmp_path: Path) -> None:
     """0 copies, 1 is below zero always and varies, 2 there alike, 3 above alike, 4 above where the runs agree only."""
