@@ -25,9 +25,12 @@ def load_candidate_weights(path: Path) -> dict[str, Any]:
     :raises InputError: no targets, a target twice, or a field of another type
     """
     document = parse_edited_json(read_bytes(path, hint="extract.py makes it"), path)
-    targets = document.get("weight_targets") if isinstance(document, dict) else None
+    if not isinstance(document, dict):
+        raise InputError(path, found=shown(document), expected="an object with weight_targets")
+    targets = document.get("weight_targets")
     if not isinstance(targets, list):
-        raise InputError(path, "weight_targets", found=shown(targets), expected="a list of targets")
+        found = shown(targets) if "weight_targets" in document else "no such key"
+        raise InputError(path, "weight_targets", found=found, expected="a list of targets", hint="extract.py makes it")
     if not targets:
         raise InputError(path, "weight_targets", found="an empty list", expected="at least one target")
     for key in KEYS[1:]:

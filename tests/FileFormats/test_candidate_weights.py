@@ -48,3 +48,19 @@ def test_a_target_with_a_wrong_field_is_refused(targets: list[Any], says: str, t
     with pytest.raises(InputError) as caught:
         load_candidate_weights(path)
     assert says in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ({"metadata": {}}, "weight_targets: found no such key, expected a list of targets (extract.py makes it)"),
+        ({"weight_targets": None}, "weight_targets: found null, expected a list of targets"),
+        ([TARGET], "found a list, expected an object with weight_targets"),
+    ],
+)
+def test_another_file_is_told_by_what_it_lacks(content: Any, says: str, tmp_path: Path) -> None:
+    path = tmp_path / "candidate_weights.json"
+    path.write_text(json.dumps(content))
+    with pytest.raises(InputError) as caught:
+        load_candidate_weights(path)
+    assert says in str(caught.value)

@@ -192,7 +192,7 @@ WEIGHT_FAULTS: dict[str, Case] = {
     "E21 no value": ("W", nothing, {"mode": "add", "values": None}, "values: found none, expected at least one"),
     "E22 a bias": ("W", target("layer_name", "q_net.0.bias"), {}, "layer_name: found 'q_net.0.bias', expected the"),
     "E22 a bias by hand": ("W", nothing, {"weights": "q_net.0.bias[0,0]"}, "found a tensor of shape (8,), expected"),
-    "E24 candidates": ("W", text(CANDIDATES, "[]"), {}, "weight_targets: found"),
+    "E24 candidates": ("W", text(CANDIDATES, "[]"), {}, "found a list, expected an object"),
     "E24 weight_targets": ("W", with_field(CANDIDATES, "weight_targets", value={"a": 1}), {}, "found an object"),
     "E24 target": ("W", with_field(CANDIDATES, "weight_targets", 0, value="a"), {}, "weight_targets[0]: found 'a'"),
     "E24 layer_name": ("W", target("layer_name", 7), {}, "weight_targets[0].layer_name: found 7, expected the name"),
