@@ -81,7 +81,9 @@ def _warn_of_size(opened: OpenedAgent, n_inputs: int) -> None:
     n_weights = _n_weights(opened)
     text, binary = (n_inputs * n_weights * size for size in (_CHARACTERS_A_NUMBER, opened.stored_dtype.itemsize))
     if text > _MUCH:
-        message = f"weight_gradients.json: about {text / 1e9:,.1f} GB, {n_weights:,} gradients of {n_inputs:,} inputs"
+        message = (
+            f"weight_gradients.json: up to about {text / 1e9:,.1f} GB, {n_weights:,} gradients of {n_inputs:,} inputs"
+        )
         warnings.warn(SuiteWarning(f"{message} (--format npz: {binary / 1e9:,.1f} GB)"), stacklevel=3)
 
 
