@@ -20,7 +20,7 @@ from Neuron_Selection.FileFormats.json_files import json_bytes, parse_edited_jso
 from Neuron_Selection.FileFormats.run_metadata import fingerprint_in, of_another_run, refuse_own_inputs, run_metadata
 from Neuron_Selection.FileFormats.stored_documents import stored_document, stored_json_metadata
 from SaliencyTooling.candidate_neurons import CandidateNeuron, candidate_neurons
-from SaliencyTooling.weight_scores import refuse_margin_of_one_action, scores_of
+from SaliencyTooling.weight_scores import refuse_margin_of_one_action, scores_of, weight_matrices
 from SaliencyTooling.weight_selection import select_weights
 
 
@@ -66,7 +66,7 @@ def choose_neurons(selection: Selection, parameters: Mapping[str, np.ndarray], *
         opened.append(sha256_of(read_bytes(path)))
         return load_definitions(path)
 
-    rows_of = {name: len(array) for name, array in weight_matrices_of(parameters).items()}
+    rows_of = {name: len(array) for name, array in weight_matrices(parameters).items()}
     neurons = candidate_neurons(summary, rows_of, definitions=definitions)
     run = {
         "task": "candidates",
@@ -109,7 +109,7 @@ def write_candidates(
     average = load_average_gradients(average_path)
     told = _fingerprint(average, agent, average_path)
     chosen = choose_neurons(selection, average.means[MAGNITUDE], weights_sha256=told)
-    matrices = weight_matrices_of(average.means[MAGNITUDE])
+    matrices = weight_matrices(average.means[MAGNITUDE])
     scores = scores_of(average, matrices, selection.score, agent=agent, where=average_path)
     document = select_weights(chosen.neurons, scores, matrices, k=selection.k, m=selection.m)
     run = {**chosen.run, "average_sha256": sha256_of(read_bytes(average_path))}
@@ -126,11 +126,6 @@ def write_candidates(
         return path, document["metadata"], False
     save_candidate_weights(path, document)
     return path, document["metadata"], True
-
-
-def weight_matrices_of(parameters: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The parameters that have rows: those of Linear and convolution; no bias, and no weight of a normalisation."""
-    return {name: array for name, array in parameters.items() if name.endswith(".weight") and array.ndim > 1}
 
 
 def _fingerprint(average: AverageGradients, agent: AgentZip | None, where: Path) -> str | None:

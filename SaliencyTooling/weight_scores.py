@@ -15,6 +15,11 @@ from Neuron_Selection.FileFormats.spaces import DiscreteSpace, Space
 _ONE_ACTION = "score margin: found an agent of one action, which has no margin, expected two actions or more"
 
 
+def weight_matrices(parameters: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The weights that have rows: of Linear and convolution; no bias, slope of a PReLU or weight of a normalisation."""
+    return {name: array for name, array in parameters.items() if name.endswith(".weight") and array.ndim > 1}
+
+
 def refuse_margin_of_one_action(score: str, action_space: Space) -> None:
     """Raise where there is no second best action."""
     if score == "margin" and isinstance(action_space, DiscreteSpace) and action_space.n < 2:

@@ -122,9 +122,8 @@ def _values(
         other = beside(runs.contrast)
         ties |= near_ties(runs.contrast[block.rows]).repeat(n_experiments)
         values |= {name: metric(baseline, patched, other) for name, metric in OF_THE_PAIR.items()}
-        has_contrast = is_contrast[block.rows].repeat(
-            n_experiments
-        )  # without it every run matches, a dead neuron's too
+        # a pair without contrast matches whatever is patched, a dead neuron too
+        has_contrast = is_contrast[block.rows].repeat(n_experiments)
         values["matches"] = values["matches_source"] * has_contrast
         values["matches_source"] = np.where(has_contrast, values["matches_source"], np.nan)
         values["moved"], _ = margin_parts(baseline, patched, other)

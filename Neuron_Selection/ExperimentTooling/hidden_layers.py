@@ -81,10 +81,7 @@ def _shared_parameters(agent: OpenedAgent) -> dict[str, str]:
     """A parameter's further names to its first one, under which gradients are told; only custom classes share any."""
     if not agent.custom_classes.described:
         return {}
-    first: dict[int, str] = {}
-    named = agent.agent.q_net.named_parameters(remove_duplicate=False)
-    firsts = {name: first.setdefault(id(parameter), name) for name, parameter in named}
-    return {name: other for name, other in firsts.items() if name != other}
+    return {name: first for name, first in agent.agent.first_names.items() if name != first}
 
 
 def _is_activation_of(layer: Layer, weighted: Layer) -> bool:

@@ -53,6 +53,16 @@ class Agent:
     dtype: str
 
     @property
+    def first_names(self) -> dict[str, str]:
+        """Every name of a parameter of ``q_net`` to the first it has, under which gradients are told.
+
+        They differ only where a custom class uses one parameter in several layers.
+        """
+        first: dict[int, str] = {}
+        named = self.q_net.named_parameters(remove_duplicate=False)
+        return {name: first.setdefault(id(parameter), name) for name, parameter in named}
+
+    @property
     def q_net(self) -> policies.QNetwork:
         """SB3's online Q-network; layer names count from it."""
         return self.policy.q_net

@@ -151,9 +151,8 @@ def _change_last_inputs(scene: Scene, units: np.ndarray, delta: np.ndarray) -> n
     n_changes, terms, n_rows = delta.shape
     columns = scene.network.columns[-1]
     q_values = np.empty((n_changes, n_rows, scene.network.n_actions))
-    if (
-        terms == 1
-    ):  # a product with a second term of 0, which changes no bit, is four times faster than a multiplication
+    if terms == 1:
+        # a second term of 0 changes no bit, and makes it a product: four times faster than a multiplication
         factors, pairs = np.zeros((n_changes, n_rows, 2)), np.zeros((n_changes, 2, q_values.shape[2]))
         factors[..., 0], pairs[:, 0] = delta[:, 0], columns[units[:, 0], : q_values.shape[2]]
         np.matmul(factors, pairs, out=q_values)

@@ -19,7 +19,7 @@ from Parameter_Selection.PerturbationTooling.perturbation_metrics import baselin
 from Parameter_Selection.PerturbationTooling.perturbation_sweep import Plan, sweep_alone, sweep_together
 from Parameter_Selection.PerturbationTooling.perturbed_networks import perturbed_network
 from Parameter_Selection.PerturbationTooling.weight_controls import compare_with_controls, enough_sets
-from Parameter_Selection.PerturbationTooling.weight_targets import weight_matrices
+from SaliencyTooling.weight_scores import weight_matrices
 
 _COMPARED_ON_THE_REAL_NETWORK = 2  # of the defaults: zeroed, and the sign flipped
 

@@ -15,8 +15,9 @@ from Neuron_Selection.PatchingTooling.fast_gradients import compute_layer_gradie
 from Neuron_Selection.PatchingTooling.fast_mlp import FastMlp, compute_q_values, fast_mlp, record_activations
 from Neuron_Selection.PatchingTooling.fast_weight_changes import WeightChange, compute_q_values_of_weight_changes
 from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
-from Parameter_Selection.PerturbationTooling.weight_targets import WeightTarget, weight_matrices
+from Parameter_Selection.PerturbationTooling.weight_targets import WeightTarget
 from SaliencyTooling.gradient_sources import AutogradGradients, of_the_maximum
+from SaliencyTooling.weight_scores import weight_matrices
 
 _NUMBERS_AT_ONCE = 1 << 22  # of Q-values, 32 MiB
 
@@ -144,9 +145,7 @@ class RealPerturbed:
         """By autograd, one input after the other."""
         wanted = of_the_maximum(self.q_values(observations))
         each = AutogradGradients(opened=self.opened).each(observations, wanted)
-        first: dict[int, str] = {}  # a parameter of two layers has its gradient under the first of its names
-        named = self.opened.agent.q_net.named_parameters(remove_duplicate=False)
-        names = {name: first.setdefault(id(parameter), name) for name, parameter in named}
+        names = self.opened.agent.first_names
         rows = [[one[names[target.parameter]][target.row].flat[target.column] for target in targets] for one in each]
         gradients: np.ndarray = np.array(rows, np.float64).T
         return gradients

@@ -12,6 +12,7 @@ import numpy as np
 
 from Neuron_Selection.errors import InputError, UsageError, shown
 from Neuron_Selection.FileFormats.known_names import refuse_unknown
+from SaliencyTooling.weight_scores import weight_matrices
 
 _TARGET = re.compile(r"\s*([^\s\[\]=]+)\s*\[\s*([0-9]{1,18})\s*,\s*([0-9]{1,18})\s*\]\s*", re.ASCII)
 _WHERE = "weights"
@@ -27,11 +28,6 @@ class WeightTarget:
 
     def __str__(self) -> str:
         return f"{self.parameter}[{self.row},{self.column}]"
-
-
-def weight_matrices(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The weights that have rows of several numbers: Linear and convolution; no bias, no slope of a PReLU."""
-    return {name: array for name, array in tensors.items() if name.endswith(".weight") and array.ndim > 1}
 
 
 def parse_weight_targets(text: str) -> list[WeightTarget]:

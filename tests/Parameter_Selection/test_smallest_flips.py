@@ -18,7 +18,8 @@ from Parameter_Selection.PerturbationTooling import find_smallest_flips as flips
 from Parameter_Selection.PerturbationTooling import flips_run
 from Parameter_Selection.PerturbationTooling.perturbed_networks import network_with
 from Parameter_Selection.PerturbationTooling.smallest_flips import SmallestFlips, find_smallest_flips
-from Parameter_Selection.PerturbationTooling.weight_targets import WeightTarget, all_weights_of, weight_matrices
+from Parameter_Selection.PerturbationTooling.weight_targets import WeightTarget, all_weights_of
+from SaliencyTooling.weight_scores import weight_matrices
 from tests.extractors import MinigridFeaturesExtractor
 from tests.made_agents import mlp_agent, new_dqn, planted_agent, save_dqn
 

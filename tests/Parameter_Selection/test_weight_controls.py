@@ -17,7 +17,8 @@ from Parameter_Selection.PerturbationTooling.perturbation_metrics import baselin
 from Parameter_Selection.PerturbationTooling.perturbation_sweep import Plan, sweep_alone
 from Parameter_Selection.PerturbationTooling.perturbed_networks import perturbed_network
 from Parameter_Selection.PerturbationTooling.weight_controls import compare_with_controls, enough_sets, random_sets
-from Parameter_Selection.PerturbationTooling.weight_targets import parse_weight_targets, weight_matrices
+from Parameter_Selection.PerturbationTooling.weight_targets import parse_weight_targets
+from SaliencyTooling.weight_scores import weight_matrices
 from tests.made_agents import mlp_agent, planted_agent
 
 PLANTED = "q_net.0.weight[3,0]; q_net.2.weight[0,3]"
