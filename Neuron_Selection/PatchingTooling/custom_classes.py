@@ -7,18 +7,16 @@ whose code lies in the zip is replaced by the user's own copy, ``FILE.py:Class``
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import re
-import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeGuard
 
 from Neuron_Selection.errors import InputError, UntrustedError, UsageError, shown
 from Neuron_Selection.FileFormats.agent_zip import ClassByValue
-from Neuron_Selection.FileFormats.atomic_files import read_bytes, sha256_of
 from Neuron_Selection.FileFormats.pickled_data import Name
+from Neuron_Selection.PatchingTooling.user_files import UserFile, file_and_name, run_user_code
 
 ARGUMENT = "an argument"  # the role of a class among the arguments of another
 _COPIES = {"features_extractor_class": "features_extractor", "activation_fn": "activation_fn", "policy_class": "policy"}
@@ -32,6 +30,7 @@ class CustomClasses:
     features_extractor: str | type | None = None
     activation_fn: str | type | None = None
     policy: str | type | None = None
+    _files: dict[Path, UserFile] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def copies(self) -> dict[str, str | type]:
@@ -42,7 +41,7 @@ class CustomClasses:
     def __post_init__(self) -> None:
         for source in self.copies.values():
             if isinstance(source, str):
-                _file_and_name(source)
+                file_and_name(source)
         for name in self.trust:
             if not re.fullmatch(r"\w+(\.\w+)+", name):
                 raise UsageError(f"trust: found {shown(name)}, expected module.Class")
@@ -113,22 +112,41 @@ class CustomClasses:
             if isinstance(source, type):
                 described[flag] = {"class": _source(source)}
             else:
-                path, name = _file_and_name(source)
-                described[flag] = {"file": path.name, "class": name, "sha256": sha256_of(read_bytes(path))}
+                path, name = file_and_name(source)
+                described[flag] = {"file": path.name, "class": name, "sha256": self._file(path).sha256}
         return described
 
     def load(self, source: str, base: type) -> Any:
-        """The class that ``source_of`` named; a subclass of ``base``, or for ``object`` also a function of torch."""
+        """Import the class that ``source_of`` named.
+
+        :param source: ``module.Class`` or ``FILE.py:Class``
+        :param base: what it must be a subclass of; for ``object`` also a function of torch
+        :raises UsageError: no such file, module or class, an error while importing it, or a class of another kind
+        """
         for given in self.copies.values():
             if isinstance(given, type) and _source(given) == source:
                 return _checked(given, source, base)
-        return load_class(source, base)
+        if ":" in source:
+            path, name = file_and_name(source)
+            found: Any = self._file(path).module()
+        else:
+            module, _, name = source.rpartition(".")
+            found = run_user_code(source, lambda: importlib.import_module(module))
+        if not hasattr(found, name):
+            raise UsageError(f"{source}: found no {shown(name)} there, expected a class")
+        return _checked(getattr(found, name), source, base)
+
+    def _file(self, path: Path) -> UserFile:
+        """A file is read once, so that the hash that is recorded is that of the code that runs."""
+        if path not in self._files:
+            self._files[path] = UserFile.read(path, hint="FILE.py:Class names your own copy of the class")
+        return self._files[path]
 
 
 def _beside(given: str | type, name: str) -> str:
     """A class that was pickled together with another stands where the user's own copy of that one does."""
     if isinstance(given, str):
-        return f"{_file_and_name(given)[0]}:{name}"
+        return f"{file_and_name(given)[0]}:{name}"
     return f"{given.__module__}.{name}"
 
 
@@ -142,24 +160,6 @@ def is_custom(source: str) -> bool:
     return "." in source
 
 
-def load_class(source: str, base: type) -> Any:
-    """Import the class that ``source`` names.
-
-    :param source: ``module.Class`` or ``FILE.py:Class``
-    :param base: what it must be a subclass of
-    :raises UsageError: no such file, module or class, an error while importing it, or a class of another kind
-    """
-    if ":" in source:
-        path, name = _file_and_name(source)
-        found: Any = _imported_file(path)
-    else:
-        module, _, name = source.rpartition(".")
-        found = _imported(source, lambda: importlib.import_module(module))
-    if not hasattr(found, name):
-        raise UsageError(f"{source}: found no {shown(name)} there, expected a class")
-    return _checked(getattr(found, name), source, base)
-
-
 def _checked(loaded: Any, source: str, base: type) -> Any:
     if base is object and source.startswith("torch.") and callable(loaded):
         return loaded  # a function of torch, such as functional.elu, among the arguments of a class
@@ -171,38 +171,3 @@ def _checked(loaded: Any, source: str, base: type) -> Any:
 
 def _source(given: str | type) -> str:
     return given if isinstance(given, str) else f"{given.__module__}.{given.__qualname__}"
-
-
-def _file_and_name(source: str) -> tuple[Path, str]:
-    path, _, name = source.rpartition(":")
-    if not path.endswith(".py") or not name.isidentifier():
-        raise UsageError(f"custom class: found {shown(source)}, expected FILE.py:Class")
-    return Path(path), name
-
-
-def _imported_file(path: Path) -> Any:
-    data = read_bytes(path, hint="FILE.py:Class names your own copy of the class")
-    name = f"_{path.stem}_{sha256_of(data)[:12]}"
-    if name in sys.modules:
-        return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise UsageError(f"{path}: found no Python module, expected FILE.py:Class")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses and pickles look their module up
-    try:
-        _imported(str(path), lambda: spec.loader.exec_module(module))
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module
-
-
-def _imported(what: str, load: Any) -> Any:
-    try:
-        return load()
-    except (Exception, SystemExit) as error:  # the user's own module may raise anything, and be a whole script
-        kind = f"{type(error).__name__}: {error}"
-        missing = error.name if isinstance(error, ModuleNotFoundError) else None
-        expected = f"{missing} installed or on PYTHONPATH" if missing else "an importable class"
-        raise UsageError(f"{what}: found an error while importing it ({kind}), expected {expected}") from error

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import py_compile
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,6 +21,7 @@ import activation_extraction
 import activation_patching
 from Neuron_Selection import inspect_agent
 from Neuron_Selection.errors import InputError, UntrustedError, UsageError
+from Neuron_Selection.FileFormats.atomic_files import sha256_of
 from Neuron_Selection.PatchingTooling import PatchingExperiment
 from tests import extractors
 from tests.conftest import ROOT
@@ -255,3 +259,52 @@ def test_inspecting_names_a_custom_class_and_how_to_let_it_in(
     }  # fmt: skip
     assert document["pickled_names"]["policy_kwargs"] == [BY_NAME]
     assert document["policy"]["features_extractor"] == BY_NAME
+
+
+def test_a_file_runs_as_it_was_hashed_whatever_is_in_the_cache_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    by_value(extractors.MinigridFeaturesExtractor, monkeypatch)
+    folder, model = cnn_agent(tmp_path / "agent")
+    monkeypatch.undo()
+    copy = tmp_path / "own.py"
+    shutil.copy(FILE, copy)
+    cached = Path(importlib.util.cache_from_source(str(copy)))
+    cached.parent.mkdir()
+    planted = tmp_path / "planted.py"
+    planted.write_text(FILE.read_text() + f"\nopen({str(tmp_path / 'ran')!r}, 'w')\n")
+    unchecked = py_compile.PycInvalidationMode.UNCHECKED_HASH
+    py_compile.compile(str(planted), str(cached), doraise=True, invalidation_mode=unchecked)
+    planted_bytes = cached.read_bytes()
+
+    experiment = PatchingExperiment(folder, features_extractor=f"{copy}:MinigridFeaturesExtractor")
+    assert np.array_equal(experiment.q_values(images()), sb3_answer(model, images()))
+    assert not (tmp_path / "ran").exists()
+    assert [path.name for path in cached.parent.iterdir()] == [cached.name]
+    assert cached.read_bytes() == planted_bytes
+
+
+def test_no_cache_is_written_beside_the_users_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    by_value(extractors.MinigridFeaturesExtractor, monkeypatch)
+    folder, _ = cnn_agent(tmp_path / "agent")
+    monkeypatch.undo()
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    copy = tmp_path / "own" / "classes.py"
+    copy.parent.mkdir()
+    shutil.copy(FILE, copy)
+    PatchingExperiment(folder, features_extractor=f"{copy}:MinigridFeaturesExtractor").q_values(images())
+    assert list(copy.parent.iterdir()) == [copy]
+
+
+def test_the_hash_recorded_is_of_the_code_that_ran_even_if_the_file_changes_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    by_value(extractors.MinigridFeaturesExtractor, monkeypatch)
+    folder, _ = cnn_agent(tmp_path / "agent")
+    monkeypatch.undo()
+    copy = tmp_path / "own.py"
+    shutil.copy(FILE, copy)
+    experiment = PatchingExperiment(folder, features_extractor=f"{copy}:MinigridFeaturesExtractor")
+    experiment.q_values(images())
+    copy.write_text("raise SystemExit")
+    assert experiment.custom_classes.described["features_extractor"]["sha256"] == sha256_of(FILE.read_bytes())
