@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 import gymnasium
 from minigrid.core.world_object import Goal, Lava, Wall, WorldObj
@@ -12,29 +13,54 @@ from Neuron_Selection.errors import UsageError, shown
 from Neuron_Selection.ObservationTooling.layouts import FREE, GOAL, LAVA, WALL, Cell, Layout
 
 OBJECTS: dict[str, Callable[[], WorldObj | None]] = {FREE: lambda: None, WALL: Wall, LAVA: Lava, GOAL: Goal}
+_MAKERS = ("gymnasium", "minigrid")
 CONTENTS = {"wall": WALL, "lava": LAVA, "goal": GOAL}
 
 
 def make_environment(env_id: str) -> MiniGridEnv:
-    """The bare MiniGrid environment of an id such as ``MiniGrid-LavaCrossingS9N1-v0``, without wrappers.
+    """Make the bare MiniGrid environment of an id such as ``MiniGrid-LavaCrossingS9N1-v0``, without wrappers.
 
-    :raises UsageError: none of MiniGrid, or ``module:name``, for which gymnasium would import the module; ids come out
-        of the files of others
+    Ids come out of the files of others, so only what gymnasium and minigrid register themselves is made: no
+    ``module:name``, for which gymnasium would import the module, and no entry point of another package.
+
+    :raises UsageError: an unknown id, one of another package, one that is not MiniGrid's, or one that cannot be made,
+        for example because a package is missing
     """
+    where = f"environment {shown(env_id)}"
     if ":" in env_id:
-        raise UsageError(f"environment {shown(env_id)}: found the name of a module, expected a name alone")
+        raise UsageError(f"{where}: found the name of a module, expected a name alone")
     try:
-        env = gymnasium.make(env_id, disable_env_checker=True).unwrapped
+        spec = gymnasium.spec(env_id)
     except gymnasium.error.Error as error:
-        raise UsageError(f"environment {shown(env_id)}: found none of this name ({error})") from error
+        raise UsageError(f"{where}: unknown environment ({error})") from error
+    module = spec.entry_point.partition(":")[0] if isinstance(spec.entry_point, str) else ""
+    if module.partition(".")[0] not in _MAKERS or spec.additional_wrappers:
+        raise UsageError(f"{where}: only environments of {' and '.join(_MAKERS)} themselves are made")
+    with _one_line(where):
+        env = gymnasium.make(spec, disable_env_checker=True).unwrapped
     if not isinstance(env, MiniGridEnv):
-        raise UsageError(f"environment {shown(env_id)}: found {type(env).__name__}, expected one of MiniGrid")
+        raise UsageError(f"{where}: found {type(env).__name__}, expected one of MiniGrid")
     return env
 
 
+@contextmanager
+def _one_line(where: str) -> Iterator[None]:
+    """Turn whatever an environment raises into an error the user can fix; the machine's own errors pass."""
+    try:
+        yield
+    except (MemoryError, OSError):
+        raise
+    except Exception as error:  # an environment may raise anything
+        raise UsageError(f"{where}: cannot be used here ({type(error).__name__}: {error})") from error
+
+
 def layout_of_seed(env: MiniGridEnv, seed: int) -> Layout:
-    """Start the episode of a seed and read its grid; the agent then stands where the episode starts."""
-    env.reset(seed=seed)
+    """Start the episode of a seed and read its grid; the agent is then where the episode starts.
+
+    :raises UsageError: the environment cannot start here, or its grid holds something unknown
+    """
+    with _one_line(f"environment {shown(env.spec.id if env.spec else type(env).__name__)}"):
+        env.reset(seed=seed)
     return current_layout(env)
 
 

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import sys
+
+import gymnasium
 import pytest
+from gymnasium.envs.registration import EnvSpec
 
 from Neuron_Selection.errors import UsageError
 from Neuron_Selection.ObservationTooling.environments import (
@@ -51,14 +55,44 @@ def test_seeds_that_share_a_layout_count_once(env):
     ("env_id", "message"),
     [
         ("CartPole-v1", "environment 'CartPole-v1': found CartPoleEnv, expected one of MiniGrid"),
-        ("MiniGrid-LavaCrossing", "environment 'MiniGrid-LavaCrossing': found none of this name"),
-        ("nonsense id", "environment 'nonsense id': found none of this name"),
+        ("MiniGrid-LavaCrossing", "environment 'MiniGrid-LavaCrossing': unknown environment"),
+        ("nonsense id", "environment 'nonsense id': unknown environment"),
+        ("GymV21Environment-v0", "environment 'GymV21Environment-v0': only environments of gymnasium and minigrid"),
     ],
 )
 def test_other_environments_are_refused_by_name(env_id, message):
     with pytest.raises(UsageError) as raised:
         make_environment(env_id)
     assert str(raised.value).startswith(message)
+
+
+def test_an_environment_that_needs_a_missing_package_is_refused_with_its_name(monkeypatch):
+    monkeypatch.setitem(sys.modules, "imageio", None)  # None: as if it were not installed
+    env = make_environment("MiniGrid-WFC-MazeSimple-v0")
+    with pytest.raises(UsageError) as raised:
+        layout_of_seed(env, 0)
+    assert str(raised.value).startswith("environment 'MiniGrid-WFC-MazeSimple-v0': cannot be used here (")
+    assert "imageio is missing" in str(raised.value)
+
+
+def test_an_environment_that_another_package_registered_is_not_made(monkeypatch):
+    made = []
+    entry_points = {"Elsewhere-v0": "tests.elsewhere:Env", "Called-v0": lambda **_: made.append(1)}
+    for env_id, entry_point in entry_points.items():
+        monkeypatch.setitem(gymnasium.registry, env_id, EnvSpec(env_id, entry_point=entry_point))
+        with pytest.raises(UsageError) as raised:
+            make_environment(env_id)
+        assert str(raised.value).endswith("only environments of gymnasium and minigrid themselves are made")
+    assert not made
+
+
+def test_memory_that_runs_out_in_an_environment_stays_a_fault_of_the_machine(env, monkeypatch):
+    def reset(**_):
+        raise MemoryError
+
+    monkeypatch.setattr(env, "reset", reset)
+    with pytest.raises(MemoryError):
+        layout_of_seed(env, 0)
 
 
 def test_a_grid_with_other_objects_is_refused():
