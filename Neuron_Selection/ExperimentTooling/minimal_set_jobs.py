@@ -28,6 +28,7 @@ from Neuron_Selection.FileFormats.minimal_sets_file import (
     paths_of,
     save_minimal_sets,
     stored_minimal_sets_metadata,
+    unfinished_minimal_sets_metadata,
 )
 from Neuron_Selection.FileFormats.patching_results import results_path
 from Neuron_Selection.FileFormats.run_metadata import is_up_to_date, refuse_own_inputs
@@ -90,7 +91,11 @@ def find_minimal_sets(
     refuse_own_inputs([*paths_of(path).values()], [Path(clean.where), Path(corrupted.where), agent.folder.zip_path])
     planned = agent.metadata(_decisive(request, goal, clean, corrupted, layers), command=command)
     stored = stored_minimal_sets_metadata(path)
-    there = [is_up_to_date(place, stored, planned, overwrite=request.overwrite) for place in paths_of(path).values()]
+    unfinished = unfinished_minimal_sets_metadata(path)
+    there = [
+        is_up_to_date(place, stored, planned, overwrite=request.overwrite, unfinished=unfinished)
+        for place in paths_of(path).values()
+    ]
     if all(there):
         document = load_minimal_sets(path)
     else:

@@ -13,7 +13,7 @@ from Neuron_Selection.ExperimentTooling.sweep_records import write_by_input
 from Neuron_Selection.ExperimentTooling.sweeps import Progress, write_sweep
 from Neuron_Selection.FileFormats.agent_folder import RESULTS
 from Neuron_Selection.FileFormats.patching_results import results_path
-from Neuron_Selection.FileFormats.results_by_input import folder_meta_path, stored_folder_metadata
+from Neuron_Selection.FileFormats.results_by_input import is_folder_up_to_date
 from Neuron_Selection.FileFormats.run_metadata import is_up_to_date, refuse_own_inputs
 from Neuron_Selection.FileFormats.sweep import stored_metadata
 from Neuron_Selection.PatchingTooling.experiment import PatchingExperiment
@@ -85,7 +85,7 @@ def plan_sweep_job(
     folders = {
         direction: folder
         for direction, folder in wanted.items()
-        if not _is_done(folder, metadata, overwrite=request.overwrite)
+        if not is_folder_up_to_date(folder, metadata, overwrite=request.overwrite)
     }
     inputs = [Path(one.where) for one in plan.inputs.values()]
     refuse_own_inputs([path], [*inputs, experiment.folder.zip_path])
@@ -108,8 +108,3 @@ def run_sweep_job(job: SweepJob, *, progress: Progress | None = None) -> Mapping
     if job.folders:
         write_by_input(job.path, job.folders, metadata=job.metadata)
     return told
-
-
-def _is_done(folder: Path, metadata: Mapping[str, Any], *, overwrite: bool) -> bool:
-    there = folder if any(folder.glob("*.json")) else folder_meta_path(folder)  # an empty folder is nobody's output
-    return is_up_to_date(there, stored_folder_metadata(folder), metadata, overwrite=overwrite)

@@ -110,7 +110,8 @@ def save_activations(
     with zipfile.ZipFile(npz, "w") as archive:
         for key, array in members.items():
             write_array(archive, key, array)
-    write_together({npz_path: npz.getvalue(), readable_path: readable})
+    # the npz takes its place first: it carries the metadata by which an interrupted run can be finished
+    write_together({readable_path: readable, npz_path: npz.getvalue()})
 
 
 def load_activations(path: Path, layers: Mapping[str, str]) -> Activations:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import platform
+import re
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import BinaryIO
 
@@ -130,13 +133,46 @@ def _target(path: Path) -> Path:
 
 @contextmanager
 def _temporary(target: Path) -> Iterator[Path]:
-    """A name beside ``target`` for a file that is gone at the end, unless it was given the target's name."""
-    temporary = target.with_name(f".{os.getpid()}-{os.urandom(4).hex()}.tmp")
+    """A name beside ``target`` for a file that is gone at the end, unless it was given the target's name.
+
+    What a process that was killed left under such a name is removed first.
+    """
+    _remove_what_the_dead_left(target.parent)
+    temporary = target.with_name(f".{_HOST}-{os.getpid()}-{os.urandom(4).hex()}.tmp")
     try:
         yield temporary
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+_HOST = re.sub(r"[^0-9A-Za-z]", "_", platform.node())[:64]  # several machines may share a folder
+_TEMPORARY = re.compile(rf"\.{_HOST}-(\d+)-[0-9a-f]{{8}}\.tmp")
+
+
+@cache  # once a process: a run may write ten thousand files into one folder
+def _remove_what_the_dead_left(folder: Path) -> None:
+    """Remove temporary files of processes of this machine that have ended.
+
+    Where another process has been given the number of a dead one since, its files stay for now.
+    """
+    for entry in os.scandir(folder):
+        name = _TEMPORARY.fullmatch(entry.name)
+        if name and not _is_alive(int(name[1])):
+            with suppress(OSError):
+                Path(entry.path).unlink()
+
+
+def _is_alive(process: int) -> bool:
+    if os.name == "nt":
+        return True  # no signal asks there: 0 would end the process
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True
 
 
 @contextmanager

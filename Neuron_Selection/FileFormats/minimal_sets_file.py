@@ -14,7 +14,12 @@ from Neuron_Selection.errors import InputError
 from Neuron_Selection.FileFormats.atomic_files import sha256_of, write_together
 from Neuron_Selection.FileFormats.csv_tables import csv_bytes
 from Neuron_Selection.FileFormats.json_files import json_bytes, read_edited_json
-from Neuron_Selection.FileFormats.stored_documents import meta_path, metadata_of_files, stored_document
+from Neuron_Selection.FileFormats.stored_documents import (
+    meta_path,
+    metadata_of_files,
+    stored_document,
+    unfinished_run,
+)
 
 SET_COLUMNS = (
     "direction", "layer", "input_id", "size", "patch", "is_minimal", "not_monotone", "near_tie", "faithfulness",
@@ -57,8 +62,17 @@ def save_minimal_sets(
 
 def stored_minimal_sets_metadata(path: Path) -> dict[str, Any] | None:
     """The metadata beside a results file, or None where there are none that belong to all three files."""
-    files = {f"{kind}_sha256": place for kind, place in paths_of(path).items()}
-    return metadata_of_files(stored_document(meta_path(path)), files)
+    return metadata_of_files(stored_document(meta_path(path)), _hashed(path))
+
+
+def unfinished_minimal_sets_metadata(path: Path) -> dict[str, Any] | None:
+    """The metadata of a run that was interrupted before all three files were in their places."""
+    return unfinished_run(stored_document(meta_path(path)), _hashed(path))
+
+
+def _hashed(path: Path) -> dict[str, Path]:
+    """Key of the metadata to the file whose SHA-256 is stored under it."""
+    return {f"{kind}_sha256": place for kind, place in paths_of(path).items()}
 
 
 def load_minimal_sets(path: Path) -> dict[str, Any]:

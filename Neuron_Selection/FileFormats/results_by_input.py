@@ -17,8 +17,11 @@ from Neuron_Selection.errors import InputError
 from Neuron_Selection.FileFormats.atomic_files import read_bytes, sha256_of, write_atomically
 from Neuron_Selection.FileFormats.json_files import json_bytes, large_json_bytes, read_edited_json
 from Neuron_Selection.FileFormats.patching_results import load_patching_results
+from Neuron_Selection.FileFormats.run_metadata import is_up_to_date
+from Neuron_Selection.FileFormats.stored_documents import stored_document
 
 _NAME_LIMIT = 150
+_UNFINISHED = "unfinished"  # in the metadata of a run that has not written all of its files yet
 
 
 def file_names(ids: Sequence[str]) -> dict[str, str]:
@@ -44,8 +47,13 @@ def folder_meta_path(folder: Path) -> Path:
 
 
 def save_by_input(folder: Path, by_input: Mapping[str, Mapping[str, Any]], *, metadata: Mapping[str, Any]) -> None:
-    """Write one file an input, then the metadata; files of an earlier run that are no longer named go."""
+    """Write one file an input; files of an earlier run that are no longer named are removed.
+
+    The metadata are written before the first file, marked ``unfinished``, and without the mark after the last: readers
+    refuse what an interrupted run leaves, and the same run can tell that it may finish it.
+    """
     before = _listed(folder)
+    write_atomically(folder_meta_path(folder), json_bytes({**metadata, _UNFINISHED: True, "files": before}))
     written: dict[str, str] = {}
     for input_id, name in file_names(list(by_input)).items():
         data = large_json_bytes(by_input[input_id])
@@ -54,6 +62,23 @@ def save_by_input(folder: Path, by_input: Mapping[str, Mapping[str, Any]], *, me
     for name in before.keys() - written.keys():
         (folder / name).unlink(missing_ok=True)
     write_atomically(folder_meta_path(folder), json_bytes({**metadata, "files": written}))
+
+
+def is_folder_up_to_date(folder: Path, planned: Mapping[str, Any], *, overwrite: bool) -> bool:
+    """Whether a folder of results already holds what the planned run would write.
+
+    :param planned: the metadata of that run
+    :raises UsageError: the folder holds results of another run, and ``overwrite`` is off
+    """
+    there = folder if any(folder.glob("*.json")) else folder_meta_path(folder)  # an empty folder is nobody's output
+    recorded = stored_document(folder_meta_path(folder)) or {}
+    return is_up_to_date(
+        there,
+        stored_folder_metadata(folder),
+        planned,
+        overwrite=overwrite,
+        unfinished=recorded if recorded.get(_UNFINISHED) is True else None,
+    )
 
 
 def stored_folder_metadata(folder: Path) -> dict[str, Any] | None:
@@ -72,6 +97,13 @@ def load_folder_metadata(folder: Path) -> dict[str, Any]:
     if not folder_meta_path(folder).exists():
         return {}
     metadata, files = read_edited_json(folder_meta_path(folder)), _listed(folder)
+    if isinstance(metadata, dict) and metadata.get(_UNFINISHED):
+        raise InputError(
+            folder_meta_path(folder),
+            found="results of a run that was interrupted",
+            expected="all that the run wrote",
+            hint="the same command again finishes them",
+        )
     hint = f"run again with --overwrite, or remove {folder.name}.meta.json if the results are another's"
     if not isinstance(metadata, dict) or not files:
         raise InputError(folder_meta_path(folder), "files", found="none of results", expected="some", hint=hint)

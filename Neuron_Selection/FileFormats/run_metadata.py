@@ -45,17 +45,28 @@ def run_metadata(
     }
 
 
-def is_up_to_date(path: Path, stored: Mapping[str, Any] | None, planned: Mapping[str, Any], *, overwrite: bool) -> bool:
+def is_up_to_date(
+    path: Path,
+    stored: Mapping[str, Any] | None,
+    planned: Mapping[str, Any],
+    *,
+    overwrite: bool,
+    unfinished: Mapping[str, Any] | None = None,
+) -> bool:
     """Whether ``path`` already holds what the planned run would write.
 
     :param stored: the metadata of the file that is there, None where it has none
+    :param unfinished: the metadata of a run that was interrupted before all of its files were written; the same run
+        may finish them
     :raises UsageError: the file is of another run, and ``overwrite`` is off
     """
     if overwrite or not path.exists():
         return False
+    if unfinished is not None and all(unfinished.get(key) == planned[key] for key in _DECISIVE):
+        return False
     if stored is not None and all(stored.get(key) == planned[key] for key in _DECISIVE):
         return True
-    before, now = _agent_in(stored), _agent_in(planned)
+    before, now = _agent_in(stored or unfinished), _agent_in(planned)
     if before is not None and now is not None and before[0] != now[0]:
         raise UsageError(
             f"{path}: found the output of another agent ({before[1]}), expected none "

@@ -41,3 +41,12 @@ def metadata_of_files(metadata: dict[str, Any] | None, files: Mapping[str, Path]
     except InputError:
         return None
     return metadata if fits else None
+
+
+def unfinished_run(metadata: dict[str, Any] | None, files: Mapping[str, Path]) -> dict[str, Any] | None:
+    """``metadata`` where a run was interrupted between its files: some are missing, the others are as it wrote them.
+
+    :param files: as for ``metadata_of_files``
+    """
+    there = {key: path for key, path in files.items() if path.exists()}
+    return metadata_of_files(metadata, there) if len(there) < len(files) else None

@@ -76,7 +76,13 @@ def plan_extraction(
             command={"script": "activation_extraction.py", "inputs": str(path), "layers": chosen},
         )
         there = npz_path if npz_path.exists() else readable_path
-        done = is_up_to_date(there, _stored(npz_path, readable_path), metadata, overwrite=overwrite)
+        done = is_up_to_date(
+            there,
+            _stored(npz_path, readable_path),
+            metadata,
+            overwrite=overwrite,
+            unfinished=None if readable_path.exists() else stored_metadata(npz_path),
+        )
         plans.append(
             ExtractionPlan(
                 inputs=loaded,

@@ -18,7 +18,7 @@ from Neuron_Selection.FileFormats.patching_results import (
     stored_metadata,
 )
 from Neuron_Selection.FileFormats.results_by_input import (
-    folder_meta_path,
+    is_folder_up_to_date,
     save_by_input,
     stored_folder_metadata,
 )
@@ -181,11 +181,12 @@ def _job(
     path: Path,
     command: Mapping[str, Any],
 ) -> PatchingJob:
-    stored = stored_folder_metadata(path) if request.by_input else stored_metadata(path)
-    there = path
-    if request.by_input and not any(path.glob("*.json")):
-        there = folder_meta_path(path)  # an empty folder is nobody's output
     planned = experiment.metadata(plan.decisive, command=command)
-    done = is_up_to_date(there, stored, planned, overwrite=request.overwrite)
+    if request.by_input:
+        done = is_folder_up_to_date(path, planned, overwrite=request.overwrite)
+        stored = stored_folder_metadata(path) if done else None
+    else:
+        stored = stored_metadata(path)
+        done = is_up_to_date(path, stored, planned, overwrite=request.overwrite)
     summary = stored["summary"] if done and stored is not None else None
     return PatchingJob(plan=plan, path=path, by_input=request.by_input, command=command, done=summary)
