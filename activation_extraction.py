@@ -48,12 +48,12 @@ def build_parser() -> argparse.ArgumentParser:
 @script(build_parser)
 def main(args: argparse.Namespace, console: Console) -> None:
     """Extract, save, say where."""
-    from Neuron_Selection.FileFormats.agent_folder import ACTIVATIONS, CLEAN, CORRUPTED, INPUTS
+    from Neuron_Selection.FileFormats.agent_folder import ACTIVATIONS, CLEAN, CORRUPTED, INPUTS, output_folder
     from Neuron_Selection.PatchingTooling import PatchingExperiment
     from Neuron_Selection.PatchingTooling.extraction import extract_activations, plan_extraction
 
     experiment = PatchingExperiment(args.agent_path, **agent_options(args))
-    folder = Path(args.output_dir) if args.output_dir else experiment.folder.folder / ACTIVATIONS
+    folder = output_folder(args.output_dir, experiment.folder.folder / ACTIVATIONS)
     plans = plan_extraction(experiment, args.inputs, folder=folder, layers=args.layers, overwrite=args.overwrite)
     for name in experiment.layer_table.left_out:
         console.say(f"left out: {name} ({experiment.layer_table.refused[name]})")

@@ -17,7 +17,7 @@ from Neuron_Selection.FileFormats.candidate_weights import CANDIDATES_FILE, save
 from Neuron_Selection.FileFormats.cross_metric_summary import load_cross_metric_summary
 from Neuron_Selection.FileFormats.definitions import load_definitions
 from Neuron_Selection.FileFormats.json_files import json_bytes, parse_edited_json
-from Neuron_Selection.FileFormats.run_metadata import fingerprint_in, of_another_run, refuse_own_inputs, run_metadata
+from Neuron_Selection.FileFormats.run_metadata import check_outputs, fingerprint_in, of_another_run, run_metadata
 from Neuron_Selection.FileFormats.stored_documents import stored_document, stored_json_metadata
 from SaliencyTooling.candidate_neurons import CandidateNeuron, candidate_neurons
 from SaliencyTooling.weight_scores import refuse_margin_of_one_action, scores_of, weight_matrices
@@ -90,6 +90,7 @@ def check_candidates(
     refuse_margin_of_one_action(selection.score, agent.action_space)
     chosen = choose_neurons(selection, parameters, weights_sha256=agent.weights_sha256)
     path = folder / CANDIDATES_FILE
+    check_outputs([path], [selection.cross_metric_path])
     if path.exists() and not overwrite:
         stored = (stored_json_metadata(path) or {}).get("run")
         if not isinstance(stored, dict) or any(stored.get(key) != value for key, value in chosen.run.items()):
@@ -105,7 +106,7 @@ def write_candidates(
     :return: the file, its metadata, and whether it was written now
     """
     path = folder / CANDIDATES_FILE
-    refuse_own_inputs([path], [selection.cross_metric_path, average_path])
+    check_outputs([path], [selection.cross_metric_path, average_path])
     average = load_average_gradients(average_path)
     told = _fingerprint(average, agent, average_path)
     chosen = choose_neurons(selection, average.means[MAGNITUDE], weights_sha256=told)

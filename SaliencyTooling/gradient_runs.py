@@ -21,7 +21,7 @@ from Neuron_Selection.FileFormats.average_gradients import (
 )
 from Neuron_Selection.FileFormats.gradient_writers import save_weight_gradients
 from Neuron_Selection.FileFormats.inputs import Inputs
-from Neuron_Selection.FileFormats.run_metadata import is_up_to_date, refuse_own_inputs, run_metadata
+from Neuron_Selection.FileFormats.run_metadata import check_outputs, is_up_to_date, run_metadata
 from Neuron_Selection.FileFormats.stored_documents import stored_json_metadata
 from Neuron_Selection.FileFormats.weight_gradients import (
     InputGradient,
@@ -48,7 +48,7 @@ def write_weight_gradients(
     source = gradient_source(opened)
     metadata = _metadata(opened, inputs, "gradients", source, formats=list(formats))
     paths = [folder / f"weight_gradients.{kind}" for kind in formats]
-    refuse_own_inputs(paths, [Path(inputs.where), opened.folder.zip_path])
+    check_outputs(paths, [Path(inputs.where), opened.folder.zip_path])
     done = [is_up_to_date(path, stored_metadata(path), metadata, overwrite=overwrite) for path in paths]
     if all(done):
         return paths, False, source.name
@@ -134,7 +134,7 @@ def plan_averages(
     """
     path = folder / AVERAGE_FILE
     read = [gradients_path, Path(inputs.where) if inputs else None, opened.folder.zip_path if opened else None]
-    refuse_own_inputs([path], [one for one in read if one is not None])
+    check_outputs([path], [one for one in read if one is not None])
     origin: dict[str, Any] = {}
     more: dict[str, Any] = {}
     if gradients_path is not None:

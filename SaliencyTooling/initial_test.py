@@ -42,7 +42,7 @@ def build_parser() -> argparse.ArgumentParser:
 @script(build_parser)
 def main(args: argparse.Namespace, console: Console) -> None:
     """Three steps, each left alone where its file is up to date."""
-    from Neuron_Selection.FileFormats.agent_folder import GRADIENTS, RESULTS
+    from Neuron_Selection.FileFormats.agent_folder import GRADIENTS, RESULTS, output_folder
     from Neuron_Selection.FileFormats.cross_metric_summary import SUMMARY_FILE
     from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
     from SaliencyTooling.candidate_runs import Selection, check_candidates, write_candidates
@@ -56,7 +56,7 @@ def main(args: argparse.Namespace, console: Console) -> None:
     from SaliencyTooling.next_steps import perturbing
 
     opened = OpenedAgent(args.agent_path, **agent_options(args))
-    folder = Path(args.output_dir) if args.output_dir else opened.folder.folder / GRADIENTS
+    folder = output_folder(args.output_dir, opened.folder.folder / GRADIENTS)
     selection = Selection(
         cross_metric_path=opened.folder.folder / RESULTS / SUMMARY_FILE,
         definitions=lambda: useful_neurons(args.useful_neurons_path, opened.folder),

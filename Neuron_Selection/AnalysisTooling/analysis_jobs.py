@@ -17,7 +17,7 @@ from Neuron_Selection.AnalysisTooling.runs_by_input import runs_by_input
 from Neuron_Selection.AnalysisTooling.summary_document import summary_document
 from Neuron_Selection.AnalysisTooling.swept_runs import runs_of_sweep
 from Neuron_Selection.errors import InputError, UsageError
-from Neuron_Selection.FileFormats.agent_folder import CLEAN, INPUTS, RESULTS, AgentFolder, find_agent
+from Neuron_Selection.FileFormats.agent_folder import CLEAN, INPUTS, RESULTS, AgentFolder, find_agent, output_folder
 from Neuron_Selection.FileFormats.agent_zip import AgentZip, read_agent_zip
 from Neuron_Selection.FileFormats.cross_metric_summary import SUMMARY_FILE
 from Neuron_Selection.FileFormats.inputs import clusters_in
@@ -101,7 +101,7 @@ def run_analysis(request: AnalysisRequest, *, command: Mapping[str, Any]) -> Ana
             **runs.decisive,
         }
         planned = run_metadata(command=command, run=settings, agent=agent, libraries=("numpy", "scipy"))
-        out = Path(request.output_dir) if request.output_dir else folder.folder / RESULTS
+        out = output_folder(request.output_dir, folder.folder / RESULTS)
         table, summary = out / TABLE, out / SUMMARY_FILE
         stored = stored_table_metadata(table, summary)
         its_own = stored or stored_json_metadata(summary)  # an interrupted run leaves a summary without a table

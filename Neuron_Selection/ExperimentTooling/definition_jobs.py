@@ -22,7 +22,7 @@ from Neuron_Selection.FileFormats.definitions import (
     tells_of_definitions,
 )
 from Neuron_Selection.FileFormats.patch_spec import Neurons, format_patch_spec, patch_configuration
-from Neuron_Selection.FileFormats.run_metadata import refuse_own_inputs
+from Neuron_Selection.FileFormats.run_metadata import check_outputs
 from Neuron_Selection.FileFormats.stored_documents import meta_path
 from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
 
@@ -60,7 +60,7 @@ def write_definitions(
     beside = meta_path(path)
     if drawn and beside.exists() and not overwrite and not tells_of_definitions(beside):
         raise UsageError(f"{beside}: found another file's metadata, expected none (--output takes another name)")
-    refuse_own_inputs([path, beside], [experiment.folder.zip_path])
+    check_outputs([path, beside], [experiment.folder.zip_path])
     run = {"task": "definitions", "type": kind, "random_sets": drawn, "seed": seed or 0}
     command = {"script": "generate_definitions.py", "agent_path": str(experiment.folder.folder)}
     save_definitions(path, stored, metadata=experiment.metadata(run, command=command) if drawn else None)

@@ -20,7 +20,7 @@ from Neuron_Selection.ExperimentTooling.minimal_sets import contrast_rows, expla
 from Neuron_Selection.ExperimentTooling.paired_inputs import paired_inputs
 from Neuron_Selection.ExperimentTooling.ranking_curves import ranking_curves
 from Neuron_Selection.ExperimentTooling.set_goals import Goal, parse_goal
-from Neuron_Selection.FileFormats.agent_folder import RESULTS
+from Neuron_Selection.FileFormats.agent_folder import RESULTS, output_folder
 from Neuron_Selection.FileFormats.directions import TARGETS, directions_of
 from Neuron_Selection.FileFormats.inputs import Inputs
 from Neuron_Selection.FileFormats.minimal_sets_file import (
@@ -31,7 +31,7 @@ from Neuron_Selection.FileFormats.minimal_sets_file import (
     unfinished_minimal_sets_metadata,
 )
 from Neuron_Selection.FileFormats.patching_results import results_path
-from Neuron_Selection.FileFormats.run_metadata import is_up_to_date, refuse_own_inputs
+from Neuron_Selection.FileFormats.run_metadata import check_outputs, is_up_to_date
 from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
 
 Progress = Callable[[Sequence[tuple[str, str]]], Iterable[tuple[str, str]]]
@@ -86,9 +86,9 @@ def find_minimal_sets(
         agent, clean=request.clean, corrupted=request.corrupted, input_ids=request.input_ids
     )
     layers = hidden_activations(agent) if request.layers is None else agent.layer_table.chosen(request.layers)
-    folder = Path(request.output_dir) if request.output_dir else agent.folder.folder / RESULTS
+    folder = output_folder(request.output_dir, agent.folder.folder / RESULTS)
     path = results_path(folder, request.output_prefix)
-    refuse_own_inputs([*paths_of(path).values()], [Path(clean.where), Path(corrupted.where), agent.folder.zip_path])
+    check_outputs([*paths_of(path).values()], [Path(clean.where), Path(corrupted.where), agent.folder.zip_path])
     planned = agent.metadata(_decisive(request, goal, clean, corrupted, layers), command=command)
     stored = stored_minimal_sets_metadata(path)
     unfinished = unfinished_minimal_sets_metadata(path)

@@ -11,10 +11,11 @@ from Neuron_Selection.ExperimentTooling.engine_choice import open_for_experiment
 from Neuron_Selection.ExperimentTooling.sweep_plan import SweepPlan, plan_sweep
 from Neuron_Selection.ExperimentTooling.sweep_records import write_by_input
 from Neuron_Selection.ExperimentTooling.sweeps import Progress, write_sweep
-from Neuron_Selection.FileFormats.agent_folder import RESULTS
+from Neuron_Selection.FileFormats.agent_folder import RESULTS, output_folder
+from Neuron_Selection.FileFormats.atomic_files import refuse_link
 from Neuron_Selection.FileFormats.patching_results import results_path
 from Neuron_Selection.FileFormats.results_by_input import is_folder_up_to_date
-from Neuron_Selection.FileFormats.run_metadata import is_up_to_date, refuse_own_inputs
+from Neuron_Selection.FileFormats.run_metadata import check_outputs, is_up_to_date
 from Neuron_Selection.FileFormats.sweep import stored_metadata
 from Neuron_Selection.PatchingTooling.experiment import PatchingExperiment
 
@@ -75,12 +76,15 @@ def plan_sweep_job(
         seed=request.seed,
         input_ids=request.input_ids,
     )
-    out = Path(request.output_dir) if request.output_dir else experiment.folder.folder / RESULTS
+    out = output_folder(request.output_dir, experiment.folder.folder / RESULTS)
     named = results_path(out, request.output_prefix or PREFIX)
     path = named.with_name(f"{named.name.removesuffix('.json')}.npz")
     metadata = experiment.metadata(plan.decisive, command=command)
     done = is_up_to_date(path, stored_metadata(path) if path.exists() else None, metadata, overwrite=request.overwrite)
-    by_input = named.with_name(named.stem) if request.output_prefix else out
+    by_input = out
+    if request.output_prefix and request.by_input:
+        by_input = named.with_name(named.stem)
+        refuse_link(by_input)
     wanted = {direction: by_input / direction for direction in plan.directions} if request.by_input else {}
     folders = {
         direction: folder
@@ -88,7 +92,7 @@ def plan_sweep_job(
         if not is_folder_up_to_date(folder, metadata, overwrite=request.overwrite)
     }
     inputs = [Path(one.where) for one in plan.inputs.values()]
-    refuse_own_inputs([path], [*inputs, experiment.folder.zip_path])
+    check_outputs([path], [*inputs, experiment.folder.zip_path])
     return SweepJob(
         experiment=experiment,
         engine_reason=reason,

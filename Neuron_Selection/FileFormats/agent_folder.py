@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from Neuron_Selection.errors import InputError, SuiteWarning, shown
-from Neuron_Selection.FileFormats.atomic_files import read_bytes
+from Neuron_Selection.FileFormats.atomic_files import read_bytes, refuse_link
 
 INPUTS = "activation_inputs"
 ACTIVATIONS = "activation_logging"
@@ -56,6 +56,18 @@ class AgentFolder:
             found = f"no such file in {there.parent} nor in {Path.cwd()}"
             raise InputError(name, found=found, hint=maker if hint is None else hint)
         return here
+
+
+def output_folder(chosen: str | None, default: Path) -> Path:
+    """The folder to write into: the one the user chose, which may be a link, or the default, which may not.
+
+    :param chosen: ``--output_dir``
+    :raises UsageError: the default folder is a link
+    """
+    if chosen:
+        return Path(chosen)
+    refuse_link(default)
+    return default
 
 
 def find_agent(agent_path: str | Path) -> AgentFolder:

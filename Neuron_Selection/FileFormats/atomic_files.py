@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import BinaryIO
 
-from Neuron_Selection.errors import InputError, MachineError
+from Neuron_Selection.errors import InputError, MachineError, UsageError, shown
 
 GIB = 1 << 30
 
@@ -82,7 +82,7 @@ def _open_without_waiting(path: str, flags: int) -> int:
 def written_atomically(path: Path) -> Iterator[BinaryIO]:
     """A file to write to, which takes the place of ``path`` when the block ends well and vanishes when not.
 
-    A link is followed: its target is replaced, in the target's folder.
+    :raises UsageError: ``path`` is a link
     """
     target = _target(path)
     with _temporary(target) as temporary, _told_of(target, temporary):
@@ -120,13 +120,26 @@ def write_together(contents: Mapping[Path, bytes]) -> None:
         _sync_folder(folder)
 
 
+def refuse_link(path: Path) -> None:
+    """Raise for a link where output is to be written.
+
+    An agent's folder may be a stranger's: a link in it would have files made or replaced elsewhere.
+
+    :raises UsageError: naming where the link points
+    """
+    if path.is_symlink():
+        points = shown(os.readlink(path), limit=120, quoted=False)  # noqa: PTH115 - a Path would normalise it
+        raise UsageError(f"{path}: is a link to {points}; outputs are not written through links")
+
+
 def _target(path: Path) -> Path:
-    """The file that a path stands for, in a folder that is there."""
-    target = Path(os.path.realpath(path))
+    """The file that a path names, in a folder that is there."""
+    refuse_link(path)
+    target = Path(os.path.realpath(path.parent)) / path.name
     if target.parent.exists() and not target.parent.is_dir():
         raise MachineError(f"{target.parent}: found a file, expected a folder to write {target.name} into")
-    if target.is_symlink() or (target.exists() and not target.is_file()):
-        raise MachineError(f"{path}: found a directory, pipe, device or loop of links, expected a file to write")
+    if target.exists() and not target.is_file():
+        raise MachineError(f"{path}: found a directory, pipe or device, expected a file to write")
     target.parent.mkdir(parents=True, exist_ok=True)
     return target
 

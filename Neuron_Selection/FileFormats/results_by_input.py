@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from Neuron_Selection.errors import InputError
-from Neuron_Selection.FileFormats.atomic_files import read_bytes, sha256_of, write_atomically
+from Neuron_Selection.FileFormats.atomic_files import read_bytes, refuse_link, sha256_of, write_atomically
 from Neuron_Selection.FileFormats.json_files import json_bytes, large_json_bytes, read_edited_json
 from Neuron_Selection.FileFormats.patching_results import load_patching_results
 from Neuron_Selection.FileFormats.run_metadata import is_up_to_date
@@ -52,6 +52,8 @@ def save_by_input(folder: Path, by_input: Mapping[str, Mapping[str, Any]], *, me
     The metadata are written before the first file, marked ``unfinished``, and without the mark after the last: readers
     refuse what an interrupted run leaves, and the same run can tell that it may finish it.
     """
+    for name in file_names(list(by_input)).values():
+        refuse_link(folder / name)
     before = _listed(folder)
     write_atomically(folder_meta_path(folder), json_bytes({**metadata, _UNFINISHED: True, "files": before}))
     written: dict[str, str] = {}
@@ -70,6 +72,7 @@ def is_folder_up_to_date(folder: Path, planned: Mapping[str, Any], *, overwrite:
     :param planned: the metadata of that run
     :raises UsageError: the folder holds results of another run, and ``overwrite`` is off
     """
+    refuse_link(folder)
     there = folder if any(folder.glob("*.json")) else folder_meta_path(folder)  # an empty folder is nobody's output
     recorded = stored_document(folder_meta_path(folder)) or {}
     return is_up_to_date(

@@ -13,6 +13,7 @@ import numpy as np
 from Neuron_Selection import __version__
 from Neuron_Selection.errors import InputError, UsageError, shown
 from Neuron_Selection.FileFormats.agent_zip import AgentZip
+from Neuron_Selection.FileFormats.atomic_files import refuse_link
 
 FORMAT = 1
 CHUNK_ROWS = 64  # rows of every forward pass; part of what decides the last bits
@@ -91,12 +92,13 @@ def of_another_run(path: Path) -> UsageError:
     return UsageError(f"{path}: found the output of another run, expected none (--overwrite replaces it)")
 
 
-def refuse_own_inputs(outputs: Sequence[Path], inputs: Sequence[Path]) -> None:
-    """Raise where a run would write over a file that it reads."""
+def check_outputs(outputs: Sequence[Path], inputs: Sequence[Path]) -> None:
+    """Raise where a run would write over a file that it reads, or through a link."""
     read = {path.resolve() for path in inputs}
     for path in outputs:
         if path.resolve() in read:
             raise UsageError(f"{path}: found as input and as output, expected two files")
+        refuse_link(path)
 
 
 def check_format(metadata: Mapping[str, Any], where: object) -> None:

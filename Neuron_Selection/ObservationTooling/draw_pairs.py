@@ -32,7 +32,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(args: argparse.Namespace, console: Console) -> None:
     """Load, draw, save."""
     from Neuron_Selection.errors import UsageError
-    from Neuron_Selection.FileFormats.agent_folder import find_agent
+    from Neuron_Selection.FileFormats.agent_folder import find_agent, output_folder
     from Neuron_Selection.FileFormats.atomic_files import write_atomically
     from Neuron_Selection.FileFormats.inputs import ids_from_arguments
     from Neuron_Selection.FileFormats.known_names import refuse_unknown
@@ -43,7 +43,7 @@ def main(args: argparse.Namespace, console: Console) -> None:
     pairs = {pair.input_id: pair for pair in load_pairs(folder)}
     ids = ids_from_arguments(args.input_ids) or list(pairs)
     refuse_unknown(ids, list(pairs), what="input id", where=folder)
-    output = Path(args.output_dir) if args.output_dir else folder / "pair_drawings"
+    output = output_folder(args.output_dir, folder / "pair_drawings")
     paths = {input_id: output / f"{input_id}.png" for input_id in ids}
     for path in paths.values():
         if path.exists() and not args.overwrite:

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from Neuron_Selection.errors import InputError, UsageError, shown
-from Neuron_Selection.FileFormats.agent_folder import CLEAN, CORRUPTED, INPUTS
+from Neuron_Selection.FileFormats.agent_folder import CLEAN, CORRUPTED, INPUTS, output_folder
 from Neuron_Selection.FileFormats.atomic_files import write_atomically
 from Neuron_Selection.FileFormats.inputs import load_inputs, save_inputs
 from Neuron_Selection.FileFormats.json_files import json_bytes, read_edited_json
@@ -62,6 +62,7 @@ def save_pairs(folder: Path, pairs: Sequence[Pair]) -> list[Path]:
     :return: the files written
     """
     paths = {name: folder / place for name, place in PLACES.items()}
+    output_folder(None, folder / INPUTS)
     clusters = {pair.input_id: str(pair.place.seed) for pair in pairs}
     save_inputs(paths["clean"], {pair.input_id: pair.clean for pair in pairs}, clusters=clusters)
     save_inputs(paths["corrupted"], {pair.input_id: pair.corrupted for pair in pairs}, clusters=clusters)

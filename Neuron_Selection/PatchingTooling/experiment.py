@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from Neuron_Selection.errors import UsageError
 from Neuron_Selection.FileFormats.activations import Activations, load_activations
-from Neuron_Selection.FileFormats.agent_folder import ACTIVATIONS, RESULTS
+from Neuron_Selection.FileFormats.agent_folder import ACTIVATIONS, RESULTS, output_folder
 from Neuron_Selection.FileFormats.atomic_files import sha256_of
 from Neuron_Selection.FileFormats.json_files import json_bytes
 from Neuron_Selection.FileFormats.patch_spec import Neurons
@@ -164,7 +164,7 @@ class PatchingExperiment(OpenedAgent):
         """
         if not results:
             raise UsageError("results: found none, expected what run_patching_experiment returned")
-        path = patching_results_path(self.folder.folder / RESULTS, output_prefix)
+        path = patching_results_path(output_folder(None, self.folder.folder / RESULTS), output_prefix)
         metadata = getattr(results, "metadata", None)
         if metadata is None:  # a dict of the user's own making
             told = {"task": "results", "sha256": sha256_of(json_bytes(results))}

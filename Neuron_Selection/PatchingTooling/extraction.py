@@ -17,7 +17,7 @@ from Neuron_Selection.FileFormats.activations import (
 from Neuron_Selection.FileFormats.agent_folder import INPUTS
 from Neuron_Selection.FileFormats.atomic_files import read_bytes, sha256_of
 from Neuron_Selection.FileFormats.inputs import Inputs, load_inputs
-from Neuron_Selection.FileFormats.run_metadata import is_up_to_date, refuse_own_inputs
+from Neuron_Selection.FileFormats.run_metadata import check_outputs, is_up_to_date
 
 if TYPE_CHECKING:
     from Neuron_Selection.PatchingTooling.experiment import PatchingExperiment
@@ -65,7 +65,7 @@ def plan_extraction(
     plans = []
     for path, name, loaded in zip(paths, names, inputs_of, strict=True):
         npz_path, readable_path = activation_paths(folder, name)
-        refuse_own_inputs([npz_path, readable_path], [*paths, experiment.folder.zip_path])
+        check_outputs([npz_path, readable_path], [*paths, experiment.folder.zip_path])
         metadata = experiment.metadata(
             {
                 "task": "extraction",

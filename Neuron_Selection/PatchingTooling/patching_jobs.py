@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from Neuron_Selection.errors import UsageError
-from Neuron_Selection.FileFormats.agent_folder import CLEAN, CORRUPTED, RESULTS
+from Neuron_Selection.FileFormats.agent_folder import CLEAN, CORRUPTED, RESULTS, output_folder
+from Neuron_Selection.FileFormats.atomic_files import refuse_link
 from Neuron_Selection.FileFormats.definitions import load_definitions, load_random_sets
 from Neuron_Selection.FileFormats.directions import TARGETS, directions_of
 from Neuron_Selection.FileFormats.patching_results import (
@@ -22,7 +23,7 @@ from Neuron_Selection.FileFormats.results_by_input import (
     save_by_input,
     stored_folder_metadata,
 )
-from Neuron_Selection.FileFormats.run_metadata import is_up_to_date, refuse_own_inputs
+from Neuron_Selection.FileFormats.run_metadata import check_outputs, is_up_to_date
 from Neuron_Selection.FileFormats.stored_documents import meta_path
 from Neuron_Selection.PatchingTooling.patching_plan import PatchingPlan
 
@@ -74,14 +75,14 @@ def plan_jobs(
     listed = None if request.patches_file is None else experiment.folder.find(request.patches_file, ".")
     specs: list[Any] = list(request.patch_spec or ()) if listed is None else list(load_definitions(listed))
     random_sets = () if listed is None else load_random_sets(listed)
-    folder = Path(request.output_dir) if request.output_dir else experiment.folder.folder / RESULTS
+    folder = output_folder(request.output_dir, experiment.folder.folder / RESULTS)
     plans = [replace(plan, random_sets=random_sets) for plan in _plans(experiment, request, specs)]
     jobs = [
         _job(experiment, request, plan, _path(request, folder, plan, alone=len(plans) == 1), command) for plan in plans
     ]
     named = [plan.target.where for plan in plans] + [name for plan in plans for name in plan.source.files]
     read = [*map(Path, named), experiment.folder.zip_path, *([] if listed is None else [listed])]
-    refuse_own_inputs([path for job in jobs for path in (job.path, meta_path(job.path))], read)
+    check_outputs([path for job in jobs for path in (job.path, meta_path(job.path))], read)
     return jobs
 
 
@@ -168,7 +169,10 @@ def _plans(experiment: PatchingExperiment, request: PatchingRequest, specs: list
 def _path(request: PatchingRequest, folder: Path, plan: PatchingPlan, *, alone: bool) -> Path:
     """The results file, or with ``--by_input`` the folder of results."""
     if request.by_input:
-        named = results_path(folder, request.output_prefix).with_suffix("") if request.output_prefix else folder
+        named = folder
+        if request.output_prefix:
+            named = results_path(folder, request.output_prefix).with_suffix("")
+            refuse_link(named)
         return named / (plan.direction or "by_input")
     prefix = request.output_prefix or "patching"
     return patching_results_path(folder, prefix if alone else f"{prefix}_{plan.direction}")

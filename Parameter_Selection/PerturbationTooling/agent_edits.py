@@ -12,7 +12,7 @@ from Neuron_Selection.errors import InputError, UsageError, shown
 from Neuron_Selection.FileFormats.atomic_files import read_bytes, sha256_of, written_atomically
 from Neuron_Selection.FileFormats.edited_agent import TensorEdit, edited_agent_bytes
 from Neuron_Selection.FileFormats.policy_tensors import weights_sha256
-from Neuron_Selection.FileFormats.run_metadata import is_up_to_date, refuse_own_inputs
+from Neuron_Selection.FileFormats.run_metadata import check_outputs, is_up_to_date
 from Neuron_Selection.FileFormats.stored_documents import metadata_of_files, stored_document, stored_json_metadata
 from Neuron_Selection.FileFormats.weight_edits_file import load_weight_edits, save_weight_edits
 from Neuron_Selection.flag_types import plain_float
@@ -84,7 +84,7 @@ def write_edited_agent(
         raise UsageError(f"output: found {shown(str(output))}, expected the name of a .zip")
     manifest, inverse = manifest_paths(output)
     original = opened.folder.zip_path
-    refuse_own_inputs([output, manifest, inverse], [original, *(Path(path) for path in origin.get("paths", []))])
+    check_outputs([output, manifest, inverse], [original, *(Path(path) for path in origin.get("paths", []))])
     tensors = opened.online_weights
     targets = [WeightTarget(parameter=one.parameter, row=one.row, column=one.column) for one in changes]
     before = [weight_before(target, tensors) for target in targets]

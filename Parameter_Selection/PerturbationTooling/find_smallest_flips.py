@@ -41,6 +41,7 @@ def build_parser() -> argparse.ArgumentParser:
 @script(build_parser)
 def main(args: argparse.Namespace, console: Console) -> None:
     """Choose, search, write, tell."""
+    from Neuron_Selection.FileFormats.agent_folder import output_folder
     from Neuron_Selection.FileFormats.inputs import ids_from_arguments
     from Neuron_Selection.FileFormats.patching_results import results_path
     from Neuron_Selection.FileFormats.perturbation_results import PERTURBATIONS
@@ -50,7 +51,7 @@ def main(args: argparse.Namespace, console: Console) -> None:
     from Parameter_Selection.PerturbationTooling.relu_networks import open_relu_network
 
     opened = open_relu_network(args.agent_path)
-    folder = Path(args.output_dir) if args.output_dir else opened.folder.folder / PERTURBATIONS
+    folder = output_folder(args.output_dir, opened.folder.folder / PERTURBATIONS)
     path = results_path(folder, args.output_prefix)
     summary, written = write_smallest_flips(
         opened,

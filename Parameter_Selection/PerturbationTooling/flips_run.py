@@ -12,7 +12,7 @@ from Neuron_Selection.AnalysisTooling.decisions import near_ties
 from Neuron_Selection.errors import UsageError
 from Neuron_Selection.FileFormats.inputs import Inputs
 from Neuron_Selection.FileFormats.perturbation_results import save_records, stored_run
-from Neuron_Selection.FileFormats.run_metadata import is_up_to_date, refuse_own_inputs
+from Neuron_Selection.FileFormats.run_metadata import check_outputs, is_up_to_date
 from Neuron_Selection.PatchingTooling.fast_mlp import compute_q_values, fast_mlp
 from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
 from Parameter_Selection.PerturbationTooling.chosen_weights import ChosenWeights
@@ -48,7 +48,7 @@ def write_smallest_flips(
     run = {"task": "smallest_flips", "inputs": inputs_in_metadata(inputs), **chosen.origin, "ranges": ranges}
     command = {"task": "smallest_flips", "agent_path": str(opened.folder.folder), "inputs": inputs.where}
     metadata = opened.metadata(run, command=command)
-    refuse_own_inputs([path], [opened.folder.zip_path, Path(inputs.where), *chosen.paths])
+    check_outputs([path], [opened.folder.zip_path, Path(inputs.where), *chosen.paths])
     stored = stored_run(path)
     if is_up_to_date(path, stored and stored["metadata"], metadata, overwrite=overwrite):
         return (stored or {})["summary"], False

@@ -83,6 +83,7 @@ def add_weight_flags(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace, console: Console) -> None:
     """Choose, run, write, tell."""
     from Neuron_Selection.ExperimentTooling.engine_choice import open_for_experiments
+    from Neuron_Selection.FileFormats.agent_folder import output_folder
     from Neuron_Selection.FileFormats.inputs import ids_from_arguments
     from Neuron_Selection.FileFormats.patching_results import results_path
     from Neuron_Selection.FileFormats.perturbation_results import PERTURBATIONS
@@ -94,7 +95,7 @@ def main(args: argparse.Namespace, console: Console) -> None:
 
     values = chosen_values(args.mode, args.values)
     opened, _ = open_for_experiments(args.agent_path, **agent_options(args))
-    folder = Path(args.output_dir) if args.output_dir else opened.folder.folder / PERTURBATIONS
+    folder = output_folder(args.output_dir, opened.folder.folder / PERTURBATIONS)
     path = results_path(folder, args.output_prefix)
     chosen = choose_weights(opened, args)
     summary, written = write_perturbations(

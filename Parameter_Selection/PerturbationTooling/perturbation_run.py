@@ -11,7 +11,7 @@ from Neuron_Selection.AnalysisTooling.decisions import noise_floor
 from Neuron_Selection.FileFormats.atomic_files import sha256_of
 from Neuron_Selection.FileFormats.inputs import Inputs
 from Neuron_Selection.FileFormats.perturbation_results import save_perturbation_results, stored_run
-from Neuron_Selection.FileFormats.run_metadata import is_up_to_date, refuse_own_inputs
+from Neuron_Selection.FileFormats.run_metadata import check_outputs, is_up_to_date
 from Neuron_Selection.FileFormats.stored_documents import stored_json_metadata
 from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
 from Parameter_Selection.PerturbationTooling.chosen_weights import ChosenWeights
@@ -61,7 +61,7 @@ def write_perturbations(
     }
     command = {"task": "perturb_weights", "agent_path": str(opened.folder.folder), "inputs": inputs.where}
     metadata = opened.metadata(run, command=command)
-    refuse_own_inputs([path, path.with_suffix(".csv")], [opened.folder.zip_path, Path(inputs.where), *chosen.paths])
+    check_outputs([path, path.with_suffix(".csv")], [opened.folder.zip_path, Path(inputs.where), *chosen.paths])
     stored = stored_run(path)
     if path.with_suffix(".csv").exists():
         if is_up_to_date(path, stored and stored["metadata"], metadata, overwrite=overwrite):

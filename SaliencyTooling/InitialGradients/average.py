@@ -42,7 +42,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(args: argparse.Namespace, console: Console) -> None:
     """Average, save, say where."""
     from Neuron_Selection.errors import UsageError
-    from Neuron_Selection.FileFormats.agent_folder import CLEAN, GRADIENTS
+    from Neuron_Selection.FileFormats.agent_folder import CLEAN, GRADIENTS, output_folder
     from Neuron_Selection.FileFormats.stored_documents import stored_json_metadata
     from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
     from SaliencyTooling.gradient_runs import write_averages
@@ -56,12 +56,11 @@ def main(args: argparse.Namespace, console: Console) -> None:
     gradients_path = Path(args.gradients_path) if args.gradients_path else None
     if gradients_path is not None and opened is not None:
         gradients_path = opened.folder.find(args.gradients_path, GRADIENTS, hint="gradients.py makes it")
-    if args.output_dir:
-        folder = Path(args.output_dir)
-    elif gradients_path is not None:
-        folder = gradients_path.parent
+    if gradients_path is not None:
+        beside = gradients_path.parent
     else:
-        folder = opened.folder.folder / GRADIENTS if opened else Path()
+        beside = opened.folder.folder / GRADIENTS if opened else Path()
+    folder = output_folder(args.output_dir, beside)
     path, written = write_averages(
         opened,
         opened.inputs(args.inputs or CLEAN) if opened else None,

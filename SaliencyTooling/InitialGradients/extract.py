@@ -78,7 +78,7 @@ def useful_neurons(name: str | None, folder: AgentFolder | None) -> Path:
 @script(build_parser)
 def main(args: argparse.Namespace, console: Console) -> None:
     """Select, save, show."""
-    from Neuron_Selection.FileFormats.agent_folder import GRADIENTS, RESULTS, AgentFolder, find_agent
+    from Neuron_Selection.FileFormats.agent_folder import GRADIENTS, RESULTS, AgentFolder, find_agent, output_folder
     from Neuron_Selection.FileFormats.agent_zip import read_agent_zip
     from SaliencyTooling.candidate_runs import Selection, write_candidates
     from SaliencyTooling.next_steps import agent_told_by, perturbing
@@ -102,7 +102,7 @@ def main(args: argparse.Namespace, console: Console) -> None:
     path, metadata, written = write_candidates(
         selection,
         average_path,
-        Path(args.output_dir) if args.output_dir else average_path.parent,
+        output_folder(args.output_dir, average_path.parent),
         agent=agent,
         overwrite=args.overwrite,
     )

@@ -41,13 +41,13 @@ def build_parser() -> argparse.ArgumentParser:
 @script(build_parser)
 def main(args: argparse.Namespace, console: Console) -> None:
     """Compute, save, say where."""
-    from Neuron_Selection.FileFormats.agent_folder import GRADIENTS
+    from Neuron_Selection.FileFormats.agent_folder import GRADIENTS, output_folder
     from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
     from SaliencyTooling.gradient_runs import FORMATS, saving_of_npz, write_weight_gradients
     from SaliencyTooling.next_steps import averaging
 
     opened = OpenedAgent(args.agent_path, **agent_options(args))
-    folder = Path(args.output_dir) if args.output_dir else opened.folder.folder / GRADIENTS
+    folder = output_folder(args.output_dir, opened.folder.folder / GRADIENTS)
     inputs = opened.inputs(args.inputs)
     paths, written, by = write_weight_gradients(
         opened,

@@ -8,7 +8,7 @@ from Neuron_Selection import __version__
 from Neuron_Selection.errors import UsageError
 from Neuron_Selection.FileFormats.agent_zip import read_agent_zip
 from Neuron_Selection.FileFormats.json_files import json_bytes
-from Neuron_Selection.FileFormats.run_metadata import is_up_to_date, refuse_own_inputs, run_metadata
+from Neuron_Selection.FileFormats.run_metadata import check_outputs, is_up_to_date, run_metadata
 from tests.made_agents import write_zip
 
 
@@ -69,7 +69,7 @@ def test_an_output_of_another_agent_is_said_to_be_one(here):
 def test_a_run_never_writes_over_what_it_reads():
     Path("in.json").touch()
     Path("link.json").symlink_to("in.json")
-    refuse_own_inputs([Path("out.json")], [Path("in.json")])
+    check_outputs([Path("out.json")], [Path("in.json")])
     for output in ("in.json", "link.json", "sub/../in.json"):
         with pytest.raises(UsageError, match="found as input and as output, expected two files$"):
-            refuse_own_inputs([Path("out.json"), Path(output)], [Path("in.json")])
+            check_outputs([Path("out.json"), Path(output)], [Path("in.json")])

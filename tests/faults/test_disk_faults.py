@@ -63,7 +63,7 @@ def test_a_folder_in_the_place_of_the_output_is_a_matter_of_the_machine(script: 
     path.mkdir()
     before = snapshot(agent / OUTPUTS[script][-1])
     told = run(words_of(script, agent, fast=True), orders=NO_TORCH)
-    assert "found a directory, pipe, device or loop of links, expected a file to write" in error_line(told, 4)
+    assert "found a directory, pipe or device, expected a file to write" in error_line(told, 4)
     assert snapshot(agent / OUTPUTS[script][-1]) == before
     assert no_temporary_files(agent)
 
@@ -90,24 +90,35 @@ def test_an_output_folder_that_is_removed_meanwhile_is_one_line(script: str, age
     assert no_temporary_files(agent)
 
 
-@by_script
-def test_an_output_that_is_a_link_is_written_where_it_leads(script: str, agent: Path) -> None:
-    """F17: in its target's folder; the link stays."""
-    path = agent / OUTPUTS[script][0]
-    target = agent.parent / "elsewhere" / "kept"
-    target.parent.mkdir()
-    target.write_bytes(path.read_bytes())
-    path.unlink()
+LINKED: dict[str, list[str]] = {script: [FOLDERS[script], *OUTPUTS[script]] for script in SCRIPTS}
+
+
+@pytest.mark.parametrize(
+    ("script", "name"), [(script, name) for script, names in LINKED.items() for name in names if "meta" not in name]
+)
+def test_nothing_is_written_through_a_link_in_the_agents_folder(script: str, name: str, agent: Path) -> None:
+    """F17: neither a file nor a folder of outputs may lead elsewhere."""
+    path, target = agent / name, agent.parent / "elsewhere"
+    path.rename(target)
     path.symlink_to(target)
-    before = target.read_bytes()
-    works(words_of(script, agent, fast=True, **flags_with_another_first_output(script)), orders=NO_TORCH)
-    assert path.is_symlink()
-    assert target.read_bytes() != before
-    assert no_temporary_files(agent.parent)
+    words = words_of(script, agent, fast=True, **OTHER[script])
+    refused(words, 2, f"{path}: is a link to {target}", agent.parent, orders=NO_TORCH)
 
 
-def flags_with_another_first_output(script: str) -> dict[str, Flag]:
-    return {"inputs": "corrupted_inputs.json"} if script == "G" else OTHER[script]
+@by_script
+def test_a_link_to_an_agents_folder_is_a_folder(script: str, agent: Path) -> None:
+    link = agent.parent / "link"
+    link.symlink_to(agent)
+    works(words_of(script, link, fast=True, **OTHER[script]), orders=NO_TORCH)
+    assert no_temporary_files(agent)
+
+
+@by_script
+def test_a_link_given_as_the_output_folder_is_written_into(script: str, agent: Path) -> None:
+    (agent.parent / "real").mkdir()
+    (agent.parent / "out").symlink_to("real")
+    works(words_of(script, agent, fast=True, output_dir=str(agent.parent / "out")), orders=NO_TORCH)
+    assert any((agent.parent / "real").iterdir())
 
 
 DISK: dict[str, tuple[str, int]] = {
