@@ -1,7 +1,8 @@
 """Compare two versions of the suite: the same commands on the example agent, every output file byte by byte.
 
 Differences that a new version may have are masked in metadata before the comparison, and the table lists them: the
-suite's version, the command as typed, the versions of libraries, and the renamed words of the engines.
+suite's version, the command as typed, the versions of libraries, the renamed words of the engines, and the hash of an
+input whose own metadata were masked.
 
     python benchmarks/compare_versions.py                 # this checkout against version 0.1.0
     python benchmarks/compare_versions.py --old ../other  # against another checkout, or any git revision
@@ -20,9 +21,10 @@ import sys
 import tempfile
 import time
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -188,13 +190,17 @@ def print_table(pairs: dict[str, tuple[Outcome, Outcome]]) -> int:
     """
     faults: list[str] = []
     masked: dict[str, int] = {}
+    hashes: dict[str, str] = {}
     compared = 0
     print(f"{'command':<26}{'exit':>6}{'files':>7}{'identical':>11}{'masked':>8}{'differ':>8}{'old s':>8}{'new s':>8}")
     for name, (old, new) in pairs.items():
         counts = {"identical": 0, "masked": 0, "differ": 0}
-        for path in sorted(old.files.keys() | new.files.keys()):
-            verdict, what = compare(path, old.files.get(path), new.files.get(path))
+        paths = old.files.keys() | new.files.keys()
+        for path in sorted(paths, key=lambda path: (path.endswith(".meta.json"), path)):
+            verdict, what = compare(path, old.files.get(path), new.files.get(path), hashes)
             counts[verdict] += 1
+            if verdict == "masked":
+                hashes[sha256(old.files[path]).hexdigest()] = sha256(new.files[path]).hexdigest()
             for word in what if verdict == "masked" else ():
                 masked[word] = masked.get(word, 0) + 1
             faults += [f"{name}: {path}: {word}" for word in what if verdict == "differ"]
@@ -213,23 +219,26 @@ def print_table(pairs: dict[str, tuple[Outcome, Outcome]]) -> int:
     return 1 if faults else 0
 
 
-def compare(path: str, old: bytes | None, new: bytes | None) -> tuple[str, list[str]]:
-    """``identical``, ``masked`` with what was masked, or ``differ`` with where."""
+def compare(path: str, old: bytes | None, new: bytes | None, hashes: Mapping[str, str]) -> tuple[str, list[str]]:
+    """``identical``, ``masked`` with what was masked, or ``differ`` with where.
+
+    :param hashes: old and new SHA-256 of every file that was masked before; metadata of later files name them
+    """
     if old is None or new is None:
         return "differ", [f"written by the {'new' if old is None else 'old'} version only"]
     if old == new:
         return "identical", []
     if zipfile.is_zipfile(io.BytesIO(old)) and zipfile.is_zipfile(io.BytesIO(new)):
-        return _compared_members(old, new)
-    return _compared_text(path, old, new)
+        return _compared_members(old, new, hashes)
+    return _compared_text(path, old, new, hashes)
 
 
-def _compared_members(old: bytes, new: bytes) -> tuple[str, list[str]]:
+def _compared_members(old: bytes, new: bytes, hashes: Mapping[str, str]) -> tuple[str, list[str]]:
     with zipfile.ZipFile(io.BytesIO(old)) as before, zipfile.ZipFile(io.BytesIO(new)) as after:
         names = before.namelist()
         if names != after.namelist():
             return "differ", [f"members {names} and {after.namelist()}"]
-        results = [(name, *_compared_text(name, before.read(name), after.read(name))) for name in names]
+        results = [(name, *_compared_text(name, before.read(name), after.read(name), hashes)) for name in names]
     differing = [f"{name}: {word}" for name, verdict, what in results if verdict == "differ" for word in what]
     if differing:
         return "differ", differing
@@ -237,14 +246,14 @@ def _compared_members(old: bytes, new: bytes) -> tuple[str, list[str]]:
     return ("masked", words) if words else ("differ", ["the archive around equal members"])
 
 
-def _compared_text(path: str, old: bytes, new: bytes) -> tuple[str, list[str]]:
+def _compared_text(path: str, old: bytes, new: bytes, hashes: Mapping[str, str]) -> tuple[str, list[str]]:
     if old == new:
         return "identical", []
     before, after = text_of(old), text_of(new)
     if before is None or after is None:
         return "differ", [f"{len(old)} and {len(new)} bytes, not text"]
     (before, first), (after, second) = (
-        masked_metadata(text, whole=path.endswith(".meta.json")) for text in (before, after)
+        masked_metadata(text, hashes, whole=path.endswith(".meta.json")) for text in (before, after)
     )
     if before == after:
         return "masked", sorted({key for key in first.keys() | second.keys() if first.get(key) != second.get(key)})
@@ -267,31 +276,36 @@ def text_of(data: bytes) -> str | None:
         return None
 
 
-def masked_metadata(text: str, *, whole: bool) -> tuple[str, dict[str, str]]:
-    """The text with what may differ masked inside its metadata; every other character is kept.
+def masked_metadata(text: str, hashes: Mapping[str, str], *, whole: bool) -> tuple[str, dict[str, str]]:
+    """The text with what may differ masked inside its metadata, engine words everywhere; every other character is kept.
 
     :param whole: the document is metadata from end to end
     :return: the masked text, and what was masked by key
     """
+    taken: dict[str, str] = {}
+    for word, now in ENGINE_WORDS.items():
+        renamed = re.sub(rf'("engine":\s*){word}', rf"\1{now}", text)
+        if renamed != text:
+            taken["engine word"] = word
+            text = renamed
     start, end = 0, len(text)
     if not whole and not text.lstrip().startswith('{"format"'):
         found = re.search(r'"metadata":\s*', text)
         if found is None:
-            return text, {}
+            return text, taken
         start = found.end()
         end = json.JSONDecoder().raw_decode(text, start)[1]
-    inside, taken = text[start:end], {}
+    inside = text[start:end]
     for key in MASKED_KEYS:
         found = re.search(rf'"{key}":\s*', inside)
         if found:
             stop = json.JSONDecoder().raw_decode(inside, found.end())[1]
             taken[key] = inside[found.end() : stop]
             inside = f"{inside[: found.end()]}MASKED{inside[stop:]}"
-    for word, now in ENGINE_WORDS.items():
-        renamed = re.sub(rf'("engine":\s*){word}', rf"\1{now}", inside)
-        if renamed != inside:
-            taken["engine word"] = word
-            inside = renamed
+    for old, new in hashes.items():
+        if old in inside:
+            taken["hash of a masked input"] = old
+            inside = inside.replace(old, new)
     return text[:start] + inside + text[end:], taken
 
 
