@@ -86,6 +86,7 @@ class _NpzWriter:
         self.told: dict[str, list[Any]] = {"ids": [], "actions": [], "values": []}
         self.block: list[InputGradient] = []
         self.blocks = 0
+        self.parameters: list[str] = []  # of every block, so that a reader sees where one is missing
 
     def add(self, gradient: InputGradient) -> None:
         self.block.append(gradient)
@@ -98,11 +99,12 @@ class _NpzWriter:
     def finish(self) -> None:
         if self.block:
             self._write_block()
-        described = {**self.metadata, **self.told, "block": BLOCK}
+        described = {**self.metadata, **self.told, "block": BLOCK, "parameters": self.parameters}
         write_array(self.archive, METADATA_KEY, metadata_array(described))
 
     def _write_block(self) -> None:
-        for name in self.block[0].gradients:
+        self.parameters = list(self.block[0].gradients)
+        for name in self.parameters:
             key = f"{self.blocks:06d}/{name}"
             write_array(self.archive, key, np.stack([one.gradients[name] for one in self.block]))
         self.blocks += 1

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from Neuron_Selection.errors import InputError, shown
+from Neuron_Selection.FileFormats.array_checks import check_finite, check_float32
 
 _DEPTH_LIMIT = 8
 
@@ -30,20 +31,21 @@ def numbers(value: Any, where: object, field: str) -> np.ndarray:
     if array.dtype.kind not in "iuf":
         found = "an integer too large" if array.dtype == object else f"{array.dtype.name} values"
         raise InputError(where, field, found=found, expected="numbers")
-    if not np.isfinite(array).all():
-        raise InputError(where, field, found="NaN or infinity", expected="finite numbers")
+    check_finite(array, where, field)
     return array
 
 
 def filled_float_array(value: Any, where: object, field: str) -> np.ndarray:
     """``numbers`` as float64.
 
-    :raises InputError: none at all too
+    :raises InputError: also none at all, or one beyond float32
     """
     array = numbers(value, where, field)
     if array.size == 0:
         raise InputError(where, field, found="no values", expected="numbers")
-    return array.astype(np.float64)
+    array = array.astype(np.float64)
+    check_float32(array, where, field)
+    return array
 
 
 def _refuse_other_than_numbers(value: Any, where: object, field: str, depth: int = 0) -> None:

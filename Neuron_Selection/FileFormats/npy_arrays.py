@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import tokenize
 import warnings
 from functools import lru_cache
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from Neuron_Selection.errors import InputError, shown
+from Neuron_Selection.FileFormats.array_checks import check_finite, checked_shape
 from Neuron_Selection.FileFormats.zip_members import ZipMembers
 
 
@@ -43,15 +45,12 @@ def read_floats(members: ZipMembers, key: str, path: Path) -> np.ndarray:
         raise InputError(path, shown(key), found="pickled objects", expected="float32 arrays")
     if dtype.kind != "f" or dtype.itemsize not in (4, 8):
         raise InputError(path, shown(key), found=f"{dtype.name} values", expected="float32")
-    count = 1
-    for side in shape:
-        count *= side
-    if min(shape, default=1) < 0 or count * dtype.itemsize != len(data) - offset:
-        found = f"a header that claims {count * dtype.itemsize:,} bytes before {len(data) - offset:,}"
+    size = math.prod(shape) * dtype.itemsize
+    if size != len(data) - offset:
+        found = f"a header that claims {size:,} bytes before {len(data) - offset:,}"
         raise InputError(path, shown(key), found=found, expected="the same")
     array = np.frombuffer(data, dtype, offset=offset).reshape(shape, order="F" if fortran else "C")
-    if not np.isfinite(array).all():
-        raise InputError(path, shown(key), found="NaN or infinity", expected="finite numbers")
+    check_finite(array, path, shown(key))
     native: np.ndarray = array.astype(dtype.newbyteorder("="), copy=False)
     return native
 
@@ -69,7 +68,7 @@ def _header_of(head: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
             shape, fortran, dtype = read(file)
         except (TypeError, SyntaxError, RecursionError, MemoryError, tokenize.TokenError) as error:
             raise ValueError("a header that describes no array") from error
-    return shape, fortran, dtype, file.tell()
+    return checked_shape(shape), fortran, dtype, file.tell()
 
 
 def npy_header(head: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:

@@ -36,7 +36,11 @@ def parse_metadata(raw: bytes, where: object) -> Any:
     :raises InputError: no array of bytes, or bytes that are no JSON
     """
     try:
-        _shape, _fortran, dtype, offset = npy_header(raw)
-        return json.loads(raw[offset:]) if dtype == np.uint8 else None
+        shape, _fortran, dtype, offset = npy_header(raw)
+        if dtype != np.uint8:
+            return None
+        if shape != (len(raw) - offset,):
+            raise ValueError("an array that was cut")
+        return json.loads(raw[offset:])
     except (ValueError, RecursionError) as error:
         raise InputError(where, METADATA_KEY, found="bytes that are no JSON", expected="metadata") from error

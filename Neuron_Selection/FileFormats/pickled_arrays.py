@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from Neuron_Selection.FileFormats.array_checks import checked_shape
 from Neuron_Selection.FileFormats.pickled_data import Built, Name
 
 _MULTIARRAY = ("numpy.core.multiarray", "numpy._core.multiarray")
@@ -85,12 +86,10 @@ def array_from(record: object) -> np.ndarray:
 
 
 def _array(data: object, dtype: np.dtype[Any], shape: object, *, order: object) -> np.ndarray:
-    if not isinstance(data, bytes) or not isinstance(shape, tuple) or order not in ("C", "F"):
-        raise ValueError("an array without its bytes, shape or order")
-    if not all(isinstance(side, int) and side >= 0 for side in shape):
-        raise ValueError("an array with a shape of no integers")
+    if not isinstance(data, bytes) or order not in ("C", "F"):
+        raise ValueError("an array without its bytes or order")
     array = np.frombuffer(data, dtype)
-    return array.reshape(shape, order="F" if order == "F" else "C").astype(dtype.newbyteorder("="))
+    return array.reshape(checked_shape(shape), order="F" if order == "F" else "C").astype(dtype.newbyteorder("="))
 
 
 def _plain_dtype(name: str) -> np.dtype[Any]:

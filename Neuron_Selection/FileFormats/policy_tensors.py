@@ -152,7 +152,7 @@ class _TensorReader:
             data = self.members.read(f"{self.folder}data/{member}")
             if len(data) != count * dtype.itemsize:
                 raise self.error(
-                    shown(name), f"a storage of {len(data):,} bytes", f"{count:,} values of {dtype.itemsize} bytes"
+                    shown(name), f"a storage of {len(data):,} bytes", f"{shown(count)} values of {dtype.itemsize} bytes"
                 )
             storage: np.ndarray = np.frombuffer(data, dtype).astype(dtype.newbyteorder("="), copy=False)
             self.storages[kind.qualname, member] = storage

@@ -66,8 +66,6 @@ def _array(value: Any, path: Path, field: str) -> np.ndarray:
     if array.ndim < 2 or array.shape[0] != 1:
         found = f"shape {array.shape}"
         raise InputError(path, field, found=found, expected="[[numbers]]: a batch axis of 1, then the neurons")
-    if np.abs(array).max() > np.finfo(np.float32).max:
-        raise InputError(path, field, found="a number beyond float32", expected="finite numbers")
     return array.astype(np.float32)
 
 

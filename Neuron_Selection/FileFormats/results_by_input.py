@@ -17,7 +17,7 @@ from Neuron_Selection.errors import InputError
 from Neuron_Selection.FileFormats.atomic_files import read_bytes, refuse_link, sha256_of, write_atomically
 from Neuron_Selection.FileFormats.json_files import json_bytes, large_json_bytes, read_edited_json
 from Neuron_Selection.FileFormats.patching_results import load_patching_results
-from Neuron_Selection.FileFormats.run_metadata import is_up_to_date
+from Neuron_Selection.FileFormats.run_metadata import check_format, is_up_to_date
 from Neuron_Selection.FileFormats.stored_documents import stored_document
 
 _NAME_LIMIT = 150
@@ -110,6 +110,7 @@ def load_folder_metadata(folder: Path) -> dict[str, Any]:
     hint = f"run again with --overwrite, or remove {folder.name}.meta.json if the results are another's"
     if not isinstance(metadata, dict) or not files:
         raise InputError(folder_meta_path(folder), "files", found="none of results", expected="some", hint=hint)
+    check_format(metadata, folder_meta_path(folder))
     present = {path.name for path in folder.glob("*.json")}
     for name in sorted(present | files.keys()):
         if name not in files:

@@ -102,7 +102,7 @@ def check_outputs(outputs: Sequence[Path], inputs: Sequence[Path]) -> None:
 
 
 def check_format(metadata: Mapping[str, Any], where: object) -> None:
-    """Refuse a file that a newer suite wrote in a form this one does not know."""
+    """Refuse metadata of another shape, and those that a newer suite wrote in a form this one does not know."""
     found = metadata.get("format")
     if not isinstance(found, int) or isinstance(found, bool) or not 1 <= found <= FORMAT:
         raise InputError(
@@ -112,6 +112,9 @@ def check_format(metadata: Mapping[str, Any], where: object) -> None:
             expected=f"a whole number, at most {FORMAT}",
             hint="written by a newer suite" if isinstance(found, int) else "",
         )
+    for key in ("run", "command", "agent"):
+        if metadata.get(key) is not None and not isinstance(metadata[key], Mapping):
+            raise InputError(where, f"metadata.{key}", found=shown(metadata[key]), expected="an object")
 
 
 def fingerprint_in(metadata: object, where: object) -> str | None:

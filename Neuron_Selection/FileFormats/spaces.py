@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from Neuron_Selection.errors import InputError, UntrustedError, shown
+from Neuron_Selection.FileFormats.array_checks import checked_shape
 from Neuron_Selection.FileFormats.pickled_arrays import array_from, dtype_from, integer_from
 from Neuron_Selection.FileFormats.pickled_data import Built, Name
 
@@ -152,6 +153,8 @@ class _Reader:
         n, start = integer_from(state["n"]), integer_from(state.get("start", 0))
         if not 1 <= n <= 10_000_000:
             raise ValueError("n is not from 1 to 10,000,000")
+        if not -(1 << 62) <= start < 1 << 62:
+            raise ValueError("start is not an integer of 64 bits")
         return DiscreteSpace(n=n, start=start)
 
     def multi_discrete(self, state: dict[str, Any]) -> MultiDiscreteSpace:
@@ -166,12 +169,8 @@ class _Reader:
 
 
 def _shape_from(value: object) -> tuple[int, ...]:
-    if not isinstance(value, tuple | list) or len(value) > 8:
-        raise ValueError("a shape that is no tuple of at most 8 integers")
-    shape = tuple(integer_from(side) for side in value)
-    size = 1
-    for side in shape:
-        size *= side
-        if side < 1 or size > 1 << 28:
-            raise ValueError("a shape with a side below 1 or more than 2^28 entries")
+    sides = tuple(integer_from(side) for side in value) if isinstance(value, tuple | list) else value
+    shape = checked_shape(sides, dimensions=8, entries=1 << 28)
+    if 0 in shape:
+        raise ValueError("a shape with a side of 0")
     return shape

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from Neuron_Selection.errors import InputError, shown
+from Neuron_Selection.FileFormats.array_checks import check_float32
 from Neuron_Selection.FileFormats.atomic_files import opened_to_read, written_atomically
 from Neuron_Selection.FileFormats.npy_arrays import npy_header
 from Neuron_Selection.FileFormats.npz_members import EPOCH, METADATA_KEY, metadata_array, parse_metadata
@@ -102,8 +103,7 @@ class SweepFile:
                 rows = slice(start, min(start + at_once, shape[0]))
                 count = rows.stop - rows.start
                 array = np.frombuffer(member.read(count * row_bytes), dtype).reshape(count, *shape[1:])
-                if array.dtype.kind == "f" and not np.isfinite(array).all():
-                    raise InputError(self.path, shown(key), found="NaN or infinity", expected="finite numbers")
+                check_float32(array, self.path, shown(key))
                 yield rows, array
             if member.read(1):
                 raise InputError(self.path, shown(key), found="bytes behind the array", expected="none")

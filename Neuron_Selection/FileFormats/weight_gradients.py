@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from Neuron_Selection.errors import InputError, shown
+from Neuron_Selection.FileFormats.array_checks import check_float32
 from Neuron_Selection.FileFormats.atomic_files import opened_to_read, read_bytes
 from Neuron_Selection.FileFormats.json_files import is_finite_number, parse_edited_json
 from Neuron_Selection.FileFormats.nested_numbers import filled_float_array
@@ -135,6 +136,9 @@ def _npz_metadata(members: ZipMembers, path: Path) -> dict[str, Any]:
     lengths = {len(values) if isinstance(values, list) else 0 for values in told}
     if len(lengths) != 1 or 0 in lengths:
         raise InputError(path, METADATA_KEY, found="metadata without its ids", expected="ids, actions and values")
+    parameters = metadata.get("parameters", [])  # of no file of 0.1.0
+    if not isinstance(parameters, list) or not all(isinstance(name, str) for name in parameters):
+        raise InputError(path, f"{METADATA_KEY}.parameters", found=shown(parameters), expected="a list of names")
     ids, actions, values = told
     for input_id, action, value in zip(ids, actions, values, strict=True):
         if not isinstance(input_id, str):
@@ -162,11 +166,17 @@ def _read_npz(path: Path) -> Iterator[InputGradient]:
         rows = range(start, min(start + BLOCK, len(ids)))
         if not parameters:
             raise InputError(path, f"block {block}", found="no arrays", expected=f"gradients of {len(rows)} inputs")
+        missing = [name for name in metadata.get("parameters", ()) if name not in parameters]
+        if missing:
+            raise InputError(
+                path, shown(f"{block}/{missing[0]}"), found="no such array", expected="all that was written"
+            )
         arrays = {name: read_floats(members, f"{block}/{name}", path) for name in parameters}
         for name, array in arrays.items():
             if array.shape[:1] != (len(rows),) or array.size == 0:
                 expected = f"({len(rows)}, ...), a row an input"
                 raise InputError(path, shown(f"{block}/{name}"), found=f"shape {array.shape}", expected=expected)
+            check_float32(array, path, shown(f"{block}/{name}"))
         for row, number in enumerate(rows):
             yield InputGradient(
                 input_id=ids[number],

@@ -153,6 +153,10 @@ BOOL = Storage("BoolStorage")
         (tensor(Storage(count="6")), "found a storage without a member and a size, expected a tensor"),
         (tensor(Storage(count=7)), "found a storage of 24 bytes, expected 7 values of 4 bytes"),
         (tensor(Storage(count=-6)), "found a storage of 24 bytes, expected -6 values of 4 bytes"),
+        (
+            tensor(Storage(count=10**5000)),
+            "found a storage of 24 bytes, expected an integer of 16610 bits values of 4 bytes",
+        ),
         (tensor(Storage("DoubleStorage")), "found a storage of 24 bytes, expected 6 values of 8 bytes"),
         (tensor(size=[2, 3]), "found a tensor record with sizes that are no integers, expected a tensor"),
         (tensor(size=(2, 3.0)), "found a tensor record with sizes that are no integers, expected a tensor"),
@@ -170,7 +174,7 @@ BOOL = Storage("BoolStorage")
         (tensor(size=(2, 3), stride=(2, 1)), "found an expanded or overlapping tensor, expected a plain dense tensor"),
         (tensor(size=(0, (1 << 47), (1 << 47)), stride=(1, 1, 1)), "found an empty tensor, expected one with values"),
     ],
-    ids=range(24),
+    ids=range(25),
 )  # fmt: skip
 def test_a_tensor_record_that_does_not_fit_is_refused(record, message):
     with pytest.raises(InputError) as raised:

@@ -50,6 +50,11 @@ def test_results_are_read_as_they_were_written(tmp_path: Path) -> None:
         assert load_by_input(folder / name) == (input_id, {"exp_1_q_net.0": RECORD})
 
 
+def changed_metadata(folder: Path, **changed: Any) -> None:
+    path = folder_meta_path(folder)
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changed}))
+
+
 CHANGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "edited": (lambda f: (f / "b.json").write_text(json.dumps(experiments("b"))),
                "b.json: found other content than was written"),
@@ -58,6 +63,9 @@ CHANGES: dict[str, tuple[Callable[[Path], object], str]] = {
                 "c.json: found a file of another run, expected none"),
     "all gone": (lambda f: [path.unlink() for path in f.glob("*.json")], "found no such file"),
     "metadata of nothing": (lambda f: folder_meta_path(f).write_text("{}"), "files: found none of results"),
+    "a command that is no object": (lambda f: changed_metadata(f, command=["run"]), "metadata.command: found a list"),
+    "an unfinished run": (lambda f: changed_metadata(f, unfinished=True),
+                          "found results of a run that was interrupted, expected all that the run wrote"),
     "metadata no JSON": (lambda f: folder_meta_path(f).write_text("{"), "found no JSON"),
 }  # fmt: skip
 

@@ -124,7 +124,8 @@ def test_an_image_is_what_stable_baselines3_takes_for_one(box, is_image):
 N = "n is not from 1 to 10,000,000"
 NO_INTEGER = "something that is no integer"
 NVEC = "nvec is not an array of positive integers"
-SIDES = "a shape with a side below 1 or more than 2^28 entries"
+ENTRIES = "a shape of more than 268,435,456 entries"
+START = "start is not an integer of 64 bits"
 NO_ARRAY = "something that is no array"
 
 
@@ -141,10 +142,16 @@ NO_ARRAY = "something that is no array"
         (space("Discrete", n=10**9), "Discrete", N),
         (space("Discrete", n=True), "Discrete", NO_INTEGER),
         (space("Discrete", n=4, start="x"), "Discrete", NO_INTEGER),
+        (space("Discrete", n=4, start=10**5000), "Discrete", START),
+        (space("Discrete", n=4, start=-(10**30)), "Discrete", START),
         (space("MultiDiscrete", nvec=numpy_1_array(np.array([2, 0]))), "MultiDiscrete", NVEC),
         (space("MultiDiscrete", nvec=numpy_1_array(np.array([2.0]))), "MultiDiscrete", NVEC),
-        (space("MultiBinary", n=0), "MultiBinary", SIDES),
-        (space("MultiBinary", n=1, _shape=(1 << 20, 1 << 20)), "MultiBinary", SIDES),
+        (space("MultiBinary", n=0), "MultiBinary", "a shape with a side of 0"),
+        (
+            space("MultiBinary", n=1, _shape=(1 << 20, 1 << 20)),
+            "MultiBinary",
+            "a shape of more than 268,435,456 entries",
+        ),
         (gym_box(LOW, HIGH, _shape=None), "Box", "a shape that is no tuple of at most 8 integers"),
         (gym_box(LOW, HIGH, _shape=(3,)), "Box", "bounds of shape (2,) and (2,) for shape (3,)"),
         (gym_box(LOW, HIGH, high=numpy_1_array(HIGH[:1])), "Box", "bounds of shape (2,) and (1,) for shape (2,)"),
@@ -153,7 +160,7 @@ NO_ARRAY = "something that is no array"
         (gym_box(LOW, HIGH, low=Call(print, "x")), "Box", NO_ARRAY),
         (b"cgym.spaces.box\nBox\n)R}(S'_shape'\n)S'low'\n" + HASHES_FOR_EVER + b")RS'high'\nNub.", "Box", NO_ARRAY),
     ],
-    ids=range(17),
+    ids=range(19),
 )
 def test_a_space_with_a_damaged_state_says_what_is_wrong(value, kind, damage):
     message = f"found a {kind} space that is damaged ({damage}), expected a {kind} space"

@@ -95,6 +95,12 @@ def test_the_same_sweep_is_the_same_bytes_and_one_that_fails_leaves_the_old_one(
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["s.npz", "t.npz"]
 
 
+def test_finite_values_whose_squares_overflow_are_refused_before_anything_is_computed(tmp_path: Path) -> None:
+    huge = {**ARRAYS, "denoising_q_net.2": np.full((3, 1, 2), 1e300)}
+    with pytest.raises(InputError, match=r"'denoising_q_net.2': found a number beyond float32"):
+        read_whole(written(tmp_path / "s.npz", huge))
+
+
 def test_the_metadata_of_a_whole_sweep_are_found_and_of_nothing_else(tmp_path: Path) -> None:
     path = written(tmp_path / "s.npz")
     assert stored_metadata(path) == METADATA

@@ -62,6 +62,8 @@ def test_the_target_of_a_direction_is_the_run_that_receives() -> None:
         ({"n_actions": True}, "metadata.n_actions: found true, expected a whole number from 1"),
         ({"n_actions": 0}, "metadata.n_actions: found 0"),
         ({"format": 2}, "metadata.format: found 2"),
+        ({"command": ["run"]}, "metadata.command: found a list, expected an object"),
+        ({"agent": "a.zip"}, "metadata.agent: found 'a.zip', expected an object"),
         ({"run": {"random_sets": [4]}}, "run.random_sets: found a list, expected a list of positions, from 1"),
     ],
 )

@@ -203,6 +203,10 @@ BAD_NPZ: dict[str, tuple[Callable[[Members], object], str]] = {
     "a row fewer": (lambda m: m.update({W: m[W][:1]}), f"'{W}': found shape (1, 3, 2), expected (2, ...)"),
     "a row more": (lambda m: m.update({W: m[W][[0, 1, 1]]}), f"'{W}': found shape (3, 3, 2), expected (2, ...)"),
     "no rows": (lambda m: m.update({W: np.float32(1)}), f"'{W}': found shape (), expected (2, ...)"),
+    "a parameter missing": (lambda m: m.pop(W), f"'{W}': found no such array, expected all that was written"),
+    "beyond float32": (lambda m: m.update({W: m[W].astype(float) * 1e300}), f"'{W}': found a number beyond float32"),
+    "parameters text": (told(lambda t: t.update(parameters="w")), "__metadata__.parameters: found 'w'"),
+    "parameters numbers": (told(lambda t: t.update(parameters=[1])), "__metadata__.parameters: found a list"),
     "no arrays": (lambda m: [m.pop(key) for key in list(m) if key[0] == "0"], "block 000000: found no arrays"),
     "another block": (lambda m: m.update({"000001/w": m[W]}), "'000001/w.npy': found a member that belongs to no"),
     "junk": (lambda m: m.update({"junk": m[W]}), "'junk.npy': found a member that belongs to no input"),
@@ -235,6 +239,26 @@ def test_a_bad_npz_is_refused(fault: str, tmp_path: Path) -> None:
     change(members)
     write_members(path, members)
     assert says in refusal(path)
+
+
+def test_metadata_that_were_cut_are_refused_also_where_what_is_left_is_json(tmp_path: Path) -> None:
+    path = saved(tmp_path)
+    with zipfile.ZipFile(path) as archive:
+        members = {info.filename: archive.read(info) for info in archive.infolist()}
+    assert members["__metadata__.npy"].endswith(b"}\n")
+    members["__metadata__.npy"] = members["__metadata__.npy"][:-1]
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    assert "found bytes that are no JSON" in refusal(path)
+
+
+def test_a_file_of_0_1_0_does_not_name_its_parameters_and_is_read(tmp_path: Path) -> None:
+    path = saved(tmp_path)
+    members = members_of(path)
+    told(lambda t: t.pop("parameters"))(members)
+    write_members(path, members)
+    assert len(list(load_weight_gradients(path))) == 2
 
 
 def test_a_member_that_is_no_array_is_refused(tmp_path: Path) -> None:
