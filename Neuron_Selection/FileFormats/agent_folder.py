@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from Neuron_Selection.errors import InputError, SuiteWarning, shown
-from Neuron_Selection.FileFormats.atomic_files import read_bytes, refuse_link
+from Neuron_Selection.FileFormats.atomic_files import is_there, read_bytes, refuse_link
 
 INPUTS = "activation_inputs"
 ACTIVATIONS = "activation_logging"
@@ -47,11 +47,11 @@ class AgentFolder:
         if os.path.dirname(name):  # noqa: PTH120 - of ./name too, whose dot a Path drops
             return here
         there = self.folder / place / name
-        if there.exists():
-            if here.exists() and here.resolve() != there.resolve() and read_bytes(here) != read_bytes(there):
+        if is_there(there):
+            if is_there(here) and here.resolve() != there.resolve() and read_bytes(here) != read_bytes(there):
                 warnings.warn(SuiteWarning(f"{name}: found here and in {there.parent}; {there} is used"), stacklevel=2)
             return there
-        if not here.exists():
+        if not is_there(here):
             maker = f"{_MAKERS[place]} makes it" if place in _MAKERS else ""
             found = f"no such file in {there.parent} nor in {Path.cwd()}"
             raise InputError(name, found=found, hint=maker if hint is None else hint)
@@ -96,8 +96,9 @@ def _environment(folder: Path) -> str:
 
 
 def _found(path: Path) -> AgentFolder:
-    if not path.is_dir():
-        if path.name and not path.exists() and not path.is_symlink():
+    if not is_there(path) or not path.is_dir():
+        leads_nowhere = os.path.islink(path)  # noqa: PTH114 - a Path raises where the name is too long for any file
+        if path.name and not is_there(path) and not leads_nowhere:
             raise InputError(path, found="no such file or folder", expected="an agent folder or a zip")
         return AgentFolder(zip_path=path, folder=path.parent)
     if (path / "agent.zip").exists() or (path / "agent.zip").is_symlink():

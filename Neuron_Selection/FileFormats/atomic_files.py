@@ -39,6 +39,19 @@ def read_bytes(path: Path, *, limit: int = 2 * GIB, hint: str = "") -> bytes:
     return data
 
 
+def is_there(path: Path) -> bool:
+    """Whether there is such a file or folder; False also for a text that is too long to be the name of one.
+
+    :raises OSError: the machine will not say
+    """
+    try:
+        return path.exists()
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return False
+        raise
+
+
 @contextmanager
 def opened_to_read(path: Path, *, hint: str = "") -> Iterator[BinaryIO]:
     """A regular file, open for reading: for what is too large to be read at once.

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from Neuron_Selection.errors import InputError, UsageError, shown
-from Neuron_Selection.FileFormats.atomic_files import read_bytes, sha256_of, written_atomically
+from Neuron_Selection.FileFormats.atomic_files import is_there, read_bytes, sha256_of, written_atomically
 from Neuron_Selection.FileFormats.edited_agent import TensorEdit, edited_agent_bytes
 from Neuron_Selection.FileFormats.policy_tensors import weights_sha256
 from Neuron_Selection.FileFormats.run_metadata import check_outputs, is_up_to_date
@@ -27,7 +27,7 @@ def edits_from(text: str, opened: OpenedAgent) -> list[WeightChange]:
 
     :raises SuiteError: not readable, of another agent, or a weight that this one does not have
     """
-    if "[" in text and "=" in text and not Path(text).exists():
+    if "[" in text and "=" in text and not is_there(Path(text)):
         pairs = [_parsed(part) for part in text.split(";") if part.strip()]
         return planned_edits(pairs, opened)
     path = Path(text)

@@ -45,6 +45,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(args: argparse.Namespace, console: Console) -> None:
     """Read the edits, write the agent, its manifest and its inverse."""
     from Neuron_Selection.errors import UsageError
+    from Neuron_Selection.FileFormats.atomic_files import is_there
     from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
     from Parameter_Selection.PerturbationTooling.agent_edits import edits_from, manifest_paths, write_edited_agent
     from Parameter_Selection.PerturbationTooling.chosen_weights import candidates_of
@@ -60,7 +61,7 @@ def main(args: argparse.Namespace, console: Console) -> None:
     opened = OpenedAgent(args.agent_path, **agent_options(args))
     if args.edits is not None:
         changes = edits_from(args.edits, opened)
-        origin: dict[str, Any] = {"paths": [args.edits] if Path(args.edits).is_file() else []}
+        origin: dict[str, Any] = {"paths": [args.edits] if is_there(Path(args.edits)) else []}
     else:
         (value,) = chosen_values(mode, [args.value])
         chosen = candidates_of(opened, args.candidates)

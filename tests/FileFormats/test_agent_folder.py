@@ -148,3 +148,11 @@ def test_a_folder_called_like_a_zip_is_no_agent():
     make("runs/odd.zip/notes.txt", "runs/mine.zip")
     with pytest.warns(SuiteWarning, match=r"mine.zip is taken"):
         assert find_agent("runs").zip_path == Path("runs/mine.zip")
+
+
+def test_a_text_too_long_to_be_a_name_is_no_file():
+    make("dqn/agent.zip")
+    with pytest.raises(InputError, match="found no such file in"):
+        find_agent("dqn").find("x" * 300, INPUTS)
+    with pytest.raises(InputError, match="found no such file or folder"):
+        find_agent("x" * 300)

@@ -156,6 +156,26 @@ def test_wrong_edits_are_refused_and_nothing_is_written(
     assert not [path for path in tmp_path.iterdir() if path.is_file()]
 
 
+def test_edits_longer_than_a_file_name_may_be_are_edits(agent: Path, tmp_path: Path) -> None:
+    places = [(row, column) for row in range(8) for column in range(4)]
+    edits = "; ".join(f"q_net.0.weight[{row},{column}]={row + column / 8}" for row, column in places)
+    assert len(edits) > 255
+    words = ["--agent_path", str(agent), "--output", str(tmp_path / "edited.zip")]
+    assert write_agent.main([*words, "--edits", edits]) == 0
+    weights = np.frombuffer(state_of(tmp_path / "edited.zip")["q_net.q_net.0.weight"], np.float32).reshape(8, 4)
+    assert all(weights[row, column] == row + column / 8 for row, column in places)
+
+
+def test_the_name_of_an_edits_file_may_look_like_an_edit(agent: Path, tmp_path: Path) -> None:
+    words = ["--agent_path", str(agent), "--output", str(tmp_path / "edited.zip")]
+    assert write_agent.main([*words, "--edits", EDITS]) == 0
+    named = tmp_path / "q_net.0.weight[0,0]=1"
+    (tmp_path / "edited.edits.json").rename(named)
+    for left in tmp_path.glob("edited.*"):
+        left.unlink()
+    assert write_agent.main([*words, "--edits", str(named)]) == 0
+
+
 @pytest.mark.parametrize(
     ("document", "message"),
     [
