@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 from Neuron_Selection.command_line import (
+    FLAGS_WITHOUT_INFLUENCE,
     Console,
     SuiteParser,
     add_agent_flags,
@@ -136,7 +137,7 @@ def _following(args: argparse.Namespace) -> str:
     return next_command("activation_patching.py", *words, loading=args)
 
 
-_WITHOUT_INFLUENCE = {"threads", "quiet", "json", "debug", "overwrite", "output_dir", "output_prefix", "dry_run"}
+_WITHOUT_INFLUENCE = FLAGS_WITHOUT_INFLUENCE | {"output_prefix", "dry_run"}
 
 
 def _line(spec: str, summary: dict[str, Any]) -> str:

@@ -15,7 +15,8 @@ from types import FrameType
 from typing import Any, NoReturn, Protocol
 
 from Neuron_Selection.errors import SuiteError, UsageError, is_lack_of_memory, one_line, shown
-from Neuron_Selection.flag_types import device, number, positive_int, whole_number
+from Neuron_Selection.file_sizes import max_size
+from Neuron_Selection.flag_types import device, number, positive_int, size, whole_number
 from Neuron_Selection.streams import Console, let_go_of_stdout, open_closed_streams, warnings_on_one_line
 
 __all__ = [
@@ -70,12 +71,22 @@ class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescrip
         return action.help if is_none else super()._get_help_string(action)
 
 
+# of the flags in every script and of those that only name an output: no result depends on them
+FLAGS_WITHOUT_INFLUENCE = frozenset({"threads", "quiet", "json", "debug", "overwrite", "max_size", "output_dir"})
+
+
 def add_shared_flags(parser: argparse.ArgumentParser, *, writes: bool = True) -> None:
     """Add the flags that every script has; ``writes`` adds ``--overwrite``."""
     group = parser.add_argument_group("in every script")
     if writes:
         group.add_argument("--overwrite", action="store_true", help="replace an existing output of another run")
     group.add_argument("--threads", type=positive_int, default=1, help="CPU threads of the numerical libraries")
+    group.add_argument(
+        "--max_size",
+        type=size,
+        metavar="SIZE",
+        help="how much a file may unpack to, such as 4GB (default: 4 times its own size and 32 MiB)",
+    )
     group.add_argument("--json", action="store_true", help="print the summary as one JSON document")
     group.add_argument("--quiet", action="store_true", help="no progress and no remarks on stderr")
     group.add_argument("--debug", action="store_true", help="add tracebacks to errors")
@@ -161,7 +172,10 @@ def _run(
             for variable in THREAD_VARIABLES:
                 os.environ[variable] = str(args.threads)
             console = Console(quiet=args.quiet, as_json=args.json)
-            with redirect_stdout(sys.stderr):  # a user's own class may print; stdout is for the result
+            with (
+                max_size(args.max_size),
+                redirect_stdout(sys.stderr),
+            ):  # a user's own class may print; stdout is for the result
                 body(args, console)
             sys.stdout.flush()
         return 0

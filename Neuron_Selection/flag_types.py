@@ -6,6 +6,7 @@ import argparse
 import re
 
 from Neuron_Selection.errors import shown
+from Neuron_Selection.file_sizes import parse_size
 
 DEVICE = re.compile(r"auto|cpu|cuda(:[0-9]{1,3})?", re.ASCII)
 
@@ -31,6 +32,14 @@ def _whole_number(text: str, *, least: int) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 18 and int(text) >= least):
         raise argparse.ArgumentTypeError(f"found {shown(text)}, expected a whole number from {least}")
     return int(text)
+
+
+def size(text: str) -> int:
+    """A number of bytes such as ``4GB``, for argparse's ``type``."""
+    try:
+        return parse_size(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"found {shown(text)}, expected a size such as 4GB") from error
 
 
 def number(text: str) -> float:

@@ -11,6 +11,7 @@ if __package__ != "Neuron_Selection.AnalysisTooling":  # started as a file, perh
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from Neuron_Selection.command_line import (
+    FLAGS_WITHOUT_INFLUENCE,
     Console,
     SuiteParser,
     add_shared_flags,
@@ -77,7 +78,7 @@ def main(args: argparse.Namespace, console: Console) -> None:
     from Neuron_Selection.AnalysisTooling.ranked_table import ranked_document, ranked_lines
 
     request = AnalysisRequest(**{field.name: getattr(args, field.name) for field in fields(AnalysisRequest)})
-    flags: dict[str, Any] = {name: value for name, value in vars(args).items() if name not in _WITHOUT_INFLUENCE}
+    flags: dict[str, Any] = {name: value for name, value in vars(args).items() if name not in FLAGS_WITHOUT_INFLUENCE}
     done = run_analysis(request, command={"script": "analyze_metrics.py", **flags})
     written = {"results": str(done.table), "summary": str(done.summary)}
     if done.analysis is None:
@@ -88,9 +89,6 @@ def main(args: argparse.Namespace, console: Console) -> None:
         console.result({**written, **ranked_document(done.analysis)}, lines)
     for line in next_lines(done.summary, agent_path=args.agent_path, made_by=done.made_by):
         console.say(line)
-
-
-_WITHOUT_INFLUENCE = {"threads", "quiet", "json", "debug", "overwrite", "output_dir"}
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ if __package__ != "Neuron_Selection.ExperimentTooling":  # started as a file, pe
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from Neuron_Selection.command_line import (
+    FLAGS_WITHOUT_INFLUENCE,
     Console,
     SuiteParser,
     add_agent_flags,
@@ -96,7 +97,7 @@ def main(args: argparse.Namespace, console: Console) -> None:
 
     asked = {field.name: getattr(args, field.name) for field in fields(MinimalSetRequest)}
     request = MinimalSetRequest(**{**asked, "input_ids": ids_from_arguments(args.input_ids)})
-    flags: dict[str, Any] = {name: value for name, value in vars(args).items() if name not in _WITHOUT_INFLUENCE}
+    flags: dict[str, Any] = {name: value for name, value in vars(args).items() if name not in FLAGS_WITHOUT_INFLUENCE}
     agent, _ = open_for_experiments(args.agent_path, **agent_options(args))
     for name, why in layers_left_out(agent).items() if args.layers is None else ():
         console.say(f"left out: {name} ({why})")
@@ -137,9 +138,6 @@ def _next_command(args: argparse.Namespace, direction: str, spec: str) -> str:
     words += [] if args.input_ids is None else ["--input_ids", *args.input_ids]
     words += ["--output_dir", args.output_dir] if args.output_dir else []
     return next_command("activation_patching.py", *words, loading=args)
-
-
-_WITHOUT_INFLUENCE = {"threads", "quiet", "json", "debug", "overwrite", "output_dir"}
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ if __package__ != "Neuron_Selection.ExperimentTooling":  # started as a file, pe
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from Neuron_Selection.command_line import (
+    FLAGS_WITHOUT_INFLUENCE,
     Console,
     SuiteParser,
     add_agent_flags,
@@ -131,7 +132,7 @@ def main(args: argparse.Namespace, console: Console) -> None:
     console.say(f"next: {next_command('Neuron_Selection/AnalysisTooling/analyze_metrics.py', *words)}")
 
 
-_WITHOUT_INFLUENCE = {"threads", "quiet", "json", "debug", "overwrite", "output_dir", "output_prefix", "dry_run"}
+_WITHOUT_INFLUENCE = FLAGS_WITHOUT_INFLUENCE | {"output_prefix", "dry_run"}
 _NO_CONTRAST = (
     "no contrast pair: clean and corrupted runs act alike everywhere, so nothing can be restored or damaged "
     "(generate_pairs.py makes pairs that differ)"

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from Neuron_Selection.errors import InputError, SuiteError
-from Neuron_Selection.FileFormats.agent_zip import DATA_LIMIT
 from Neuron_Selection.FileFormats.atomic_files import sha256_of
 from Neuron_Selection.FileFormats.json_files import parse_edited_json
 from Neuron_Selection.FileFormats.pickled_data import Name, read_pickle
@@ -42,9 +41,8 @@ def take_inventory(path: Path, data: bytes) -> AgentInventory:
     :param data: its bytes
     :raises InputError: no whole zip
     """
-    ZipMembers(data, where=path)
     where = Path(path.name)  # of what follows only the place inside is told
-    members = ZipMembers(data, where=where)
+    members = ZipMembers(data, where=path).renamed(where)
     names: dict[str, tuple[str, ...]] = {}
     unread: dict[str, str] = {}
     tensors: dict[str, np.ndarray] = {}
@@ -75,7 +73,7 @@ def take_inventory(path: Path, data: bytes) -> AgentInventory:
         if found:
             names[place] = tuple(sorted(map(str, found)))
     if "policy.pth" in members and "policy.pth" not in unread:
-        tensors = attempt("policy.pth", lambda: tensors_from(members.read("policy.pth"), where=where)) or {}
+        tensors = attempt("policy.pth", partial(_tensors, members, where)) or {}
     return AgentInventory(
         sha256=sha256_of(data),
         size=len(data),
@@ -84,6 +82,10 @@ def take_inventory(path: Path, data: bytes) -> AgentInventory:
         unread=unread,
         tensors={name: tensor.shape for name, tensor in tensors.items()},
     )
+
+
+def _tensors(members: ZipMembers, where: Path) -> dict[str, np.ndarray]:
+    return tensors_from(members.read("policy.pth"), where=where, unpacked=members.unpacked)
 
 
 def _pickles(
@@ -107,7 +109,7 @@ def _free(place: str, taken: Container[str]) -> str:
 
 
 def _serialized_fields(members: ZipMembers, path: Path) -> dict[str, str]:
-    document = parse_edited_json(members.read("data", limit=DATA_LIMIT), f"{path}: data")
+    document = parse_edited_json(members.read_document("data"), f"{path}: data")
     fields = document.items() if isinstance(document, dict) else ()
     return {
         field: value[":serialized:"]
@@ -118,6 +120,6 @@ def _serialized_fields(members: ZipMembers, path: Path) -> dict[str, str]:
 
 def _records_of(members: ZipMembers, name: str, path: Path) -> dict[str, Callable[[], bytes]]:
     """Every pickle of a torch file, which should have one."""
-    nested = ZipMembers(members.read(name), where=f"{path}: {name}")
+    nested = ZipMembers(members.read(name), where=f"{path}: {name}", unpacked=members.unpacked)
     found = [inner for inner in nested.names if inner.rsplit("/", 1)[-1] == "data.pkl"]
     return {inner: partial(nested.read, inner) for inner in found or ["data.pkl"]}

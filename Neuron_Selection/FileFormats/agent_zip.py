@@ -19,7 +19,6 @@ from Neuron_Selection.FileFormats.policy_tensors import tensors_from, weights_sh
 from Neuron_Selection.FileFormats.spaces import Space, space_from
 from Neuron_Selection.FileFormats.zip_members import ZipMembers
 
-DATA_LIMIT = 1 << 26
 _DEPTH_LIMIT = 8
 _NODE_LIMIT = 10_000
 _OPTIMIZER = ("optimizer_class", "optimizer_kwargs")  # inference has no use for them; never decoded
@@ -83,8 +82,8 @@ def parse_agent_zip(data: bytes, path: Path) -> AgentZip:
             )
         missing = "data" if "data" not in members else "policy.pth"
         raise InputError(path, found=f"no member {missing}", expected="a zip saved by Stable-Baselines3")
-    fields = _Fields(parse_edited_json(members.read("data", limit=DATA_LIMIT), f"{path}: data"), path)
-    tensors = tensors_from(members.read("policy.pth"), where=f"{path}: policy.pth")
+    fields = _Fields(parse_edited_json(members.read_document("data"), f"{path}: data"), path)
+    tensors = tensors_from(members.read("policy.pth"), where=f"{path}: policy.pth", unpacked=members.unpacked)
     online = {name.removeprefix("q_net."): tensor for name, tensor in tensors.items() if name.startswith("q_net.")}
     version = "_stable_baselines3_version"
     return AgentZip(

@@ -10,7 +10,7 @@ import numpy as np
 
 from Neuron_Selection.errors import InputError, UntrustedError, shown
 from Neuron_Selection.FileFormats.pickled_data import Built, Name, Persistent, read_pickle
-from Neuron_Selection.FileFormats.zip_members import ZipMembers
+from Neuron_Selection.FileFormats.zip_members import Unpacked, ZipMembers
 
 _STORAGES = {
     "FloatStorage": "f4",
@@ -32,10 +32,11 @@ _TENSOR_LIMIT = 10_000
 _SHARING_LIMIT = 16  # how often all tensors together may cover the stored bytes
 
 
-def tensors_from(data: bytes, *, where: object) -> dict[str, np.ndarray]:
+def tensors_from(data: bytes, *, where: object, unpacked: Unpacked | None = None) -> dict[str, np.ndarray]:
     """Every tensor of a torch zip file that holds a flat state dict; read-only views of the file's bytes.
 
     :param data: the bytes of ``policy.pth``
+    :param unpacked: of the zip that they come from
     :raises InputError: damaged, or a tensor that is sparse, overlapping or outside of its storage
     :raises UntrustedError: a pickle that calls something else than torch's tensor records
     """
@@ -46,7 +47,7 @@ def tensors_from(data: bytes, *, where: object) -> dict[str, np.ndarray]:
             expected="a zip",
             hint="save it with a newer torch",
         )
-    return _TensorReader(ZipMembers(data, where=where), where).read()
+    return _TensorReader(ZipMembers(data, where=where, unpacked=unpacked), where).read()
 
 
 def weights_sha256(tensors: Mapping[str, np.ndarray]) -> str:
@@ -55,7 +56,7 @@ def weights_sha256(tensors: Mapping[str, np.ndarray]) -> str:
     for name in sorted(tensors):
         tensor = tensors[name]
         digest.update(f"{name}\0{tensor.dtype.str}\0{tensor.shape}\0".encode())
-        digest.update(np.ascontiguousarray(tensor).tobytes())
+        digest.update(np.ascontiguousarray(tensor).reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
 
 

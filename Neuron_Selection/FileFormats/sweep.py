@@ -24,7 +24,7 @@ from Neuron_Selection.FileFormats.npy_arrays import npy_header
 from Neuron_Selection.FileFormats.npz_members import EPOCH, METADATA_KEY, metadata_array, parse_metadata
 from Neuron_Selection.FileFormats.patch_spec import experiment_name
 from Neuron_Selection.FileFormats.sweep_header import SweepGroup, SweepHeader, header_from
-from Neuron_Selection.FileFormats.zip_members import DAMAGE, what_it_is
+from Neuron_Selection.FileFormats.zip_members import DAMAGE, check_members_of, what_it_is
 
 FLAGS = ("", "constant", "dead")
 BLOCK_BYTES = 1 << 21
@@ -116,6 +116,7 @@ def opened_sweep(path: Path) -> Iterator[SweepFile]:
     :raises InputError: no sweep file, or one that a newer suite wrote
     """
     with opened_to_read(path, hint=_HINT) as file:
+        check_members_of(file, path)
         try:
             archive = zipfile.ZipFile(file)
         except DAMAGE as error:

@@ -303,13 +303,16 @@ def central(data, name, offset, value):
     return data[: start + offset] + value + data[start + offset + len(value) :]
 
 
+TOO_LARGE = "'data': found 2,147,483,647 bytes, expected at most 4,196,844 in a file of 5,080 (--max_size allows more)"
+
+
 @pytest.mark.parametrize(
     ("offset", "value", "message"),
     [
         (8, b"\x01", "'data': found an encrypted member, expected plain members"),
         (10, b"\x63", "'data': found an unusual compression, expected deflate, or none"),
         (10, b"\x0e", "'data': found an unusual compression, expected deflate, or none"),
-        (24, b"\xff\xff\xff\x7f", "'data': found 2,147,483,647 bytes, expected at most 67,108,864 bytes"),
+        (24, b"\xff\xff\xff\x7f", TOO_LARGE),
         (24, b"\x01\x00\x00\x00",
          "'data': found a damaged member (Bad CRC-32 for file 'data'), expected its bytes (download it again)"),
     ],
@@ -341,30 +344,29 @@ def test_a_bomb_is_refused_before_it_is_unpacked(monkeypatch):
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("data", json.dumps(data_fields()))
-        archive.writestr("policy.pth", bytes(1 << 25))
+        archive.writestr("policy.pth", bytes(1 << 28))
     unpack = zipfile.ZipFile.open
     monkeypatch.setattr(
         zipfile.ZipFile,
         "open",
         lambda self, info, *a, **k: unpack(self, info, *a, **k) if info.filename == "data" else 1,
     )
-    message = r"'policy.pth': found a member that unpacks to 33,554,432 bytes from 32,[0-9]{3}, "
-    assert re.fullmatch(message + "expected at most 200 times its size", refusal(file.getvalue()))
+    message = r"'policy.pth': found 268,435,456 bytes to unpack, 268,43[0-9],[0-9]{3} in all, "
+    expected = r"expected at most 3[0-9],[0-9]{3},[0-9]{3} in a file of 26[0-9],[0-9]{3} \(--max_size allows more\)"
+    assert re.fullmatch(message + expected, refusal(file.getvalue()))
 
 
 def test_a_bomb_inside_of_policy_pth_is_refused(good):
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("archive/data.pkl", bytes(1 << 25))
+        archive.writestr("archive/data.pkl", bytes(1 << 28))
     message = refusal(rezipped(good, policy_pth=file.getvalue()))
-    assert message.startswith(
-        "policy.pth: 'archive/data.pkl': found a member that unpacks to 33,554,432 bytes from 32,"
-    )
+    assert message.startswith("policy.pth: 'archive/data.pkl': found 268,435,456 bytes to unpack, 268,")
 
 
 def test_members_that_lie_on_the_same_bytes_are_counted_each_time(good, monkeypatch):
-    monkeypatch.setattr(zip_members, "TOTAL_LIMIT", 1000)
-    assert re.fullmatch(r"found members that unpack to [0-9,]{5} bytes, expected at most 1,000", refusal(good))
+    monkeypatch.setattr(zip_members, "unpacked_limit", lambda _size: 2_000)
+    assert re.search(r"found [0-9,]+ bytes to unpack, [0-9,]{5} in all, expected at most 2,000 in", refusal(good))
 
 
 @pytest.mark.parametrize(

@@ -163,7 +163,7 @@ BAD_AGENTS: dict[str, tuple[Spoil, int, str]] = {
     "A10 device": (in_its_place(lambda path: path.symlink_to("/dev/zero")), 2, "found a pipe, socket or device"),
     "A12 link loop": (in_its_place(lambda path: path.symlink_to(path.name)), 2, "found a path that leads to no file"),
     "A14 bomb": (lambda path: path.write_bytes(blanks(1 << 27)), 2, "'data': found 134,217,728 bytes"),
-    "A15 nested bomb": (lambda path: write_zip(path, policy=nested_bomb()), 2, "found a member that unpacks to"),
+    "A15 nested bomb": (lambda path: write_zip(path, policy=nested_bomb()), 2, "found 134,217,728 bytes to unpack"),
     "A16 member twice": (member_twice, 2, "'data': found this member twice"),
     "A18 no data": (lambda path: path.write_bytes(state_bytes(mlp_state())), 2, "a bare .pth"),
     "A19 no UTF-8": (with_data(b'{"a": "\xff"}'), 2, "data: found bytes that are no UTF-8"),

@@ -1,0 +1,79 @@
+"""Small files that hold much: they cost at most 20 times their size and 300 MB, and 10 seconds, or are refused by name.
+
+The limits are set on the child process, so that no clock and no other process can change what is found.
+"""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+from tests.faults.hostile_files import HOSTILE, MB, policy_that_inflates
+from tests.faults.script_runs import Completed, error_line, run
+
+INSPECT = ROOT / "Neuron_Selection" / "inspect_agent.py"
+WRITE = ROOT / "Parameter_Selection" / "PerturbationTooling" / "write_agent.py"
+COMMANDS = {
+    "inspect": lambda path: [str(INSPECT), str(path)],
+    "write": lambda path: [str(WRITE), "--agent_path", str(path), "--edits", "q_net.0.weight[0,0]=1",
+                           "--output", str(path.with_name("edited.zip"))],
+}  # fmt: skip
+
+
+def limited(path: Path) -> Callable[[], None]:
+    memory = 20 * path.stat().st_size + 300 * MB
+    return lambda: (
+        resource.setrlimit(resource.RLIMIT_AS, (memory, memory)),
+        resource.setrlimit(resource.RLIMIT_CPU, (10, 10)),
+    )
+
+
+def limited_run(command: str, path: Path, *more: str) -> Completed:
+    return run([*COMMANDS[command](path), *more], preexec_fn=limited(path))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_file_that_holds_far_too_much_is_refused_with_member_size_and_limit(
+    name: str, command: str, tmp_path: Path
+) -> None:
+    make, too_large, _ = HOSTILE[name]
+    told = limited_run(command, make(tmp_path / "agent.zip", too_large))
+    found = told.stdout.replace("not readable: ", "error: ") if told.returncode == 0 else error_line(told, 2)
+    if command == "inspect" and name == "optimizers that inflate":
+        assert told.returncode == 0  # the optimizers are not needed, and nothing of them is kept
+        return
+    assert "expected at most " in found
+    assert "--max_size allows more" in found
+    if command == "inspect" and "directory" not in name:
+        assert "pickled names (read, not run):" in told.stdout  # what can be listed is listed
+    assert not (tmp_path / "edited.zip").exists()
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_file_that_holds_as_much_as_is_allowed_stays_within_the_limits(
+    name: str, command: str, tmp_path: Path
+) -> None:
+    make, _, allowed = HOSTILE[name]
+    told = limited_run(command, make(tmp_path / "agent.zip", allowed))
+    assert told.returncode in (0, 2), told.stderr
+    assert "Traceback" not in told.stderr
+    assert "--max_size" not in told.stderr + told.stdout
+
+
+def test_an_honest_giant_is_read_where_max_size_allows_it(tmp_path: Path) -> None:
+    path = policy_that_inflates(tmp_path / "agent.zip", 200 * MB)
+    words = COMMANDS["write"](path)
+    assert "--max_size allows more" in error_line(run(words), 2)
+    assert run([*words, "--max_size", "1GB"]).returncode == 0
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "4XB", "1e9", "4 GB GB", "\u0663"])
+def test_a_size_is_read_strictly(text: str, tmp_path: Path) -> None:
+    told = run([*COMMANDS["inspect"](tmp_path), "--max_size", text])
+    assert "expected a size such as 4GB" in error_line(told, 2)
