@@ -14,6 +14,7 @@ from contextlib import contextmanager, redirect_stdout
 from types import FrameType
 from typing import Any, NoReturn, Protocol
 
+from Neuron_Selection.address_space import require_address_space
 from Neuron_Selection.errors import SuiteError, UsageError, is_lack_of_memory, one_line, shown
 from Neuron_Selection.file_sizes import max_size
 from Neuron_Selection.flag_types import device, number, positive_int, size, whole_number
@@ -171,6 +172,7 @@ def _run(
             args = parser.parse_args(argv)
             for variable in THREAD_VARIABLES:
                 os.environ[variable] = str(args.threads)
+            require_address_space("numpy")
             console = Console(quiet=args.quiet, as_json=args.json)
             with (
                 max_size(args.max_size),

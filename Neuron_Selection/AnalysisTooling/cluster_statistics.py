@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from Neuron_Selection.address_space import require_address_space
+
 FEW_CLUSTERS = 40  # below it percentile intervals cover less than 0.94 where they promise 0.95
 RESAMPLES = 9999
 _RESAMPLES_AT_ONCE = 500
@@ -25,6 +27,7 @@ def bootstrap_intervals(
     :param whole: (n_clusters,), what it adds to the denominator, at least 0
     :return: (2, n_experiments), low and high; None where fewer than two clusters have weight
     """
+    require_address_space("scipy")
     from scipy.stats import bootstrap
 
     moved, whole = moved[whole > 0], whole[whole > 0]
@@ -65,6 +68,7 @@ def sign_flip_p_values(moved: np.ndarray, *, resamples: int = RESAMPLES, seed: i
     :param moved: (n_clusters, n_experiments)
     :return: (n_experiments,); 1 for an experiment in which nothing moves, and with fewer than two clusters
     """
+    require_address_space("scipy")
     from scipy.stats import permutation_test
 
     if len(moved) < 2:
@@ -98,6 +102,7 @@ def q_values_of(p_values: np.ndarray) -> np.ndarray:
     :param p_values: (n,)
     :return: (n,): the least false discovery rate at which each is still a discovery
     """
+    require_address_space("scipy")
     from scipy.stats import false_discovery_control
 
     if not len(p_values):

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from Neuron_Selection.address_space import require_address_space
 from Neuron_Selection.ExperimentTooling.set_goals import Requirements
 
 _ROUNDING = 1e-9  # of the largest sum: how sure an inequality must be
@@ -73,6 +74,7 @@ def _by_integer_program(pushes: np.ndarray, needed: np.ndarray) -> LinearOptimum
 
 def _solved(coefficients: np.ndarray, least: np.ndarray) -> tuple[int, tuple[int, ...] | None] | None:
     """A bound from below and a solution, None for the latter where the nodes ran out; None where there is no set."""
+    require_address_space("scipy")
     from scipy.optimize import Bounds, LinearConstraint, milp
 
     solution = milp(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from Neuron_Selection.address_space import require_address_space
 from Neuron_Selection.errors import EngineError, UsageError, shown
 from Neuron_Selection.FileFormats.activations import Activations
 from Neuron_Selection.FileFormats.agent_folder import ACTIVATIONS, INPUTS, find_agent
@@ -85,6 +86,7 @@ class OpenedAgent:
     @cached_property
     def agent(self) -> Agent:
         """The policy itself; torch and Stable-Baselines3 are imported when it is first asked for."""
+        require_address_space("torch")
         from Neuron_Selection.PatchingTooling.agents import build_agent
 
         return build_agent(self.agent_zip, self.architecture, self.custom_classes, device=self.device, dtype=self.dtype)
@@ -97,6 +99,7 @@ class OpenedAgent:
             from Neuron_Selection.PatchingTooling.fast_mlp import fast_mlp
 
             return FastEngine(network=fast_mlp(self.agent_zip, self.architecture))
+        require_address_space("torch")
         from Neuron_Selection.PatchingTooling.hooks_engine import HooksEngine
 
         return HooksEngine(agent=self.agent)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.script_runs import NO_TORCH, SCRIPTS, error_line, refused, run, snapshot, words_of, works
+from tests.faults.test_kills import commands
 
 by_script = pytest.mark.parametrize("script", SCRIPTS)
 MIB = 1 << 20
@@ -37,6 +38,26 @@ def test_a_memory_limit_that_torch_does_not_fit_into_is_one_line(script: str, ag
     told = run(words_of(script, agent), preexec_fn=at_most(220))
     assert "memory" in error_line(told, 4)
     assert snapshot(agent) == before
+
+
+@pytest.mark.parametrize("mebibytes", [60, 110, 130, 150, 170, 190, 210, 250, 280, 330, 360, 500, 690])
+def test_little_memory_is_one_line_and_never_a_crash_or_a_spin(mebibytes: int, agent: Path) -> None:
+    """F36: OpenBLAS would end the process, or try for ever, and torch abort; 40 CPU seconds are allowed."""
+    limits = at_most(mebibytes)
+
+    def limited() -> None:
+        limits()
+        resource.setrlimit(resource.RLIMIT_CPU, (40, 40))
+
+    works(commands(agent)["sweep"])
+    hooks = {"patching with hooks": words_of("P", agent)}
+    for name, words in {**commands(agent), **hooks}.items():
+        told = run([*words, *(["--overwrite"] if "--overwrite" not in words else [])], preexec_fn=limited)
+        assert told.returncode in (0, 4), f"{name}: {told.returncode} {told.stderr}"
+        if told.returncode == 4:
+            assert "memory" in error_line(told, 4)
+        else:
+            assert mebibytes >= 160, name
 
 
 @by_script

@@ -1,0 +1,33 @@
+"""Whether a library fits into a limited address space (``ulimit -v``), asked before it is imported.
+
+Numerical libraries reserve memory when they are loaded and when they first multiply. Where that fails, OpenBLAS ends
+the process with an exit code of its own, or tries again for ever; neither can be caught.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from Neuron_Selection.errors import MachineError
+
+# MiB of address space in which a process that uses it can start, measured on Linux with one thread
+_NEEDED = {"numpy": 160, "scipy": 350, "torch": 700}
+
+
+def require_address_space(library: str) -> None:
+    """Raise where a library that is not imported yet would not fit.
+
+    :param library: numpy, scipy or torch
+    :raises MachineError: the limit is lower than what it takes
+    """
+    try:
+        import resource
+    except ImportError:  # Windows has no such limits
+        return
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    needed = _NEEDED[library]
+    if library not in sys.modules and limit != resource.RLIM_INFINITY and limit < needed << 20:
+        raise MachineError(
+            f"out of memory: {library} takes about {needed} MiB of address space, the limit is {limit >> 20} MiB "
+            "(ulimit -v)"
+        )
