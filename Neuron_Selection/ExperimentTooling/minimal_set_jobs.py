@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from Neuron_Selection.errors import UsageError
+from Neuron_Selection.ExperimentTooling.exact_families import Family
 from Neuron_Selection.ExperimentTooling.hidden_layers import hidden_activations
 from Neuron_Selection.ExperimentTooling.layer_mixtures import mixtures_of
 from Neuron_Selection.ExperimentTooling.minimal_set_documents import (
@@ -23,6 +26,8 @@ from Neuron_Selection.ExperimentTooling.set_goals import Goal, parse_goal
 from Neuron_Selection.FileFormats.agent_folder import RESULTS, output_folder
 from Neuron_Selection.FileFormats.directions import TARGETS, directions_of
 from Neuron_Selection.FileFormats.inputs import Inputs
+from Neuron_Selection.FileFormats.json_files import json_bytes
+from Neuron_Selection.FileFormats.kept_blocks import KeptBlocks
 from Neuron_Selection.FileFormats.minimal_sets_file import (
     load_minimal_sets,
     paths_of,
@@ -101,12 +106,14 @@ def find_minimal_sets(
     else:
         runs = {"clean": clean, "corrupted": corrupted}
         sites = [(direction, layer) for direction in directions_of(request.direction) for layer in layers]
+        blocks = KeptBlocks(path, planned)
         explained = [
-            _explained(agent, direction, layer, runs=runs, goal=goal, request=request)
+            _explained(agent, direction, layer, runs=runs, goal=goal, request=request, blocks=blocks)
             for direction, layer in progress(sites)
         ]
         document = document_of(explained)
         save_minimal_sets(path, document, [*set_rows(explained)], [*curve_rows(explained)], metadata=planned)
+        blocks.remove()
     return MinimalSetsDone(document=document, path=path, engine=agent.engine_name, was_up_to_date=all(there))
 
 
@@ -118,6 +125,7 @@ def _explained(
     runs: Mapping[str, Inputs],
     goal: Goal,
     request: MinimalSetRequest,
+    blocks: KeptBlocks,
 ) -> LayerExplained:
     target, source = (runs[run] for run in TARGETS[direction])
     mixtures = mixtures_of(agent.engine, layer, target, source)
@@ -125,18 +133,34 @@ def _explained(
     mixtures, has_contrast = of_rows(mixtures, rows), len(rows) > 0
     ids = [target.ids[row] for row in rows]
     together, curves = None, []
+    kept = partial(_kept_family, blocks, f"{direction} {layer}", mixtures.layer.width)
     if has_contrast:
-        together = explain_together(mixtures, goal, share=request.share, budget=request.budget)
+        together = explain_together(mixtures, goal, share=request.share, budget=request.budget, kept=kept)
         curves = ranking_curves(mixtures, goal, random_orders=request.random_orders, seed=request.seed)
     return LayerExplained(
         direction=direction,
         layer=layer,
         width=mixtures.layer.width,
         n_pairs=len(target.ids),
-        pairs=explain_pairs(mixtures, ids, goal, budget=request.budget) if has_contrast else [],
+        pairs=explain_pairs(mixtures, ids, goal, budget=request.budget, kept=kept) if has_contrast else [],
         together=together,
         curves=curves,
     )
+
+
+def _kept_family(blocks: KeptBlocks, site: str, width: int, name: str, find: Callable[[], Family]) -> Family:
+    """The family of one input of a layer: of an earlier run that was interrupted, or found now."""
+    import msgspec
+
+    data = blocks.read(f"{site} {name}")
+    if data is not None:
+        with suppress(msgspec.MsgspecError):
+            family = msgspec.json.decode(data, type=Family)
+            if all(0 <= neuron < width for neurons in family.sets for neuron in neurons):
+                return family
+    family = find()
+    blocks.keep(f"{site} {name}", json_bytes(asdict(family), indent=None))
+    return family
 
 
 def _decisive(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import TypeAlias
 
 import numpy as np
 
@@ -21,9 +22,17 @@ from Neuron_Selection.ExperimentTooling.interval_bounds import (
 )
 from Neuron_Selection.ExperimentTooling.layer_mixtures import Mixtures
 from Neuron_Selection.ExperimentTooling.linear_minimal_sets import LinearOptimum, smallest_linear_set
-from Neuron_Selection.ExperimentTooling.minimal_set_search import FoundSet, run_searches, search_minimal_set
+from Neuron_Selection.ExperimentTooling.minimal_set_search import (
+    FoundSet,
+    Key,
+    Search,
+    run_searches,
+    search_minimal_set,
+)
 from Neuron_Selection.ExperimentTooling.set_goals import Goal, Requirements, reached, reached_together, requirements
 from Neuron_Selection.FileFormats.observations import rows_of
+
+Kept: TypeAlias = Callable[[str, Callable[[], Family]], Family]  # of an input's id, or "", and what finds its family
 
 _NUMBERS_AT_ONCE = 1 << 22
 _BOUNDED_AT_ONCE = 4096
@@ -52,6 +61,11 @@ class Explanation:
     def is_smallest(self) -> bool:
         """Whether no smaller set exists than the smallest one known."""
         return self.smallest is not None and len(self.smallest) <= self.at_least
+
+
+def kept_nowhere(_name: str, find: Callable[[], Family]) -> Family:
+    """Each family is searched."""
+    return find()
 
 
 def contrast_rows(mixtures: Mixtures) -> np.ndarray:
@@ -84,11 +98,14 @@ def single_effects(mixtures: Mixtures) -> tuple[np.ndarray, np.ndarray]:
     return moved, _parts(mixtures, everything, mixtures.source_q_values)[1]
 
 
-def explain_pairs(mixtures: Mixtures, ids: Sequence[str], goal: Goal, *, budget: int = 0) -> list[Explanation]:
+def explain_pairs(
+    mixtures: Mixtures, ids: Sequence[str], goal: Goal, *, budget: int = 0, kept: Kept = kept_nowhere
+) -> list[Explanation]:
     """A 1-minimal set for each input, the searches side by side; with a budget, the minimal sets and the smallest.
 
     :param mixtures: of contrast pairs only
     :param budget: how many sets of each input to look at, in the order of their size
+    :param kept: gives the family of an input, found now or by an earlier run
     """
     width, effects, moves = mixtures.layer.width, single_effects(mixtures)[0], mixtures.moves
     orders = [np.argsort(effect, kind="stable") for effect in effects]
@@ -118,7 +135,8 @@ def explain_pairs(mixtures: Mixtures, ids: Sequence[str], goal: Goal, *, budget:
         if budget:
             possible = None if tail is None else partial(_possible, tail, asked)
             search = search_family(orders[row][::-1], width, budget=budget, possible=possible)
-            explanation = _with_family(explanation, run_searches({row: search}, evaluate)[row])
+            family = kept(input_id, partial(_searched, search, row, evaluate))
+            explanation = _with_family(explanation, family)
         explained.append(explanation)
     return explained
 
@@ -137,7 +155,9 @@ def _possible(tail: Tail, asked: Requirements, chosen: np.ndarray, free: np.ndar
     return np.concatenate([could_reach(tail, asked, chosen[part], free[part]) for part in parts])
 
 
-def explain_together(mixtures: Mixtures, goal: Goal, *, share: float = 1.0, budget: int = 0) -> Explanation:
+def explain_together(
+    mixtures: Mixtures, goal: Goal, *, share: float = 1.0, budget: int = 0, kept: Kept = kept_nowhere
+) -> Explanation:
     """One set for all inputs: ``share`` of them reach the goal with it, or their ratio of sums does for ``recovery``.
 
     :param mixtures: of contrast pairs only, at least one
@@ -162,8 +182,14 @@ def explain_together(mixtures: Mixtures, goal: Goal, *, share: float = 1.0, budg
         explanation = _measured(mixtures, explanation, found)
     if budget:
         search = search_family(order[::-1], width, budget=budget)
-        explanation = _with_family(explanation, run_searches({None: search}, evaluate)[None])
+        explanation = _with_family(explanation, kept("", partial(_searched, search, None, evaluate)))
     return explanation
+
+
+def _searched(
+    search: Search[Family], key: Key, evaluate: Callable[[list[tuple[Key, np.ndarray]]], np.ndarray]
+) -> Family:
+    return run_searches({key: search}, evaluate)[key]
 
 
 def _parts(mixtures: Mixtures, rows: np.ndarray, patched: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -14,6 +14,7 @@ from Neuron_Selection.AnalysisTooling.differences import dead_test_of
 from Neuron_Selection.ExperimentTooling.sweep_engines import activations_of_target, q_values_of_patches, read_by
 from Neuron_Selection.ExperimentTooling.sweep_plan import SweepPlan
 from Neuron_Selection.FileFormats.directions import TARGETS
+from Neuron_Selection.FileFormats.kept_blocks import KeptBlocks
 from Neuron_Selection.FileFormats.observations import rows_of
 from Neuron_Selection.FileFormats.patch_spec import Neurons
 from Neuron_Selection.FileFormats.run_metadata import CHUNK_ROWS
@@ -54,6 +55,7 @@ def write_sweep(
     """
     q_values = {run: _as_double(experiment.engine.q_values(inputs.observations)) for run, inputs in plan.inputs.items()}
     checks = {"whole_layer": _check_whole_layer(experiment, plan, q_values)}
+    kept = KeptBlocks(path, metadata)
     dead = dict.fromkeys(plan.directions, 0)
     with written_sweep(path) as writer:
         for run, array in q_values.items():
@@ -69,6 +71,7 @@ def write_sweep(
                     group=group,
                     baseline=baseline,
                     progress=progress,
+                    kept=kept,
                 )
                 dead[direction] += int(np.count_nonzero(flags))
         described = {
@@ -81,6 +84,7 @@ def write_sweep(
             "self_checks": checks,
         }
         writer.add_metadata(described)
+    kept.remove()
     return described
 
 
@@ -97,12 +101,14 @@ def sweep_blocks(
     *,
     baseline: np.ndarray,
     progress: Progress | None = None,
+    kept: KeptBlocks | None = None,
 ) -> Iterator[SweptBlock]:
     """The Q-values of one group of experiments in one direction, some inputs at a time.
 
     Where an experiment moves nothing, the target's own Q-values stand, bit for bit.
 
     :param baseline: (n, n_actions), the target's own Q-values
+    :param kept: where an earlier run that was interrupted left blocks, and this one leaves its own
     """
     patches = [plan.patches[number - 1] for number in group.numbers]
     target, source = (plan.inputs[run].observations for run in TARGETS[direction])
@@ -111,6 +117,11 @@ def sweep_blocks(
     at_once = CHUNK_ROWS * max(1, BLOCK_BYTES // 8 // numbers_a_row // CHUNK_ROWS)
     starts = [slice(start, min(start + at_once, len(baseline))) for start in range(0, len(baseline), at_once)]
     for rows in starts if progress is None else progress(starts, len(starts)):
+        name = f"{direction} {group.name} {rows.start}"
+        stored = None if kept is None else _stored_block(kept, name, rows, len(patches), baseline.shape[1])
+        if stored is not None:
+            yield stored
+            continue
         part = rows_of(target, rows)
         own = activations_of_target(experiment, part, group.layers)
         if held is None:
@@ -120,7 +131,19 @@ def sweep_blocks(
         alive, moves = _movements(experiment, patches, own, values)
         found = _as_double(q_values_of_patches(experiment, part, values, patches, own=own)).transpose(1, 0, 2)
         q_values = np.where(moves[:, :, None], found, baseline[rows, None])
+        if kept is not None:
+            kept.keep(name, q_values.astype("<f8").tobytes() + alive.tobytes() + moves.tobytes())
         yield SweptBlock(q_values=q_values, alive=alive, moves=moves)
+
+
+def _stored_block(kept: KeptBlocks, name: str, rows: slice, n_patches: int, n_actions: int) -> SweptBlock | None:
+    """A block of an earlier run, or None where there is none of this size."""
+    data, cells = kept.read(name), (rows.stop - rows.start) * n_patches
+    if data is None or len(data) != cells * (8 * n_actions + 2):
+        return None
+    q_values = np.frombuffer(data, "<f8", cells * n_actions).reshape(-1, n_patches, n_actions)
+    alive, moves = np.frombuffer(data, bool, offset=q_values.nbytes).reshape(2, -1, n_patches)
+    return SweptBlock(q_values=q_values, alive=alive, moves=moves)
 
 
 def _write_group(
@@ -132,12 +155,14 @@ def _write_group(
     group: SweepGroup,
     baseline: np.ndarray,
     progress: Progress | None,
+    kept: KeptBlocks,
 ) -> np.ndarray:
     """Write a group's Q-values and flags; the flags."""
     alive, moves = np.zeros((2, len(group.numbers)), bool)
 
     def blocks() -> Iterator[np.ndarray]:
-        for block in sweep_blocks(experiment, plan, direction, group, baseline=baseline, progress=progress):
+        parts = sweep_blocks(experiment, plan, direction, group, baseline=baseline, progress=progress, kept=kept)
+        for block in parts:
             np.logical_or(alive, block.alive.any(axis=0), out=alive)
             np.logical_or(moves, block.moves.any(axis=0), out=moves)
             yield block.q_values

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +13,10 @@ from typing import Any
 
 from Neuron_Selection.errors import InputError, shown
 from Neuron_Selection.FileFormats.atomic_files import read_bytes
+
+_MAYBE_INFINITE = re.compile(
+    r"[0-9][eE]\+?0*[1-9][0-9]{2}|[0-9]{200}"
+)  # an exponent of three digits, or as many digits
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,8 +37,8 @@ def parse_edited_json(data: bytes, where: object) -> Any:
     """The document in ``data``, without what Python's reader lets through in silence.
 
     :param where: the file's name, for messages
-    :raises InputError: not UTF-8 (a byte-order mark is fine), not JSON, a key twice in one object, NaN or
-        Infinity, nested too deep, an integer of thousands of digits
+    :raises InputError: not UTF-8 (a byte-order mark is fine), not JSON, a key twice in one object, NaN, Infinity
+        or a number beyond every float, nested too deep, an integer of thousands of digits
     """
     faulty = False
     literals: dict[str, _Fault] = {}  # one fault a literal: a file may hold millions of them
@@ -54,9 +59,14 @@ def parse_edited_json(data: bytes, where: object) -> Any:
             literals[literal] = _Fault(found=f"the literal {literal}", expected="finite numbers")
         return literals[literal]
 
+    def finite(literal: str) -> float | _Fault:
+        value = float(literal)
+        return value if math.isfinite(value) else refused(literal)
+
     text = _text_of(data, where)
+    number = finite if _MAYBE_INFINITE.search(text) else None  # a hook makes reading twice as slow
     try:
-        document = json.loads(text, object_pairs_hook=unique, parse_constant=refused)
+        document = json.loads(text, object_pairs_hook=unique, parse_constant=refused, parse_float=number)
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
         raise InputError(where, place, found=f"no JSON ({error.msg})", expected="JSON") from error

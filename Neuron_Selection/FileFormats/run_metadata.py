@@ -76,6 +76,11 @@ def is_up_to_date(
     raise of_another_run(path)
 
 
+def decisive_of(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a run's metadata that decides what it writes."""
+    return {key: metadata[key] for key in _DECISIVE}
+
+
 def _agent_in(metadata: Mapping[str, Any] | None) -> tuple[str, str] | None:
     """The hash of an agent's zip and its name, where metadata of whatever shape tell them."""
     run, agent = ((metadata or {}).get(key) for key in ("run", "agent"))

@@ -10,6 +10,7 @@ from Neuron_Selection.AnalysisTooling.clusters import clusters_of
 from Neuron_Selection.AnalysisTooling.decisions import noise_floor
 from Neuron_Selection.FileFormats.atomic_files import sha256_of
 from Neuron_Selection.FileFormats.inputs import Inputs
+from Neuron_Selection.FileFormats.kept_blocks import KeptBlocks
 from Neuron_Selection.FileFormats.perturbation_results import save_perturbation_results, stored_run
 from Neuron_Selection.FileFormats.run_metadata import check_outputs, is_up_to_date
 from Neuron_Selection.FileFormats.stored_documents import stored_json_metadata
@@ -72,7 +73,8 @@ def write_perturbations(
     clusters = clusters_of(inputs.ids, inputs.clusters, cluster_by, where=inputs.where)
     baseline = baseline_of(network.q_values(inputs.observations))
     tensors = opened.online_weights
-    plan = Plan(network=network, tensors=tensors, inputs=inputs, baseline=baseline, mode=mode, values=values)
+    kept = KeptBlocks(path, metadata)
+    plan = Plan(network=network, tensors=tensors, inputs=inputs, baseline=baseline, mode=mode, values=values, kept=kept)
     swept = sweep_alone(plan, chosen.targets)
     together = sweep_together(plan, chosen.targets)
     comparison = compare_with_controls(
@@ -99,6 +101,7 @@ def write_perturbations(
         "controls": comparison,
     }
     save_perturbation_results(path, [*swept.records, *together], summary=summary, metadata=metadata)
+    kept.remove()
     return summary, True
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from Neuron_Selection.FileFormats.inputs import Inputs
+from Neuron_Selection.FileFormats.kept_blocks import KeptBlocks
+from Neuron_Selection.PatchingTooling.fast_weight_changes import WeightChange
 from Parameter_Selection.PerturbationTooling.perturbation_metrics import Baseline, effects_of, records_of
 from Parameter_Selection.PerturbationTooling.perturbed_networks import PerturbedNetwork
 from Parameter_Selection.PerturbationTooling.weight_targets import WeightTarget
@@ -33,7 +35,10 @@ class Swept:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Plan:
-    """What is run: on which network and inputs, and what weights become."""
+    """What is run: on which network and inputs, and what weights become.
+
+    ``kept``: where an earlier run that was interrupted left Q-values, and this one leaves its own.
+    """
 
     network: PerturbedNetwork
     tensors: Mapping[str, np.ndarray]
@@ -41,6 +46,7 @@ class Plan:
     baseline: Baseline
     mode: str
     values: Sequence[float]
+    kept: KeptBlocks | None = None
 
 
 def sweep_alone(plan: Plan, targets: Sequence[WeightTarget], *, shares: np.ndarray | None = None) -> Swept:
@@ -61,7 +67,7 @@ def sweep_alone(plan: Plan, targets: Sequence[WeightTarget], *, shares: np.ndarr
         for place, value in enumerate(plan.values):
             changes = changes_of(block, plan.tensors, plan.mode, value)
             moved = np.array([change.value for change in changes]) - before
-            for part, q_values in plan.network.one_by_one(observations, changes):
+            for part, q_values in _one_by_one(plan, changes):
                 effects = effects_of(plan.baseline, q_values)
                 predicted = gradients[part] * moved[part, None]
                 told = records_of(effects, predicted, plan.inputs.ids)
@@ -76,6 +82,24 @@ def sweep_alone(plan: Plan, targets: Sequence[WeightTarget], *, shares: np.ndarr
                         head | {"weight_after": changes[number].value} | record
                     )
     return Swept(records=records, by_target=by_target, by_input=by_input)
+
+
+def _one_by_one(plan: Plan, changes: Sequence[WeightChange]) -> Iterator[tuple[slice, np.ndarray]]:
+    """``PerturbedNetwork.one_by_one``, from where an earlier run stopped."""
+    observations, kept = plan.inputs.observations, plan.kept
+    if kept is None:
+        yield from plan.network.one_by_one(observations, changes)
+        return
+    run, done, shape = repr(changes), 0, plan.baseline.q_values.shape
+    while done < len(changes) and (data := kept.read(f"{run} {done}")):
+        if len(data) % (8 * shape[0] * shape[1]) or len(data) > 8 * shape[0] * shape[1] * (len(changes) - done):
+            break
+        q_values = np.frombuffer(data, "<f8").reshape(-1, *shape)
+        yield slice(done, done + len(q_values)), q_values
+        done += len(q_values)
+    for part, q_values in plan.network.one_by_one(observations, changes[done:]):
+        kept.keep(f"{run} {done + part.start}", np.asarray(q_values, "<f8").tobytes())
+        yield slice(done + part.start, done + part.stop), q_values
 
 
 def sweep_together(plan: Plan, targets: Sequence[WeightTarget]) -> list[dict[str, Any]]:

@@ -43,10 +43,13 @@ documents = documents_of(st.integers())
             "'o'.'q_net.0'.c: found this key twice in one object, expected once",
         ),
         (b"NaN", "found the literal NaN, expected finite numbers"),
+        (b'[1, {"a": -1e400}]', "[1].a: found the literal -1e400, expected finite numbers"),
+        (b"[1.5e308, 1e0309]", "[1]: found the literal 1e0309, expected finite numbers"),
+        (b"[1" + b"0" * 250 + b"e99]", "[0]: found the literal 1" + "0" * 250 + "e99, expected finite numbers"),
         (b"[" * 100_000, "found nesting too deep to read, expected a few levels"),
         (b"[" + b"9" * 5000 + b"]", "found an integer of thousands of digits, expected ordinary numbers"),
     ],
-    ids=range(16),
+    ids=range(19),
 )
 def test_what_python_would_let_through_or_stumble_over_is_named(data, message):
     with pytest.raises(InputError) as raised:

@@ -109,7 +109,7 @@ BY_INPUT = {"exp": {"results": record()}}
         ({"a": record(patched_output=[[1, "2"]])}, f"'a'.patched_output: found a list, {OUTPUT}"),
         ({"a": record(patched_output=[[1, True]])}, f"'a'.patched_output: found a list, {OUTPUT}"),
         (b'{"a": ' + json.dumps(record(patched_output=[[1, 2]])).replace("[[1, 2]]", "[[1, 1e999]]").encode() + b"}",
-         f"'a'.patched_output: found a list, {OUTPUT}"),
+         "'a'.patched_output[0][1]: found the literal 1e999, expected finite numbers"),
         ({"a": record(baseline_output=None)}, f"'a'.baseline_output: found null, {OUTPUT}"),
         ({"a": record(baseline_action=2)}, "'a'.baseline_action: found 2, expected the index of an action"),
         ({"a": record(patched_action=-1)}, "'a'.patched_action: found -1, expected the index of an action"),

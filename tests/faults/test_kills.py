@@ -206,3 +206,40 @@ def test_random_kills_of_every_script(tmp_path: Path, template: Path) -> None:
             works(words)
             assert snapshot(agent) == whole, f"{name}, seed {seed}"
         print(f"{name}: {share} kills, all finished with the undisturbed bytes; states met: {met}")
+
+
+LOOP = """
+for agent in agents/*; do
+  {python} {root}/activation_extraction.py --agent_path "$agent" --inputs clean_inputs.json --engine fast || exit
+  {python} {root}/Neuron_Selection/ExperimentTooling/run_experiments.py --agent_path "$agent" || exit
+  {python} {root}/Neuron_Selection/AnalysisTooling/analyze_metrics.py --agent_path "$agent" || exit
+  {python} {root}/activation_patching.py --agent_path "$agent" --direction both --by_input \\
+      --patch_spec q_net.0:1,2 --engine fast --output_prefix both || exit
+done
+"""
+
+
+@pytest.mark.slow
+def test_a_loop_over_ten_agents_that_is_killed_five_times_ends_with_the_undisturbed_bytes(
+    tmp_path: Path, template: Path
+) -> None:
+    seed = int(os.environ.get("KILL_SEED", time.time_ns() % 10**6))
+    chosen = random.Random(seed)
+    loop = LOOP.format(python=sys.executable, root=ROOT)
+    ends, length = {}, 0.0
+    for name in ("undisturbed", "killed"):
+        place = tmp_path / "run"
+        for number in range(10):
+            forget(Path(shutil.copytree(template, place / "agents" / f"agent_{number}")))
+        for _ in range(5 if name == "killed" else 0):
+            with subprocess.Popen(["bash", "-c", loop], cwd=place, env=environment(), start_new_session=True,
+                                  stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:  # fmt: skip
+                time.sleep(chosen.uniform(0.1, 0.5) * length)
+                os.killpg(process.pid, signal.SIGKILL)
+        start = time.monotonic()
+        subprocess.run(["bash", "-c", loop], cwd=place, env=environment(), check=True, capture_output=True)
+        length = time.monotonic() - start
+        ends[name] = snapshot(place)
+        shutil.rmtree(place)
+    print(f"KILL_SEED={seed}: {len(ends['killed'])} files and folders")
+    assert ends["killed"] == ends["undisturbed"]

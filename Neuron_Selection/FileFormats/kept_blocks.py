@@ -1,0 +1,68 @@
+"""What a long run has computed so far, beside its output: the same command goes on from there after a kill."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from Neuron_Selection.errors import InputError
+from Neuron_Selection.FileFormats.atomic_files import read_bytes, refuse_link, sha256_of, write_atomically
+from Neuron_Selection.FileFormats.run_metadata import decisive_of
+
+AFTER_SECONDS = 60.0
+_DIGEST_BYTES = 64
+
+
+class KeptBlocks:
+    """Blocks of a run by name, in the hidden folder ``.<output>.<hash of what decides the content>.blocks``.
+
+    A block is written once the run has taken ``AFTER_SECONDS``; a disk without room for it keeps none, and the run goes
+    on. A block that is cut, or that another run wrote, counts as absent.
+    """
+
+    def __init__(self, output: Path, metadata: Mapping[str, Any]) -> None:
+        self._output = output
+        self._run = sha256_of(json.dumps(decisive_of(metadata), sort_keys=True).encode())
+        self._folder = output.with_name(f".{output.name}.{self._run[:16]}.blocks")
+        self._start = time.monotonic()
+
+    def read(self, name: str) -> bytes | None:
+        """The block of this name, or None where it is to be computed.
+
+        :raises UsageError: the folder is a link
+        """
+        refuse_link(self._folder)
+        path = self._path(name)
+        if not path.is_file():
+            return None
+        try:
+            stored = read_bytes(path)
+        except InputError:
+            return None
+        data = stored[_DIGEST_BYTES:]
+        return data if stored[:_DIGEST_BYTES] == self._digest(name, data) else None
+
+    def keep(self, name: str, data: bytes) -> None:
+        """Write a block, where the run has taken long enough for that."""
+        if time.monotonic() - self._start >= AFTER_SECONDS:
+            with suppress(OSError):
+                write_atomically(self._path(name), self._digest(name, data) + data)
+
+    def remove(self) -> None:
+        """Remove all blocks of this output: it is in its place."""
+        blocks = re.compile(rf"\.{re.escape(self._output.name)}\.[0-9a-f]{{16}}\.blocks")
+        for folder in self._output.parent.iterdir():
+            if blocks.fullmatch(folder.name) and not folder.is_symlink():
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def _path(self, name: str) -> Path:
+        return self._folder / sha256_of(name.encode())[:32]
+
+    def _digest(self, name: str, data: bytes) -> bytes:
+        return sha256_of(f"{self._run}\n{name}\n".encode() + data).encode()
