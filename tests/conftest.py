@@ -1,4 +1,4 @@
-"""What all tests share. MKL_CBWR is set before anything can import torch."""
+"""What all tests share. MKL_CBWR and threads are set before anything can import numpy or torch."""
 
 from __future__ import annotations
 
@@ -8,7 +8,12 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-import Neuron_Selection.PatchingTooling  # noqa: F401 - sets MKL_CBWR
+from Neuron_Selection.command_line import THREAD_VARIABLES
+
+for variable in THREAD_VARIABLES:  # one each, as in every script: more wait for one another where tests run in parallel
+    os.environ.setdefault(variable, "1")
+
+import Neuron_Selection.PatchingTooling  # noqa: E402, F401 - sets MKL_CBWR
 
 settings.register_profile("suite", deadline=None)  # how long an example takes is no property of it
 settings.load_profile("suite")

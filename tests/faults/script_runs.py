@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from Neuron_Selection.command_line import THREAD_VARIABLES
 from tests.conftest import ROOT
 
 Flag = str | list[str] | bool | None
@@ -73,7 +74,7 @@ def environment(orders: dict[str, Any] | None = None, **changed: str | None) -> 
 
     :param orders: of the broken machine
     """
-    ours = {"MKL_CBWR", "OMP_NUM_THREADS"}
+    ours = {"MKL_CBWR", *THREAD_VARIABLES}
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "COV")) and k not in ours}
     if orders:
         kept |= {"PYTHONPATH": str(BROKEN_MACHINE), "BROKEN_MACHINE": json.dumps(orders)}
