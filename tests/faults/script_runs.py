@@ -1,4 +1,4 @@
-"""The real scripts as a shell starts them, and the rules that every fault is under."""
+"""The scripts as a shell starts them, or as if it had, and the rules that every fault is under."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ import subprocess
 import sys
 from collections.abc import Callable
 from functools import cache
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
 from Neuron_Selection.command_line import THREAD_VARIABLES
 from tests.conftest import ROOT
+from tests.in_process import Completed, in_process
 
 Flag = str | list[str] | bool | None
-Completed = subprocess.CompletedProcess[str]
 
 SALIENCY, STEPS = "SaliencyTooling/initial_test.py", "SaliencyTooling/InitialGradients"
 WEIGHTS = "Parameter_Selection/PerturbationTooling/perturb_weights.py"
@@ -82,7 +83,39 @@ def environment(orders: dict[str, Any] | None = None, **changed: str | None) -> 
     return {k: v for k, v in {**kept, **changes}.items() if v is not None}
 
 
-def run(
+def needs_a_process(orders: dict[str, Any]) -> bool:
+    """Whether a machine broken like this cannot be mended again."""
+    return bool({"signal", "absent"} & orders.keys()) or orders.get("call") == "read"
+
+
+def run(words: list[str], *, orders: dict[str, Any] | None = None, process: bool = False, **more: Any) -> Completed:
+    """The script, to its end: in this process, or in one of its own where ``process`` asks or the fault needs it.
+
+    :param more: of ``run_process``; there is no such thing in this process
+    """
+    if process or more or needs_a_process(orders or {}):
+        return run_process(words, orders=orders, **more)
+    rest = {key: value for key, value in (orders or {}).items() if key != "forbid"}
+    try:
+        if rest:
+            _machine().install(rest)
+        return in_process(words, forbid=(orders or {}).get("forbid", ()))
+    finally:
+        if rest:
+            _machine().mend()
+
+
+@cache
+def _machine() -> Any:
+    spec = spec_from_file_location("broken_machine", BROKEN_MACHINE / "sitecustomize.py")
+    assert spec is not None
+    assert spec.loader is not None
+    machine = module_from_spec(spec)
+    spec.loader.exec_module(machine)
+    return machine
+
+
+def run_process(
     words: list[str], *, orders: dict[str, Any] | None = None, python: tuple[str, ...] = (), **more: Any
 ) -> Completed:
     """The script in a process of its own, to its end."""

@@ -6,11 +6,13 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.faults.recorded_runs import OUTPUTS
 from tests.faults.script_runs import NO_TORCH, SCRIPTS, Flag, error_line, refused, run, snapshot, words_of, works
 
 by_script = pytest.mark.parametrize("script", SCRIPTS)
+AS_PROCESSES = {"F1 unknown", "F9 folder"}  # one of each list
 PREFIXED = pytest.mark.parametrize("script", ["P", "W"])  # the others name their outputs after their inputs
 
 # name: (words put behind the command, exit code, words of the error line)
@@ -44,27 +46,33 @@ PREFIXES: dict[str, tuple[str, str]] = {
 @pytest.mark.parametrize("fault", TYPED)
 def test_a_command_line_that_cannot_be_meant_is_refused(fault: str, script: str, agent: Path) -> None:
     more, says = TYPED[fault]
-    refused([*words_of(script, agent), *more], 2, says, agent.parent, orders=NO_TORCH)
+    words = [*words_of(script, agent), *more]
+    refused(words, 2, says, agent.parent, orders=NO_TORCH, process=fault in AS_PROCESSES)
 
 
 @PREFIXED
 @pytest.mark.parametrize("fault", PREFIXES)
 def test_an_output_prefix_that_is_no_file_name_is_refused(fault: str, script: str, agent: Path) -> None:
     prefix, says = PREFIXES[fault]
-    refused(words_of(script, agent, output_prefix=prefix), 2, says, agent.parent, orders=NO_TORCH)
+    words = words_of(script, agent, output_prefix=prefix)
+    refused(words, 2, says, agent.parent, orders=NO_TORCH, process=fault in AS_PROCESSES)
 
 
 @pytest.mark.parametrize(("device", "script"), [*(("cuda", script) for script in SCRIPTS), ("cuda:7", "P")])
-def test_a_device_that_is_absent_is_never_replaced_in_silence(device: str, script: str, agent: Path) -> None:
+def test_a_device_that_is_absent_is_never_replaced_in_silence(
+    device: str, script: str, agent: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """F5, F6: only torch can tell; CUDA is hidden from it here."""
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     says = f"device {device}: found 0 CUDA devices on this machine"
-    refused(words_of(script, agent, device=device), 4, says, agent.parent)
+    refused(words_of(script, agent, device=device), 4, says, agent.parent, process=device == "cuda:7")
 
 
 @pytest.mark.parametrize("script", ["E", "P"])
 def test_the_numpy_engine_on_another_device_is_refused(script: str, agent: Path) -> None:
     words = words_of(script, agent, fast=True, device="cuda")
-    refused(words, 2, "engine fast: found a dtype or device, expected", agent.parent, orders=NO_TORCH)
+    says = "engine fast: found a dtype or device, expected"
+    refused(words, 2, says, agent.parent, orders=NO_TORCH, process=script == "E")
 
 
 @by_script
@@ -72,7 +80,7 @@ def test_a_folder_whose_name_is_too_long_is_one_line(script: str, agent: Path) -
     """F10, where the name is a folder's."""
     words = words_of(script, agent, output_dir=str(agent / ("x" * 300)), fast=True)
     before = snapshot(agent.parent)
-    told = run(words, orders=NO_TORCH)
+    told = run(words, orders=NO_TORCH, process=script == "W")
     assert "File name too long" in error_line(told, 4)
     assert snapshot(agent.parent) == before
 
@@ -91,7 +99,8 @@ def test_unicode_and_blanks_in_every_path_are_fine(script: str, agent: Path) -> 
     agent.rename(other)
     shutil.copy(other / "activation_inputs" / "clean_inputs.json", other / "activation_inputs" / "\u00e4 b_inputs.json")
     out = other / "aus gabe \u00f6"
-    works(words_of(script, other, inputs="\u00e4 b_inputs.json", output_dir=str(out), fast=True), orders=NO_TORCH)
+    words = words_of(script, other, inputs="\u00e4 b_inputs.json", output_dir=str(out), fast=True)
+    works(words, orders=NO_TORCH, process=script == "P")
     assert list(out.iterdir())
 
 
@@ -99,7 +108,8 @@ def test_unicode_and_blanks_in_every_path_are_fine(script: str, agent: Path) -> 
 def test_a_windows_path_is_a_name_that_is_not_there(script: str, agent: Path) -> None:
     """F13."""
     words = words_of(script, agent, agent_path="C:\\agents\\mine")
-    refused(words, 2, "found no such file or folder, expected an agent folder", agent.parent, orders=NO_TORCH)
+    says = "found no such file or folder, expected an agent folder"
+    refused(words, 2, says, agent.parent, orders=NO_TORCH, process=script == "G")
 
 
 def own_input(script: str, agent: Path) -> dict[str, Flag]:
@@ -120,14 +130,14 @@ def test_an_output_that_would_replace_its_input_is_refused(script: str, agent: P
     """F18, also where --overwrite is given."""
     flags = own_input(script, agent)
     says = "found as input and as output, expected two files"
-    refused(words_of(script, agent, **flags), 2, says, agent.parent, orders=NO_TORCH)
+    refused(words_of(script, agent, **flags), 2, says, agent.parent, orders=NO_TORCH, process=script == "E")
 
 
 @by_script
 def test_an_output_of_another_run_is_kept_and_one_of_the_same_is_up_to_date(script: str, agent: Path) -> None:
     """F19."""
     before = snapshot(agent)
-    told = works(words_of(script, agent, fast=True, overwrite=None), orders=NO_TORCH)
+    told = works(words_of(script, agent, fast=True, overwrite=None), orders=NO_TORCH, process=script == "W")
     assert "up to date, left as it is" in told.stderr
     assert snapshot(agent) == before
     other: dict[str, Flag] = {

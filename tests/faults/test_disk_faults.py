@@ -53,7 +53,8 @@ def test_a_file_in_the_place_of_the_output_folder_is_a_matter_of_the_machine(scr
     """F14."""
     (agent / "out").write_text("mine")
     words = words_of(script, agent, fast=True, output_dir=str(agent / "out"))
-    refused(words, 4, "found a file, expected a folder to write", agent.parent, orders=NO_TORCH)
+    says = "found a file, expected a folder to write"
+    refused(words, 4, says, agent.parent, orders=NO_TORCH, process=script == "E")
 
 
 @by_script
@@ -62,7 +63,7 @@ def test_a_folder_in_the_place_of_the_output_is_a_matter_of_the_machine(script: 
     path.unlink()
     path.mkdir()
     before = snapshot(agent / OUTPUTS[script][-1])
-    told = run(words_of(script, agent, fast=True), orders=NO_TORCH)
+    told = run(words_of(script, agent, fast=True), orders=NO_TORCH, process=script == "P")
     assert "found a directory, pipe or device, expected a file to write" in error_line(told, 4)
     assert snapshot(agent / OUTPUTS[script][-1]) == before
     assert no_temporary_files(agent)
@@ -85,7 +86,8 @@ def test_a_read_only_output_folder_is_a_matter_of_the_machine(script: str, agent
 def test_an_output_folder_that_is_removed_meanwhile_is_one_line(script: str, agent: Path) -> None:
     """F16: after the first bytes were written."""
     folder = agent / FOLDERS[script]
-    told = run(words_of(script, agent, fast=True), orders={"call": "fsync", "number": 1, "remove": str(folder)})
+    orders = {"call": "fsync", "number": 1, "remove": str(folder)}
+    told = run(words_of(script, agent, fast=True), orders=orders, process=script == "W")
     assert "No such file or directory" in error_line(told, 2)
     assert no_temporary_files(agent)
 
@@ -102,14 +104,15 @@ def test_nothing_is_written_through_a_link_in_the_agents_folder(script: str, nam
     path.rename(target)
     path.symlink_to(target)
     words = words_of(script, agent, fast=True, **OTHER[script])
-    refused(words, 2, f"{path}: is a link to {target}", agent.parent, orders=NO_TORCH)
+    says = f"{path}: is a link to {target}"
+    refused(words, 2, says, agent.parent, orders=NO_TORCH, process=name == FOLDERS[script])
 
 
 @by_script
 def test_a_link_to_an_agents_folder_is_a_folder(script: str, agent: Path) -> None:
     link = agent.parent / "link"
     link.symlink_to(agent)
-    works(words_of(script, link, fast=True, **OTHER[script]), orders=NO_TORCH)
+    works(words_of(script, link, fast=True, **OTHER[script]), orders=NO_TORCH, process=script == "E")
     assert no_temporary_files(agent)
 
 
@@ -117,7 +120,8 @@ def test_a_link_to_an_agents_folder_is_a_folder(script: str, agent: Path) -> Non
 def test_a_link_given_as_the_output_folder_is_written_into(script: str, agent: Path) -> None:
     (agent.parent / "real").mkdir()
     (agent.parent / "out").symlink_to("real")
-    works(words_of(script, agent, fast=True, output_dir=str(agent.parent / "out")), orders=NO_TORCH)
+    words = words_of(script, agent, fast=True, output_dir=str(agent.parent / "out"))
+    works(words, orders=NO_TORCH, process=script == "P")
     assert any((agent.parent / "real").iterdir())
 
 
@@ -138,7 +142,7 @@ def test_a_disk_that_fails_at_any_moment_leaves_whole_files_and_no_others(fault:
     words = words_of(script, agent, fast=True, **OTHER[script])
     for place in range(1, 20):
         orders: dict[str, Any] = {**NO_TORCH, "call": call, "number": place, "errno": number}
-        told = run(words, orders=orders)
+        told = run(words, orders=orders, process=script == "E")
         if told.returncode == 0:
             if call != "fsync" or place > 2 * len(OUTPUTS[script]):
                 break
@@ -158,7 +162,8 @@ def test_a_disk_that_fails_at_any_moment_leaves_whole_files_and_no_others(fault:
 def test_a_quota_that_is_used_up_is_a_matter_of_the_machine(script: str, agent: Path) -> None:
     """F21."""
     orders = {**NO_TORCH, "call": "write", "number": 1, "errno": errno.EDQUOT}
-    refused(words_of(script, agent, fast=True), 4, "quota exceeded", agent.parent, orders=orders)
+    words = words_of(script, agent, fast=True)
+    refused(words, 4, "quota exceeded", agent.parent, orders=orders, process=script == "G")
 
 
 @by_script
@@ -189,7 +194,7 @@ def test_a_process_that_is_killed_leaves_whole_files_and_a_rerun_completes_them(
         told = run(words, orders={"call": call, "number": number, "signal": int(signal.SIGKILL)})
         assert told.returncode == -signal.SIGKILL
         assert outputs_are_whole(script, agent)
-    works(words, orders=NO_TORCH)
+    works(words, orders=NO_TORCH, process=script == "W")
     works([word for word in words if word != "--overwrite"], orders=NO_TORCH)  # and it is up to date
 
 

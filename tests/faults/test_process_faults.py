@@ -121,7 +121,7 @@ def test_eight_in_parallel_over_one_agent_do_not_meet(script: str, agent: Path) 
 def test_a_clock_that_is_wrong_changes_no_byte(clock: int, script: str, agent: Path) -> None:
     """F38: 1970, which a zip cannot even hold, and 2096."""
     before = forget_outputs(script, agent)
-    works(words_of(script, agent, fast=True), orders={**NO_TORCH, "clock": clock})
+    works(words_of(script, agent, fast=True), orders={**NO_TORCH, "clock": clock}, process=script == "E")
     assert results_of(script, agent) == before
 
 
@@ -151,7 +151,7 @@ def test_a_locale_without_unicode_is_no_obstacle(locale: str, script: str, agent
 def test_a_path_that_is_no_utf_8_is_recorded_as_it_is(script: str, agent: Path) -> None:
     """F12, F39: file names are bytes; a lone surrogate stands for one, in JSON as its escape."""
     other = agent.rename(os.fsdecode(os.fsencode(agent) + b"\xff"))
-    works(words_of(script, other, fast=True), orders=NO_TORCH)
+    works(words_of(script, other, fast=True), orders=NO_TORCH, process=True)
     assert os.fsencode(metadata_of(script, other)["agent"]["path"]).endswith(b"agent\xff/agent.zip")
     told = works(words_of(script, other, fast=True, overwrite=None), orders=NO_TORCH)
     assert "up to date" in told.stderr
@@ -206,7 +206,8 @@ def test_a_failing_agent_in_a_loop_does_not_touch_the_others_and_a_rerun_resumes
     (others[0] / "agent.zip").write_bytes(good[:1000])
 
     def loop() -> list[tuple[int, bool]]:
-        told = [run(words_of(script, one, fast=True, overwrite=None), orders=NO_TORCH) for one in [agent, *others]]
+        words = [words_of(script, one, fast=True, overwrite=None) for one in [agent, *others]]
+        told = [run(one, orders=NO_TORCH, process=script == "E") for one in words]
         return [(one.returncode, "up to date" in one.stderr) for one in told]
 
     assert loop() == [(0, False), (2, False), (0, False)]

@@ -1,6 +1,6 @@
 """A machine that breaks on demand: Python itself imports this at start-up where PYTHONPATH names this folder.
 
-The environment variable BROKEN_MACHINE holds JSON:
+The environment variable BROKEN_MACHINE holds JSON; ``install`` takes the same in a process that runs already:
 
 - ``forbid``: modules whose import is a bug (ImportError); ``absent``: modules that are not installed
 - ``call``: ``write`` (to a file that is being made), ``fsync``, ``replace``, ``make`` (opening a new file) or
@@ -19,7 +19,8 @@ import pathlib
 import sys
 import time
 
-ORDERS = json.loads(os.environ.get("BROKEN_MACHINE", "{}"))
+ORDERS = {}
+_io_open, _os_fsync, _replace, _time, _localtime = io.open, os.fsync, os.replace, time.time, time.localtime
 _calls = 0
 
 
@@ -80,16 +81,34 @@ def _watch(event, arguments):
         reached("read")
 
 
-if ORDERS.get("forbid") or ORDERS.get("absent"):
-    sys.meta_path.insert(0, _Finder())
-_io_open, _os_fsync, _replace = io.open, os.fsync, os.replace
-if "call" in ORDERS:
-    io.open, os.fsync, os.replace = _open, _fsync, _os_replace
+def _put(opens, fsyncs, replaces):
+    io.open, os.fsync, os.replace = opens, fsyncs, replaces
     if hasattr(pathlib, "_NormalAccessor"):  # Python 3.10 keeps its own references
-        pathlib._NormalAccessor.open, pathlib._NormalAccessor.replace = map(staticmethod, (_open, _os_replace))
-    if ORDERS["call"] == "read":
-        sys.addaudithook(_watch)
-if "clock" in ORDERS:
-    _localtime = time.localtime
-    time.time = lambda: float(ORDERS["clock"])
-    time.localtime = lambda seconds=None: _localtime(ORDERS["clock"] if seconds is None else seconds)
+        pathlib._NormalAccessor.open, pathlib._NormalAccessor.replace = map(staticmethod, (opens, replaces))
+
+
+def install(orders):
+    """Let the machine break; a process can be broken once by ``read``, ``forbid`` and ``absent``, which stay."""
+    global _calls, ORDERS
+    _calls, ORDERS = 0, orders
+    if orders.get("forbid") or orders.get("absent"):
+        sys.meta_path.insert(0, _Finder())
+    if "call" in orders:
+        _put(_open, _fsync, _os_replace)
+        if orders["call"] == "read":
+            sys.addaudithook(_watch)
+    if "clock" in orders:
+        time.time = lambda: float(orders["clock"])
+        time.localtime = lambda seconds=None: _localtime(orders["clock"] if seconds is None else seconds)
+
+
+def mend():
+    """Take back what can be taken back."""
+    global ORDERS  # noqa: PLW0603 - one process, one machine
+    ORDERS = {}
+    _put(_io_open, _os_fsync, _replace)
+    time.time, time.localtime = _time, _localtime
+
+
+if "BROKEN_MACHINE" in os.environ:
+    install(json.loads(os.environ["BROKEN_MACHINE"]))

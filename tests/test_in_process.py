@@ -1,0 +1,78 @@
+"""What ``in_process`` tells of a script is what a process of its own would show, and nothing is left of it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+import activation_patching
+from Neuron_Selection.FileFormats import agent_folder
+from Neuron_Selection.PatchingTooling import agents
+from tests.conftest import ROOT
+from tests.faults.script_runs import NO_TORCH, run
+from tests.in_process import in_process
+
+SCRIPT = str(ROOT / "activation_patching.py")
+FORBIDDEN = NO_TORCH["forbid"]
+
+
+def ends_with(monkeypatch: pytest.MonkeyPatch, body: str) -> None:
+    """The script does this, and imports nothing that is known already."""
+    names = {"agents": agents, "agent_folder": agent_folder}
+    monkeypatch.setattr(activation_patching, "main", lambda _words: exec(body, names) or 0)
+
+
+@pytest.mark.parametrize("words", [["--help"], [], ["--agent_path", "nowhere", "--threads", "0"]])
+def test_a_process_shows_the_same(words: list[str]) -> None:
+    here, there = run([SCRIPT, *words]), run([SCRIPT, *words], process=True)
+    assert (here.returncode, here.stdout, here.stderr) == (there.returncode, there.stdout, there.stderr)
+
+
+@pytest.mark.parametrize(
+    "imports",
+    [
+        "import torch",
+        "import torch.nn.functional",
+        "from Neuron_Selection.PatchingTooling import agents",
+        "from Neuron_Selection.PatchingTooling.agents import build_agent",
+        "import Neuron_Selection.PatchingTooling.hooks_engine",
+    ],
+)
+def test_an_import_that_is_forbidden_fails_though_it_was_imported_before(
+    imports: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends_with(monkeypatch, imports)
+    assert in_process([SCRIPT]).returncode == 0
+    told = in_process([SCRIPT], forbid=FORBIDDEN)
+    assert told.returncode == 1
+    assert "imported where it is not needed" in told.stderr
+    assert sys.modules["Neuron_Selection.PatchingTooling.agents"] is agents
+    assert sys.modules["Neuron_Selection.PatchingTooling"].agents is agents
+    assert in_process([SCRIPT]).returncode == 0
+
+
+def test_what_needs_no_torch_is_not_imported_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    ends_with(
+        monkeypatch, "from Neuron_Selection.FileFormats import agent_folder as again; assert again is agent_folder"
+    )
+    assert in_process([SCRIPT], forbid=FORBIDDEN).returncode == 0
+
+
+def test_nothing_of_a_run_is_left(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    before = Path.cwd(), list(sys.argv), dict(os.environ), sys.stdin, sys.stdout, list(sys.meta_path), set(sys.modules)
+    ends_with(monkeypatch, "import os, sys; os.environ['X'] = 'x'; os.chdir('/'); print(sys.argv); sys.exit(3)")
+    told = in_process([SCRIPT, "a"], cwd=tmp_path, forbid=FORBIDDEN)
+    assert (told.returncode, told.stdout) == (3, f"{[SCRIPT, 'a']}\n")
+    after = Path.cwd(), list(sys.argv), dict(os.environ), sys.stdin, sys.stdout, list(sys.meta_path), set(sys.modules)
+    assert after == before
+
+
+def test_a_bug_is_a_traceback_and_exit_1(monkeypatch: pytest.MonkeyPatch) -> None:
+    ends_with(monkeypatch, "raise RuntimeError('a bug')")
+    told = in_process([SCRIPT])
+    assert (told.returncode, told.stdout) == (1, "")
+    assert told.stderr.startswith("Traceback ")
+    assert told.stderr.endswith("RuntimeError: a bug\n")
