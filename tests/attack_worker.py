@@ -1,13 +1,16 @@
-"""Read one agent's zip under limits, and tell as JSON how it ended and what Python was asked to do meanwhile.
+"""Read agents' zips under limits, and tell as JSON how each ended and what Python was asked to do meanwhile.
 
-Started by test_attacks.py in a process of its own: ``python attack_worker.py HARMLESS.zip ATTACK.zip``.
+Started by test_attacks.py: ``python attack_worker.py HARMLESS.zip``, then a path of an attack a line on stdin. For each
+this process makes a copy of itself, in which all that is imported late was imported.
 """
 
 from __future__ import annotations
 
 import codecs
 import json
+import os
 import resource
+import signal
 import sys
 import time
 from pathlib import Path
@@ -15,6 +18,7 @@ from typing import Any
 
 MEMORY = 1_500_000_000
 CPU_SECONDS = 20
+SECONDS = 60
 FORBIDDEN = ("exec", "compile", "import", "os.", "subprocess.", "socket.", "pickle.", "ctypes.", "shutil.", "pty.")
 HARMLESS_EVENTS = {"os.listdir", "os.scandir"}
 
@@ -41,12 +45,16 @@ def main() -> None:
         names = {place: [name[:80] for name in found[:5]] for place, found in inventory.names.items()}
         return {"refused": "", "names": names, "unread": inventory.unread, "members": inventory.members}
 
-    harmless, attack = map(Path, sys.argv[1:])
+    harmless = Path(sys.argv[1])
     assert read(harmless) == (0, "")  # whatever is imported late is imported now
     read(harmless.with_name("broken.zip"))
     assert listed(harmless)["refused"] == ""
     listed(harmless.with_name("broken.zip"))
     codecs.lookup("raw_unicode_escape")  # Python's own, for an opcode of text
+    attack = next_attack()
+    if attack is None:
+        return
+    os.chdir(attack.parent)
     events: list[str] = []
 
     def watch(event: str, arguments: tuple[object, ...]) -> None:
@@ -54,6 +62,7 @@ def main() -> None:
         if (event.startswith(FORBIDDEN) and event not in HARMLESS_EVENTS) or writes:
             events.append(f"{event} {str(arguments[0])[:80]}")
 
+    signal.alarm(SECONDS)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
     sys.addaudithook(watch)
@@ -61,7 +70,19 @@ def main() -> None:
     code, message = read(attack)
     inventory = listed(attack)
     seconds = time.process_time() - start
-    print(json.dumps({"code": code, "message": message, "events": events, "seconds": seconds, **inventory}))
+    print(json.dumps({"code": code, "message": message, "events": events, "seconds": seconds, **inventory}), flush=True)
+
+
+def next_attack() -> Path | None:
+    """In a copy of this process, its attack; in this one, None when there are no more."""
+    for line in sys.stdin:
+        child = os.fork()
+        if child == 0:
+            return Path(line.rstrip("\n"))
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        if code != 0:
+            print(json.dumps({"died": code}), flush=True)
+    return None
 
 
 if __name__ == "__main__":
