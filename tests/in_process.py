@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib
 import io
 import os
+import re
+import shlex
 import subprocess
 import sys
 import traceback
@@ -47,6 +49,22 @@ def in_process(words: Sequence[str], *, cwd: Path | None = None, forbid: Collect
             traceback.print_exc()
             code = 1
     return Completed(list(words), code, _text(out), _text(err))
+
+
+def typed(command: str, folder: Path, *, process: bool = False) -> Completed:
+    """A line as its reader types it in ``folder``, which may be a copy of this project.
+
+    :param process: a shell reads it, and ``python`` starts; else scripts of this project run in this process
+    """
+    words = shlex.split(command)
+    if not process and words[:1] == ["python"] and (folder / words[1]).exists():
+        inside = (folder / words[1]).resolve()
+        if not inside.is_relative_to(ROOT):
+            inside = ROOT / words[1]
+        if inside.exists():
+            return in_process([str(inside), *words[2:]], cwd=folder)
+    line = re.sub(r"^python ", f"{shlex.quote(sys.executable)} ", command)
+    return subprocess.run(line, shell=True, cwd=folder, capture_output=True, text=True, check=False)
 
 
 def _stream(errors: str) -> io.TextIOWrapper:

@@ -16,18 +16,18 @@ import pytest
 
 from Neuron_Selection.FileFormats.agent_zip import read_agent_zip
 from tests.conftest import ROOT
+from tests.in_process import typed
 from tests.test_readme import not_ours
 
 PATCHING, WEIGHTS = ((ROOT / "docs" / name).read_text() for name in ("patching_guide.md", "weights_guide.md"))
 
 
 def walk(guide: str, folder: Path) -> Path:
-    """A checkout in which every command of a guide was run in its order."""
+    """A checkout in which every command of a guide was run in its order; those of the README start processes."""
     checkout = Path(shutil.copytree(ROOT, folder / "checkout", ignore=not_ours))
     for block in re.findall(r"^```bash\n(.*?)^```", guide, re.MULTILINE | re.DOTALL):
         for command in block.splitlines():
-            typed = re.sub(r"^python ", f"{sys.executable} ", command)
-            run = subprocess.run(typed, shell=True, cwd=checkout, capture_output=True, text=True, check=False)
+            run = typed(command, checkout)
             assert run.returncode == 0, f"{command}\n{run.stderr}"
     return checkout
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import ROOT
+from tests.in_process import Completed, in_process
 
 AGENT = "../Agent_Storage/SpawnTests/biased/biased-v1"
 GUIDE_ID = "MiniGrid-LavaCrossingS11N5-v0-81110-6,4,0-0763"
@@ -45,13 +46,18 @@ EXAMPLES = {
 }
 
 
-def run(command: str, folder: Path, root: Path) -> subprocess.CompletedProcess[str]:
-    """The command as a user types it in ``folder``; ``python`` is this one, scripts are those of ``root``."""
-    words = shlex.split(command)
-    words = [sys.executable if word == "python" else word for word in words]
-    if folder != root:
-        words = [str(root / word) if word.endswith(".py") and (root / word).exists() else word for word in words]
-    return subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
+def run(command: str, folder: Path, root: Path, *, process: bool = False) -> Completed:
+    """The command as a user types it in ``folder``; ``python`` is this one, scripts are those of ``root``.
+
+    :param process: start it; else what ``root`` is a copy of runs in this process
+    """
+    python, script, *words = shlex.split(command)
+    assert python == "python"
+    assert (root / script).exists()
+    if not process:
+        return in_process([str(ROOT / script), *words], cwd=folder)
+    path = str(root / script) if folder != root else script
+    return subprocess.run([sys.executable, path, *words], cwd=folder, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +96,7 @@ def test_each_example_of_the_guide_works_as_it_stands(name: str, where: str, che
     results = agent_of(checkout) / "patching_results" / f"{name}.json"
     results.unlink(missing_ok=True)
     results.with_name(f"{name}.meta.json").unlink(missing_ok=True)
-    done = run(EXAMPLES[name], folder, checkout)
+    done = run(EXAMPLES[name], folder, checkout, process=name == "experiment1")
     assert done.returncode == 0, done.stderr
     records = json.loads(results.read_text())
     assert str(results.name) in done.stdout
@@ -164,7 +170,8 @@ def test_the_same_command_again_leaves_the_file_and_says_so(checkout: Path) -> N
 def test_the_same_run_writes_the_same_bytes(checkout: Path) -> None:
     spec = EXAMPLES["experiment1"]
     assert run(spec.replace("experiment1", "one"), checkout, checkout).returncode == 0
-    assert run(spec.replace("experiment1", "two") + " --threads 2", checkout, checkout).returncode == 0
+    two = spec.replace("experiment1", "two") + " --threads 2"  # which a process takes when it starts
+    assert run(two, checkout, checkout, process=True).returncode == 0
     folder = agent_of(checkout) / "patching_results"
     for suffix in (".json", ".meta.json"):
         assert (folder / f"one{suffix}").read_bytes() == (folder / f"two{suffix}").read_bytes()

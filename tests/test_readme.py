@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
+from tests.in_process import typed
 
 README = (ROOT / "README.md").read_text()
 OURS = {
@@ -37,8 +38,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_commands_and_the_snippet_run_as_they_stand(checkout: Path) -> None:
     (snippet,) = blocks("python")
     for command in "".join(blocks("bash")).splitlines():
-        typed = re.sub(r"^python ", f"{sys.executable} ", command)
-        run = subprocess.run(typed, shell=True, cwd=checkout, capture_output=True, text=True, check=False)
+        run = typed(command, checkout, process=True)
         assert run.returncode == 0, f"{command}\n{run.stderr}"
     written = {str(path.relative_to(checkout / "my_agent")) for path in (checkout / "my_agent").rglob("*.*")}
     assert {

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +12,7 @@ import pytest
 from Neuron_Selection.AnalysisTooling.following_step import next_lines
 from Neuron_Selection.next_command import loading_of, next_command
 from tests.conftest import ROOT
+from tests.in_process import in_process, typed
 
 TOOLS = ROOT / "Neuron_Selection"
 RUN, ANALYZE = TOOLS / "ExperimentTooling" / "run_experiments.py", TOOLS / "AnalysisTooling" / "analyze_metrics.py"
@@ -30,18 +29,14 @@ def stood(tmp_path: Path) -> Path:
 
 def run(script: Path, *words: str, stood: Path) -> list[str]:
     """Run a script on the agent; the commands after ``next:``."""
-    done = subprocess.run(
-        [sys.executable, script, "--agent_path", "my agent", *words],
-        cwd=stood, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    done = in_process([str(script), "--agent_path", "my agent", *words], cwd=stood)
     assert done.returncode == 0, done.stderr
     return re.findall(r"^next: (python .*)$", done.stderr, re.MULTILINE)
 
 
-def paste(command: str, stood: Path) -> list[str]:
+def paste(command: str, stood: Path, *, process: bool = False) -> list[str]:
     """Run a command as it was printed; the commands that it names in turn."""
-    typed = re.sub("^python ", f"{sys.executable} ", command)
-    done = subprocess.run(typed, shell=True, cwd=stood, capture_output=True, text=True, check=False)
+    done = typed(command, stood, process=process)
     assert done.returncode == 0, f"{command}\n{done.stderr}"
     return re.findall(r"^next: (python .*)$", done.stderr, re.MULTILINE)
 
@@ -50,11 +45,11 @@ def test_from_definitions_of_ones_own_to_the_weights(stood: Path) -> None:
     specs = ["--type", "custom", "--patch_spec", "q_net.2:78", "q_net.2:1"]
     (sweep,) = run(GENERATE, *specs, "--output", "own.json", stood=stood)
     (stood / "my agent" / "own.json").write_text("[]")  # of the same name where it would be looked for first
-    (analysis,) = paste(sweep, stood)
+    (analysis,) = paste(sweep, stood, process=True)
     with_few = f"{analysis} --resamples 99"
-    (weights,) = paste(with_few, stood)
+    (weights,) = paste(with_few, stood, process=True)
     assert "initial_test.py" in weights
-    paste(weights, stood)
+    paste(weights, stood, process=True)
     assert (stood / "my agent" / "gradient_analysis" / "candidate_weights.json").exists()
 
 
@@ -70,7 +65,10 @@ def test_definitions_in_their_usual_place_and_a_sweep_of_another_name_or_place(s
     (here,) = run(RUN, *words, "--output_dir", ".", "--direction", "noising", stood=stood)
     for command, sweep_file in ((by_name, "an other.npz"), (by_path, "out/sweep.npz"), (here, "./sweep.npz")):
         assert sweep_file in command
-        assert paste(f"{command} --overwrite --resamples 99", stood) == []  # whole layers: no neuron, no next command
+        process = command == by_name  # its file's name has a blank
+        assert (
+            paste(f"{command} --overwrite --resamples 99", stood, process=process) == []
+        )  # whole layers: no neuron, no next command
 
 
 def test_a_summary_elsewhere_is_handed_to_the_script_that_takes_one(stood: Path) -> None:

@@ -1,12 +1,10 @@
-"""Every command that a saliency or perturbation script names at its end is pasted into a shell, and runs."""
+"""Every command that a saliency or perturbation script names at its end can be pasted into a shell, and runs."""
 
 from __future__ import annotations
 
 import json
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,16 +14,16 @@ from torch import nn
 
 from tests.conftest import ROOT
 from tests.extractors import MinigridFeaturesExtractor
+from tests.in_process import in_process, typed
 from tests.made_agents import mlp_agent, new_dqn, save_dqn
 
 PERTURBATION = ROOT / "Parameter_Selection" / "PerturbationTooling"
 SALIENCY = ROOT / "SaliencyTooling"
 
 
-def run(command: str, folder: Path) -> str:
+def run(command: str, folder: Path, *, process: bool = False) -> str:
     """What the command says on stderr; it ends well."""
-    typed = re.sub(r"^python ", f"{sys.executable} ", command)
-    done = subprocess.run(typed, shell=True, cwd=folder, capture_output=True, text=True, check=False)
+    done = typed(command, folder, process=process)
     assert done.returncode == 0, f"{command}\n{done.stderr}"
     return done.stderr
 
@@ -38,12 +36,12 @@ def following(said: str) -> str:
     return line.partition(": ")[2]
 
 
-def scripts_from(command: str, folder: Path) -> list[str]:
+def scripts_from(command: str, folder: Path, *, process: bool = False) -> list[str]:
     """The command, then whatever each names, until an edited agent was turned back: the scripts that ran."""
     ran: list[str] = []
     while not ran or ran[-1:] != ["write_agent"] or ran[-2:-1] != ["write_agent"]:
         ran.append(re.findall(r"(\w+)\.py", command)[0])
-        command = following(run(command, folder))
+        command = following(run(command, folder, process=process))
     return ran
 
 
@@ -53,8 +51,8 @@ def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("next") / "it's a folder"
     agent = Path(shutil.copytree(ROOT / "examples" / "lava_crossing" / "agent", folder / "my agent"))
     for script in ("ExperimentTooling/run_experiments.py", "AnalysisTooling/analyze_metrics.py"):
-        words = [sys.executable, str(ROOT / "Neuron_Selection" / script), "--agent_path", str(agent), "--quiet"]
-        subprocess.run(words, check=True, capture_output=True)
+        words = [str(ROOT / "Neuron_Selection" / script), "--agent_path", str(agent), "--quiet"]
+        assert in_process(words).returncode == 0
     return folder
 
 
@@ -76,7 +74,7 @@ def test_from_gradients_to_an_agent_and_back_every_next_command_runs(where: str,
         assert not (folder / "my agent" / "gradient_analysis").exists()
     else:
         command = f"python {SALIENCY}/initial_test.py --agent_path {agent} --format npz"
-        assert scripts_from(command, stands) == ["initial_test", *CHAIN]
+        assert scripts_from(command, stands, process=where == "beside") == ["initial_test", *CHAIN]
         assert {path.name for path in stands.glob("*.zip")} - {"agent.zip"} == {
             "edited.zip", "edited_restored.zip",
         }  # fmt: skip
