@@ -181,7 +181,7 @@ def test_other_scores_rank_by_what_they_say(score: str, agent: Path) -> None:
 FAULTS: dict[str, tuple[Any, list[str], str]] = {
     "E1 no summary": (lambda a: (a / "patching_results" / "cross_metric_summary.json").unlink(), [],
                       "cross_metric_summary.json: found no such file (analyze_metrics.py makes it)"),
-    "E2 no inputs": (lambda a: (a / "activation_inputs" / "clean_inputs.json").unlink(), [], "found no such file in"),
+    "C1 no inputs": (lambda a: (a / "activation_inputs" / "clean_inputs.json").unlink(), [], "found no such file in"),
     "E12 nothing asked for": (None, ["--k", "0", "--m", "0"], "k and m: found 0 and 0, expected at least one"),
     "E13 k negative": (None, ["--k", "-1"], "--k: found '-1', expected a whole number from 0"),
     "E14 k no number": (None, ["--k", "2.5"], "--k: found '2.5', expected a whole number from 0"),

@@ -179,6 +179,8 @@ BAD_AGENTS: dict[str, tuple[Spoil, int, str]] = {
                 2, "a policy of SAC, expected a DQN policy (MlpPolicy, CnnPolicy, MultiInputPolicy)"),
     "A24 PPO": (with_fields(policy_class=serialized(
         class_named("stable_baselines3.common.policies", "ActorCriticPolicy"))), 2, "a policy of PPO or A2C"),
+    "A24 PPO by another name": (with_fields(policy_class=serialized(
+        class_named("stable_baselines3.ppo.policies", "MlpPolicy"))), 2, "a policy of PPO, expected a DQN policy"),
     "A25 continuous": (with_fields(action_space=BOX_ACTIONS), 2, "action_space: found a Box space, expected Discrete"),
     "A26 by reference": (with_kwargs({EXTRACTOR: MlpOfDict}), 3, "(--trust tests.extractors.MlpOfDict imports it)"),
     "A27 by value": (with_kwargs({EXTRACTOR: BY_VALUE}), 3, "(--features_extractor FILE.py:Custom takes your own"),

@@ -37,6 +37,7 @@ PREFIXES: dict[str, tuple[str, str]] = {
     "F10 too long": ("x" * 300, "output prefix: found 300 characters, expected a shorter file name"),
     "F10 too many bytes": ("\u00fc" * 124, "output prefix: found 124 characters, expected a shorter file name"),
     "F11 reserved": ("CON", "output prefix: found 'CON', expected a plain file name"),
+    "F11 reserved in small letters": ("con", "output prefix: found 'con', expected a plain file name"),
     "F11 reserved with an ending": ("nul.x", "expected a plain file name"),
     "F11 escape": ("a\x1b[31m", "expected a plain file name"),
 }

@@ -151,7 +151,8 @@ def test_a_locale_without_unicode_is_no_obstacle(locale: str, script: str, agent
 def test_a_path_that_is_no_utf_8_is_recorded_as_it_is(script: str, agent: Path) -> None:
     """F12, F39: file names are bytes; a lone surrogate stands for one, in JSON as its escape."""
     other = agent.rename(os.fsdecode(os.fsencode(agent) + b"\xff"))
-    works(words_of(script, other, fast=True), orders=NO_TORCH, process=True)
+    told = works(words_of(script, other, fast=True), orders=NO_TORCH, process=True)
+    assert "agent\\udcff" in told.stdout
     assert os.fsencode(metadata_of(script, other)["agent"]["path"]).endswith(b"agent\xff/agent.zip")
     told = works(words_of(script, other, fast=True, overwrite=None), orders=NO_TORCH)
     assert "up to date" in told.stderr
@@ -177,7 +178,7 @@ def test_modules_that_lie_where_the_user_stands_are_never_imported(where: str, s
     for folder in folders:
         for name in names:
             (folder / f"{name}.py").write_text("raise SystemExit('hostile')")
-    works(words_of(script, agent, fast=True), cwd=agent.parent / where)
+    works(words_of(script, agent, fast=script != "P"), cwd=agent.parent / where)  # one imports torch
 
 
 @by_script
@@ -187,6 +188,11 @@ def test_python_with_optimisation_and_strict_warnings(python: tuple[str, ...], s
     before = forget_outputs(script, agent)
     works(words_of(script, agent, fast=True), python=python, orders=NO_TORCH)
     assert results_of(script, agent) == before
+
+
+def test_strict_warnings_where_torch_is_imported(agent: Path) -> None:
+    """F42: with the hooks engine."""
+    works(words_of("P", agent), python=("-O", "-W", "error"))
 
 
 @pytest.mark.parametrize("script", HOOKS)
