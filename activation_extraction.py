@@ -48,7 +48,7 @@ def build_parser() -> argparse.ArgumentParser:
 @script(build_parser)
 def main(args: argparse.Namespace, console: Console) -> None:
     """Extract, save, say where."""
-    from Neuron_Selection.FileFormats.agent_folder import ACTIVATIONS, CLEAN, CORRUPTED, INPUTS, output_folder
+    from Neuron_Selection.FileFormats.agent_zip.agent_folder import ACTIVATIONS, CLEAN, CORRUPTED, INPUTS, output_folder
     from Neuron_Selection.PatchingTooling import PatchingExperiment
     from Neuron_Selection.PatchingTooling.extraction import extract_activations, plan_extraction
 

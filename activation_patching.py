@@ -88,7 +88,7 @@ def main(args: argparse.Namespace, console: Console) -> None:
     """Plan, run, save, sum up."""
     from dataclasses import fields
 
-    from Neuron_Selection.FileFormats.agent_folder import CLEAN, CORRUPTED, INPUTS
+    from Neuron_Selection.FileFormats.agent_zip.agent_folder import CLEAN, CORRUPTED, INPUTS
     from Neuron_Selection.FileFormats.inputs import ids_from_arguments
     from Neuron_Selection.PatchingTooling import PatchingExperiment
     from Neuron_Selection.PatchingTooling.patching_jobs import PatchingRequest, plan_jobs, run_job

@@ -36,9 +36,9 @@ def build_parser() -> argparse.ArgumentParser:
 @script(build_parser)
 def main(args: argparse.Namespace, console: Console) -> None:
     """Take inventory, load as far as it goes, print."""
-    from Neuron_Selection.FileFormats.agent_folder import find_agent
-    from Neuron_Selection.FileFormats.agent_inventory import take_inventory
-    from Neuron_Selection.FileFormats.agent_zip import parse_agent_zip, read_agent_bytes
+    from Neuron_Selection.FileFormats.agent_zip.agent_folder import find_agent
+    from Neuron_Selection.FileFormats.agent_zip.agent_zip import parse_agent_zip, read_agent_bytes
+    from Neuron_Selection.FileFormats.agent_zip.inventory import take_inventory
     from Neuron_Selection.PatchingTooling import PatchingExperiment
     from Neuron_Selection.PatchingTooling.agent_description import (
         describe_experiment,

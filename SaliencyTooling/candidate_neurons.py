@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from Neuron_Selection.errors import InputError, shown
-from Neuron_Selection.FileFormats.cross_metric_summary import CrossMetricSummary, ImportantNeuron
+from Neuron_Selection.FileFormats.results.cross_metric_summary import CrossMetricSummary, ImportantNeuron
 
 Definitions = Callable[[], list[dict[str, Any]]]
 

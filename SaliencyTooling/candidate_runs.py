@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 
 from Neuron_Selection.errors import InputError, UsageError
-from Neuron_Selection.FileFormats.agent_zip import AgentZip
-from Neuron_Selection.FileFormats.atomic_files import read_bytes, sha256_of
-from Neuron_Selection.FileFormats.average_gradients import MAGNITUDE, AverageGradients, load_average_gradients
-from Neuron_Selection.FileFormats.candidate_weights import CANDIDATES_FILE, save_candidate_weights
-from Neuron_Selection.FileFormats.cross_metric_summary import load_cross_metric_summary
+from Neuron_Selection.FileFormats.agent_zip.agent_zip import AgentZip
 from Neuron_Selection.FileFormats.definitions import load_definitions
-from Neuron_Selection.FileFormats.json_files import json_bytes, parse_edited_json
+from Neuron_Selection.FileFormats.results.cross_metric_summary import load_cross_metric_summary
 from Neuron_Selection.FileFormats.run_metadata import check_outputs, fingerprint_in, of_another_run, run_metadata
-from Neuron_Selection.FileFormats.stored_documents import stored_document, stored_json_metadata
+from Neuron_Selection.FileFormats.storage.atomic_files import read_bytes, sha256_of
+from Neuron_Selection.FileFormats.storage.json_files import json_bytes, parse_edited_json
+from Neuron_Selection.FileFormats.storage.stored_documents import stored_document, stored_json_metadata
+from Neuron_Selection.FileFormats.weights.average_gradients import MAGNITUDE, AverageGradients, load_average_gradients
+from Neuron_Selection.FileFormats.weights.candidate_weights import CANDIDATES_FILE, save_candidate_weights
 from SaliencyTooling.candidate_neurons import CandidateNeuron, candidate_neurons
 from SaliencyTooling.weight_scores import refuse_margin_of_one_action, scores_of, weight_matrices
 from SaliencyTooling.weight_selection import select_weights

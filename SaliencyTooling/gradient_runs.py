@@ -10,8 +10,11 @@ from typing import Any
 import numpy as np
 
 from Neuron_Selection.errors import InputError, SuiteWarning, shown
-from Neuron_Selection.FileFormats.atomic_files import sha256_of_file
-from Neuron_Selection.FileFormats.average_gradients import (
+from Neuron_Selection.FileFormats.inputs import Inputs
+from Neuron_Selection.FileFormats.run_metadata import check_outputs, is_up_to_date, run_metadata
+from Neuron_Selection.FileFormats.storage.atomic_files import sha256_of_file
+from Neuron_Selection.FileFormats.storage.stored_documents import stored_json_metadata
+from Neuron_Selection.FileFormats.weights.average_gradients import (
     AVERAGE_FILE,
     MAGNITUDE,
     MARGIN,
@@ -19,16 +22,13 @@ from Neuron_Selection.FileFormats.average_gradients import (
     AverageGradients,
     save_average_gradients,
 )
-from Neuron_Selection.FileFormats.gradient_writers import save_weight_gradients
-from Neuron_Selection.FileFormats.inputs import Inputs
-from Neuron_Selection.FileFormats.run_metadata import check_outputs, is_up_to_date, run_metadata
-from Neuron_Selection.FileFormats.stored_documents import stored_json_metadata
-from Neuron_Selection.FileFormats.weight_gradients import (
+from Neuron_Selection.FileFormats.weights.weight_gradients import (
     InputGradient,
     load_weight_gradients,
+    save_weight_gradients,
     stored_metadata,
 )
-from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
+from Neuron_Selection.PatchingTooling.experiment import OpenedAgent
 from SaliencyTooling.gradient_sources import GradientSource, gradient_source, of_the_margin, of_the_maximum
 
 FORMATS = {"json": ("json",), "npz": ("npz",), "both": ("json", "npz")}

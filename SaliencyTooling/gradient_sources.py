@@ -11,14 +11,14 @@ import numpy as np
 
 from Neuron_Selection.errors import EngineError
 from Neuron_Selection.FileFormats.observations import Observations, count_of, rows_of
-from Neuron_Selection.PatchingTooling.fast_gradients import (
+from Neuron_Selection.PatchingTooling.experiment import OpenedAgent
+from Neuron_Selection.PatchingTooling.numpy_network.gradients import (
     compute_layer_gradients,
     compute_mean_gradient_magnitudes,
     iterate_weight_gradients,
     margin_weights,
 )
-from Neuron_Selection.PatchingTooling.fast_mlp import FastMlp, compute_q_values, fast_mlp, record_activations
-from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
+from Neuron_Selection.PatchingTooling.numpy_network.mlp import FastMlp, compute_q_values, fast_mlp, record_activations
 
 Gradients = dict[str, np.ndarray]
 _BATCH = 64
@@ -143,7 +143,7 @@ class AutogradGradients:
         """
         if self.opened.device == "cpu":
             return "cpu"
-        from Neuron_Selection.PatchingTooling.agents import torch_device
+        from Neuron_Selection.PatchingTooling.torch_network.agents import torch_device
 
         return str(torch_device(self.opened.device))
 
@@ -153,7 +153,7 @@ class AutogradGradients:
 
     def each(self, observations: Observations, q_weights: np.ndarray) -> Iterator[Gradients]:
         """One input's gradients after the other."""
-        from Neuron_Selection.PatchingTooling.autograd_gradients import iterate_parameter_gradients
+        from Neuron_Selection.PatchingTooling.torch_network.autograd_gradients import iterate_parameter_gradients
 
         return iterate_parameter_gradients(self.opened.agent, observations, q_weights)
 

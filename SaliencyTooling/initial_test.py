@@ -42,9 +42,9 @@ def build_parser() -> argparse.ArgumentParser:
 @script(build_parser)
 def main(args: argparse.Namespace, console: Console) -> None:
     """Three steps, each left alone where its file is up to date."""
-    from Neuron_Selection.FileFormats.agent_folder import GRADIENTS, RESULTS, output_folder
-    from Neuron_Selection.FileFormats.cross_metric_summary import SUMMARY_FILE
-    from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
+    from Neuron_Selection.FileFormats.agent_zip.agent_folder import GRADIENTS, RESULTS, output_folder
+    from Neuron_Selection.FileFormats.results.cross_metric_summary import SUMMARY_FILE
+    from Neuron_Selection.PatchingTooling.experiment import OpenedAgent
     from SaliencyTooling.candidate_runs import Selection, check_candidates, write_candidates
     from SaliencyTooling.gradient_runs import (
         FORMATS,

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from Neuron_Selection.FileFormats.agent_folder import RESULTS
-from Neuron_Selection.FileFormats.cross_metric_summary import SUMMARY_FILE
+from Neuron_Selection.FileFormats.agent_zip.agent_folder import RESULTS
+from Neuron_Selection.FileFormats.results.cross_metric_summary import SUMMARY_FILE
 from Neuron_Selection.next_command import handed_on, next_command
 
 _AVERAGE, _EXTRACT = (f"SaliencyTooling/InitialGradients/{name}.py" for name in ("average", "extract"))

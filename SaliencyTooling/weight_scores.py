@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from Neuron_Selection.errors import InputError, UsageError
-from Neuron_Selection.FileFormats.agent_zip import AgentZip
-from Neuron_Selection.FileFormats.average_gradients import MARGIN, AverageGradients
-from Neuron_Selection.FileFormats.spaces import DiscreteSpace, Space
+from Neuron_Selection.FileFormats.agent_zip.agent_zip import AgentZip
+from Neuron_Selection.FileFormats.agent_zip.spaces import DiscreteSpace, Space
+from Neuron_Selection.FileFormats.weights.average_gradients import MARGIN, AverageGradients
 
 _ONE_ACTION = "score margin: found an agent of one action, which has no margin, expected two actions or more"
 

@@ -15,7 +15,7 @@ from measuring import interleaved, median_ratio
 from stable_baselines3 import DQN
 
 from Neuron_Selection.PatchingTooling import PatchingExperiment
-from Neuron_Selection.PatchingTooling.batched_patches import compute_q_values_of_patches, reused_layers
+from Neuron_Selection.PatchingTooling.torch_network.batched_patches import compute_q_values_of_patches, reused_layers
 
 INPUTS = 20
 

@@ -41,13 +41,16 @@ from starting import print_start
 from tools_apart import print_tools
 
 from Neuron_Selection.errors import SuiteWarning
-from Neuron_Selection.PatchingTooling.fast_gradients import (
+from Neuron_Selection.PatchingTooling.numpy_network.gradients import (
     compute_mean_gradient_magnitudes,
     iterate_weight_gradients,
     margin_weights,
 )
-from Neuron_Selection.PatchingTooling.fast_patches import compute_q_values_of_patches, sweep_neurons
-from Neuron_Selection.PatchingTooling.fast_weight_changes import WeightChange, compute_q_values_of_weight_changes
+from Neuron_Selection.PatchingTooling.numpy_network.patches import compute_q_values_of_patches, sweep_neurons
+from Neuron_Selection.PatchingTooling.numpy_network.weight_changes import (
+    WeightChange,
+    compute_q_values_of_weight_changes,
+)
 
 SAMPLE = 25
 

@@ -18,11 +18,11 @@ os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS
 
 import numpy as np
 
-from Neuron_Selection.ExperimentTooling.layer_mixtures import Mixtures, mixtures_of
-from Neuron_Selection.ExperimentTooling.minimal_set_search import FoundSet, Search, run_searches, search_minimal_set
-from Neuron_Selection.ExperimentTooling.minimal_sets import explain_pairs, single_effects
-from Neuron_Selection.ExperimentTooling.set_goals import Goal, parse_goal, reached
-from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
+from Neuron_Selection.ExperimentTooling.minimal_sets.explain import explain_pairs, single_effects
+from Neuron_Selection.ExperimentTooling.minimal_sets.goals import Goal, parse_goal, reached
+from Neuron_Selection.ExperimentTooling.minimal_sets.mixtures import Mixtures, mixtures_of
+from Neuron_Selection.ExperimentTooling.minimal_sets.search import FoundSet, Search, run_searches, search_minimal_set
+from Neuron_Selection.PatchingTooling.experiment import OpenedAgent
 
 AGENT = Path(__file__).resolve().parents[1] / "examples" / "lava_crossing" / "agent"
 LAYERS = ("q_net.1", "q_net.3")
@@ -67,7 +67,7 @@ def runs_one_by_one(mixtures: Mixtures, goal: Goal, n_pairs: int) -> int:
     """Search the first pairs with a hook and a one-row forward a set; how many sets that were."""
     import torch
 
-    from Neuron_Selection.PatchingTooling.hooks_engine import HooksEngine
+    from Neuron_Selection.PatchingTooling.torch_network.engine import HooksEngine
 
     assert isinstance(mixtures.engine, HooksEngine)
     net = mixtures.engine.agent.q_net

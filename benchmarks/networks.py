@@ -16,7 +16,7 @@ from stable_baselines3 import DQN
 from torch import nn
 
 from Neuron_Selection.PatchingTooling import PatchingExperiment
-from Neuron_Selection.PatchingTooling.fast_mlp import FastMlp, fast_mlp, record_activations
+from Neuron_Selection.PatchingTooling.numpy_network.mlp import FastMlp, fast_mlp, record_activations
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -14,7 +14,7 @@ import numpy as np
 from measuring import interleaved, median_ratio
 from networks import Case
 
-from Neuron_Selection.PatchingTooling.fast_patches import sweep_neurons
+from Neuron_Selection.PatchingTooling.numpy_network.patches import sweep_neurons
 
 HERE = Path(__file__).resolve().parent
 PYTHON = HERE / ".venv" / "bin" / "python"

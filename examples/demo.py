@@ -43,7 +43,7 @@ def main() -> int:
 
 def what_single_neurons_do(agent: Path, *, picture: Path) -> str:
     """Patch every neuron of one layer alone, draw a pair that one of them decides, and put it all into words."""
-    from Neuron_Selection.FileFormats.atomic_files import write_atomically
+    from Neuron_Selection.FileFormats.storage.atomic_files import write_atomically
     from Neuron_Selection.ObservationTooling.drawing import draw_pair
     from Neuron_Selection.ObservationTooling.pair_files import load_pairs
     from Neuron_Selection.PatchingTooling import PatchingExperiment

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from Neuron_Selection.FileFormats.agent_zip import read_agent_zip
+from Neuron_Selection.FileFormats.agent_zip.agent_zip import read_agent_zip
 from tests.conftest import ROOT
 from tests.in_process import typed
 from tests.test_readme import not_ours

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import activation_patching
-from Neuron_Selection.FileFormats import agent_folder
-from Neuron_Selection.PatchingTooling import agents
+from Neuron_Selection.FileFormats.agent_zip import agent_folder
+from Neuron_Selection.PatchingTooling.torch_network import agents
 from tests.conftest import ROOT
 from tests.faults.script_runs import NO_TORCH, run
 from tests.in_process import in_process
@@ -36,9 +36,9 @@ def test_a_process_shows_the_same(words: list[str]) -> None:
     [
         "import torch",
         "import torch.nn.functional",
-        "from Neuron_Selection.PatchingTooling import agents",
-        "from Neuron_Selection.PatchingTooling.agents import build_agent",
-        "import Neuron_Selection.PatchingTooling.hooks_engine",
+        "from Neuron_Selection.PatchingTooling.torch_network import agents",
+        "from Neuron_Selection.PatchingTooling.torch_network.agents import build_agent",
+        "import Neuron_Selection.PatchingTooling.torch_network.engine",
     ],
 )
 def test_an_import_that_is_forbidden_fails_though_it_was_imported_before(
@@ -49,14 +49,15 @@ def test_an_import_that_is_forbidden_fails_though_it_was_imported_before(
     told = in_process([SCRIPT], forbid=FORBIDDEN)
     assert told.returncode == 1
     assert "imported where it is not needed" in told.stderr
-    assert sys.modules["Neuron_Selection.PatchingTooling.agents"] is agents
-    assert sys.modules["Neuron_Selection.PatchingTooling"].agents is agents
+    assert sys.modules["Neuron_Selection.PatchingTooling.torch_network.agents"] is agents
+    assert sys.modules["Neuron_Selection.PatchingTooling.torch_network"].agents is agents
     assert in_process([SCRIPT]).returncode == 0
 
 
 def test_what_needs_no_torch_is_not_imported_again(monkeypatch: pytest.MonkeyPatch) -> None:
     ends_with(
-        monkeypatch, "from Neuron_Selection.FileFormats import agent_folder as again; assert again is agent_folder"
+        monkeypatch,
+        "from Neuron_Selection.FileFormats.agent_zip import agent_folder as again; assert again is agent_folder",
     )
     assert in_process([SCRIPT], forbid=FORBIDDEN).returncode == 0
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from Neuron_Selection import inspect_agent
-from Neuron_Selection.FileFormats import agent_zip
-from Neuron_Selection.FileFormats.agent_inventory import take_inventory
+from Neuron_Selection.FileFormats.agent_zip import agent_zip
+from Neuron_Selection.FileFormats.agent_zip.inventory import take_inventory
 from tests.FileFormats.crafted import Call, dumps, gym_dict, policy_pth, stub, tensor
 from tests.made_agents import (
     data_fields,

@@ -8,8 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from Neuron_Selection.AnalysisTooling.cluster_statistics import FEW_CLUSTERS
-from Neuron_Selection.AnalysisTooling.clusters import Clusters
 from Neuron_Selection.AnalysisTooling.experiment_metrics import ALL_METRICS, DEFAULT_METRICS, gather_metrics
 from Neuron_Selection.AnalysisTooling.experiment_statistics import (
     DirectionStatistics,
@@ -17,8 +15,10 @@ from Neuron_Selection.AnalysisTooling.experiment_statistics import (
     direction_statistics,
     neuron_q_values,
 )
-from Neuron_Selection.AnalysisTooling.patched_runs import DirectionRuns, PatchedRuns
+from Neuron_Selection.AnalysisTooling.measures.cluster_statistics import FEW_CLUSTERS
+from Neuron_Selection.AnalysisTooling.measures.clusters import Clusters
 from Neuron_Selection.AnalysisTooling.ranking import Ranking, rank_experiments
+from Neuron_Selection.AnalysisTooling.runs.patched_runs import DirectionRuns, PatchedRuns
 from Neuron_Selection.FileFormats.patch_spec import format_patch_spec
 
 

@@ -9,23 +9,34 @@ from pathlib import Path
 from typing import Any
 
 from Neuron_Selection.AnalysisTooling.analysis import Analysis, analyse, result_rows
-from Neuron_Selection.AnalysisTooling.clusters import clusters_of
 from Neuron_Selection.AnalysisTooling.experiment_metrics import DEFAULT_METRICS, chosen_metrics
 from Neuron_Selection.AnalysisTooling.experiment_statistics import Sampling
-from Neuron_Selection.AnalysisTooling.patched_runs import PatchedRuns
-from Neuron_Selection.AnalysisTooling.runs_by_input import runs_by_input
+from Neuron_Selection.AnalysisTooling.measures.clusters import clusters_of
+from Neuron_Selection.AnalysisTooling.runs.patched_runs import PatchedRuns
+from Neuron_Selection.AnalysisTooling.runs.runs_by_input import runs_by_input
+from Neuron_Selection.AnalysisTooling.runs.swept_runs import runs_of_sweep
 from Neuron_Selection.AnalysisTooling.summary_document import summary_document
-from Neuron_Selection.AnalysisTooling.swept_runs import runs_of_sweep
 from Neuron_Selection.errors import InputError, UsageError
-from Neuron_Selection.FileFormats.agent_folder import CLEAN, INPUTS, RESULTS, AgentFolder, find_agent, output_folder
-from Neuron_Selection.FileFormats.agent_zip import AgentZip, read_agent_zip
-from Neuron_Selection.FileFormats.cross_metric_summary import SUMMARY_FILE
+from Neuron_Selection.FileFormats.agent_zip.agent_folder import (
+    CLEAN,
+    INPUTS,
+    RESULTS,
+    AgentFolder,
+    find_agent,
+    output_folder,
+)
+from Neuron_Selection.FileFormats.agent_zip.agent_zip import AgentZip, read_agent_zip
 from Neuron_Selection.FileFormats.inputs import clusters_in
-from Neuron_Selection.FileFormats.json_files import json_bytes
-from Neuron_Selection.FileFormats.results_by_input import file_names
-from Neuron_Selection.FileFormats.results_table import results_table_bytes, save_with_summary, stored_table_metadata
+from Neuron_Selection.FileFormats.results.cross_metric_summary import SUMMARY_FILE
+from Neuron_Selection.FileFormats.results.results_by_input import file_names
+from Neuron_Selection.FileFormats.results.results_table import (
+    results_table_bytes,
+    save_with_summary,
+    stored_table_metadata,
+)
 from Neuron_Selection.FileFormats.run_metadata import is_up_to_date, run_metadata
-from Neuron_Selection.FileFormats.stored_documents import stored_json_metadata
+from Neuron_Selection.FileFormats.storage.json_files import json_bytes
+from Neuron_Selection.FileFormats.storage.stored_documents import stored_json_metadata
 
 SWEEP, TABLE = "sweep.npz", "results.csv"
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from Neuron_Selection.AnalysisTooling.decisions import greedy_actions, near_ties
-from Neuron_Selection.AnalysisTooling.metrics import OF_ITSELF, OF_THE_PAIR, margin_parts
-from Neuron_Selection.AnalysisTooling.patched_runs import Block, DirectionRuns
-from Neuron_Selection.AnalysisTooling.published_metrics import PUBLISHED_METRICS
+from Neuron_Selection.AnalysisTooling.measures.decisions import greedy_actions, near_ties
+from Neuron_Selection.AnalysisTooling.measures.metrics import OF_ITSELF, OF_THE_PAIR, margin_parts
+from Neuron_Selection.AnalysisTooling.measures.published_metrics import PUBLISHED_METRICS
+from Neuron_Selection.AnalysisTooling.runs.patched_runs import Block, DirectionRuns
 from Neuron_Selection.errors import UsageError, shown
 
 MARGINS = {"denoising": "margin_recovery", "noising": "margin_damage"}

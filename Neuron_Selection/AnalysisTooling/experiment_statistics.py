@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from Neuron_Selection.AnalysisTooling.cluster_statistics import (
+from Neuron_Selection.AnalysisTooling.experiment_metrics import DirectionMetrics
+from Neuron_Selection.AnalysisTooling.measures.cluster_statistics import (
     RESAMPLES,
     bootstrap_intervals,
     q_values_of,
     sign_flip_p_values,
 )
-from Neuron_Selection.AnalysisTooling.experiment_metrics import DirectionMetrics
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from Neuron_Selection.errors import InputError
-from Neuron_Selection.FileFormats.agent_folder import GRADIENTS, RESULTS, find_agent
-from Neuron_Selection.FileFormats.average_gradients import AVERAGE_FILE
-from Neuron_Selection.FileFormats.cross_metric_summary import load_cross_metric_summary
+from Neuron_Selection.FileFormats.agent_zip.agent_folder import GRADIENTS, RESULTS, find_agent
+from Neuron_Selection.FileFormats.results.cross_metric_summary import load_cross_metric_summary
+from Neuron_Selection.FileFormats.weights.average_gradients import AVERAGE_FILE
 from Neuron_Selection.next_command import loading_of, next_command
 
 

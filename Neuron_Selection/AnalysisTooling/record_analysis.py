@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from Neuron_Selection.AnalysisTooling.experiment_metrics import MARGINS
-from Neuron_Selection.AnalysisTooling.metrics import OF_ITSELF, OF_THE_PAIR
-from Neuron_Selection.AnalysisTooling.published_metrics import PUBLISHED_METRICS
+from Neuron_Selection.AnalysisTooling.measures.metrics import OF_ITSELF, OF_THE_PAIR
+from Neuron_Selection.AnalysisTooling.measures.published_metrics import PUBLISHED_METRICS
 
 
 def analyse_records(records: Sequence[Mapping[str, Any]]) -> list[dict[str, float | None]]:

@@ -14,7 +14,6 @@ from Neuron_Selection.ExperimentTooling.definition_lists import (
     whole_layers,
 )
 from Neuron_Selection.ExperimentTooling.hidden_layers import hidden_layers
-from Neuron_Selection.FileFormats.atomic_files import read_bytes
 from Neuron_Selection.FileFormats.definitions import (
     definitions_bytes,
     load_random_sets,
@@ -23,8 +22,9 @@ from Neuron_Selection.FileFormats.definitions import (
 )
 from Neuron_Selection.FileFormats.patch_spec import Neurons, format_patch_spec, patch_configuration
 from Neuron_Selection.FileFormats.run_metadata import check_outputs
-from Neuron_Selection.FileFormats.stored_documents import meta_path
-from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
+from Neuron_Selection.FileFormats.storage.atomic_files import read_bytes
+from Neuron_Selection.FileFormats.storage.stored_documents import meta_path
+from Neuron_Selection.PatchingTooling.experiment import OpenedAgent
 
 GROUP_SIZE = 8
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from Neuron_Selection.errors import UsageError
 from Neuron_Selection.FileFormats.patch_spec import Neurons, format_patch_spec
-from Neuron_Selection.PatchingTooling.layers import LayerTable
+from Neuron_Selection.PatchingTooling.agent.layers import LayerTable
 
 _TRIES = 1000  # of a random set that is not there yet
 

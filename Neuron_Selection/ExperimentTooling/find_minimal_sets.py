@@ -90,10 +90,10 @@ def main(args: argparse.Namespace, console: Console) -> None:
     """Search, save, show, name the next command."""
     from Neuron_Selection.ExperimentTooling.engine_choice import open_for_experiments
     from Neuron_Selection.ExperimentTooling.hidden_layers import layers_left_out
-    from Neuron_Selection.ExperimentTooling.minimal_set_jobs import MinimalSetRequest, find_minimal_sets
-    from Neuron_Selection.ExperimentTooling.minimal_set_lines import next_patch, remarks, set_lines
+    from Neuron_Selection.ExperimentTooling.minimal_sets.jobs import MinimalSetRequest, find_minimal_sets
+    from Neuron_Selection.ExperimentTooling.minimal_sets.lines import next_patch, remarks, set_lines
     from Neuron_Selection.FileFormats.inputs import ids_from_arguments
-    from Neuron_Selection.FileFormats.minimal_sets_file import paths_of
+    from Neuron_Selection.FileFormats.results.minimal_sets_file import paths_of
 
     asked = {field.name: getattr(args, field.name) for field in fields(MinimalSetRequest)}
     request = MinimalSetRequest(**{**asked, "input_ids": ids_from_arguments(args.input_ids)})

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from Neuron_Selection.errors import UsageError
-from Neuron_Selection.PatchingTooling.layers import Layer
-from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
+from Neuron_Selection.PatchingTooling.agent.layers import Layer
+from Neuron_Selection.PatchingTooling.experiment import OpenedAgent
 
 _ROWS_ARE_NO_NEURONS = ("Embedding", "ConvTranspose")
 

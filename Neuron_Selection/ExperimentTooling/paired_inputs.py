@@ -7,7 +7,7 @@ from typing import Any
 
 from Neuron_Selection.errors import InputError
 from Neuron_Selection.FileFormats.inputs import Inputs
-from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
+from Neuron_Selection.PatchingTooling.experiment import OpenedAgent
 
 
 def paired_inputs(

@@ -78,7 +78,7 @@ def main(args: argparse.Namespace, console: Console) -> None:
     from dataclasses import fields
 
     from Neuron_Selection.ExperimentTooling.hidden_layers import layers_left_out
-    from Neuron_Selection.ExperimentTooling.sweep_jobs import SweepRequest, plan_sweep_job, run_sweep_job
+    from Neuron_Selection.ExperimentTooling.sweeps.jobs import SweepRequest, plan_sweep_job, run_sweep_job
     from Neuron_Selection.FileFormats.inputs import ids_from_arguments
 
     asked = {field.name: getattr(args, field.name) for field in fields(SweepRequest)}

@@ -17,14 +17,19 @@ from typing import Any
 import numpy as np
 
 from Neuron_Selection.errors import InputError, shown
-from Neuron_Selection.FileFormats.atomic_files import read_bytes, sha256_of, write_together
 from Neuron_Selection.FileFormats.inputs import check_input_id
-from Neuron_Selection.FileFormats.json_files import large_json_bytes
-from Neuron_Selection.FileFormats.known_names import refuse_unknown
-from Neuron_Selection.FileFormats.npy_arrays import read_array
-from Neuron_Selection.FileFormats.npz_members import METADATA_KEY, metadata_array, parse_metadata, write_array
 from Neuron_Selection.FileFormats.run_metadata import check_format
-from Neuron_Selection.FileFormats.zip_members import ZipMembers
+from Neuron_Selection.FileFormats.storage.atomic_files import read_bytes, sha256_of, write_together
+from Neuron_Selection.FileFormats.storage.json_files import large_json_bytes
+from Neuron_Selection.FileFormats.storage.known_names import refuse_unknown
+from Neuron_Selection.FileFormats.storage.npz_files import (
+    METADATA_KEY,
+    metadata_array,
+    parse_metadata,
+    read_array,
+    write_array,
+)
+from Neuron_Selection.FileFormats.storage.zip_members import ZipMembers
 
 KEY_ENCODING = "<id>_<layer>"
 FINAL_Q_VALUES = "final_q_values"  # published files hold the Q-values under this name

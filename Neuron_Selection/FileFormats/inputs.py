@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from Neuron_Selection.errors import InputError, shown
-from Neuron_Selection.FileFormats.atomic_files import read_bytes, sha256_of, write_atomically
-from Neuron_Selection.FileFormats.json_files import parse_edited_json
-from Neuron_Selection.FileFormats.known_names import refuse_unknown
+from Neuron_Selection.FileFormats.agent_zip.spaces import Space
 from Neuron_Selection.FileFormats.observations import Observations, observations_from, rows_of
-from Neuron_Selection.FileFormats.spaces import Space
+from Neuron_Selection.FileFormats.storage.atomic_files import read_bytes, sha256_of, write_atomically
+from Neuron_Selection.FileFormats.storage.json_files import parse_edited_json
+from Neuron_Selection.FileFormats.storage.known_names import refuse_unknown
 
 ID_LIMIT = 1000
 

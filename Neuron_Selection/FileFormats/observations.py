@@ -9,8 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from Neuron_Selection.errors import InputError, SuiteWarning, shown
-from Neuron_Selection.FileFormats.nested_numbers import numbers
-from Neuron_Selection.FileFormats.spaces import (
+from Neuron_Selection.FileFormats.agent_zip.spaces import (
     BoxSpace,
     DiscreteSpace,
     LeafSpace,
@@ -18,6 +17,7 @@ from Neuron_Selection.FileFormats.spaces import (
     MultiDiscreteSpace,
     Space,
 )
+from Neuron_Selection.FileFormats.storage.nested_numbers import numbers
 
 Observations: TypeAlias = np.ndarray | dict[str, np.ndarray]
 

@@ -10,10 +10,10 @@ import numpy as np
 
 from Neuron_Selection.errors import InputError, shown
 from Neuron_Selection.FileFormats.activations import FINAL_Q_VALUES, Activations, load_activations, stored_metadata
-from Neuron_Selection.FileFormats.atomic_files import read_bytes, sha256_of
 from Neuron_Selection.FileFormats.inputs import check_input_id
-from Neuron_Selection.FileFormats.json_files import parse_edited_json
-from Neuron_Selection.FileFormats.nested_numbers import filled_float_array
+from Neuron_Selection.FileFormats.storage.atomic_files import read_bytes, sha256_of
+from Neuron_Selection.FileFormats.storage.json_files import parse_edited_json
+from Neuron_Selection.FileFormats.storage.nested_numbers import filled_float_array
 
 
 def load_npz_or_readable(path: Path, layers: Mapping[str, str]) -> Activations:

@@ -12,8 +12,8 @@ import numpy as np
 
 from Neuron_Selection import __version__
 from Neuron_Selection.errors import InputError, UsageError, shown
-from Neuron_Selection.FileFormats.agent_zip import AgentZip
-from Neuron_Selection.FileFormats.atomic_files import refuse_link
+from Neuron_Selection.FileFormats.agent_zip.agent_zip import AgentZip
+from Neuron_Selection.FileFormats.storage.atomic_files import refuse_link
 
 FORMAT = 1
 CHUNK_ROWS = 64  # rows of every forward pass; part of what decides the last bits

@@ -32,10 +32,10 @@ def build_parser() -> argparse.ArgumentParser:
 def main(args: argparse.Namespace, console: Console) -> None:
     """Load, draw, save."""
     from Neuron_Selection.errors import UsageError
-    from Neuron_Selection.FileFormats.agent_folder import find_agent, output_folder
-    from Neuron_Selection.FileFormats.atomic_files import write_atomically
+    from Neuron_Selection.FileFormats.agent_zip.agent_folder import find_agent, output_folder
     from Neuron_Selection.FileFormats.inputs import ids_from_arguments
-    from Neuron_Selection.FileFormats.known_names import refuse_unknown
+    from Neuron_Selection.FileFormats.storage.atomic_files import write_atomically
+    from Neuron_Selection.FileFormats.storage.known_names import refuse_unknown
     from Neuron_Selection.ObservationTooling.drawing import draw_pair
     from Neuron_Selection.ObservationTooling.pair_files import load_pairs
 

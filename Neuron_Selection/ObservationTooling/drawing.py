@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from Neuron_Selection.errors import MachineError
-from Neuron_Selection.ObservationTooling.edits import apply_edit
 from Neuron_Selection.ObservationTooling.egocentric_view import ACTIONS, CHANNELS, HEADING_NAMES, VIEW
-from Neuron_Selection.ObservationTooling.layouts import FREE, GOAL, HEADINGS, LAVA, WALL, Cell, Layout
+from Neuron_Selection.ObservationTooling.grid_worlds.edits import apply_edit
+from Neuron_Selection.ObservationTooling.grid_worlds.layouts import FREE, GOAL, HEADINGS, LAVA, WALL, Cell, Layout
 from Neuron_Selection.ObservationTooling.pairs import Pair
 from Neuron_Selection.ObservationTooling.rebuilding import layout_of
 

@@ -10,8 +10,8 @@ import numpy.typing as npt
 from minigrid.core.constants import OBJECT_TO_IDX
 from minigrid.minigrid_env import MiniGridEnv
 
-from Neuron_Selection.ObservationTooling.environments import place
-from Neuron_Selection.ObservationTooling.layouts import Cell, Layout
+from Neuron_Selection.ObservationTooling.grid_worlds.environments import place
+from Neuron_Selection.ObservationTooling.grid_worlds.layouts import Cell, Layout
 
 VIEW = 7
 CHANNELS = ("wall_or_unseen", "lava", "goal")

@@ -11,15 +11,15 @@ import msgspec
 import numpy as np
 
 from Neuron_Selection.errors import InputError, UsageError, shown
-from Neuron_Selection.FileFormats.agent_folder import CLEAN, CORRUPTED, INPUTS, output_folder
-from Neuron_Selection.FileFormats.atomic_files import write_atomically
+from Neuron_Selection.FileFormats.agent_zip.agent_folder import CLEAN, CORRUPTED, INPUTS, output_folder
+from Neuron_Selection.FileFormats.agent_zip.spaces import BoxSpace
 from Neuron_Selection.FileFormats.inputs import load_inputs, save_inputs
-from Neuron_Selection.FileFormats.json_files import json_bytes, read_edited_json
-from Neuron_Selection.FileFormats.spaces import BoxSpace
-from Neuron_Selection.ObservationTooling.edits import CONTENTS, Edit, Kind
+from Neuron_Selection.FileFormats.storage.atomic_files import write_atomically
+from Neuron_Selection.FileFormats.storage.json_files import json_bytes, read_edited_json
 from Neuron_Selection.ObservationTooling.egocentric_view import ENCODING, LENGTH
-from Neuron_Selection.ObservationTooling.input_ids import parse_input_id
-from Neuron_Selection.ObservationTooling.layouts import Cell
+from Neuron_Selection.ObservationTooling.grid_worlds.edits import CONTENTS, Edit, Kind
+from Neuron_Selection.ObservationTooling.grid_worlds.input_ids import parse_input_id
+from Neuron_Selection.ObservationTooling.grid_worlds.layouts import Cell
 from Neuron_Selection.ObservationTooling.pairs import Pair
 
 PLACES = {

@@ -11,13 +11,13 @@ import numpy as np
 import numpy.typing as npt
 from minigrid.minigrid_env import MiniGridEnv
 
-from Neuron_Selection.AnalysisTooling.decisions import action_margins, greedy_actions
+from Neuron_Selection.AnalysisTooling.measures.decisions import action_margins, greedy_actions
 from Neuron_Selection.errors import SuiteError, UsageError
-from Neuron_Selection.ObservationTooling.edits import CONTENTS, Edit, apply_edit, possible_edits
 from Neuron_Selection.ObservationTooling.egocentric_view import observe, observe_now
-from Neuron_Selection.ObservationTooling.environments import agent_cell, first_seeds, make_environment
-from Neuron_Selection.ObservationTooling.input_ids import InputId, format_input_id
-from Neuron_Selection.ObservationTooling.layouts import Cell, Layout, distances_to_goal
+from Neuron_Selection.ObservationTooling.grid_worlds.edits import CONTENTS, Edit, apply_edit, possible_edits
+from Neuron_Selection.ObservationTooling.grid_worlds.environments import agent_cell, first_seeds, make_environment
+from Neuron_Selection.ObservationTooling.grid_worlds.input_ids import InputId, format_input_id
+from Neuron_Selection.ObservationTooling.grid_worlds.layouts import Cell, Layout, distances_to_goal
 
 QFunction = Callable[[npt.NDArray[np.float32]], npt.NDArray[Any]]
 """Inputs (n, 151) to Q-values (n, n_actions)."""

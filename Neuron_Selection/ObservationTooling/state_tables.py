@@ -11,8 +11,8 @@ import numpy.typing as npt
 from minigrid.minigrid_env import MiniGridEnv
 
 from Neuron_Selection.ObservationTooling.egocentric_view import ACTIONS, LENGTH, observe
-from Neuron_Selection.ObservationTooling.environments import agent_cell, place
-from Neuron_Selection.ObservationTooling.layouts import FREE, GOAL, HEADINGS, LAVA, Cell, Layout
+from Neuron_Selection.ObservationTooling.grid_worlds.environments import agent_cell, place
+from Neuron_Selection.ObservationTooling.grid_worlds.layouts import FREE, GOAL, HEADINGS, LAVA, Cell, Layout
 
 ENDS = {GOAL: -1, LAVA: -2}
 

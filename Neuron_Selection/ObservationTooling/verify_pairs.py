@@ -26,7 +26,7 @@ def build_parser() -> argparse.ArgumentParser:
 @script(build_parser)
 def main(args: argparse.Namespace, console: Console) -> None:
     """Load, rebuild, compare."""
-    from Neuron_Selection.FileFormats.agent_folder import find_agent
+    from Neuron_Selection.FileFormats.agent_zip.agent_folder import find_agent
     from Neuron_Selection.ObservationTooling.pair_files import load_pairs
     from Neuron_Selection.ObservationTooling.rebuilding import verify_pairs
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from Neuron_Selection.FileFormats.agent_inventory import AgentInventory
-from Neuron_Selection.FileFormats.agent_zip import AgentZip
-from Neuron_Selection.FileFormats.spaces import describe_space
-from Neuron_Selection.PatchingTooling.architecture import algorithm_of
+from Neuron_Selection.FileFormats.agent_zip.agent_zip import AgentZip
+from Neuron_Selection.FileFormats.agent_zip.inventory import AgentInventory
+from Neuron_Selection.FileFormats.agent_zip.spaces import describe_space
+from Neuron_Selection.PatchingTooling.agent.architecture import algorithm_of
 
 if TYPE_CHECKING:
     from Neuron_Selection.PatchingTooling.experiment import PatchingExperiment

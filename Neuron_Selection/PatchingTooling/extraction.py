@@ -14,10 +14,10 @@ from Neuron_Selection.FileFormats.activations import (
     save_activations,
     stored_metadata,
 )
-from Neuron_Selection.FileFormats.agent_folder import INPUTS
-from Neuron_Selection.FileFormats.atomic_files import read_bytes, sha256_of
+from Neuron_Selection.FileFormats.agent_zip.agent_folder import INPUTS
 from Neuron_Selection.FileFormats.inputs import Inputs, load_inputs
 from Neuron_Selection.FileFormats.run_metadata import check_outputs, is_up_to_date
+from Neuron_Selection.FileFormats.storage.atomic_files import read_bytes, sha256_of
 
 if TYPE_CHECKING:
     from Neuron_Selection.PatchingTooling.experiment import PatchingExperiment

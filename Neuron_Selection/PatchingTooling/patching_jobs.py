@@ -8,24 +8,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from Neuron_Selection.errors import UsageError
-from Neuron_Selection.FileFormats.agent_folder import CLEAN, CORRUPTED, RESULTS, output_folder
-from Neuron_Selection.FileFormats.atomic_files import refuse_link
+from Neuron_Selection.FileFormats.agent_zip.agent_folder import CLEAN, CORRUPTED, RESULTS, output_folder
 from Neuron_Selection.FileFormats.definitions import load_definitions, load_random_sets
 from Neuron_Selection.FileFormats.directions import TARGETS, directions_of
-from Neuron_Selection.FileFormats.patching_results import (
+from Neuron_Selection.FileFormats.results.patching_results import (
     patching_results_path,
     results_path,
     save_patching_results,
     stored_metadata,
 )
-from Neuron_Selection.FileFormats.results_by_input import (
+from Neuron_Selection.FileFormats.results.results_by_input import (
     is_folder_up_to_date,
     save_by_input,
     stored_folder_metadata,
 )
 from Neuron_Selection.FileFormats.run_metadata import check_outputs, is_up_to_date
-from Neuron_Selection.FileFormats.stored_documents import meta_path
-from Neuron_Selection.PatchingTooling.patching_plan import PatchingPlan
+from Neuron_Selection.FileFormats.storage.atomic_files import refuse_link
+from Neuron_Selection.FileFormats.storage.stored_documents import meta_path
+from Neuron_Selection.PatchingTooling.patching.plan import PatchingPlan
 
 if TYPE_CHECKING:
     from Neuron_Selection.PatchingTooling.experiment import PatchingExperiment

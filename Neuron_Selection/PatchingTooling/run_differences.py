@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from Neuron_Selection.AnalysisTooling.differences import (
+from Neuron_Selection.AnalysisTooling.measures.differences import (
     active_and_dead,
     dead_test_of,
     most_different,
@@ -13,8 +13,8 @@ from Neuron_Selection.AnalysisTooling.differences import (
 )
 from Neuron_Selection.errors import InputError
 from Neuron_Selection.FileFormats.activations import Activations
-from Neuron_Selection.PatchingTooling.layers import LayerTable
-from Neuron_Selection.PatchingTooling.patching_plan import weights_match
+from Neuron_Selection.PatchingTooling.agent.layers import LayerTable
+from Neuron_Selection.PatchingTooling.patching.plan import weights_match
 
 if TYPE_CHECKING:
     from Neuron_Selection.PatchingTooling.experiment import PatchingExperiment

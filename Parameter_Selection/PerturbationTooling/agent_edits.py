@@ -9,17 +9,21 @@ from typing import Any
 import numpy as np
 
 from Neuron_Selection.errors import InputError, UsageError, shown
-from Neuron_Selection.FileFormats.atomic_files import is_there, read_bytes, sha256_of, written_atomically
-from Neuron_Selection.FileFormats.edited_agent import TensorEdit, edited_agent_bytes
-from Neuron_Selection.FileFormats.policy_tensors import weights_sha256
+from Neuron_Selection.FileFormats.agent_zip.edited_agent import TensorEdit, edited_agent_bytes
+from Neuron_Selection.FileFormats.agent_zip.tensors import weights_sha256
 from Neuron_Selection.FileFormats.run_metadata import check_outputs, is_up_to_date
-from Neuron_Selection.FileFormats.stored_documents import metadata_of_files, stored_document, stored_json_metadata
-from Neuron_Selection.FileFormats.weight_edits_file import load_weight_edits, save_weight_edits
+from Neuron_Selection.FileFormats.storage.atomic_files import is_there, read_bytes, sha256_of, written_atomically
+from Neuron_Selection.FileFormats.storage.stored_documents import (
+    metadata_of_files,
+    stored_document,
+    stored_json_metadata,
+)
+from Neuron_Selection.FileFormats.weights.edits_file import load_weight_edits, save_weight_edits
 from Neuron_Selection.flag_types import plain_float
-from Neuron_Selection.PatchingTooling.fast_weight_changes import WeightChange
-from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
-from Parameter_Selection.PerturbationTooling.weight_targets import WeightTarget, check_targets, parse_weight_target
-from Parameter_Selection.PerturbationTooling.weight_values import change_to, weight_before
+from Neuron_Selection.PatchingTooling.experiment import OpenedAgent
+from Neuron_Selection.PatchingTooling.numpy_network.weight_changes import WeightChange
+from Parameter_Selection.PerturbationTooling.weights.targets import WeightTarget, check_targets, parse_weight_target
+from Parameter_Selection.PerturbationTooling.weights.values import change_to, weight_before
 
 
 def edits_from(text: str, opened: OpenedAgent) -> list[WeightChange]:

@@ -41,14 +41,14 @@ def build_parser() -> argparse.ArgumentParser:
 @script(build_parser)
 def main(args: argparse.Namespace, console: Console) -> None:
     """Choose, search, write, tell."""
-    from Neuron_Selection.FileFormats.agent_folder import output_folder
+    from Neuron_Selection.FileFormats.agent_zip.agent_folder import output_folder
     from Neuron_Selection.FileFormats.inputs import ids_from_arguments
-    from Neuron_Selection.FileFormats.patching_results import results_path
-    from Neuron_Selection.FileFormats.perturbation_results import PERTURBATIONS
-    from Parameter_Selection.PerturbationTooling.chosen_weights import choose_weights
-    from Parameter_Selection.PerturbationTooling.flips_run import write_smallest_flips
+    from Neuron_Selection.FileFormats.results.patching_results import results_path
+    from Neuron_Selection.FileFormats.weights.perturbation_results import PERTURBATIONS
+    from Parameter_Selection.PerturbationTooling.exact_flips.relu_networks import open_relu_network
+    from Parameter_Selection.PerturbationTooling.exact_flips.run import write_smallest_flips
     from Parameter_Selection.PerturbationTooling.next_steps import writing
-    from Parameter_Selection.PerturbationTooling.relu_networks import open_relu_network
+    from Parameter_Selection.PerturbationTooling.weights.chosen_weights import choose_weights
 
     opened = open_relu_network(args.agent_path)
     folder = output_folder(args.output_dir, opened.folder.folder / PERTURBATIONS)

@@ -83,15 +83,15 @@ def add_weight_flags(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace, console: Console) -> None:
     """Choose, run, write, tell."""
     from Neuron_Selection.ExperimentTooling.engine_choice import open_for_experiments
-    from Neuron_Selection.FileFormats.agent_folder import output_folder
+    from Neuron_Selection.FileFormats.agent_zip.agent_folder import output_folder
     from Neuron_Selection.FileFormats.inputs import ids_from_arguments
-    from Neuron_Selection.FileFormats.patching_results import results_path
-    from Neuron_Selection.FileFormats.perturbation_results import PERTURBATIONS
-    from Parameter_Selection.PerturbationTooling.chosen_weights import choose_weights
+    from Neuron_Selection.FileFormats.results.patching_results import results_path
+    from Neuron_Selection.FileFormats.weights.perturbation_results import PERTURBATIONS
+    from Parameter_Selection.PerturbationTooling.exact_flips.relu_networks import flips_can_be_found
     from Parameter_Selection.PerturbationTooling.next_steps import after_perturbing
-    from Parameter_Selection.PerturbationTooling.perturbation_run import summary_lines, write_perturbations
-    from Parameter_Selection.PerturbationTooling.relu_networks import flips_can_be_found
-    from Parameter_Selection.PerturbationTooling.weight_values import chosen_values
+    from Parameter_Selection.PerturbationTooling.perturbations.run import summary_lines, write_perturbations
+    from Parameter_Selection.PerturbationTooling.weights.chosen_weights import choose_weights
+    from Parameter_Selection.PerturbationTooling.weights.values import chosen_values
 
     values = chosen_values(args.mode, args.values)
     opened, _ = open_for_experiments(args.agent_path, **agent_options(args))

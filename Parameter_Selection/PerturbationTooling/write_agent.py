@@ -45,12 +45,12 @@ def build_parser() -> argparse.ArgumentParser:
 def main(args: argparse.Namespace, console: Console) -> None:
     """Read the edits, write the agent, its manifest and its inverse."""
     from Neuron_Selection.errors import UsageError
-    from Neuron_Selection.FileFormats.atomic_files import is_there
-    from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
+    from Neuron_Selection.FileFormats.storage.atomic_files import is_there
+    from Neuron_Selection.PatchingTooling.experiment import OpenedAgent
     from Parameter_Selection.PerturbationTooling.agent_edits import edits_from, manifest_paths, write_edited_agent
-    from Parameter_Selection.PerturbationTooling.chosen_weights import candidates_of
     from Parameter_Selection.PerturbationTooling.next_steps import restoring
-    from Parameter_Selection.PerturbationTooling.weight_values import changes_of, chosen_values
+    from Parameter_Selection.PerturbationTooling.weights.chosen_weights import candidates_of
+    from Parameter_Selection.PerturbationTooling.weights.values import changes_of, chosen_values
 
     if (args.candidates is None) != (args.value is None):
         given, other = ("--value", "--candidates") if args.candidates is None else ("--candidates", "--value")

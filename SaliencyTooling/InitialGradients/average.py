@@ -42,9 +42,9 @@ def build_parser() -> argparse.ArgumentParser:
 def main(args: argparse.Namespace, console: Console) -> None:
     """Average, save, say where."""
     from Neuron_Selection.errors import UsageError
-    from Neuron_Selection.FileFormats.agent_folder import CLEAN, GRADIENTS, output_folder
-    from Neuron_Selection.FileFormats.stored_documents import stored_json_metadata
-    from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
+    from Neuron_Selection.FileFormats.agent_zip.agent_folder import CLEAN, GRADIENTS, output_folder
+    from Neuron_Selection.FileFormats.storage.stored_documents import stored_json_metadata
+    from Neuron_Selection.PatchingTooling.experiment import OpenedAgent
     from SaliencyTooling.gradient_runs import write_averages
     from SaliencyTooling.next_steps import agent_told_by, extracting
 

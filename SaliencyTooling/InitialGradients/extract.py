@@ -20,7 +20,7 @@ from Neuron_Selection.command_line import (
 )
 
 if TYPE_CHECKING:
-    from Neuron_Selection.FileFormats.agent_folder import AgentFolder
+    from Neuron_Selection.FileFormats.agent_zip.agent_folder import AgentFolder
 
 USEFUL_NEURONS = "Neuron_Selection/ExperimentTooling/Definitions/useful_neurons.json"
 
@@ -78,8 +78,14 @@ def useful_neurons(name: str | None, folder: AgentFolder | None) -> Path:
 @script(build_parser)
 def main(args: argparse.Namespace, console: Console) -> None:
     """Select, save, show."""
-    from Neuron_Selection.FileFormats.agent_folder import GRADIENTS, RESULTS, AgentFolder, find_agent, output_folder
-    from Neuron_Selection.FileFormats.agent_zip import read_agent_zip
+    from Neuron_Selection.FileFormats.agent_zip.agent_folder import (
+        GRADIENTS,
+        RESULTS,
+        AgentFolder,
+        find_agent,
+        output_folder,
+    )
+    from Neuron_Selection.FileFormats.agent_zip.agent_zip import read_agent_zip
     from SaliencyTooling.candidate_runs import Selection, write_candidates
     from SaliencyTooling.next_steps import agent_told_by, perturbing
 

@@ -41,8 +41,8 @@ def build_parser() -> argparse.ArgumentParser:
 @script(build_parser)
 def main(args: argparse.Namespace, console: Console) -> None:
     """Compute, save, say where."""
-    from Neuron_Selection.FileFormats.agent_folder import GRADIENTS, output_folder
-    from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
+    from Neuron_Selection.FileFormats.agent_zip.agent_folder import GRADIENTS, output_folder
+    from Neuron_Selection.PatchingTooling.experiment import OpenedAgent
     from SaliencyTooling.gradient_runs import FORMATS, saving_of_npz, write_weight_gradients
     from SaliencyTooling.next_steps import averaging
 

@@ -27,8 +27,13 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from Neuron_Selection.ObservationTooling.egocentric_view import EgocentricView, observe
-from Neuron_Selection.ObservationTooling.environments import agent_cell, current_layout, first_seeds, make_environment
-from Neuron_Selection.ObservationTooling.layouts import GOAL, LAVA, Cell, Layout, distances_to_goal
+from Neuron_Selection.ObservationTooling.grid_worlds.environments import (
+    agent_cell,
+    current_layout,
+    first_seeds,
+    make_environment,
+)
+from Neuron_Selection.ObservationTooling.grid_worlds.layouts import GOAL, LAVA, Cell, Layout, distances_to_goal
 from Neuron_Selection.ObservationTooling.state_tables import StateTable, follow_policy, tabulate_states
 
 GAMMA = 0.97

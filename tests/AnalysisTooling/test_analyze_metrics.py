@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 import activation_patching
-from Neuron_Selection.AnalysisTooling import analyze_metrics, clusters
+from Neuron_Selection.AnalysisTooling import analyze_metrics
+from Neuron_Selection.AnalysisTooling.measures import clusters
 from Neuron_Selection.ExperimentTooling import generate_definitions, run_experiments
-from Neuron_Selection.FileFormats.cross_metric_summary import load_cross_metric_summary
-from Neuron_Selection.FileFormats.results_table import load_results_table
+from Neuron_Selection.FileFormats.results.cross_metric_summary import load_cross_metric_summary
+from Neuron_Selection.FileFormats.results.results_table import load_results_table
 from tests.made_agents import mlp_agent, planted_agent
 
 N_PAIRS = 24
@@ -185,7 +186,7 @@ def test_the_threshold_keeps_only_neurons_of_small_q(agent: Path) -> None:
 
 
 def test_published_metrics_are_offered_and_rank_only_where_the_margin_is_left_out(agent: Path) -> None:
-    from Neuron_Selection.AnalysisTooling.published_metrics import kl_divergence
+    from Neuron_Selection.AnalysisTooling.measures.published_metrics import kl_divergence
 
     assert analyse(agent, "--metrics", "margin_recovery", "kl_divergence") == 0
     table, summary = outputs(agent)

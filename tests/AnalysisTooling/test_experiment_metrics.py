@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from Neuron_Selection.AnalysisTooling.experiment_metrics import DirectionMetrics, chosen_metrics, gather_metrics
-from Neuron_Selection.AnalysisTooling.patched_runs import Block, DirectionRuns
 from Neuron_Selection.AnalysisTooling.ranking import ranks_of
+from Neuron_Selection.AnalysisTooling.runs.patched_runs import Block, DirectionRuns
 from Neuron_Selection.errors import UsageError
 
 N, E, A = 23, 5, 4

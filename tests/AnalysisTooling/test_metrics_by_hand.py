@@ -7,8 +7,8 @@ from math import log, sqrt
 import numpy as np
 import pytest
 
-from Neuron_Selection.AnalysisTooling import metrics
-from Neuron_Selection.AnalysisTooling.published_metrics import PUBLISHED_METRICS
+from Neuron_Selection.AnalysisTooling.measures import metrics
+from Neuron_Selection.AnalysisTooling.measures.published_metrics import PUBLISHED_METRICS
 from Neuron_Selection.AnalysisTooling.record_analysis import analyse_records
 
 # softmax of [ln 2, 0] is (2/3, 1/3), of [0, ln 3] (1/4, 3/4)

@@ -15,10 +15,10 @@ from Neuron_Selection.AnalysisTooling import analyze_metrics
 from Neuron_Selection.ExperimentTooling import find_minimal_sets, generate_definitions, run_experiments
 from Neuron_Selection.ExperimentTooling.engine_choice import open_for_experiments
 from Neuron_Selection.ExperimentTooling.hidden_layers import hidden_activations, hidden_layers, layers_left_out
-from Neuron_Selection.ExperimentTooling.sweep_plan import plan_sweep
-from Neuron_Selection.ExperimentTooling.sweeps import write_sweep
-from Neuron_Selection.FileFormats.sweep import opened_sweep
-from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
+from Neuron_Selection.ExperimentTooling.sweeps.plan import plan_sweep
+from Neuron_Selection.ExperimentTooling.sweeps.sweep import write_sweep
+from Neuron_Selection.FileFormats.results.sweep import opened_sweep
+from Neuron_Selection.PatchingTooling.experiment import OpenedAgent
 from Parameter_Selection.PerturbationTooling import perturb_weights
 from SaliencyTooling import initial_test
 from tests.ExperimentTooling import user_extractors

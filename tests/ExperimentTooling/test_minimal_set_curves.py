@@ -8,19 +8,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from Neuron_Selection.AnalysisTooling.curves import (
+from Neuron_Selection.AnalysisTooling.measures.curves import (
     area_from_one,
     area_under,
     faithfulness_of,
     first_sizes,
     median_size,
 )
-from Neuron_Selection.ExperimentTooling import ranking_curves as ranking_curves_module
-from Neuron_Selection.ExperimentTooling.layer_mixtures import Mixtures, mixtures_of
-from Neuron_Selection.ExperimentTooling.minimal_sets import contrast_rows, explain_pairs, of_rows
-from Neuron_Selection.ExperimentTooling.ranking_curves import Curve, ranking_curves, ranking_scores
-from Neuron_Selection.ExperimentTooling.set_goals import parse_goal
-from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
+from Neuron_Selection.ExperimentTooling.minimal_sets import ranking_curves as ranking_curves_module
+from Neuron_Selection.ExperimentTooling.minimal_sets.explain import contrast_rows, explain_pairs, of_rows
+from Neuron_Selection.ExperimentTooling.minimal_sets.goals import parse_goal
+from Neuron_Selection.ExperimentTooling.minimal_sets.mixtures import Mixtures, mixtures_of
+from Neuron_Selection.ExperimentTooling.minimal_sets.ranking_curves import Curve, ranking_curves, ranking_scores
+from Neuron_Selection.PatchingTooling.experiment import OpenedAgent
 from tests.made_agents import planted_agent
 
 

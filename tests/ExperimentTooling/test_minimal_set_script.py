@@ -19,7 +19,7 @@ import activation_patching
 from Neuron_Selection.errors import InputError
 from Neuron_Selection.ExperimentTooling.find_minimal_sets import main
 from Neuron_Selection.FileFormats.inputs import save_inputs
-from Neuron_Selection.FileFormats.minimal_sets_file import (
+from Neuron_Selection.FileFormats.results.minimal_sets_file import (
     CURVE_COLUMNS,
     SET_COLUMNS,
     load_minimal_sets,

@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from Neuron_Selection.ExperimentTooling import run_experiments, sweep_jobs, sweeps
+from Neuron_Selection.ExperimentTooling import run_experiments
+from Neuron_Selection.ExperimentTooling.sweeps import jobs as sweep_jobs
+from Neuron_Selection.ExperimentTooling.sweeps import sweep as sweeps
 from tests.conftest import ROOT
 from tests.made_agents import mlp_agent, new_dqn, save_dqn
 
@@ -134,7 +136,8 @@ def test_a_sweep_killed_outright_comes_out_the_same(at: int, agent: Path) -> Non
     assert run(agent, "--output_prefix", "undisturbed") == 0
     code = (
         "import itertools, os, signal, sys\n"
-        "from Neuron_Selection.ExperimentTooling import run_experiments, sweeps\n"
+        "from Neuron_Selection.ExperimentTooling import run_experiments\n"
+        "from Neuron_Selection.ExperimentTooling.sweeps import sweep as sweeps\n"
         "usual, calls = sweeps.q_values_of_patches, itertools.count()\n"
         "def dies(*arguments, **more):\n"
         f"    if next(calls) == {at}:\n        os.kill(os.getpid(), signal.SIGKILL)\n"

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from Neuron_Selection.errors import InputError
-from Neuron_Selection.FileFormats import zip_members
 from Neuron_Selection.FileFormats.activations import (
     activation_paths,
     activations_name,
@@ -22,6 +21,7 @@ from Neuron_Selection.FileFormats.activations import (
     save_activations,
     stored_metadata,
 )
+from Neuron_Selection.FileFormats.storage import zip_members
 
 LAYERS = {"q_net.0": "q_net.0", "q_net.2": "q_net.2", "q_net.q_net.0": "q_net.0"}
 METADATA = {"format": 1, "run": {"weights_sha256": "abc"}}

@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from Neuron_Selection.errors import InputError, SuiteError, SuiteWarning
+from Neuron_Selection.FileFormats.agent_zip.spaces import BoxSpace, DictSpace, DiscreteSpace
 from Neuron_Selection.FileFormats.inputs import (
     ids_from_arguments,
     inputs_from_arrays,
     load_inputs,
     save_inputs,
 )
-from Neuron_Selection.FileFormats.known_names import refuse_unknown
-from Neuron_Selection.FileFormats.spaces import BoxSpace, DictSpace, DiscreteSpace
+from Neuron_Selection.FileFormats.storage.known_names import refuse_unknown
 
 BOUNDS = np.full(4, 3.4e38, np.float32)
 SPACE = BoxSpace(shape=(4,), dtype=np.dtype(np.float32), low=-BOUNDS, high=BOUNDS)

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from Neuron_Selection.errors import InputError, SuiteWarning
-from Neuron_Selection.FileFormats.observations import count_of, observations_from, rows_of
-from Neuron_Selection.FileFormats.spaces import (
+from Neuron_Selection.FileFormats.agent_zip.spaces import (
     BoxSpace,
     DictSpace,
     DiscreteSpace,
     MultiBinarySpace,
     MultiDiscreteSpace,
 )
+from Neuron_Selection.FileFormats.observations import count_of, observations_from, rows_of
 
 
 def box(*shape, low=-10.0, high=10.0, dtype=np.float32):

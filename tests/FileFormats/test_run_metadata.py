@@ -6,9 +6,9 @@ import pytest
 
 from Neuron_Selection import __version__
 from Neuron_Selection.errors import UsageError
-from Neuron_Selection.FileFormats.agent_zip import read_agent_zip
-from Neuron_Selection.FileFormats.json_files import json_bytes
+from Neuron_Selection.FileFormats.agent_zip.agent_zip import read_agent_zip
 from Neuron_Selection.FileFormats.run_metadata import check_outputs, is_up_to_date, run_metadata
+from Neuron_Selection.FileFormats.storage.json_files import json_bytes
 from tests.made_agents import write_zip
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from Neuron_Selection.ObservationTooling.environments import first_seeds, make_environment
+from Neuron_Selection.ObservationTooling.grid_worlds.environments import first_seeds, make_environment
 
 
 @pytest.fixture(scope="session")

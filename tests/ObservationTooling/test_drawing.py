@@ -10,7 +10,7 @@ import pytest
 from Neuron_Selection.errors import MachineError
 from Neuron_Selection.ObservationTooling.drawing import draw_pair, seen_layout
 from Neuron_Selection.ObservationTooling.egocentric_view import observe
-from Neuron_Selection.ObservationTooling.layouts import Layout
+from Neuron_Selection.ObservationTooling.grid_worlds.layouts import Layout
 from Neuron_Selection.ObservationTooling.pair_files import load_pairs
 
 AGENT = Path(__file__).resolve().parents[2] / "examples" / "lava_crossing" / "agent"

@@ -12,7 +12,7 @@ from Neuron_Selection.ObservationTooling.egocentric_view import (
     observe,
     observe_now,
 )
-from Neuron_Selection.ObservationTooling.environments import agent_cell, current_layout
+from Neuron_Selection.ObservationTooling.grid_worlds.environments import agent_cell, current_layout
 
 FORWARD = [(1, 0), (0, 1), (-1, 0), (0, -1)]
 

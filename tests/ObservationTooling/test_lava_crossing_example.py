@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from Neuron_Selection.ObservationTooling.edits import apply_edit
 from Neuron_Selection.ObservationTooling.egocentric_view import EgocentricView
-from Neuron_Selection.ObservationTooling.environments import make_environment
-from Neuron_Selection.ObservationTooling.layouts import distances_to_goal
+from Neuron_Selection.ObservationTooling.grid_worlds.edits import apply_edit
+from Neuron_Selection.ObservationTooling.grid_worlds.environments import make_environment
+from Neuron_Selection.ObservationTooling.grid_worlds.layouts import distances_to_goal
 from Neuron_Selection.ObservationTooling.pair_files import load_pairs
 from Neuron_Selection.ObservationTooling.rebuilding import layout_of, rebuild_input, verify_pairs
 from Neuron_Selection.ObservationTooling.state_tables import follow_policy, tabulate_states

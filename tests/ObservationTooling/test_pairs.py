@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from Neuron_Selection.errors import SuiteError
-from Neuron_Selection.ObservationTooling.edits import CONTENTS, apply_edit, possible_edits
 from Neuron_Selection.ObservationTooling.egocentric_view import observe
-from Neuron_Selection.ObservationTooling.environments import first_seeds
-from Neuron_Selection.ObservationTooling.layouts import LAVA, distances_to_goal
+from Neuron_Selection.ObservationTooling.grid_worlds.edits import CONTENTS, apply_edit, possible_edits
+from Neuron_Selection.ObservationTooling.grid_worlds.environments import first_seeds
+from Neuron_Selection.ObservationTooling.grid_worlds.layouts import LAVA, distances_to_goal
 from Neuron_Selection.ObservationTooling.pairs import _pairs_of_seed, generate_pairs, greedy_path
 
 LAVA_CROSSING = "MiniGrid-LavaCrossingS9N1-v0"

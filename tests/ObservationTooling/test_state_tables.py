@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 
 from Neuron_Selection.ObservationTooling.egocentric_view import observe
-from Neuron_Selection.ObservationTooling.layouts import Layout
+from Neuron_Selection.ObservationTooling.grid_worlds.layouts import Layout
 from Neuron_Selection.ObservationTooling.state_tables import StateTable, follow_policy, tabulate_states
 
 FORWARD = [(1, 0), (0, 1), (-1, 0), (0, -1)]

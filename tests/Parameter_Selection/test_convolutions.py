@@ -13,8 +13,8 @@ from stable_baselines3 import DQN
 
 from Neuron_Selection.AnalysisTooling import analyze_metrics
 from Neuron_Selection.ExperimentTooling import run_experiments
-from Neuron_Selection.FileFormats.candidate_weights import load_candidate_weights
-from Neuron_Selection.FileFormats.perturbation_results import load_perturbation_results
+from Neuron_Selection.FileFormats.weights.candidate_weights import load_candidate_weights
+from Neuron_Selection.FileFormats.weights.perturbation_results import load_perturbation_results
 from Parameter_Selection.PerturbationTooling import perturb_weights, write_agent
 from SaliencyTooling import initial_test
 from tests.extractors import MinigridFeaturesExtractor

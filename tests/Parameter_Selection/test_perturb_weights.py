@@ -15,15 +15,15 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from Neuron_Selection.FileFormats.perturbation_results import load_perturbation_results
-from Neuron_Selection.PatchingTooling.fast_mlp import compute_q_values, fast_mlp
-from Neuron_Selection.PatchingTooling.fast_weight_changes import WeightChange
-from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
+from Neuron_Selection.FileFormats.weights.perturbation_results import load_perturbation_results
+from Neuron_Selection.PatchingTooling.experiment import OpenedAgent
+from Neuron_Selection.PatchingTooling.numpy_network.mlp import compute_q_values, fast_mlp
+from Neuron_Selection.PatchingTooling.numpy_network.weight_changes import WeightChange
 from Parameter_Selection.PerturbationTooling import perturb_weights
-from Parameter_Selection.PerturbationTooling.perturbed_networks import network_with
-from Parameter_Selection.PerturbationTooling.weight_controls import least_gradient, random_sets
-from Parameter_Selection.PerturbationTooling.weight_targets import WeightTarget, parse_weight_targets
-from Parameter_Selection.PerturbationTooling.weight_values import chosen_values
+from Parameter_Selection.PerturbationTooling.perturbations.controls import least_gradient, random_sets
+from Parameter_Selection.PerturbationTooling.perturbations.networks import network_with
+from Parameter_Selection.PerturbationTooling.weights.targets import WeightTarget, parse_weight_targets
+from Parameter_Selection.PerturbationTooling.weights.values import chosen_values
 from SaliencyTooling import initial_test
 from tests.conftest import ROOT
 from tests.made_agents import mlp_agent, new_dqn, planted_agent, save_dqn

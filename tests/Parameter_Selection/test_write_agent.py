@@ -12,12 +12,12 @@ import torch
 from stable_baselines3 import DQN
 
 from Neuron_Selection.errors import InputError, UsageError
-from Neuron_Selection.FileFormats.edited_agent import TensorEdit, edited_agent_bytes
-from Neuron_Selection.FileFormats.weight_edits_file import load_weight_edits
-from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
+from Neuron_Selection.FileFormats.agent_zip.edited_agent import TensorEdit, edited_agent_bytes
+from Neuron_Selection.FileFormats.weights.edits_file import load_weight_edits
+from Neuron_Selection.PatchingTooling.experiment import OpenedAgent
 from Parameter_Selection.PerturbationTooling import write_agent
 from Parameter_Selection.PerturbationTooling.agent_edits import edits_from
-from Parameter_Selection.PerturbationTooling.perturbed_networks import perturbed_network
+from Parameter_Selection.PerturbationTooling.perturbations.networks import perturbed_network
 from tests.made_agents import data_fields, mlp_agent, mlp_state, state_bytes, write_zip
 
 EDITS = "q_net.0.weight[7,3]=0.1; q_net.2.weight[0,0]=-0.0;q_net.4.weight[2,5] = 1e-3 ;"

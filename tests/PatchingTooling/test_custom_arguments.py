@@ -16,7 +16,15 @@ from Neuron_Selection.errors import UntrustedError, UsageError
 from Neuron_Selection.PatchingTooling import PatchingExperiment
 from tests import extractors
 from tests.made_agents import new_dqn, save_dqn, vector_space
-from tests.PatchingTooling.test_custom_classes import BY_FILE, BY_NAME, FILE, by_value, cnn_agent, images, sb3_answer
+from tests.PatchingTooling.agent.test_custom_classes import (
+    BY_FILE,
+    BY_NAME,
+    FILE,
+    by_value,
+    cnn_agent,
+    images,
+    sb3_answer,
+)
 
 LEAKY = """from torch import nn
 

@@ -15,10 +15,10 @@ from torch import nn
 
 from Neuron_Selection.errors import InputError, SuiteError, SuiteWarning, UsageError
 from Neuron_Selection.PatchingTooling import PatchingExperiment
-from Neuron_Selection.PatchingTooling.architecture import ACTIVATIONS
+from Neuron_Selection.PatchingTooling.agent.architecture import ACTIVATIONS
 from tests import slow_reference
 from tests.made_agents import mlp_agent, mlp_state, new_dqn, save_dqn, vector_space, write_zip
-from tests.PatchingTooling.test_agents import samples, sb3_q_values
+from tests.PatchingTooling.torch_network.test_agents import samples, sb3_q_values
 
 SPACES: dict[str, spaces.Space] = {
     "vector": vector_space(4),

@@ -12,8 +12,8 @@ import pytest
 import activation_extraction
 import activation_patching
 from Neuron_Selection.errors import UsageError
-from Neuron_Selection.FileFormats.patching_results import patching_results_path
-from Neuron_Selection.FileFormats.results_by_input import file_names, load_by_input
+from Neuron_Selection.FileFormats.results.patching_results import patching_results_path
+from Neuron_Selection.FileFormats.results.results_by_input import file_names, load_by_input
 from tests.made_agents import mlp_agent
 
 IDS = ["env-v0-1-2,3,0-0001", "env-v0-1-2,3,0_0001", "ENV-v0-1-2,3,0-0001", "a/b", "a_b", "plain", "x" * 400]

@@ -11,7 +11,7 @@ import torch
 from gymnasium import spaces
 from torch import nn
 
-from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
+from Neuron_Selection.PatchingTooling.experiment import OpenedAgent
 from SaliencyTooling.gradient_sources import (
     AutogradGradients,
     FastGradients,

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 import activation_extraction
-from Neuron_Selection.FileFormats.candidate_weights import load_candidate_weights
-from Neuron_Selection.FileFormats.weight_gradients import load_weight_gradients
+from Neuron_Selection.FileFormats.weights.candidate_weights import load_candidate_weights
+from Neuron_Selection.FileFormats.weights.weight_gradients import load_weight_gradients
 from SaliencyTooling import initial_test
 from SaliencyTooling.InitialGradients import average, extract, gradients
 from tests.conftest import ROOT
@@ -165,7 +165,7 @@ def test_other_scores_rank_by_what_they_say(score: str, agent: Path) -> None:
     assert initial_test.main(["--agent_path", str(agent), "--quiet", "--score", score, "--k", "1", "--m", "0"]) == 0
     folder = agent / "gradient_analysis"
     averages = read(folder / "average_gradients.json")
-    from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
+    from Neuron_Selection.PatchingTooling.experiment import OpenedAgent
 
     weights = OpenedAgent(agent).online_weights
     for told in load_candidate_weights(folder / "candidate_weights.json")["weight_targets"]:

@@ -17,8 +17,8 @@ from torch import nn
 
 from Neuron_Selection import __version__
 from Neuron_Selection.errors import EngineError
-from Neuron_Selection.FileFormats.candidate_weights import load_candidate_weights
-from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
+from Neuron_Selection.FileFormats.weights.candidate_weights import load_candidate_weights
+from Neuron_Selection.PatchingTooling.experiment import OpenedAgent
 from SaliencyTooling import gradient_runs, gradient_sources, initial_test
 from SaliencyTooling.InitialGradients import average, extract, gradients
 from tests.extractors import MinigridFeaturesExtractor, MlpOfDict

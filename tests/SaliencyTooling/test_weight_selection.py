@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from Neuron_Selection.errors import InputError
-from Neuron_Selection.FileFormats.candidate_weights import load_candidate_weights, save_candidate_weights
-from Neuron_Selection.FileFormats.cross_metric_summary import load_cross_metric_summary
+from Neuron_Selection.FileFormats.results.cross_metric_summary import load_cross_metric_summary
+from Neuron_Selection.FileFormats.weights.candidate_weights import load_candidate_weights, save_candidate_weights
 from SaliencyTooling.candidate_neurons import CandidateNeuron, candidate_neurons
 from SaliencyTooling.weight_selection import select_weights
 

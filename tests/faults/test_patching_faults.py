@@ -210,8 +210,8 @@ def test_a_lack_of_memory_exits_4(error: Exception, agent: Path, monkeypatch: py
     def lacking(*_arguments: object, **_more: object) -> None:
         raise error
 
-    monkeypatch.setattr("Neuron_Selection.PatchingTooling.q_values.compute_q_values", lacking)
-    monkeypatch.setattr("Neuron_Selection.PatchingTooling.hooks_engine.compute_q_values", lacking)
+    monkeypatch.setattr("Neuron_Selection.PatchingTooling.torch_network.q_values.compute_q_values", lacking)
+    monkeypatch.setattr("Neuron_Selection.PatchingTooling.torch_network.engine.compute_q_values", lacking)
     refused(patching(agent), 4, "out of memory", agent)
 
 
@@ -219,7 +219,7 @@ def test_another_runtime_error_is_a_bug_and_traces_back(agent: Path, monkeypatch
     def broken(*_arguments: object, **_more: object) -> None:
         raise RuntimeError("broken")
 
-    monkeypatch.setattr("Neuron_Selection.PatchingTooling.hooks_engine.compute_q_values", broken)
+    monkeypatch.setattr("Neuron_Selection.PatchingTooling.torch_network.engine.compute_q_values", broken)
     with pytest.raises(RuntimeError, match="broken"):
         activation_patching.main(patching(agent)[1:])
 

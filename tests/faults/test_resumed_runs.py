@@ -25,21 +25,21 @@ RUNS: dict[str, tuple[str, list[str], str, dict[str, int], int]] = {
     "sweep": (
         f"{EXPERIMENTS}.run_experiments",
         [],
-        f"{EXPERIMENTS}.sweeps.q_values_of_patches",
-        {f"{EXPERIMENTS}.sweeps.BLOCK_BYTES": 1},
+        f"{EXPERIMENTS}.sweeps.sweep.q_values_of_patches",
+        {f"{EXPERIMENTS}.sweeps.sweep.BLOCK_BYTES": 1},
         2,  # the check of a whole layer, in each direction
     ),
     "perturbation": (
         f"{PERTURBATION}.perturb_weights",
         ["--weights", "q_net.0.weight[0,1]; q_net.2.weight[1,2]", "--control_sets", "3"],
-        f"{PERTURBATION}.perturbed_networks.compute_q_values_of_weight_changes",
-        {f"{PERTURBATION}.perturbed_networks._NUMBERS_AT_ONCE": 1},
+        f"{PERTURBATION}.perturbations.networks.compute_q_values_of_weight_changes",
+        {f"{PERTURBATION}.perturbations.networks._NUMBERS_AT_ONCE": 1},
         0,
     ),
     "minimal sets": (
         f"{EXPERIMENTS}.find_minimal_sets",
         ["--budget", "50", "--direction", "denoising"],
-        f"{EXPERIMENTS}.minimal_sets._searched",
+        f"{EXPERIMENTS}.minimal_sets.explain._searched",
         {},
         0,
     ),

@@ -1,0 +1,97 @@
+"""Metrics of patching in Q-values: what changed, in which unit, and when it is undefined.
+
+m(Q) = Q[a_c] - Q[a_r] is the margin between the clean and the corrupted run's greedy actions, fixed from the two
+unpatched runs. All arrays of Q-values are (n_inputs, n_actions); all results are (n_inputs,), NaN where undefined.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from Neuron_Selection.AnalysisTooling.measures.decisions import greedy_actions
+
+
+def action_flip(baseline: np.ndarray, patched: np.ndarray) -> np.ndarray:
+    """1 where the greedy action changed, else 0."""
+    flips: np.ndarray = (greedy_actions(baseline) != greedy_actions(patched)).astype(np.float64)
+    return flips
+
+
+def matches_source(patched: np.ndarray, source: np.ndarray) -> np.ndarray:
+    """1 where the patched action is the source run's."""
+    matches: np.ndarray = (greedy_actions(patched) == greedy_actions(source)).astype(np.float64)
+    return matches
+
+
+def margin_effect(baseline: np.ndarray, patched: np.ndarray, source: np.ndarray) -> np.ndarray:
+    """How much of the way from the target run's margin to the source run's the patch goes; never clipped.
+
+    Denoising calls it margin_recovery, (m(patched) - m(x_r)) / (m(x_c) - m(x_r)), and noising margin_damage,
+    (m(x_c) - m(patched)) / (m(x_c) - m(x_r)); both are this, with target and source in their places (Zhang and Nanda
+    2023, arXiv 2309.16042).
+
+    :return: 0 nothing, 1 all the way, NaN without contrast
+    """
+    moved, whole = margin_parts(baseline, patched, source)
+    values: np.ndarray = np.divide(moved, whole, out=np.full(len(whole), np.nan), where=whole != 0)
+    return values
+
+
+def margin_parts(baseline: np.ndarray, patched: np.ndarray, source: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Numerator and denominator of ``margin_effect``; a data set's effect is the ratio of their sums.
+
+    :return: (n_inputs,) each; 0 and 0 without contrast
+    """
+    rows = np.arange(len(baseline))
+    target_action, source_action = greedy_actions(baseline), greedy_actions(source)
+
+    def margin(q_values: np.ndarray) -> np.ndarray:
+        difference: np.ndarray = np.asarray(q_values, np.float64)
+        values: np.ndarray = difference[rows, source_action] - difference[rows, target_action]
+        return values
+
+    return margin(patched) - margin(baseline), margin(source) - margin(baseline)
+
+
+def self_regret(baseline: np.ndarray, patched: np.ndarray) -> np.ndarray:
+    """What the patched action costs under the unpatched network: Q(s, a*) - Q(s, a_patched) >= 0, units of return."""
+    rows = np.arange(len(baseline))
+    regret: np.ndarray = np.asarray(baseline, np.float64).max(axis=1) - baseline[rows, greedy_actions(patched)]
+    return regret
+
+
+def value_shift(baseline: np.ndarray, patched: np.ndarray) -> np.ndarray:
+    """Change of max_a Q; it cannot change an action by itself."""
+    shift: np.ndarray = np.asarray(patched, np.float64).max(axis=1) - np.asarray(baseline, np.float64).max(axis=1)
+    return shift
+
+
+def advantage_shift(baseline: np.ndarray, patched: np.ndarray) -> np.ndarray:
+    """Euclidean norm of the change of Q - max Q; only this can change an action."""
+    before, after = (np.asarray(q, np.float64) for q in (baseline, patched))
+    change = (after - after.max(axis=1, keepdims=True)) - (before - before.max(axis=1, keepdims=True))
+    norm: np.ndarray = np.linalg.norm(change, axis=1)
+    return norm
+
+
+def vector_recovery(baseline: np.ndarray, patched: np.ndarray, source: np.ndarray) -> np.ndarray:
+    """1 - |Q_patched - Q_source|^2 / |Q_target - Q_source|^2; NaN where target and source agree."""
+    left = np.square(np.asarray(patched, np.float64) - source).sum(axis=1)
+    whole = np.square(np.asarray(baseline, np.float64) - source).sum(axis=1)
+    values: np.ndarray = 1.0 - np.divide(left, whole, out=np.full(len(whole), np.nan), where=whole != 0)
+    return values
+
+
+OF_ITSELF: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {  # of baseline, patched
+    "action_flip": action_flip,
+    "self_regret": self_regret,
+    "value_shift": value_shift,
+    "advantage_shift": advantage_shift,
+}
+OF_THE_PAIR: dict[str, Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]] = {  # of baseline, patched, source
+    "matches_source": lambda _baseline, patched, source: matches_source(patched, source),
+    "margin_effect": margin_effect,
+    "vector_recovery": vector_recovery,
+}

@@ -1,0 +1,56 @@
+"""Runs out of a sweep file, read a block of inputs at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from Neuron_Selection.AnalysisTooling.runs.patched_runs import Block, DirectionRuns, PatchedRuns
+from Neuron_Selection.FileFormats.directions import TARGETS
+from Neuron_Selection.FileFormats.results.sweep import SweepFile, experiment_names, opened_sweep
+
+
+@contextmanager
+def runs_of_sweep(path: Path) -> Iterator[PatchedRuns]:
+    """The runs of a sweep; the file is open inside the block.
+
+    :raises InputError: no sweep, or a damaged one
+    """
+    with opened_sweep(path) as sweep:
+        header = sweep.header
+        yield PatchedRuns(
+            where=str(path),
+            ids=header.ids,
+            clusters=header.clusters,
+            names=tuple(experiment_names(header.patches)),
+            patches=header.patches,
+            directions={direction: _direction(sweep, direction) for direction in header.directions},
+            weights_sha256=header.weights_sha256,
+            decisive={"sweep": header.metadata["run"]},
+            told={**{key: header.metadata["run"].get(key) for key in ("engine", "dtype")}, "ablation": header.ablation},
+            command=header.metadata.get("command", {}),
+            random_sets=tuple(number - 1 for number in header.random_sets),
+        )
+
+
+def _direction(sweep: SweepFile, direction: str) -> DirectionRuns:
+    target, source = TARGETS[direction]
+    told = sweep.header.directions[direction]
+
+    def blocks() -> Iterator[Block]:
+        for group in sweep.header.groups:
+            experiments = np.array(group.numbers) - 1
+            for rows, patched in sweep.blocks(direction, group):
+                yield Block(rows=rows, experiments=experiments, patched=patched)
+
+    return DirectionRuns(
+        baseline=sweep.q_values(target),
+        contrast=sweep.q_values(source),
+        source=told["source"],
+        target=told["target"],
+        flags=tuple(sweep.flags(direction)),
+        blocks=blocks,
+    )

@@ -1,0 +1,1 @@
+"""An agent's folder and its zip read as data: pickles, tensors, spaces. Nothing in it runs."""

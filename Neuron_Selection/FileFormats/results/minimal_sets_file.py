@@ -1,0 +1,90 @@
+"""Minimal sets on disk: ``<prefix>.json``, ``<prefix>.csv`` with a row a set, ``<prefix>_curves.csv``.
+
+The JSON is ``{direction: {layer: {pairs, together, curves, ...}}}``; the metadata, ``<prefix>.meta.json``, holds the
+sha256 of the three others and takes its place first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from Neuron_Selection.errors import InputError
+from Neuron_Selection.FileFormats.storage.atomic_files import sha256_of, write_together
+from Neuron_Selection.FileFormats.storage.csv_tables import csv_bytes
+from Neuron_Selection.FileFormats.storage.json_files import json_bytes, read_edited_json
+from Neuron_Selection.FileFormats.storage.stored_documents import (
+    meta_path,
+    metadata_of_files,
+    stored_document,
+    unfinished_run,
+)
+
+SET_COLUMNS = (
+    "direction", "layer", "input_id", "size", "patch", "is_minimal", "not_monotone", "near_tie", "faithfulness",
+    "completeness", "minimality", "smallest_size", "smallest_patch", "at_least", "is_smallest", "bound_by",
+    "minimal_sets", "complete_up_to", "runs",
+)  # fmt: skip
+CURVE_COLUMNS = ("direction", "layer", "ranking", "scope", "size", "effect", "low", "high", "share_reached")
+
+
+def paths_of(path: Path) -> dict[str, Path]:
+    """The files that belong to a results file, by what they hold."""
+    return {
+        "results": path,
+        "sets": path.with_name(f"{path.stem}.csv"),
+        "curves": path.with_name(f"{path.stem}_curves.csv"),
+    }
+
+
+def save_minimal_sets(
+    path: Path,
+    document: Mapping[str, Any],
+    sets: Sequence[Mapping[str, Any]],
+    curves: Sequence[Mapping[str, Any]],
+    *,
+    metadata: Mapping[str, Any],
+) -> None:
+    """Write all four files.
+
+    :param sets: rows with ``SET_COLUMNS``, None for an empty cell; ``curves`` likewise
+    """
+    contents = {
+        "results": json_bytes(document),
+        "sets": csv_bytes(SET_COLUMNS, sets),
+        "curves": csv_bytes(CURVE_COLUMNS, curves),
+    }
+    hashes = {f"{kind}_sha256": sha256_of(data) for kind, data in contents.items()}
+    files = {place: contents[kind] for kind, place in paths_of(path).items()}
+    write_together({**files, meta_path(path): json_bytes({**metadata, **hashes})})
+
+
+def stored_minimal_sets_metadata(path: Path) -> dict[str, Any] | None:
+    """The metadata beside a results file, or None where there are none that belong to all three files."""
+    return metadata_of_files(stored_document(meta_path(path)), _hashed(path))
+
+
+def unfinished_minimal_sets_metadata(path: Path) -> dict[str, Any] | None:
+    """The metadata of a run that was interrupted before all three files were in their places."""
+    return unfinished_run(stored_document(meta_path(path)), _hashed(path))
+
+
+def _hashed(path: Path) -> dict[str, Path]:
+    """Key of the metadata to the file whose SHA-256 is stored under it."""
+    return {f"{kind}_sha256": place for kind, place in paths_of(path).items()}
+
+
+def load_minimal_sets(path: Path) -> dict[str, Any]:
+    """The document that ``save_minimal_sets`` wrote.
+
+    :raises InputError: not such a file, or with metadata beside it that belong to other files
+    """
+    document = read_edited_json(path, hint="find_minimal_sets.py makes it")
+    if not isinstance(document, dict) or not document or not all(isinstance(part, dict) for part in document.values()):
+        raise InputError(path, found="another document", expected="{direction: {layer: ...}}")
+    if meta_path(path).exists() and stored_minimal_sets_metadata(path) is None:
+        raise InputError(
+            meta_path(path), found="the hashes of other files", expected="a set", hint="run find_minimal_sets.py again"
+        )
+    return document

@@ -1,0 +1,146 @@
+"""Results organised by input: one file an input in a folder, ``{experiment: {patch_configuration, results, ...}}``.
+
+The files are named after their ids with every other character than letters and digits turned to ``_``, so the true id
+stands inside. The metadata of all of them lies beside the folder, in ``<folder>.meta.json``, with their sha256: one
+beside each would double the files, and tools that read every ``*.json`` of the folder would trip over it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from Neuron_Selection.errors import InputError
+from Neuron_Selection.FileFormats.results.patching_results import load_patching_results
+from Neuron_Selection.FileFormats.run_metadata import check_format, is_up_to_date
+from Neuron_Selection.FileFormats.storage.atomic_files import read_bytes, refuse_link, sha256_of, write_atomically
+from Neuron_Selection.FileFormats.storage.json_files import json_bytes, large_json_bytes, read_edited_json
+from Neuron_Selection.FileFormats.storage.stored_documents import stored_document
+
+_NAME_LIMIT = 150
+_UNFINISHED = "unfinished"  # in the metadata of a run that has not written all of its files yet
+
+
+def file_names(ids: Sequence[str]) -> dict[str, str]:
+    """A file name for each id; ids that would share one get a part of their hash behind it.
+
+    Names that differ in case only count as shared: some disks do not tell them apart.
+    """
+    plain = {input_id: re.sub(r"[^0-9A-Za-z]", "_", input_id)[:_NAME_LIMIT] for input_id in ids}
+    shared = Counter(name.casefold() for name in plain.values())
+
+    def name_of(input_id: str) -> str:
+        name = plain[input_id]
+        if shared[name.casefold()] > 1 or len(input_id) > _NAME_LIMIT:
+            name += "_" + sha256_of(input_id.encode())[:12]
+        return f"{name}.json"
+
+    return {input_id: name_of(input_id) for input_id in ids}
+
+
+def folder_meta_path(folder: Path) -> Path:
+    """Where the metadata of a folder of results lies."""
+    return folder.with_name(f"{folder.name}.meta.json")
+
+
+def save_by_input(folder: Path, by_input: Mapping[str, Mapping[str, Any]], *, metadata: Mapping[str, Any]) -> None:
+    """Write one file an input; files of an earlier run that are no longer named are removed.
+
+    The metadata are written before the first file, marked ``unfinished``, and without the mark after the last: readers
+    refuse what an interrupted run leaves, and the same run can tell that it may finish it.
+    """
+    for name in file_names(list(by_input)).values():
+        refuse_link(folder / name)
+    before = _listed(folder)
+    write_atomically(folder_meta_path(folder), json_bytes({**metadata, _UNFINISHED: True, "files": before}))
+    written: dict[str, str] = {}
+    for input_id, name in file_names(list(by_input)).items():
+        data = large_json_bytes(by_input[input_id])
+        write_atomically(folder / name, data)
+        written[name] = sha256_of(data)
+    for name in before.keys() - written.keys():
+        (folder / name).unlink(missing_ok=True)
+    write_atomically(folder_meta_path(folder), json_bytes({**metadata, "files": written}))
+
+
+def is_folder_up_to_date(folder: Path, planned: Mapping[str, Any], *, overwrite: bool) -> bool:
+    """Whether a folder of results already holds what the planned run would write.
+
+    :param planned: the metadata of that run
+    :raises UsageError: the folder holds results of another run, and ``overwrite`` is off
+    """
+    refuse_link(folder)
+    there = folder if any(folder.glob("*.json")) else folder_meta_path(folder)  # an empty folder is nobody's output
+    recorded = stored_document(folder_meta_path(folder)) or {}
+    return is_up_to_date(
+        there,
+        stored_folder_metadata(folder),
+        planned,
+        overwrite=overwrite,
+        unfinished=recorded if recorded.get(_UNFINISHED) is True else None,
+    )
+
+
+def stored_folder_metadata(folder: Path) -> dict[str, Any] | None:
+    """The metadata beside a folder of results, or None where its files are not all there as they were written."""
+    try:
+        return load_folder_metadata(folder) or None
+    except InputError:
+        return None
+
+
+def load_folder_metadata(folder: Path) -> dict[str, Any]:
+    """The metadata beside a folder of results; empty where there are none, as beside results of others.
+
+    :raises InputError: the files in the folder are not those that were written with it
+    """
+    if not folder_meta_path(folder).exists():
+        return {}
+    metadata, files = read_edited_json(folder_meta_path(folder)), _listed(folder)
+    if isinstance(metadata, dict) and metadata.get(_UNFINISHED):
+        raise InputError(
+            folder_meta_path(folder),
+            found="results of a run that was interrupted",
+            expected="all that the run wrote",
+            hint="the same command again finishes them",
+        )
+    hint = f"run again with --overwrite, or remove {folder.name}.meta.json if the results are another's"
+    if not isinstance(metadata, dict) or not files:
+        raise InputError(folder_meta_path(folder), "files", found="none of results", expected="some", hint=hint)
+    check_format(metadata, folder_meta_path(folder))
+    present = {path.name for path in folder.glob("*.json")}
+    for name in sorted(present | files.keys()):
+        if name not in files:
+            raise InputError(folder / name, found="a file of another run", expected="none", hint=hint)
+        if name not in present:
+            raise InputError(folder / name, found="no such file", expected="all that the run wrote", hint=hint)
+        if sha256_of(read_bytes(folder / name)) != files[name]:
+            raise InputError(folder / name, found="other content than was written", expected="the same", hint=hint)
+    return metadata
+
+
+def load_by_input(path: Path) -> tuple[str, dict[str, dict[str, Any]]]:
+    """One file: the input's true id (the stem where a published file does not say), and each experiment's record.
+
+    :raises InputError: no experiments, or experiments of several inputs
+    """
+    loaded = load_patching_results(path)
+    ids = {input_id for by_id in loaded.values() for input_id in by_id}
+    if len(ids) != 1 or "" in loaded or not all(loaded.values()):
+        raise InputError(path, found=f"results of {len(ids)} inputs", expected="experiments of one input")
+    (input_id,) = ids
+    return input_id or path.stem, {name: by_id[input_id] for name, by_id in loaded.items()}
+
+
+def _listed(folder: Path) -> dict[str, str]:
+    """The files that the metadata beside the folder names; none where there is no metadata."""
+    try:
+        metadata = read_edited_json(folder_meta_path(folder))
+    except InputError:
+        return {}
+    files = metadata.get("files") if isinstance(metadata, dict) else None
+    names = files if isinstance(files, dict) else {}
+    return {name: str(sha256) for name, sha256 in names.items() if re.fullmatch(r"\w+\.json", name)}

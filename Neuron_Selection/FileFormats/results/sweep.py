@@ -1,0 +1,304 @@
+"""Sweep files: the Q-values of many patched runs, one array for each direction and set of layers.
+
+``<direction>_<layer>`` is (n_inputs, n_experiments, n_actions), inputs outermost, so that a sweep of any size is
+written and read a block of inputs at a time. Beside it stand ``<direction>_<layer>_flags`` (n_experiments,): 2, dead,
+where all patched neurons are ``<= 0`` before a ReLU or ``== 0`` on it in both runs of every pair, 1, constant, where no
+other ever differs; the unpatched ``clean_q_values`` and ``corrupted_q_values`` (n_inputs, n_actions); ``__metadata__``.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from Neuron_Selection.errors import InputError, shown
+from Neuron_Selection.FileFormats.definitions import check_patch, positions_of
+from Neuron_Selection.FileFormats.directions import DIRECTIONS
+from Neuron_Selection.FileFormats.inputs import check_input_id
+from Neuron_Selection.FileFormats.patch_spec import experiment_name
+from Neuron_Selection.FileFormats.run_metadata import check_format
+from Neuron_Selection.FileFormats.storage.array_checks import check_float32
+from Neuron_Selection.FileFormats.storage.atomic_files import opened_to_read, written_atomically
+from Neuron_Selection.FileFormats.storage.npz_files import (
+    EPOCH,
+    METADATA_KEY,
+    metadata_array,
+    npy_header,
+    parse_metadata,
+)
+from Neuron_Selection.FileFormats.storage.zip_members import DAMAGE, check_members_of, what_it_is
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SweepGroup:
+    """Experiments that patch the same layers; ``numbers`` are their positions in the definitions, from 1."""
+
+    layers: tuple[str, ...]
+    numbers: tuple[int, ...]
+
+    @property
+    def name(self) -> str:
+        """The layers, as they stand in the names of arrays."""
+        return "+".join(self.layers)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class SweepHeader:
+    """``clusters``: id to cluster, for the ids that carry one. ``metadata`` is all that the file says.
+
+    ``random_sets``: which patches were drawn as control, as positions from 1.
+    """
+
+    ids: tuple[str, ...]
+    clusters: Mapping[str, str]
+    patches: tuple[dict[str, Any], ...]
+    groups: tuple[SweepGroup, ...]
+    directions: Mapping[str, Mapping[str, str]]
+    n_actions: int
+    random_sets: tuple[int, ...]
+    metadata: Mapping[str, Any]
+
+    @property
+    def ablation(self) -> str | None:
+        """The kind of ablation, None for values of the other run."""
+        decisive = self.metadata["run"].get("ablation")
+        return str(decisive["ablation"]) if isinstance(decisive, dict) and "ablation" in decisive else None
+
+    @property
+    def weights_sha256(self) -> str:
+        """Fingerprint of the network that was swept; empty if unknown."""
+        return str(self.metadata["run"].get("weights_sha256", ""))
+
+
+def groups_of(patches: tuple[dict[str, Any], ...]) -> tuple[SweepGroup, ...]:
+    """The groups of experiments that patch the same layers, in the order in which they first come."""
+    numbers: dict[tuple[str, ...], list[int]] = {}
+    for number, patch in enumerate(patches, start=1):
+        numbers.setdefault(tuple(patch), []).append(number)
+    return tuple(SweepGroup(layers=layers, numbers=tuple(members)) for layers, members in numbers.items())
+
+
+def header_from(metadata: Any, path: Path) -> SweepHeader:
+    """The header that metadata stand for, every field of its type.
+
+    :raises InputError: the field, what was found and what was expected
+    """
+    if not isinstance(metadata, dict):
+        raise InputError(path, "__metadata__", found=shown(metadata), expected="an object")
+    check_format(metadata, path)
+    for field, (fits, expected) in _FIELDS.items():
+        if field not in metadata:
+            raise InputError(path, f"metadata.{field}", found="no such field", expected=expected)
+        if not fits(metadata[field]):
+            raise InputError(path, f"metadata.{field}", found=shown(metadata[field]), expected=expected)
+    ids = tuple(metadata["ids"])
+    for input_id in ids:
+        check_input_id(input_id, path)
+    if len(set(ids)) < len(ids):
+        raise InputError(path, "metadata.ids", found="an id twice", expected="each once")
+    return SweepHeader(
+        ids=ids,
+        clusters=dict(metadata["clusters"]),
+        patches=(patches := patches_of(metadata["patches"], path)),
+        groups=groups_of(patches),
+        directions=metadata["directions"],
+        n_actions=metadata["n_actions"],
+        random_sets=positions_of(metadata["run"].get("random_sets", []), path, count=len(patches)),
+        metadata=metadata,
+    )
+
+
+def patches_of(patches: list[Any], path: Path) -> tuple[dict[str, Any], ...]:
+    """Patches in their JSON form, checked."""
+    for number, patch in enumerate(patches, start=1):
+        check_patch(patch, path, f"metadata.patches: entry {number}")
+    return tuple(patches)
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list) and bool(value)
+
+
+def _is_text_to_text(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(text, str) for text in value.values())
+
+
+def _are_directions(value: Any) -> bool:
+    known = isinstance(value, dict) and bool(value) and set(value) <= set(DIRECTIONS)
+    return known and all(_is_text_to_text(told) and {"source", "target"} <= set(told) for told in value.values())
+
+
+_FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "run": (lambda value: isinstance(value, dict), "an object"),
+    "ids": (_is_list, "a list of input ids"),
+    "clusters": (_is_text_to_text, "an object {id: cluster}"),
+    "patches": (_is_list, "a list of patches"),
+    "directions": (_are_directions, "denoising and noising, or one of them, each with its source and target"),
+    "n_actions": (lambda value: type(value) is int and value > 0, "a whole number from 1"),
+}
+
+
+FLAGS = ("", "constant", "dead")
+BLOCK_BYTES = 1 << 21
+_HEADER_LIMIT = 1 << 28
+_HINT = "run_experiments.py makes it"
+
+
+class SweepWriter:
+    """Arrays go into the file one after the other, each whole or in blocks."""
+
+    def __init__(self, archive: zipfile.ZipFile) -> None:
+        self._archive = archive
+
+    def add(self, key: str, array: np.ndarray) -> None:
+        """One array at once."""
+        self.add_blocks(key, array.shape, array.dtype, [array])
+
+    def add_blocks(self, key: str, shape: Sequence[int], dtype: Any, blocks: Iterable[np.ndarray]) -> None:
+        """One array in blocks of its first axis; only one block is held at a time."""
+        info = zipfile.ZipInfo(f"{key}.npy", EPOCH)
+        info.file_size = int(np.prod(shape)) * np.dtype(dtype).itemsize + 1024  # decides on zip64 before it is written
+        with self._archive.open(info, "w") as member:
+            described = {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": tuple(shape)}
+            np.lib.format.write_array_header_1_0(member, described)
+            for block in blocks:
+                member.write(np.ascontiguousarray(block, dtype).data)
+
+    def add_metadata(self, metadata: Mapping[str, Any]) -> None:
+        """The metadata, as JSON bytes."""
+        self.add(METADATA_KEY, metadata_array(metadata))
+
+
+@contextmanager
+def written_sweep(path: Path) -> Iterator[SweepWriter]:
+    """A sweep to write; it takes the place of ``path`` when the block ends well and vanishes when not."""
+    with written_atomically(path) as file, zipfile.ZipFile(file, "w") as archive:
+        yield SweepWriter(archive)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class SweepFile:
+    """A sweep that is open for reading."""
+
+    path: Path
+    header: SweepHeader
+    archive: zipfile.ZipFile
+
+    def q_values(self, run: str) -> np.ndarray:
+        """The unpatched Q-values of ``clean`` or ``corrupted``, (n_inputs, n_actions)."""
+        shape = (len(self.header.ids), self.header.n_actions)
+        return np.concatenate([block for _, block in self._blocks(f"{run}_q_values", shape, "<f8")])
+
+    def flags(self, direction: str) -> list[str]:
+        """Of each experiment, in the order of the definitions: "", "constant" or "dead"."""
+        found = [""] * len(self.header.patches)
+        for group in self.header.groups:
+            key = f"{direction}_{group.name}_flags"
+            for rows, codes in self._blocks(key, (len(group.numbers),), "|u1"):
+                if codes.max(initial=0) >= len(FLAGS):
+                    raise InputError(self.path, shown(key), found=shown(int(codes.max())), expected="0, 1 or 2")
+                for number, code in zip(group.numbers[rows], codes.tolist(), strict=True):
+                    found[number - 1] = FLAGS[code]
+        return found
+
+    def blocks(self, direction: str, group: SweepGroup) -> Iterator[tuple[slice, np.ndarray]]:
+        """The patched Q-values of a group, some inputs at a time: (n, n_experiments, n_actions)."""
+        shape = (len(self.header.ids), len(group.numbers), self.header.n_actions)
+        return self._blocks(f"{direction}_{group.name}", shape, "<f8")
+
+    def _blocks(self, key: str, shape: tuple[int, ...], dtype: str) -> Iterator[tuple[slice, np.ndarray]]:
+        row_bytes = int(np.prod(shape[1:])) * np.dtype(dtype).itemsize
+        at_once = max(1, BLOCK_BYTES // max(row_bytes, 1))
+        with _damage_named(self.path), self.archive.open(_info(self.archive, key, self.path)) as member:
+            _check_array(member, self.path, key, shape, dtype)
+            for start in range(0, shape[0], at_once):
+                rows = slice(start, min(start + at_once, shape[0]))
+                count = rows.stop - rows.start
+                array = np.frombuffer(member.read(count * row_bytes), dtype).reshape(count, *shape[1:])
+                check_float32(array, self.path, shown(key))
+                yield rows, array
+            if member.read(1):
+                raise InputError(self.path, shown(key), found="bytes behind the array", expected="none")
+
+
+@contextmanager
+def opened_sweep(path: Path) -> Iterator[SweepFile]:
+    """A sweep to read, its header checked; the arrays are checked as they are read.
+
+    :raises InputError: no sweep file, or one that a newer suite wrote
+    """
+    with opened_to_read(path, hint=_HINT) as file:
+        check_members_of(file, path)
+        try:
+            archive = zipfile.ZipFile(file)
+        except DAMAGE as error:
+            file.seek(0)
+            raise InputError(path, found=what_it_is(file.read(512)), expected="a sweep", hint=_HINT) from error
+        with archive:
+            yield SweepFile(path=path, header=header_from(_metadata(archive, path), path), archive=archive)
+
+
+def stored_metadata(path: Path) -> dict[str, Any] | None:
+    """The metadata of a sweep that is there, or None where it has none that can be read."""
+    try:
+        with opened_sweep(path) as sweep:
+            names = {info.filename for info in sweep.archive.infolist()}
+            header = sweep.header
+            wanted = {f"{way}_{group.name}.npy" for way in header.directions for group in header.groups}
+            return dict(header.metadata) if wanted <= names else None
+    except InputError:
+        return None
+
+
+def experiment_names(patches: Sequence[Mapping[str, Any]]) -> list[str]:
+    """``exp_<n>_<layer>`` of each patch, n counted from 1."""
+    return [experiment_name(number, patch) for number, patch in enumerate(patches, start=1)]
+
+
+def _metadata(archive: zipfile.ZipFile, path: Path) -> Any:
+    with _damage_named(path):
+        info = _info(archive, METADATA_KEY, path)
+        if info.file_size > _HEADER_LIMIT:
+            found = f"{info.file_size:,} bytes"
+            raise InputError(path, METADATA_KEY, found=found, expected=f"at most {_HEADER_LIMIT:,}")
+        raw = archive.read(info)
+    return parse_metadata(raw, path)
+
+
+def _info(archive: zipfile.ZipFile, key: str, path: Path) -> zipfile.ZipInfo:
+    infos = [info for info in archive.infolist() if info.filename == f"{key}.npy"]
+    if len(infos) != 1:
+        found = f"{len(infos)} arrays of this name" if infos else "no such array"
+        raise InputError(path, shown(key), found=found, expected="one", hint=_HINT)
+    if infos[0].compress_type != zipfile.ZIP_STORED or infos[0].flag_bits & 1:
+        raise InputError(path, shown(key), found="a packed or encrypted array", expected="a plain one", hint=_HINT)
+    return infos[0]
+
+
+def _check_array(member: Any, path: Path, key: str, shape: tuple[int, ...], dtype: str) -> None:
+    """Read the header of an array, and hold it against what the metadata says."""
+    head = member.read(10)
+    head += member.read(int.from_bytes(head[8:10], "little"))
+    try:
+        found, fortran, found_dtype, _ = npy_header(head)
+    except ValueError as error:
+        raise InputError(path, shown(key), found="no .npy array", expected="one", hint=_HINT) from error
+    if found != shape or found_dtype != np.dtype(dtype) or fortran:
+        told = f"{found_dtype.name} of shape {found}"
+        raise InputError(path, shown(key), found=told, expected=f"{np.dtype(dtype).name} of shape {shape}")
+
+
+@contextmanager
+def _damage_named(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except InputError:
+        raise
+    except DAMAGE as error:
+        raise InputError(path, found=f"a damaged file ({error})", expected="a sweep", hint=_HINT) from error

@@ -1,0 +1,76 @@
+"""``average_gradients.json``: means over inputs of the gradients of every parameter, in one small file.
+
+``average_gradients`` is the mean of the absolute gradient of the greatest Q-value, the published key. Beside it may
+stand ``average_signed_gradients`` (the mean of the signed gradient, in which opposite signs cancel) and
+``average_margin_gradients`` (the mean of the absolute gradient of Q[best] - Q[second best]).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from Neuron_Selection.errors import InputError, shown
+from Neuron_Selection.FileFormats.storage.atomic_files import read_bytes, write_atomically
+from Neuron_Selection.FileFormats.storage.json_files import json_bytes, parse_edited_json
+from Neuron_Selection.FileFormats.storage.nested_numbers import filled_float_array
+
+AVERAGE_FILE = "average_gradients.json"
+MAGNITUDE = "average_gradients"
+SIGNED = "average_signed_gradients"
+MARGIN = "average_margin_gradients"
+DESCRIPTION = "Mean over the inputs of the absolute gradient of the greatest Q-value, for every weight and bias"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class AverageGradients:
+    """``means``: one of the three keys to {parameter: array of its shape}, parameters in the order of the network."""
+
+    num_examples: int
+    means: Mapping[str, Mapping[str, np.ndarray]]
+    metadata: Mapping[str, Any]
+
+
+def save_average_gradients(path: Path, average: AverageGradients) -> None:
+    """Write the file."""
+    document: dict[str, Any] = {
+        "metadata": {"num_examples": average.num_examples, "description": DESCRIPTION, **average.metadata}
+    }
+    for key, means in average.means.items():
+        document[key] = {name: array.tolist() for name, array in means.items()}
+    write_atomically(path, json_bytes(document, indent=None))
+
+
+def load_average_gradients(path: Path) -> AverageGradients:
+    """A whole file, ours or a published one.
+
+    :raises InputError: not such a file, values that are no numbers, negative magnitudes
+    """
+    document = parse_edited_json(read_bytes(path, hint="average.py makes it"), path)
+    if not isinstance(document, dict) or not isinstance(document.get(MAGNITUDE), dict) or not document[MAGNITUDE]:
+        raise InputError(path, MAGNITUDE, found=shown(document), expected="an object {parameter: numbers}")
+    metadata = document.get("metadata", {})
+    if not isinstance(metadata, dict):
+        raise InputError(path, "metadata", found=shown(metadata), expected="an object")
+    count = metadata.get("num_examples", 0)
+    if type(count) is not int or count < 0:
+        raise InputError(path, "metadata.num_examples", found=shown(count), expected="a whole number")
+    means: dict[str, dict[str, np.ndarray]] = {}
+    for key in (MAGNITUDE, SIGNED, MARGIN):
+        if key not in document:
+            continue
+        if not isinstance(document[key], dict):
+            raise InputError(path, key, found=shown(document[key]), expected="an object {parameter: numbers}")
+        means[key] = {name: filled_float_array(value, path, f"{key}.{name}") for name, value in document[key].items()}
+        for name, array in means[key].items():
+            if key != SIGNED and (array < 0).any():
+                raise InputError(
+                    path, f"{key}.{name}", found="a negative magnitude", expected="means of absolute values"
+                )
+            if name not in means[MAGNITUDE] or array.shape != means[MAGNITUDE][name].shape:
+                raise InputError(path, f"{key}.{name}", found="another shape", expected=f"as in {MAGNITUDE}")
+    return AverageGradients(num_examples=count, means=means, metadata=metadata)

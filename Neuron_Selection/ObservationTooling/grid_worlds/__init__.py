@@ -1,0 +1,1 @@
+"""MiniGrid worlds as data: layouts, their edits, environments in a chosen state, and the ids of inputs."""

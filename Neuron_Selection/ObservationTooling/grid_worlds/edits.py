@@ -1,0 +1,46 @@
+"""The four changes of a grid that turn a clean input into a corrupted one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from Neuron_Selection.ObservationTooling.grid_worlds.layouts import FREE, GOAL, LAVA, Cell, Layout, rivers
+
+Kind = Literal["lava_removed", "lava_added", "goal_moved", "gap_moved"]
+CONTENTS: dict[Kind, tuple[str, ...]] = {
+    "lava_removed": (FREE,),
+    "lava_added": (LAVA,),
+    "goal_moved": (FREE, GOAL),
+    "gap_moved": (LAVA, FREE),
+}
+"""What each kind of edit puts on its cells, in their order."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Edit:
+    """One change: its kind, and its cells (one; or for a move, the old place and the new one)."""
+
+    kind: Kind
+    cells: tuple[Cell, ...]
+
+
+def apply_edit(layout: Layout, edit: Edit) -> Layout:
+    """The layout after the change."""
+    return layout.changed(dict(zip(edit.cells, CONTENTS[edit.kind], strict=True)))
+
+
+def possible_edits(layout: Layout, kind: Kind, *, agent: Cell) -> Iterator[Edit]:
+    """All edits of a kind that leave the agent's own cell alone."""
+    free = [cell for cell in layout.cells(FREE) if cell != agent]
+    cells: list[tuple[Cell, ...]]
+    if kind == "lava_removed":
+        cells = [(cell,) for cell in layout.cells(LAVA)]
+    elif kind == "lava_added":
+        cells = [(cell,) for cell in free]
+    elif kind == "goal_moved":
+        cells = [(goal, cell) for goal in layout.cells(GOAL) for cell in free]
+    else:
+        cells = [(gap, cell) for gap, lava in rivers(layout).items() if gap != agent for cell in lava]
+    return (Edit(kind=kind, cells=choice) for choice in cells)

@@ -1,0 +1,99 @@
+"""MiniGrid environments in a state of our choosing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+
+import gymnasium
+from minigrid.core.world_object import Goal, Lava, Wall, WorldObj
+from minigrid.minigrid_env import MiniGridEnv
+
+from Neuron_Selection.errors import UsageError, shown
+from Neuron_Selection.ObservationTooling.grid_worlds.layouts import FREE, GOAL, LAVA, WALL, Cell, Layout
+
+OBJECTS: dict[str, Callable[[], WorldObj | None]] = {FREE: lambda: None, WALL: Wall, LAVA: Lava, GOAL: Goal}
+_MAKERS = ("gymnasium", "minigrid")
+CONTENTS = {"wall": WALL, "lava": LAVA, "goal": GOAL}
+
+
+def make_environment(env_id: str) -> MiniGridEnv:
+    """Make the bare MiniGrid environment of an id such as ``MiniGrid-LavaCrossingS9N1-v0``, without wrappers.
+
+    Ids come out of the files of others, so only what gymnasium and minigrid register themselves is made: no
+    ``module:name``, for which gymnasium would import the module, and no entry point of another package.
+
+    :raises UsageError: an unknown id, one of another package, one that is not MiniGrid's, or one that cannot be made,
+        for example because a package is missing
+    """
+    where = f"environment {shown(env_id)}"
+    if ":" in env_id:
+        raise UsageError(f"{where}: found the name of a module, expected a name alone")
+    try:
+        spec = gymnasium.spec(env_id)
+    except gymnasium.error.Error as error:
+        raise UsageError(f"{where}: unknown environment ({error})") from error
+    module = spec.entry_point.partition(":")[0] if isinstance(spec.entry_point, str) else ""
+    if module.partition(".")[0] not in _MAKERS or spec.additional_wrappers:
+        raise UsageError(f"{where}: only environments of {' and '.join(_MAKERS)} themselves are made")
+    with _one_line(where):
+        env = gymnasium.make(spec, disable_env_checker=True).unwrapped
+    if not isinstance(env, MiniGridEnv):
+        raise UsageError(f"{where}: found {type(env).__name__}, expected one of MiniGrid")
+    return env
+
+
+@contextmanager
+def _one_line(where: str) -> Iterator[None]:
+    """Turn whatever an environment raises into an error the user can fix; the machine's own errors pass."""
+    try:
+        yield
+    except (MemoryError, OSError):
+        raise
+    except Exception as error:  # an environment may raise anything
+        raise UsageError(f"{where}: cannot be used here ({type(error).__name__}: {error})") from error
+
+
+def layout_of_seed(env: MiniGridEnv, seed: int) -> Layout:
+    """Start the episode of a seed and read its grid; the agent is then where the episode starts.
+
+    :raises UsageError: the environment cannot start here, or its grid holds something unknown
+    """
+    with _one_line(f"environment {shown(env.spec.id if env.spec else type(env).__name__)}"):
+        env.reset(seed=seed)
+    return current_layout(env)
+
+
+def current_layout(env: MiniGridEnv) -> Layout:
+    """The grid as it stands."""
+    objects = {thing.type for thing in env.grid.grid if thing is not None} - set(CONTENTS)
+    if objects:
+        raise UsageError(f"grid: found {', '.join(sorted(objects))}, expected only {', '.join(CONTENTS)}")
+    rows = [env.grid.grid[y * env.width : (y + 1) * env.width] for y in range(env.height)]
+    return Layout(tuple("".join(FREE if thing is None else CONTENTS[thing.type] for thing in row) for row in rows))
+
+
+def place(env: MiniGridEnv, layout: Layout, *, cell: Cell, heading: int) -> None:
+    """Put the environment into a state: this grid, the agent on this cell with this heading, step 0."""
+    for y, row in enumerate(layout.rows):
+        for x, content in enumerate(row):
+            env.grid.set(x, y, OBJECTS[content]())
+    env.agent_pos, env.agent_dir, env.step_count = cell, heading, 0
+
+
+def agent_cell(env: MiniGridEnv) -> Cell:
+    """Where the agent stands."""
+    x, y = env.agent_pos
+    return int(x), int(y)
+
+
+def first_seeds(env: MiniGridEnv, seeds: Iterable[int]) -> dict[Layout, int]:
+    """The distinct layouts of some seeds, each with the first seed that gives it.
+
+    Thousands of seeds may hold a handful of layouts (42 for LavaCrossingS9N1): inputs of two seeds with one layout
+    are not independent, whatever their names say.
+    """
+    found: dict[Layout, int] = {}
+    for seed in seeds:
+        found.setdefault(layout_of_seed(env, seed), seed)
+    return found

@@ -1,0 +1,380 @@
+"""What an agent's network is, from its zip alone: every choice checked before anything is built. No torch.
+
+Its sizes are held against the tensors it stores, so that nothing larger than its file is ever built.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, TypeGuard
+
+import numpy as np
+
+from Neuron_Selection.errors import InputError, shown
+from Neuron_Selection.FileFormats.agent_zip.agent_zip import AgentZip, ClassByValue
+from Neuron_Selection.FileFormats.agent_zip.pickled_data import Name
+from Neuron_Selection.FileFormats.agent_zip.spaces import (
+    BoxSpace,
+    DictSpace,
+    DiscreteSpace,
+    LeafSpace,
+    MultiBinarySpace,
+    MultiDiscreteSpace,
+    Space,
+)
+from Neuron_Selection.PatchingTooling.agent.custom_classes import CustomClasses, is_custom, is_torch_module
+
+POLICIES = {
+    "DQNPolicy": "MlpPolicy",
+    "MlpPolicy": "MlpPolicy",
+    "CnnPolicy": "CnnPolicy",
+    "MultiInputPolicy": "MultiInputPolicy",
+}
+_DEFAULT_EXTRACTORS = {
+    "MlpPolicy": "FlattenExtractor",
+    "CnnPolicy": "NatureCNN",
+    "MultiInputPolicy": "CombinedExtractor",
+}
+# every SB3 extractor, with its own arguments and their defaults
+_EXTRACTORS: dict[str, dict[str, Any]] = {
+    "FlattenExtractor": {},
+    "NatureCNN": {"features_dim": 512, "normalized_image": False},
+    "CombinedExtractor": {"cnn_output_dim": 256, "normalized_image": False},
+}
+_ALGORITHMS = {
+    "sb3_contrib.qrdqn": "QR-DQN",
+    "stable_baselines3.common.policies": "PPO or A2C",
+    "stable_baselines3.ppo": "PPO",
+    "stable_baselines3.a2c": "A2C",
+    "stable_baselines3.sac": "SAC",
+    "stable_baselines3.td3": "TD3 or DDPG",
+    "sb3_contrib.tqc": "TQC",
+    "sb3_contrib.common": "a sb3_contrib algorithm",
+    "sb3_contrib.ars": "ARS",
+}
+# torch.nn classes that take no argument and keep the width
+ACTIVATIONS = frozenset(
+    {
+        "ReLU",
+        "ReLU6",
+        "LeakyReLU",
+        "PReLU",
+        "RReLU",
+        "ELU",
+        "SELU",
+        "CELU",
+        "GELU",
+        "SiLU",
+        "Mish",
+        "Tanh",
+        "Sigmoid",
+        "Softplus",
+        "Softsign",
+        "LogSigmoid",
+        "Hardtanh",
+        "Hardswish",
+        "Hardsigmoid",
+        "Tanhshrink",
+        "Softshrink",
+        "Hardshrink",
+        "Identity",
+    }
+)
+_KWARGS = {
+    "net_arch",
+    "activation_fn",
+    "features_extractor_class",
+    "features_extractor_kwargs",
+    "normalize_images",
+}
+_WIDTH_LIMIT = 1_000_000
+_DEPTH_LIMIT = 1_000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Architecture:
+    """The choices that make a network.
+
+    ``policy``, ``activation_fn`` and ``extractor`` are names of SB3's and torch.nn's classes, or, of custom ones,
+    where they come from (``module.Class``, ``FILE.py:Class``). A custom policy may keep its extractor ("") and its
+    ``net_arch`` (None) to itself. Classes inside of the arguments are ``Name``s.
+    """
+
+    policy: str
+    net_arch: tuple[int, ...] | None
+    activation_fn: str
+    extractor: str
+    extractor_kwargs: Mapping[str, Any]
+    normalize_images: bool
+    n_actions: int
+    more_kwargs: Mapping[str, Any]
+
+
+def architecture_of(agent: AgentZip, custom: CustomClasses) -> Architecture:
+    """The architecture that the zip describes, held against the tensors that it stores.
+
+    :param custom: the custom classes that the user lets in
+    :raises InputError: not a DQN, or choices that are wrong, unknown, or do not fit the stored tensors
+    :raises UntrustedError: a custom class that is not let in
+    """
+    where = f"{agent.path}: data"
+    policy = _policy(agent.policy_class, custom, where)
+    kwargs = agent.policy_kwargs
+    unknown = sorted(set(kwargs) - _KWARGS)
+    if unknown and not is_custom(policy):
+        field = f"policy_kwargs.{shown(unknown[0], quoted=False)}"
+        raise InputError(where, field, found="an unknown argument", expected="those of SB3's DQN policies")
+    extractor = _extractor(kwargs.get("features_extractor_class"), policy, custom, where)
+    normalize_images = kwargs.get("normalize_images", True)
+    if not isinstance(normalize_images, bool):
+        raise InputError(where, "policy_kwargs.normalize_images", found=shown(normalize_images), expected="a boolean")
+    if not isinstance(agent.action_space, DiscreteSpace) or agent.action_space.start != 0:
+        found = f"a {type(agent.action_space).__name__.removesuffix('Space')} space"
+        raise InputError(where, "action_space", found=found, expected="Discrete, from 0 (DQN has no other)")
+    more = {name: kwargs[name] for name in unknown}
+    architecture = Architecture(
+        policy=policy,
+        net_arch=_net_arch(kwargs.get("net_arch"), policy, extractor, where),
+        activation_fn=_activation(kwargs.get("activation_fn", Name("torch.nn", "ReLU")), custom, where),
+        extractor=extractor,
+        extractor_kwargs=_extractor_kwargs(kwargs.get("features_extractor_kwargs"), extractor, where),
+        normalize_images=normalize_images,
+        n_actions=agent.action_space.n,
+        more_kwargs=more,
+    )
+    inside = custom.classes_inside(architecture.extractor_kwargs, where) | custom.classes_inside(more, where)
+    custom.refuse_unused([policy, extractor, architecture.activation_fn, *inside], where=where)
+    check_sizes(architecture, agent)
+    return architecture
+
+
+def algorithm_of(policy: Name | ClassByValue) -> str | None:
+    """The algorithm whose policy this is, as far as its module tells; None for a custom class."""
+    if not isinstance(policy, Name):
+        return None
+    if policy.module == "stable_baselines3.dqn.policies":
+        return "DQN"
+    for module, algorithm in _ALGORITHMS.items():
+        if policy.module == module or policy.module.startswith(module + "."):
+            return algorithm
+    return None
+
+
+def _policy(policy: Name | ClassByValue, custom: CustomClasses, where: str) -> str:
+    algorithm = algorithm_of(policy)
+    if algorithm == "DQN" and isinstance(policy, Name) and policy.qualname in POLICIES:
+        return POLICIES[policy.qualname]
+    expected = "a DQN policy (MlpPolicy, CnnPolicy, MultiInputPolicy)"
+    if algorithm is not None:
+        raise InputError(where, "policy_class", found=f"{policy}, a policy of {algorithm}", expected=expected)
+    return custom.source_of(policy, "policy_class", where=where, expected=expected)
+
+
+def _extractor(value: Any, policy: str, custom: CustomClasses, where: str) -> str:
+    role = "features_extractor_class"
+    if value is None:
+        return _DEFAULT_EXTRACTORS.get(policy, "")
+    if not isinstance(value, Name | ClassByValue):
+        raise InputError(where, f"policy_kwargs.{role}", found=shown(value), expected="a class")
+    if isinstance(value, Name) and value.module == "stable_baselines3.common.torch_layers":
+        if value.qualname in _EXTRACTORS:
+            return value.qualname
+        raise InputError(
+            where, f"policy_kwargs.{role}", found=shown(str(value)), expected=f"one of {', '.join(_EXTRACTORS)}"
+        )
+    return custom.source_of(value, role, where=where, expected=f"one of {', '.join(_EXTRACTORS)}")
+
+
+def _extractor_kwargs(value: Any, extractor: str, where: str) -> dict[str, Any]:
+    field = "policy_kwargs.features_extractor_kwargs"
+    value = {} if value is None else value
+    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+        raise InputError(where, field, found=shown(value), expected="an object with names")
+    if is_custom(extractor) or not extractor:
+        return dict(value)
+    for key, item in value.items():
+        default = _EXTRACTORS[extractor].get(key)
+        place = f"{field}.{shown(key, quoted=False)}"
+        if default is None:
+            raise InputError(where, place, found="an unknown argument", expected=f"those of {extractor}")
+        if type(item) is not type(default) or (type(item) is int and not 1 <= item <= _WIDTH_LIMIT):
+            raise InputError(where, place, found=shown(item), expected=f"a value such as {default}")
+    return dict(value)
+
+
+def _activation(value: Any, custom: CustomClasses, where: str) -> str:
+    field, expected = "policy_kwargs.activation_fn", "an activation of torch.nn that keeps the width, such as ReLU"
+    if not isinstance(value, Name | ClassByValue):
+        raise InputError(where, field, found=shown(value), expected="a class")
+    if is_torch_module(value):
+        if value.qualname in ACTIVATIONS:
+            return value.qualname
+        raise InputError(where, field, found=shown(str(value)), expected=expected)
+    return custom.source_of(value, "activation_fn", where=where, expected=expected)
+
+
+def _net_arch(value: Any, policy: str, extractor: str, where: str) -> tuple[int, ...] | None:
+    field = "policy_kwargs.net_arch"
+    if value is None and is_custom(policy):
+        return None
+    if value is None:
+        return () if extractor == "NatureCNN" else (64, 64)
+    if not isinstance(value, list | tuple) or len(value) > _DEPTH_LIMIT:
+        found = f"{len(value):,} layers" if isinstance(value, list | tuple) else shown(value)
+        raise InputError(where, field, found=found, expected="a list of hidden widths")
+    for width in value:
+        if type(width) is not int or not 1 <= width <= _WIDTH_LIMIT:
+            raise InputError(where, field, found=shown(width), expected=f"a width from 1 to {_WIDTH_LIMIT:,}")
+    return tuple(value)
+
+
+_NATURE_CONVOLUTIONS = ((32, 8, 4), (64, 4, 2), (64, 3, 1))  # channels, kernel and stride (Mnih et al. 2015)
+_NETS = ("q_net", "q_net_target")
+
+
+def check_sizes(architecture: Architecture, agent: AgentZip) -> None:
+    """Raise unless the zip stores exactly the float32 tensors that the architecture needs.
+
+    What a custom class needs only the class knows; its sizes are checked when the weights go in.
+
+    :raises InputError: the tensor, its shape, the shape expected
+    """
+    if architecture.net_arch is None or is_custom(architecture.policy):
+        return
+    where = f"{agent.path}: policy.pth"
+    extractor = _extractor_shapes(architecture, agent)
+    sides = [_features_dim(architecture, agent), *architecture.net_arch, architecture.n_actions]
+    shapes = {f"features_extractor.{name}": shape for name, shape in extractor.items()}
+    for number, (columns, rows) in enumerate(pairwise(sides)):
+        shapes |= {f"q_net.{2 * number}.weight": (rows, columns), f"q_net.{2 * number}.bias": (rows,)}
+        if architecture.activation_fn == "PReLU" and number < len(architecture.net_arch):
+            shapes[f"q_net.{2 * number + 1}.weight"] = (1,)
+    for name, shape in shapes.items():
+        for net in _NETS:
+            _check_tensor(agent.tensors, f"{net}.{name}", shape, where)
+    known = {f"{net}.{name}" for net in _NETS for name in shapes}
+    extra = next((name for name in agent.tensors if name not in known and not _of_custom(name, architecture)), None)
+    if extra is not None:
+        raise InputError(where, shown(extra), found="a tensor that this network does not have", expected="none")
+
+
+def _of_custom(name: str, architecture: Architecture) -> bool:
+    """Whether a tensor may belong to a custom class, which alone knows what it needs."""
+    net, _, inner = name.partition(".")
+    activations = {f"q_net.{2 * number + 1}" for number in range(len(architecture.net_arch or ()))}
+    in_extractor = is_custom(architecture.extractor) and inner.startswith("features_extractor.")
+    in_activation = is_custom(architecture.activation_fn) and ".".join(inner.split(".")[:2]) in activations
+    return net in _NETS and (in_extractor or in_activation)
+
+
+def refuse_nonfinite(agent: AgentZip) -> None:
+    """Raise for NaN or infinity among the weights: such a network answers action 0 in silence."""
+    for name, tensor in agent.tensors.items():
+        if tensor.dtype.kind == "f" and not np.isfinite(tensor).all():
+            raise InputError(
+                f"{agent.path}: policy.pth",
+                name,
+                found="NaN or infinity",
+                expected="finite weights",
+                hint="--allow_nonfinite loads them",
+            )
+
+
+def _check_tensor(tensors: Mapping[str, np.ndarray], name: str, shape: tuple[int, ...], where: str) -> None:
+    """Raise unless the file stores a float32 tensor of this name and shape."""
+    if name not in tensors:
+        raise InputError(where, name, found="no such tensor", expected=f"one of shape {shape}")
+    if tensors[name].shape != shape:
+        raise InputError(where, name, found=f"shape {tensors[name].shape}", expected=f"{shape}")
+    if tensors[name].dtype != np.float32:
+        raise InputError(where, name, found=f"{tensors[name].dtype.name} values", expected="float32")
+
+
+def _features_dim(architecture: Architecture, agent: AgentZip) -> int:
+    """The width of the features extractor's output, which the first layer of the Q-network reads."""
+    space = agent.observation_space
+    where = f"{agent.path}: data"
+    if is_custom(architecture.extractor):
+        stored = agent.tensors.get("q_net.q_net.0.weight")
+        return stored.shape[1] if stored is not None and stored.ndim == 2 else 0
+    if architecture.extractor == "CombinedExtractor":
+        if not isinstance(space, DictSpace):
+            raise InputError(
+                where, "observation_space", found=_kind(space), expected="a Dict space for CombinedExtractor"
+            )
+        return sum(
+            _cnn_width(architecture) if is_image(part, architecture) else flat_size(part)
+            for part in space.spaces.values()
+        )
+    if architecture.extractor == "NatureCNN":
+        if not is_image(space, architecture):
+            raise InputError(where, "observation_space", found=_kind(space), expected="an image space for NatureCNN")
+        return _cnn_width(architecture)
+    if isinstance(space, DictSpace):
+        raise InputError(
+            where, "observation_space", found="a Dict space", expected="a plain space for FlattenExtractor"
+        )
+    return flat_size(space)
+
+
+def _extractor_shapes(architecture: Architecture, agent: AgentZip) -> dict[str, tuple[int, ...]]:
+    """The tensors of SB3's own extractors: those of a NatureCNN for every image."""
+    space, where = agent.observation_space, f"{agent.path}: data"
+    if architecture.extractor == "NatureCNN" and is_image(space, architecture):
+        return _nature_cnn_shapes(space, _cnn_width(architecture), where)
+    if architecture.extractor != "CombinedExtractor" or not isinstance(space, DictSpace):
+        return {}
+    shapes: dict[str, tuple[int, ...]] = {}
+    for key, part in space.spaces.items():
+        if is_image(part, architecture):
+            inner = _nature_cnn_shapes(part, _cnn_width(architecture), where)
+            shapes |= {f"extractors.{key}.{name}": shape for name, shape in inner.items()}
+    return shapes
+
+
+def _cnn_width(architecture: Architecture) -> int:
+    name, default = ("features_dim", 512) if architecture.extractor == "NatureCNN" else ("cnn_output_dim", 256)
+    return int(architecture.extractor_kwargs.get(name, default))
+
+
+def is_image(space: Space, architecture: Architecture) -> TypeGuard[BoxSpace]:
+    """SB3's own test; images that are normalised already need only have three sides."""
+    if not isinstance(space, BoxSpace):
+        return False
+    already = architecture.extractor_kwargs.get("normalized_image", False) or not architecture.normalize_images
+    return len(space.shape) == 3 if already else space.is_image
+
+
+def _nature_cnn_shapes(space: BoxSpace, width: int, where: str) -> dict[str, tuple[int, ...]]:
+    channels, *sides = space.shape
+    shapes: dict[str, tuple[int, ...]] = {}
+    for number, (filters, kernel, stride) in enumerate(_NATURE_CONVOLUTIONS):
+        sides = [(side - kernel) // stride + 1 for side in sides]
+        shapes |= {
+            f"cnn.{2 * number}.weight": (filters, channels, kernel, kernel),
+            f"cnn.{2 * number}.bias": (filters,),
+        }
+        channels = filters
+    if min(sides) < 1:
+        found = f"images of {space.shape}"
+        raise InputError(where, "observation_space", found=found, expected="at least 36 x 36 for NatureCNN")
+    return shapes | {"linear.0.weight": (width, channels * sides[0] * sides[1]), "linear.0.bias": (width,)}
+
+
+def flat_size(space: LeafSpace) -> int:
+    """How many numbers SB3's preprocessing makes of one observation; a discrete one becomes one-hot."""
+    if isinstance(space, DiscreteSpace):
+        return space.n
+    if isinstance(space, MultiDiscreteSpace):
+        return int(space.nvec.sum())
+    return int(np.prod(space.shape, dtype=np.int64))
+
+
+def _kind(space: object) -> str:
+    if isinstance(space, BoxSpace):
+        return f"a Box of {space.shape}, {space.dtype.name}"
+    if isinstance(space, MultiBinarySpace):
+        return f"a MultiBinary of {space.shape}"
+    return f"a {type(space).__name__.removesuffix('Space')} space"

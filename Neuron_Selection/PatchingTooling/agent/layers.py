@@ -1,0 +1,130 @@
+"""The layers of a network as records: names, widths, which axis counts the neurons. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from Neuron_Selection.errors import UsageError, shown
+from Neuron_Selection.FileFormats.agent_zip.spaces import LeafSpace, Space
+from Neuron_Selection.FileFormats.patch_spec import Neurons, parse_patch_spec
+from Neuron_Selection.FileFormats.storage.known_names import refuse_unknown
+from Neuron_Selection.PatchingTooling.agent.architecture import Architecture, flat_size
+from Neuron_Selection.PatchingTooling.agent.custom_classes import is_custom
+
+Role: TypeAlias = Literal["pre-activation", "post-activation", "output", "other"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Layer:
+    """One leaf module of the Q-network.
+
+    ``shape`` is that of one output without the batch axis, ``neuron_axis`` counts with it: 1 for (n, width) and for
+    the channels of a convolution. ``is_cut``: the Q-values depend on the input through this layer alone.
+    ``is_default``: extracted unless asked otherwise.
+    """
+
+    name: str
+    kind: str
+    role: Role
+    width: int
+    shape: tuple[int, ...]
+    neuron_axis: int
+    is_cut: bool
+    is_default: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LayerTable:
+    """Every layer that can be recorded or patched, in the order in which they fire; and the names that cannot be.
+
+    ``refused``: name to reason. ``left_out``: those of them that are layers, but fire never or more than once.
+    """
+
+    layers: Mapping[str, Layer]
+    refused: Mapping[str, str]
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def widths(self) -> dict[str, int]:
+        """Layer to number of neurons."""
+        return {name: layer.width for name, layer in self.layers.items()}
+
+    @property
+    def aliases(self) -> dict[str, str]:
+        """Names counted from the policy (``q_net.q_net.0``) to names counted from its ``q_net``."""
+        return {f"q_net.{name}": name for name in self.layers if f"q_net.{name}" not in self.layers}
+
+    @property
+    def all_names(self) -> dict[str, str]:
+        """Every name that a layer answers to, to its canonical one."""
+        return {**{name: name for name in self.layers}, **self.aliases}
+
+    @property
+    def output(self) -> str:
+        """The layer whose output is the Q-values; empty where no single layer's is, as in a duelling network."""
+        return next((name for name, layer in self.layers.items() if layer.role == "output"), "")
+
+    def resolve(self, spec: str | Mapping[str, object]) -> dict[str, Neurons]:
+        """The neurons that a patch spec names, under canonical names, in the order in which the layers fire.
+
+        :raises UsageError: with a caret where the spec is text
+        """
+        resolved = parse_patch_spec(spec).resolve(self.widths, aliases=self.aliases, refused=self.refused)
+        return {name: resolved[name] for name in self.layers if name in resolved}
+
+    def chosen(self, names: Iterable[str] | None) -> list[str]:
+        """Canonical names of the layers asked for, in the order in which they fire; None means the defaults.
+
+        :raises UsageError: a name that is refused, with the reason
+        :raises InputError: an unknown name
+        """
+        if names is None:
+            return [name for name, layer in self.layers.items() if layer.is_default]
+        canonical = [self.all_names.get(name, name) for name in names]
+        for name in canonical:
+            if name in self.refused:
+                raise UsageError(f"layer {shown(name)}: {self.refused[name]}; layers: {', '.join(self.layers)}")
+        refuse_unknown(canonical, list(self.layers), what="layer", where="q_net")
+        return [name for name in self.layers if name in canonical]
+
+
+def mlp_layers(architecture: Architecture, space: Space) -> LayerTable | None:
+    """The table of an MLP behind SB3's FlattenExtractor, from the zip alone; None for any other network."""
+    is_mlp = architecture.extractor == "FlattenExtractor" and not is_custom(architecture.policy)
+    if not is_mlp or is_custom(architecture.activation_fn) or not isinstance(space, LeafSpace):
+        return None
+    widths = architecture.net_arch or ()
+    layers: dict[str, Layer] = {}
+
+    def add(name: str, kind: str, role: Role, width: int, *, is_default: bool = True) -> None:
+        layers[name] = Layer(
+            name=name,
+            kind=kind,
+            role=role,
+            width=width,
+            shape=(width,),
+            neuron_axis=1,
+            is_cut=True,
+            is_default=is_default,
+        )
+
+    add("features_extractor.flatten", "Flatten", "other", flat_size(space), is_default=False)
+    for number, width in enumerate(widths):
+        add(f"q_net.{2 * number}", "Linear", "pre-activation", width)
+        add(f"q_net.{2 * number + 1}", architecture.activation_fn, "post-activation", width)
+    add(f"q_net.{2 * len(widths)}", "Linear", "output", architecture.n_actions)
+    parameters = [
+        f"{name}.{kind}" for name, layer in layers.items() if layer.kind == "Linear" for kind in ("weight", "bias")
+    ]
+    if architecture.activation_fn == "PReLU":
+        parameters += [f"q_net.{2 * number + 1}.weight" for number in range(len(widths))]
+    return LayerTable(layers=layers, refused=refused_names(["features_extractor", "q_net"], parameters))
+
+
+def refused_names(containers: Iterable[str], parameters: Iterable[str]) -> dict[str, str]:
+    """The names in a network that are no layers, each with what they are."""
+    return dict.fromkeys(containers, "a container of layers, not a layer") | {
+        name: f"a parameter; its layer is {name.rpartition('.')[0]}" for name in parameters
+    }

@@ -1,0 +1,199 @@
+"""What a patching run will do, with all that can be checked before a network runs."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from Neuron_Selection.errors import InputError, SuiteWarning, UsageError, shown
+from Neuron_Selection.FileFormats.activations import FINAL_Q_VALUES, Activations
+from Neuron_Selection.FileFormats.inputs import Inputs
+from Neuron_Selection.FileFormats.patch_spec import Neurons, format_patch_spec, patch_configuration
+from Neuron_Selection.FileFormats.run_metadata import installed_version
+from Neuron_Selection.FileFormats.storage.atomic_files import sha256_of
+from Neuron_Selection.PatchingTooling.agent.layers import LayerTable
+from Neuron_Selection.PatchingTooling.patching.sources import AblatedSource, Source, StoredSource
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class PatchingPlan:
+    """Target inputs, a source with the same ids in the same order, and the patches to run.
+
+    ``direction``: denoising, noising or None. ``random_sets``: which patches were drawn as control, from 1.
+    """
+
+    target: Inputs
+    source: Source
+    patches: tuple[dict[str, Neurons], ...]
+    direction: str | None
+    random_sets: tuple[int, ...] = ()
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Every layer that some patch touches, each once."""
+        return tuple(dict.fromkeys(layer for patch in self.patches for layer in patch))
+
+    @property
+    def described(self) -> dict[str, Any]:
+        """Target, source and patches, for people."""
+        return {
+            "target": self.target.where,
+            "source": self.source.name,
+            "direction": self.direction,
+            "patch_spec": [format_patch_spec(patch) for patch in self.patches],
+        }
+
+    @property
+    def decisive(self) -> dict[str, Any]:
+        """All that decides the results, for the metadata."""
+        return {
+            "task": "patching",
+            "target": {"name": Path(self.target.where).name, "sha256": self.target.sha256},
+            "source": self.source.decisive,
+            "direction": self.direction,
+            "patches": [patch_configuration(patch) for patch in self.patches],
+            **({"random_sets": list(self.random_sets)} if self.random_sets else {}),
+            "input_ids": sha256_of("\n".join(self.target.ids).encode()),
+        }
+
+
+def plan_patching(
+    *, target: Inputs, source: Source, patches: Sequence[dict[str, Neurons]], direction: str | None = None
+) -> PatchingPlan:
+    """Put the parts of a run together.
+
+    :param direction: denoising or noising; None reads it off the names of target and source
+    :raises UsageError: no patch, or one twice
+    """
+    if not patches:
+        raise UsageError("patch spec: found none, expected at least one")
+    seen: set[str] = set()
+    for patch in patches:
+        text = format_patch_spec(patch)
+        if text in seen:
+            raise UsageError(f"patch spec: found {shown(text)} twice, expected once")
+        seen.add(text)
+    if direction is None and not isinstance(source, AblatedSource):
+        direction = direction_of(target=target.where, source=source.name)
+    return PatchingPlan(
+        target=target, source=source, patches=tuple(dict(patch) for patch in patches), direction=direction
+    )
+
+
+def stored_source(
+    source: Activations,
+    needed: Sequence[str],
+    *,
+    table: LayerTable,
+    weights_sha256: str,
+    n_actions: int,
+    dtype: str,
+    allow_mismatch: bool,
+) -> StoredSource:
+    """Stored activations held against the agent.
+
+    :param needed: the layers that are patched
+    :raises InputError: they lack a layer, have another width, or are of another agent
+    """
+    match = weights_match(source, weights_sha256, allow_mismatch=allow_mismatch)
+    kinds = source.metadata.get("layer_kinds", {})
+    for layer, array in source.values.items():
+        expected = table.layers[layer].shape if layer in table.layers else array.shape[1:]
+        if layer == FINAL_Q_VALUES:
+            expected = (n_actions,)
+        if array.shape[1:] != expected:
+            raise InputError(source.where, layer, found=f"outputs of shape {array.shape[1:]}", expected=f"{expected}")
+        recorded_kind = kinds.get(layer) if isinstance(kinds, dict) else None
+        kind = table.layers[layer].kind if layer in table.layers else recorded_kind
+        if recorded_kind is not None and recorded_kind != kind:
+            raise InputError(source.where, layer, found=f"a {shown(recorded_kind)} layer", expected=f"a {kind} as here")
+    _warn_of_other_libraries(source)
+    missing = [layer for layer in needed if layer not in source.values]
+    if missing:
+        held = ", ".join(list(source.values)[:8])
+        hint = "activation_extraction.py --layers records it"
+        raise InputError(source.where, missing[0], found=f"no such layer (it holds {held})", expected="one", hint=hint)
+    values = {
+        layer: _converted(array, np.dtype(dtype), f"{source.where}: {layer}")
+        for layer, array in source.values.items()
+        if layer in table.layers or layer == FINAL_Q_VALUES
+    }
+    return StoredSource(activations=replace(source, values=values), weights_match=match)
+
+
+def weights_match(source: Activations, weights_sha256: str, *, allow_mismatch: bool) -> bool | None:
+    """Whether activations are of these weights; None, with a warning, where they do not say.
+
+    :raises InputError: they are of others, and ``allow_mismatch`` is off
+    """
+    if not source.weights_sha256:
+        if not source.where.startswith("arrays"):
+            warnings.warn(SuiteWarning(f"{source.where}: does not say which agent it is of"), stacklevel=3)
+        return None
+    if source.weights_sha256 != weights_sha256 and not allow_mismatch:
+        raise InputError(
+            source.where,
+            "weights_sha256",
+            found=f"activations of the agent {source.weights_sha256[:12]}",
+            expected=f"of this one, {weights_sha256[:12]}",
+            hint="--allow_mismatch takes them",
+        )
+    return source.weights_sha256 == weights_sha256
+
+
+def _warn_of_other_libraries(source: Activations) -> None:
+    """Activations of another torch or another machine's libraries may differ in their last bits."""
+    told = source.metadata.get("libraries", {})
+    for name in ("torch", "numpy"):
+        if isinstance(told, dict) and name in told and told[name] != installed_version(name):
+            message = (
+                f"{source.where}: recorded with {name} {told[name]}, not {installed_version(name)}; bits may differ"
+            )
+            warnings.warn(SuiteWarning(message), stacklevel=2)
+
+
+def direction_of(*, target: str, source: str) -> str | None:
+    """Denoising (clean into corrupted) or noising, as the file names say; None where they do not."""
+    names = [Path(name).name.lower() for name in (source, target)]
+    if names[0].startswith("clean") and names[1].startswith("corrupted"):
+        return "denoising"
+    if names[0].startswith("corrupted") and names[1].startswith("clean"):
+        return "noising"
+    return None
+
+
+def activations_from_arrays(source: Any, ids: Sequence[str], table: LayerTable) -> Activations:
+    """Activations out of ``{layer: (n, *shape)}``, rows in the order of ``ids``.
+
+    :raises UsageError: no mapping, an unknown layer, or other than one row an id
+    """
+    if not isinstance(source, Mapping) or not source:
+        raise UsageError(f"source activations: found {shown(source)}, expected a file or {{layer: array}}")
+    values: dict[str, np.ndarray] = {}
+    for name, array in source.items():
+        layer = table.all_names.get(name, name)
+        rows = np.asarray(array)
+        if rows.ndim < 2 or rows.shape[0] != len(ids) or rows.dtype.kind != "f" or not np.isfinite(rows).all():
+            raise UsageError(
+                f"source activations: {shown(name)}: found {rows.dtype.name} of shape {rows.shape}, "
+                f"expected finite floats with {len(ids)} rows"
+            )
+        values[str(layer)] = rows
+    table.chosen(list(values))
+    digest = sha256_of(b"".join(layer.encode() + rows.tobytes() for layer, rows in values.items()))
+    return Activations(where="arrays", sha256=digest, ids=tuple(ids), values=values, metadata={})
+
+
+def _converted(array: np.ndarray, dtype: np.dtype[Any], where: str) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        converted = array.astype(dtype, copy=False)
+    if not np.isfinite(converted).all():
+        raise InputError(where, found=f"a value beyond {dtype.name}", expected="at most 3.4e38 in size")
+    if not np.array_equal(converted, array):
+        warnings.warn(SuiteWarning(f"{where}: {array.dtype.name} values, rounded to {dtype.name}"), stacklevel=2)
+    return converted

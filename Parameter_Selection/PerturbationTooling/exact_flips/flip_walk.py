@@ -1,0 +1,131 @@
+"""Where along a ray the greedy action first changes: a ReLU network is piecewise linear, so its kinks are walked.
+
+One unit's value moves by s >= 0 times a direction; while no later unit crosses zero, every later value is c + s g. The
+next crossing ends the piece. No grid, no tolerance: the answer is exact up to rounding (Montufar et al. 2014 count the
+pieces).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from Neuron_Selection.PatchingTooling.numpy_network.mlp import FastMlp
+
+_RAYS_AT_ONCE = 1024
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Rays:
+    """Rays through what one Linear puts out, all of the same Linear.
+
+    ``start``, ``direction``: (rays, width), its outputs at s = 0 and what they move by; ``actions``: (rays,), the
+    greedy actions at s = 0; ``ends``: (rays,), how far to go.
+    """
+
+    start: np.ndarray
+    direction: np.ndarray
+    actions: np.ndarray
+    ends: np.ndarray
+
+
+def walk_to_flips(network: FastMlp, number: int, rays: Rays) -> np.ndarray:
+    """The least s beyond which another action is chosen; a rival that only comes level flips nothing.
+
+    :param number: the Linear whose outputs move
+    :return: (rays,), infinite where none does before the ray's end
+    """
+    found = np.full(len(rays.ends), np.inf)
+    for start in range(0, len(found), _RAYS_AT_ONCE):
+        part = slice(start, start + _RAYS_AT_ONCE)
+        some = Rays(
+            start=rays.start[part],
+            direction=rays.direction[part],
+            actions=rays.actions[part],
+            ends=rays.ends[part],
+        )
+        found[part] = _walk(network, number, some)
+    return found
+
+
+def _walk(network: FastMlp, number: int, rays: Rays) -> np.ndarray:
+    found = np.full(len(rays.ends), np.inf)
+    going = np.flatnonzero(rays.ends > 0)
+    reached = np.zeros(len(found))
+    active = _patterns_at_start(network, number, rays.start)
+    while len(going):
+        here, open_now = reached[going], [layer[going] for layer in active]
+        pieces = _linear_pieces(network, number, rays.start[going], rays.direction[going], open_now)
+        crossing, layers, units = _next_crossing(pieces[:-1], open_now, here)
+        flip = _takeover(*pieces[-1], rays.actions[going], network.n_actions, here)
+        ends = rays.ends[going]
+        flips = (flip < crossing) & (flip < ends)  # at the crossing itself, the next piece tells
+        found[going[flips]] = flip[flips]
+        stays = ~flips & (crossing < ends)
+        for layer, pattern in enumerate(active):
+            crossed = stays & (layers == layer)
+            pattern[going[crossed], units[crossed]] ^= True
+        reached[going] = crossing
+        going = going[stays]
+    return found
+
+
+_Piece = tuple[np.ndarray, np.ndarray]
+
+
+def _patterns_at_start(network: FastMlp, number: int, start: np.ndarray) -> list[np.ndarray]:
+    """Which units of each later hidden layer are open, (rays, width) each."""
+    patterns, values = [], start
+    for following in range(number + 1, len(network.columns)):
+        patterns.append(values > 0)
+        values = np.maximum(values, 0.0) @ network.columns[following] + network.biases[following]
+    return patterns
+
+
+def _linear_pieces(
+    network: FastMlp, number: int, start: np.ndarray, direction: np.ndarray, active: Sequence[np.ndarray]
+) -> list[_Piece]:
+    """The c and g of each later Linear's outputs, the Q-values last."""
+    pieces = [(start, direction)]
+    for pattern, following in zip(active, range(number + 1, len(network.columns)), strict=True):
+        constant, slope = pieces[-1]
+        columns = network.columns[following]
+        pieces.append(((constant * pattern) @ columns + network.biases[following], (slope * pattern) @ columns))
+    return pieces
+
+
+def _next_crossing(
+    pieces: Sequence[_Piece], active: Sequence[np.ndarray], here: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The least s from ``here`` on at which an open unit closes or a closed one opens; its layer and unit."""
+    best = np.full(len(here), np.inf)
+    layers, units = np.full(len(here), -1), np.zeros(len(here), np.intp)
+    for layer, ((constant, slope), pattern) in enumerate(zip(pieces, active, strict=True)):
+        crosses = np.where(pattern, slope < 0, slope > 0)
+        places = np.divide(-constant, slope, out=np.full(slope.shape, np.inf), where=crosses)
+        np.maximum(places, here[:, None], out=places)
+        first = places.argmin(axis=1)
+        least = places[np.arange(len(here)), first]
+        nearer = least < best  # on a tie the earlier layer first: later ones depend on it
+        best[nearer], layers[nearer], units[nearer] = least[nearer], layer, first[nearer]
+    return best, layers, units
+
+
+def _takeover(
+    constant: np.ndarray, slope: np.ndarray, actions: np.ndarray, n_actions: int, here: np.ndarray
+) -> np.ndarray:
+    """The least s from ``here`` on beyond which a rival is chosen in this piece, (rays,).
+
+    One that gains is, once it has caught up; one that stays level only by a lower index, as ties are decided.
+    """
+    rows = np.arange(len(actions))
+    gap = constant[rows, actions][:, None] - constant[:, :n_actions]
+    gain = slope[:, :n_actions] - slope[rows, actions][:, None]
+    places = np.divide(gap, gain, out=np.full(gap.shape, np.inf), where=gain > 0)
+    np.maximum(places, here[:, None], out=places)
+    level = (gain == 0) & (gap == 0) & (np.arange(n_actions) < actions[:, None])
+    places[level] = np.broadcast_to(here[:, None], places.shape)[level]
+    least: np.ndarray = places.min(axis=1)
+    return least

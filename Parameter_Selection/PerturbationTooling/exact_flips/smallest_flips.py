@@ -1,0 +1,167 @@
+"""The smallest change of one weight that changes the greedy action, for each input and weight of a ReLU network.
+
+A weight moves one neuron; so each neuron's own value is walked once, up and down, for each input, and serves all the
+weights of its row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from Neuron_Selection.AnalysisTooling.measures.decisions import greedy_actions
+from Neuron_Selection.FileFormats.observations import Observations, count_of
+from Neuron_Selection.PatchingTooling.numpy_network.mlp import FastMlp, run_forward
+from Parameter_Selection.PerturbationTooling.exact_flips.flip_walk import Rays, walk_to_flips
+from Parameter_Selection.PerturbationTooling.weights.targets import WeightTarget
+
+SIDE_STEP = 1e-6  # share of the change by which both sides are looked at
+LEAST_STEP = 1e-11  # share of the range, where the change is smaller still, as on a tie
+_ROWS_AT_ONCE = 4096
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class SmallestFlips:
+    """For each target and input, (n_targets, n).
+
+    ``changes``: to be added to the weight, signed, a 0 too: on a tie any change of that sign flips; NaN where no change
+    within the range flips. ``actions``: what is chosen just beyond, -1 where nothing flips. ``verified``: just short of
+    the change the action is the old one, just beyond it is not.
+    """
+
+    changes: np.ndarray
+    actions: np.ndarray
+    verified: np.ndarray
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class _Run:
+    """The unchanged network on n inputs: ``outputs`` by layer position, (n, width filled up); greedy ``actions``."""
+
+    network: FastMlp
+    outputs: Sequence[np.ndarray]
+    actions: np.ndarray
+
+
+def find_smallest_flips(
+    network: FastMlp, observations: Observations, targets: Sequence[WeightTarget], *, ranges: Mapping[str, float]
+) -> SmallestFlips:
+    """Exact in float64; rounding a found weight to float32 can put it on either side of its point.
+
+    :param ranges: parameter to the largest change that is considered
+    """
+    n_inputs = count_of(observations)
+    outputs = [array[:n_inputs] for array in run_forward(network, observations)]
+    actions = greedy_actions(outputs[-1][:, : network.n_actions])
+    run = _Run(network=network, outputs=outputs, actions=actions)
+    weights = [f"{name}.weight" for name, layer in network.layers.layers.items() if layer.kind == "Linear"]
+    changes = np.full((len(targets), n_inputs), np.nan)
+    rows: dict[tuple[int, int], list[int]] = {}
+    for place, target in enumerate(targets):
+        rows.setdefault((weights.index(target.parameter), target.row), []).append(place)
+    for (number, row), places in rows.items():
+        reads = outputs[2 * number][:, [targets[place].column for place in places]].T
+        limit = ranges[weights[number]]
+        if number == len(network.columns) - 1:
+            moves = _moves_of_q(outputs[-1][:, : network.n_actions], row, actions)
+        else:
+            farthest = limit * np.abs(reads).max(axis=0)
+            moves = _moves_of_neuron(run, number, row, farthest)
+        changes[places] = _smallest(moves, reads, limit)
+    found_actions, verified = _verify(run, targets, weights, changes, ranges)
+    return SmallestFlips(changes=changes, actions=found_actions, verified=verified)
+
+
+def _moves_of_q(q_values: np.ndarray, row: int, actions: np.ndarray) -> list[np.ndarray]:
+    """By how much the row's Q-value must move, (n,): up to the greedy one, or down to the second.
+
+    A 0 carries its direction as its sign: on a tie the greedy one must go down, any other up.
+    """
+    others = q_values.copy()
+    others[:, row] = -np.inf
+    moves = np.copysign(others.max(axis=1) - q_values[:, row], np.where(actions == row, -1.0, 1.0))
+    return [np.where(np.isfinite(moves), moves, np.nan)]
+
+
+def _moves_of_neuron(run: _Run, number: int, row: int, farthest: np.ndarray) -> list[np.ndarray]:
+    """By how much the neuron's pre-activation must move, (n,) upwards and (n,) downwards; NaN where it cannot flip."""
+    network, outputs = run.network, run.outputs
+    before, value = outputs[2 * number + 1][:, row], outputs[2 * number + 2][:, row]
+    start, column = outputs[2 * number + 3], network.columns[number + 1][row]
+    moves = []
+    for sign, ends in ((1.0, farthest), (-1.0, value)):  # a ReLU goes down to 0 and no further
+        direction = np.broadcast_to(sign * column, start.shape)
+        rays = Rays(start=start, direction=direction, actions=run.actions, ends=ends)
+        least = walk_to_flips(network, number + 1, rays)
+        with np.errstate(invalid="ignore"):
+            move = value + sign * least - before
+            signed = np.where(move == 0, np.copysign(0.0, sign), move)
+            moves.append(np.where(np.isfinite(least), signed, np.nan))
+    return moves
+
+
+def _smallest(moves: Sequence[np.ndarray], reads: np.ndarray, limit: float) -> np.ndarray:
+    """The least change of each weight that makes one of the moves; NaN for none within the range.
+
+    :param moves: (n,) each
+    :param reads: (k, n), what the weights are multiplied with
+    """
+    best = np.full(reads.shape, np.nan)
+    for move in moves:
+        possible = (reads != 0) & np.isfinite(move)
+        needed = np.divide(np.broadcast_to(move, reads.shape), reads, out=np.full(reads.shape, np.nan), where=possible)
+        with np.errstate(invalid="ignore"):
+            better = (np.abs(needed) <= limit) & ~(np.abs(best) <= np.abs(needed))
+        best[better] = needed[better]
+    return best
+
+
+def side_step(change: Any, limit: float) -> Any:
+    """How far beside a change both sides are looked at."""
+    return np.maximum(np.abs(change) * SIDE_STEP, limit * LEAST_STEP)
+
+
+def _verify(
+    run: _Run,
+    targets: Sequence[WeightTarget],
+    weights: Sequence[str],
+    changes: np.ndarray,
+    ranges: Mapping[str, float],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Both sides of every point, computed anew from the changed weight on."""
+    found, verified = np.full(changes.shape, -1), np.zeros(changes.shape, np.bool_)
+    numbers = np.array([weights.index(target.parameter) for target in targets])
+    rows, columns = (np.array([getattr(target, name) for target in targets]) for name in ("row", "column"))
+    for number in dict.fromkeys(numbers.tolist()):
+        of_layer = np.flatnonzero(numbers == number)
+        places, inputs = np.nonzero(np.isfinite(changes[of_layer]))
+        places = of_layer[places]
+        for start in range(0, len(places), _ROWS_AT_ONCE):
+            some, at = places[start : start + _ROWS_AT_ONCE], inputs[start : start + _ROWS_AT_ONCE]
+            change = changes[some, at]
+            step = side_step(change, ranges[weights[number]])
+            sizes = np.maximum(np.abs(change) - step, 0.0), np.abs(change) + step
+            short, beyond = (
+                _actions_at(run, number, (rows[some], columns[some], at), np.copysign(size, change)) for size in sizes
+            )
+            found[some, at] = beyond
+            verified[some, at] = (short == run.actions[at]) & (beyond != run.actions[at])
+    return found, verified
+
+
+def _actions_at(
+    run: _Run, number: int, places: tuple[np.ndarray, np.ndarray, np.ndarray], change: np.ndarray
+) -> np.ndarray:
+    """The greedy action of each input with one weight of the ``number``-th Linear changed.
+
+    :param places: row, column and input of each change
+    """
+    network, (rows, columns, inputs) = run.network, places
+    values = run.outputs[2 * number + 1][inputs]  # a copy
+    values[np.arange(len(inputs)), rows] += change * run.outputs[2 * number][inputs, columns]
+    for following in range(number + 1, len(network.columns)):
+        values = np.maximum(values, 0.0) @ network.columns[following] + network.biases[following]
+    return greedy_actions(values[:, : network.n_actions])

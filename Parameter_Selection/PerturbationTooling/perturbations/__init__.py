@@ -1,0 +1,1 @@
+"""Weights changed alone and together, what becomes of the decisions, and controls that chance would give."""

@@ -1,0 +1,122 @@
+"""What changed weights do to decisions: Q change, flips, margin, regret, and how far the gradient foretold it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from Neuron_Selection.AnalysisTooling.measures.decisions import greedy_actions, near_ties
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Baseline:
+    """The unchanged network: ``q_values`` (n, n_actions), its greedy ``actions`` (n,), which of them are near ties."""
+
+    q_values: np.ndarray
+    actions: np.ndarray
+    near_ties: np.ndarray
+
+    @property
+    def greedy_q(self) -> np.ndarray:
+        """Q-value of the greedy action, (n,)."""
+        greedy: np.ndarray = self.q_values.max(axis=1)
+        return greedy
+
+
+def baseline_of(q_values: np.ndarray) -> Baseline:
+    """The unchanged network's decisions.
+
+    :param q_values: (n, n_actions)
+    """
+    exact = q_values.astype(np.float64)
+    return Baseline(q_values=exact, actions=greedy_actions(q_values), near_ties=near_ties(q_values))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Effects:
+    """Of k changes on n inputs, (k, n) each.
+
+    ``q_change``: of the baseline's greedy action; ``q_change_max``: the largest of any action, in size;
+    ``margin_change``: of that action's lead over its best rival (0 where there is one action only);
+    ``self_regret``: what the new action costs under the unchanged network. Units of return. ``near_tie_flips``: flips
+    that noise alone could undo, the decision before or after being a near tie.
+    """
+
+    flips: np.ndarray
+    q_change: np.ndarray
+    q_change_max: np.ndarray
+    margin_change: np.ndarray
+    self_regret: np.ndarray
+    near_tie_flips: np.ndarray
+
+
+def effects_of(baseline: Baseline, q_values: np.ndarray) -> Effects:
+    """Each change against the baseline.
+
+    :param q_values: (k, n, n_actions), of the changed networks
+    """
+    rows, before = np.arange(len(baseline.actions)), baseline.q_values
+    actions = np.argmax(q_values, axis=2)
+    greedy = q_values[:, rows, baseline.actions].astype(np.float64)
+    margin_change = _leads(q_values, baseline.actions) - _leads(before[None], baseline.actions)
+    flips = actions != baseline.actions
+    near = flips & baseline.near_ties
+    near[flips] |= near_ties(q_values[flips])
+    return Effects(
+        flips=flips,
+        q_change=greedy - baseline.greedy_q,
+        q_change_max=np.abs(q_values - before).max(axis=2),
+        margin_change=margin_change,
+        self_regret=baseline.greedy_q - before[rows, actions],
+        near_tie_flips=near,
+    )
+
+
+def _leads(q_values: np.ndarray, actions: np.ndarray) -> np.ndarray:
+    """Lead of the given actions over the best other: negative after a flip.
+
+    :param q_values: (k, n, n_actions)
+    :param actions: (n,)
+    :return: (k, n)
+    """
+    rows = np.arange(len(actions))
+    if q_values.shape[2] < 2:
+        return np.zeros(q_values.shape[:2])
+    others = q_values.astype(np.float64)  # a copy
+    own = others[:, rows, actions]
+    others[:, rows, actions] = -np.inf
+    leads: np.ndarray = own - others.max(axis=2)
+    return leads
+
+
+def records_of(effects: Effects, predicted: np.ndarray, ids: tuple[str, ...]) -> list[dict[str, Any]]:
+    """One record a change, means over the inputs.
+
+    :param predicted: (k, n), gradient times change: the first-order forecast of ``q_change``
+    """
+    flips = effects.flips.sum(axis=1)
+    columns = {
+        "q_change": effects.q_change.mean(axis=1),
+        "q_change_size": np.abs(effects.q_change).mean(axis=1),
+        "q_change_max": effects.q_change_max.max(axis=1),
+        "margin_change": effects.margin_change.mean(axis=1),
+        "margin_change_size": np.abs(effects.margin_change).mean(axis=1),
+        "self_regret": effects.self_regret.mean(axis=1),
+        "predicted_q_change": predicted.mean(axis=1),
+        "prediction_error": np.abs(effects.q_change - predicted).mean(axis=1),
+    }
+    told = {name: values.tolist() for name, values in columns.items()}
+    near = effects.near_tie_flips.sum(axis=1).tolist()
+    n_inputs = len(ids)
+    return [
+        {
+            "flips": int(count),
+            "flip_share": int(count) / n_inputs,
+            "near_tie_flips": near[number],
+            **{name: values[number] for name, values in told.items()},
+            "flipped_ids": [ids[row] for row in np.flatnonzero(effects.flips[number])] if count else [],
+        }
+        for number, count in enumerate(flips)
+    ]

@@ -1,0 +1,132 @@
+"""Every target changed alone to every value, and all of them together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from Neuron_Selection.FileFormats.inputs import Inputs
+from Neuron_Selection.FileFormats.kept_blocks import KeptBlocks
+from Neuron_Selection.PatchingTooling.numpy_network.weight_changes import WeightChange
+from Parameter_Selection.PerturbationTooling.perturbations.metrics import Baseline, effects_of, records_of
+from Parameter_Selection.PerturbationTooling.perturbations.networks import PerturbedNetwork
+from Parameter_Selection.PerturbationTooling.weights.targets import WeightTarget
+from Parameter_Selection.PerturbationTooling.weights.values import changes_of, weight_before
+
+MEASURES = ("flip_share", "margin_change_size")
+_GRADIENTS_AT_ONCE = 1 << 21  # numbers, 16 MiB
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Swept:
+    """What the targets do, each alone.
+
+    ``records``: by target, then by value. ``by_target``: measure to (n_values, n_targets), mean over inputs;
+    ``by_input``: measure to (n_values, n), mean over targets.
+    """
+
+    records: list[dict[str, Any]]
+    by_target: dict[str, np.ndarray]
+    by_input: dict[str, np.ndarray]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Plan:
+    """What is run: on which network and inputs, and what weights become.
+
+    ``kept``: where an earlier run that was interrupted left Q-values, and this one leaves its own.
+    """
+
+    network: PerturbedNetwork
+    tensors: Mapping[str, np.ndarray]
+    inputs: Inputs
+    baseline: Baseline
+    mode: str
+    values: Sequence[float]
+    kept: KeptBlocks | None = None
+
+
+def sweep_alone(plan: Plan, targets: Sequence[WeightTarget], *, shares: np.ndarray | None = None) -> Swept:
+    """Each target alone, at each value.
+
+    :param shares: (n_targets,), what each counts in ``by_input``; they add up to 1, None means alike
+    """
+    weighted = np.full(len(targets), 1 / len(targets)) if shares is None else shares
+    n_inputs, n_values = len(plan.inputs.ids), len(plan.values)
+    records: list[dict[str, Any]] = [{}] * (len(targets) * n_values)
+    by_target = {name: np.empty((n_values, len(targets))) for name in MEASURES}
+    by_input = {name: np.zeros((n_values, n_inputs)) for name in MEASURES}
+    observations, at_once = plan.inputs.observations, max(1, _GRADIENTS_AT_ONCE // n_inputs)
+    for start in range(0, len(targets), at_once):
+        block = targets[start : start + at_once]
+        gradients = plan.network.gradients(observations, block)
+        before = np.array([weight_before(target, plan.tensors) for target in block])
+        for place, value in enumerate(plan.values):
+            changes = changes_of(block, plan.tensors, plan.mode, value)
+            moved = np.array([change.value for change in changes]) - before
+            for part, q_values in _one_by_one(plan, changes):
+                effects = effects_of(plan.baseline, q_values)
+                predicted = gradients[part] * moved[part, None]
+                told = records_of(effects, predicted, plan.inputs.ids)
+                parts = {"flip_share": effects.flips, "margin_change_size": np.abs(effects.margin_change)}
+                for name, array in parts.items():
+                    by_target[name][place, start + part.start : start + part.stop] = array.mean(axis=1)
+                    by_input[name][place] += weighted[start + part.start : start + part.stop] @ array
+                for number, record in enumerate(told, start=part.start):
+                    target = block[number]
+                    head = {**_named(target), "value": value, "weight_before": before[number].item()}
+                    records[(start + number) * n_values + place] = (
+                        head | {"weight_after": changes[number].value} | record
+                    )
+    return Swept(records=records, by_target=by_target, by_input=by_input)
+
+
+def _one_by_one(plan: Plan, changes: Sequence[WeightChange]) -> Iterator[tuple[slice, np.ndarray]]:
+    """``PerturbedNetwork.one_by_one``, from where an earlier run stopped."""
+    observations, kept = plan.inputs.observations, plan.kept
+    if kept is None:
+        yield from plan.network.one_by_one(observations, changes)
+        return
+    run, done, shape = repr(changes), 0, plan.baseline.q_values.shape
+    while done < len(changes) and (data := kept.read(f"{run} {done}")):
+        if len(data) % (8 * shape[0] * shape[1]) or len(data) > 8 * shape[0] * shape[1] * (len(changes) - done):
+            break
+        q_values = np.frombuffer(data, "<f8").reshape(-1, *shape)
+        yield slice(done, done + len(q_values)), q_values
+        done += len(q_values)
+    for part, q_values in plan.network.one_by_one(observations, changes[done:]):
+        kept.keep(f"{run} {done + part.start}", np.asarray(q_values, "<f8").tobytes())
+        yield slice(done + part.start, done + part.stop), q_values
+
+
+def sweep_together(plan: Plan, targets: Sequence[WeightTarget]) -> list[dict[str, Any]]:
+    """All targets at once, at each value; one record a value."""
+    observations = plan.inputs.observations
+    records = []
+    summed = np.zeros((len(plan.values), len(plan.inputs.ids)))
+    at_once = max(1, _GRADIENTS_AT_ONCE // len(plan.inputs.ids))
+    changes_by_value = [changes_of(targets, plan.tensors, plan.mode, value) for value in plan.values]
+    before = np.array([weight_before(target, plan.tensors) for target in targets])
+    moved = np.array([[change.value for change in changes] for changes in changes_by_value]) - before
+    for start in range(0, len(targets), at_once):
+        part = slice(start, start + at_once)
+        summed += moved[:, part] @ plan.network.gradients(observations, targets[part])
+    for place, value in enumerate(plan.values):
+        q_values = plan.network.together(observations, changes_by_value[place])
+        effects = effects_of(plan.baseline, q_values[None])
+        (record,) = records_of(effects, summed[place][None], plan.inputs.ids)
+        head = {"target": "all together", "layer_name": None, "neuron_index": None, "weight_index": None}
+        records.append({**head, "value": value, "weight_before": None, "weight_after": None, **record})
+    return records
+
+
+def _named(target: WeightTarget) -> dict[str, Any]:
+    return {
+        "target": str(target),
+        "layer_name": target.parameter,
+        "neuron_index": target.row,
+        "weight_index": target.column,
+    }

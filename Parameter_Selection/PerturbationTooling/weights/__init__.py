@@ -1,0 +1,1 @@
+"""Which weights are changed, what they become, and the one writer of parameters."""

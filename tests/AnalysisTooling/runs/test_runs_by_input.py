@@ -1,0 +1,90 @@
+"""Folders of results by input: what they hold is told by its name, in whatever order the files list it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from Neuron_Selection.AnalysisTooling.runs.runs_by_input import runs_by_input
+from Neuron_Selection.errors import InputError
+
+EXPERIMENTS = {"exp_1_q_net.0": {"q_net.0": [4]}, "exp_2_q_net.0": {"q_net.0": [7]}, "exp_3_q_net.2": {"q_net.2": [1]}}
+
+
+def write(folder: Path, direction: str, row: int, names: list[str], **changed: Any) -> Path:
+    """A published file; the Q-values name their input and experiment."""
+    document = {}
+    for name in names:
+        patched = [float(row), 10.0 * list(EXPERIMENTS).index(name) + row]
+        result = {
+            "baseline_output": [[0.0, float(row)]], "baseline_action": 1, "patched_output": [patched],
+            "patched_action": int(np.argmax(patched)), "action_changed": "False", "patched_layers": ["q_net.0"],
+            "patch_configuration": EXPERIMENTS[name], **changed,
+        }  # fmt: skip
+        document[name] = {"patch_configuration": EXPERIMENTS[name], "results": result, "input_id": f"id {row}"}
+    path = folder / direction / f"id_{row}.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(document))
+    return path
+
+
+def patched(folder: Path) -> dict[str, np.ndarray]:
+    runs = runs_by_input(folder, {})
+    assert runs.patches == tuple(EXPERIMENTS.values())
+    return {name: np.concatenate([block.patched for block in one.blocks()]) for name, one in runs.directions.items()}
+
+
+def test_experiments_are_told_apart_by_their_names_not_by_their_order(tmp_path: Path) -> None:
+    names = list(EXPERIMENTS)
+    for row in range(3):
+        write(tmp_path, "denoising", row, names if row % 2 == 0 else names[::-1])
+        write(tmp_path, "noising", row, names[::-1])
+    expected = np.array([[[row, 10.0 * number + row] for number in range(3)] for row in range(3)])
+    for found in patched(tmp_path).values():
+        assert np.array_equal(found, expected)
+
+
+def test_the_other_direction_has_the_same_experiments_and_inputs(tmp_path: Path) -> None:
+    names = list(EXPERIMENTS)
+    for row in range(2):
+        write(tmp_path, "denoising", row, names)
+        write(tmp_path, "noising", row, names[:2])
+    with pytest.raises(InputError, match=r"noising.id_0.json: 'exp_3_q_net.2': found other experiments"):
+        runs_by_input(tmp_path, {})
+    for row in range(2):
+        write(tmp_path, "noising", row + 1, names)
+    (tmp_path / "noising" / "id_0.json").unlink()
+    with pytest.raises(InputError, match=r"noising: input ids: found other inputs than in denoising \('id 0'\)"):
+        runs_by_input(tmp_path, {})
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"patch_configuration": {"q_net.0": 5}}, "patch_configuration"),
+        ({"patch_configuration": None}, "patch_configuration: found null, expected an object"),
+        ({"patch_configuration": {}}, "patch_configuration"),
+        ({"patched_output": [[1.0, 10**400]]}, "patched_output"),
+        ({"source_output": [[1.0]]}, "source_output: found Q-values of 1 actions, expected 2"),
+        ({"source_output": "x"}, "source_output: found Q-values of 0 actions, expected 2"),
+        ({"source_output": [["x", "y"]]}, "source_output"),
+    ],
+)
+def test_what_does_not_belong_there_is_refused(changed: dict[str, Any], words: str, tmp_path: Path) -> None:
+    write(tmp_path, "denoising", 0, list(EXPERIMENTS), **changed)
+    with pytest.raises(InputError, match=words):
+        runs_by_input(tmp_path, {})
+
+
+@pytest.mark.parametrize("results", [{}, None, []])
+def test_an_experiment_without_results_is_refused(results: Any, tmp_path: Path) -> None:
+    path = write(tmp_path, "denoising", 0, list(EXPERIMENTS))
+    document = json.loads(path.read_text())
+    document["exp_2_q_net.0"]["results"] = results
+    path.write_text(json.dumps(document))
+    with pytest.raises(InputError):
+        runs_by_input(tmp_path, {})

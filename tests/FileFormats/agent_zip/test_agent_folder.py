@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from Neuron_Selection.errors import InputError, SuiteWarning
+from Neuron_Selection.FileFormats.agent_zip.agent_folder import ACTIVATIONS, INPUTS, AgentFolder, find_agent
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def make(*names):
+    for name in names:
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).write_bytes(name.encode())
+
+
+def test_a_folder_with_agent_zip_is_that_agent():
+    make("dqn/agent.zip", "dqn/best_model.zip")
+    assert find_agent("dqn") == AgentFolder(zip_path=Path("dqn/agent.zip"), folder=Path("dqn"))
+
+
+def test_a_zip_is_itself_and_its_outputs_belong_to_its_folder():
+    make("dqn/dqn-CartPole-v1.zip")
+    found = find_agent(Path("dqn/dqn-CartPole-v1.zip"))
+    assert found == AgentFolder(zip_path=Path("dqn/dqn-CartPole-v1.zip"), folder=Path("dqn"))
+
+
+def test_links_are_agents_too():
+    make("real/agent.zip")
+    Path("dqn").mkdir()
+    Path("dqn/agent.zip").symlink_to("../real/agent.zip")
+    Path("folder").symlink_to("real")
+    assert find_agent("dqn").zip_path == Path("dqn/agent.zip")
+    assert find_agent("folder").zip_path == Path("folder/agent.zip")
+
+
+def test_a_broken_agent_zip_is_not_passed_over_for_another():
+    make("dqn/other.zip")
+    Path("dqn/agent.zip").symlink_to("nowhere")
+    assert find_agent("dqn").zip_path == Path("dqn/agent.zip")
+
+
+@pytest.mark.parametrize(
+    ("files", "chosen"),
+    [
+        (["CartPole-v1_3/model.zip", "CartPole-v1_3/notes.txt"], "model.zip"),
+        (["CartPole-v1_3/best_model.zip", "CartPole-v1_3/CartPole-v1.zip"], "CartPole-v1.zip"),
+        (["CartPole-v1_3/train_eval_metrics.zip", "CartPole-v1_3/dqn-CartPole-v1.zip"], "dqn-CartPole-v1.zip"),
+    ],
+)
+def test_without_agent_zip_the_one_taken_is_said(files, chosen):
+    make(*files)
+    with pytest.warns(SuiteWarning) as said:
+        found = find_agent("CartPole-v1_3")
+    assert found == AgentFolder(zip_path=Path("CartPole-v1_3") / chosen, folder=Path("CartPole-v1_3"))
+    assert [str(one.message) for one in said] == [f"CartPole-v1_3: no agent.zip; {chosen} is taken"]
+
+
+@pytest.mark.parametrize(
+    ("files", "asked", "message"),
+    [
+        ([], "dqn", "dqn: found no such file or folder, expected an agent folder or a zip"),
+        (["dqn/notes.txt"], "dqn", "dqn: found no zip, expected agent.zip (--agent_path takes a zip as well)"),
+        (["dqn/train_eval_metrics.zip"], "dqn",
+         "dqn: found no zip, expected agent.zip (--agent_path takes a zip as well)"),
+        (["dqn/b.zip", "dqn/a.zip"], "dqn",
+         "dqn: found 2 zips (a.zip, b.zip), expected agent.zip (--agent_path takes a zip as well)"),
+    ],
+)  # fmt: skip
+def test_a_path_without_one_agent_is_an_error(files, asked, message):
+    make(*files)
+    with pytest.raises(InputError) as raised:
+        find_agent(asked)
+    assert str(raised.value) == message
+    assert raised.value.exit_code == 2
+
+
+def agent():
+    make("dqn/agent.zip")
+    return find_agent("dqn")
+
+
+def test_a_bare_name_is_looked_for_in_the_agents_place_first():
+    make("dqn/activation_inputs/clean.json")
+    assert agent().find("clean.json", INPUTS) == Path("dqn/activation_inputs/clean.json")
+
+
+def test_a_bare_name_is_looked_for_where_the_user_stands_next():
+    make("clean.json")
+    assert agent().find("clean.json", INPUTS) == Path("clean.json")
+
+
+def test_in_both_and_different_the_agents_own_is_taken_and_said():
+    make("clean.json", "dqn/activation_inputs/clean.json")
+    with pytest.warns(SuiteWarning) as said:
+        found = agent().find("clean.json", INPUTS)
+    assert found == Path("dqn/activation_inputs/clean.json")
+    assert [str(one.message) for one in said] == [
+        "clean.json: found here and in dqn/activation_inputs; dqn/activation_inputs/clean.json is used"
+    ]
+
+
+def test_in_both_and_equal_nothing_is_said():
+    make("clean.json", "dqn/activation_inputs/clean.json")
+    Path("dqn/activation_inputs/clean.json").write_bytes(Path("clean.json").read_bytes())
+    assert agent().find("clean.json", INPUTS) == Path("dqn/activation_inputs/clean.json")
+
+
+@pytest.mark.parametrize("name", ["sub/clean.json", "./clean.json", "./sub/../clean.json", "/absent/clean.json"])
+def test_a_name_with_a_directory_is_a_path_from_where_the_user_stands(name):
+    make("dqn/activation_inputs/sub/clean.json", "dqn/activation_inputs/clean.json")
+    assert agent().find(name, INPUTS) == Path(name)
+
+
+def test_a_name_in_neither_place_names_both(here):
+    with pytest.raises(InputError) as raised:
+        agent().find("clean.json", INPUTS)
+    assert str(raised.value) == f"clean.json: found no such file in dqn/activation_inputs nor in {here}"
+
+
+def test_missing_activations_name_the_script_that_makes_them():
+    make("dqn/agent.zip")
+    with pytest.raises(InputError, match=r"clean_activations.npz: found no such file in .* \(activation_extraction.py"):
+        find_agent("dqn").find("clean_activations.npz", ACTIVATIONS)
+
+
+@pytest.mark.parametrize("name", ["vecnormalize.pkl", "vec_normalize.pkl"])
+@pytest.mark.parametrize("place", ["CartPole-v1_1", "CartPole-v1_1/CartPole-v1", "CartPole-v1_1/best_model"])
+def test_an_agent_trained_behind_vecnormalize_is_named(place, name):
+    make("CartPole-v1_1/best_model.zip", f"{place}/{name}")
+    with pytest.warns(SuiteWarning, match=f"{name}: trained behind VecNormalize"):
+        find_agent("CartPole-v1_1/best_model.zip")
+
+
+def test_another_agents_vecnormalize_beside_a_zip_is_not_this_ones(recwarn):
+    make("runs/mine.zip", "runs/other/vecnormalize.pkl")
+    find_agent("runs/mine.zip")
+    assert not recwarn.list
+
+
+def test_a_folder_called_like_a_zip_is_no_agent():
+    make("runs/odd.zip/notes.txt", "runs/mine.zip")
+    with pytest.warns(SuiteWarning, match=r"mine.zip is taken"):
+        assert find_agent("runs").zip_path == Path("runs/mine.zip")
+
+
+def test_a_text_too_long_to_be_a_name_is_no_file():
+    make("dqn/agent.zip")
+    with pytest.raises(InputError, match="found no such file in"):
+        find_agent("dqn").find("x" * 300, INPUTS)
+    with pytest.raises(InputError, match="found no such file or folder"):
+        find_agent("x" * 300)

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from Neuron_Selection.errors import InputError
+from Neuron_Selection.FileFormats.results.minimal_sets_file import (
+    CURVE_COLUMNS,
+    SET_COLUMNS,
+    load_minimal_sets,
+    save_minimal_sets,
+    stored_minimal_sets_metadata,
+)
+from Neuron_Selection.FileFormats.results.results_by_input import (
+    file_names,
+    folder_meta_path,
+    load_by_input,
+    load_folder_metadata,
+    save_by_input,
+    stored_folder_metadata,
+)
+
+METADATA = {"format": 1, "run": {"weights_sha256": "abc"}}
+RECORD = {
+    "baseline_output": [[1.0, 2.0]], "baseline_action": 1, "patched_output": [[2.0, 1.0]], "patched_action": 0,
+    "action_changed": True,
+}  # fmt: skip
+IDS = ["a,1", "b"]
+
+
+def experiments(input_id: str) -> dict[str, Any]:
+    return {"exp_1_q_net.0": {"input_id": input_id, "patch_configuration": {"q_net.0": [1]}, "results": RECORD}}
+
+
+def saved(tmp_path: Path) -> Path:
+    folder = tmp_path / "denoising"
+    save_by_input(folder, {input_id: experiments(input_id) for input_id in IDS}, metadata=METADATA)
+    return folder
+
+
+def test_results_are_read_as_they_were_written(tmp_path: Path) -> None:
+    folder = saved(tmp_path)
+    assert load_folder_metadata(folder)["run"] == METADATA["run"]
+    assert stored_folder_metadata(folder) == load_folder_metadata(folder)
+    for input_id, name in file_names(IDS).items():
+        assert load_by_input(folder / name) == (input_id, {"exp_1_q_net.0": RECORD})
+
+
+def changed_metadata(folder: Path, **changed: Any) -> None:
+    path = folder_meta_path(folder)
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changed}))
+
+
+CHANGES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "edited": (lambda f: (f / "b.json").write_text(json.dumps(experiments("b"))),
+               "b.json: found other content than was written"),
+    "gone": (lambda f: (f / "b.json").unlink(), "b.json: found no such file, expected all that the run wrote"),
+    "another": (lambda f: (f / "c.json").write_text(json.dumps(experiments("c"))),
+                "c.json: found a file of another run, expected none"),
+    "all gone": (lambda f: [path.unlink() for path in f.glob("*.json")], "found no such file"),
+    "metadata of nothing": (lambda f: folder_meta_path(f).write_text("{}"), "files: found none of results"),
+    "a command that is no object": (lambda f: changed_metadata(f, command=["run"]), "metadata.command: found a list"),
+    "an unfinished run": (lambda f: changed_metadata(f, unfinished=True),
+                          "found results of a run that was interrupted, expected all that the run wrote"),
+    "metadata no JSON": (lambda f: folder_meta_path(f).write_text("{"), "found no JSON"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_folder_that_is_not_as_it_was_written_is_refused(change: str, tmp_path: Path) -> None:
+    folder = saved(tmp_path)
+    make, says = CHANGES[change]
+    make(folder)
+    with pytest.raises(InputError) as caught:
+        load_folder_metadata(folder)
+    assert says in str(caught.value)
+    assert stored_folder_metadata(folder) is None
+
+
+def test_a_folder_of_others_has_no_metadata(tmp_path: Path) -> None:
+    folder = saved(tmp_path)
+    folder_meta_path(folder).unlink()
+    assert load_folder_metadata(folder) == {}
+    assert stored_folder_metadata(folder) is None
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"b": RECORD},
+        {"e": {"patch_configuration": {}, "results": {}}},
+        {"e": {"results": {"a": RECORD, "b": RECORD}}},
+        {"e": {"results": {"a": RECORD}}, "f": {"results": {}}},
+        {**experiments("a"), "f": experiments("b")["exp_1_q_net.0"]},
+    ],
+)
+def test_a_file_of_other_than_one_input_is_refused(document: dict[str, Any], tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps(document))
+    with pytest.raises(InputError, match=r"found results of \d inputs, expected experiments of one input"):
+        load_by_input(path)
+
+
+def test_minimal_sets_are_refused_where_a_file_of_them_was_edited(tmp_path: Path) -> None:
+    path = tmp_path / "minimal_sets.json"
+    document = {"denoising": {"q_net.1": {"pairs": {}}}}
+    rows = [dict.fromkeys(SET_COLUMNS, 1)]
+    save_minimal_sets(path, document, rows, [dict.fromkeys(CURVE_COLUMNS)], metadata=METADATA)
+    assert load_minimal_sets(path) == document
+    assert stored_minimal_sets_metadata(path) is not None
+    (tmp_path / "minimal_sets.csv").write_text("edited")
+    with pytest.raises(InputError, match=r"minimal_sets.meta.json: found the hashes of other files, expected a set"):
+        load_minimal_sets(path)
+    (tmp_path / "minimal_sets.meta.json").unlink()
+    assert load_minimal_sets(path) == document

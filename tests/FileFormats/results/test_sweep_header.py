@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from Neuron_Selection.errors import InputError
+from Neuron_Selection.FileFormats.directions import DIRECTIONS, TARGETS, directions_of
+from Neuron_Selection.FileFormats.results.sweep import SweepGroup, groups_of, header_from
+
+PATH = Path("sweep.npz")
+METADATA: dict[str, Any] = {
+    "format": 1,
+    "run": {"weights_sha256": "abc", "ablation": {"ablation": "zero"}},
+    "ids": ["a", "b"],
+    "clusters": {"b": "1"},
+    "patches": [{"q_net.0": [0]}, {"q_net.2": "all", "q_net.0": [1]}, {"q_net.0": [2]}],
+    "directions": {"noising": {"source": "corrupted", "target": "clean"}},
+    "n_actions": 3,
+}
+
+
+def test_a_header_tells_what_its_metadata_say() -> None:
+    header = header_from(METADATA, PATH)
+    assert (header.ids, header.clusters, header.n_actions) == (("a", "b"), {"b": "1"}, 3)
+    assert header.patches == tuple(METADATA["patches"])
+    assert (header.ablation, header.weights_sha256) == ("zero", "abc")
+    assert header.metadata is METADATA
+    other = header_from({**METADATA, "run": {}}, PATH)
+    assert (other.ablation, other.weights_sha256) == (None, "")
+    assert header.random_sets == ()
+    assert header_from({**METADATA, "run": {"random_sets": [3]}}, PATH).random_sets == (3,)
+
+
+def test_experiments_of_the_same_layers_form_a_group_in_the_order_in_which_they_come() -> None:
+    groups = groups_of(({"b": [0]}, {"a": "all"}, {"b": [1]}, {"a": [0], "b": [0]}, {"b": [0], "a": [0]}))
+    assert groups == (
+        SweepGroup(layers=("b",), numbers=(1, 3)), SweepGroup(layers=("a",), numbers=(2,)),
+        SweepGroup(layers=("a", "b"), numbers=(4,)), SweepGroup(layers=("b", "a"), numbers=(5,)),
+    )  # fmt: skip
+    assert groups[2].name == "a+b"
+
+
+def test_the_target_of_a_direction_is_the_run_that_receives() -> None:
+    assert DIRECTIONS == ("denoising", "noising")
+    assert TARGETS == {"denoising": ("corrupted", "clean"), "noising": ("clean", "corrupted")}
+    assert [directions_of(asked) for asked in ("both", "noising")] == [DIRECTIONS, ("noising",)]
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"ids": ["a", "a"]}, "metadata.ids: found an id twice, expected each once"),
+        ({"ids": ["a\n"]}, "found an unprintable character"),
+        ({"ids": ...}, "metadata.ids: found no such field, expected a list of input ids"),
+        ({"clusters": {"a": 1}}, "metadata.clusters: found an object, expected an object {id: cluster}"),
+        ({"patches": [{"q_net.0": [-1]}]}, "metadata.patches: entry 1: 'q_net.0': found -1"),
+        ({"directions": {"sideways": {"source": "a", "target": "b"}}}, "metadata.directions: found an object"),
+        ({"directions": {"noising": {"source": "a"}}}, "metadata.directions: found an object"),
+        ({"directions": {}}, "metadata.directions: found an object"),
+        ({"n_actions": True}, "metadata.n_actions: found true, expected a whole number from 1"),
+        ({"n_actions": 0}, "metadata.n_actions: found 0"),
+        ({"format": 2}, "metadata.format: found 2"),
+        ({"command": ["run"]}, "metadata.command: found a list, expected an object"),
+        ({"agent": "a.zip"}, "metadata.agent: found 'a.zip', expected an object"),
+        ({"run": {"random_sets": [4]}}, "run.random_sets: found a list, expected a list of positions, from 1"),
+    ],
+)
+def test_a_field_that_is_not_what_it_must_be_is_named(changed: dict[str, Any], says: str) -> None:
+    metadata = {key: value for key, value in {**METADATA, **changed}.items() if value is not ...}
+    with pytest.raises(InputError) as caught:
+        header_from(metadata, PATH)
+    assert says in str(caught.value)
+
+
+@pytest.mark.parametrize("metadata", [None, [], "text", 3])
+def test_metadata_that_are_no_object_are_refused(metadata: Any) -> None:
+    with pytest.raises(InputError, match="__metadata__: found .*, expected an object"):
+        header_from(metadata, PATH)

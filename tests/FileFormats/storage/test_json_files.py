@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from Neuron_Selection.errors import InputError
+from Neuron_Selection.FileFormats.storage.json_files import (
+    json_bytes,
+    large_json_bytes,
+    parse_edited_json,
+    read_edited_json,
+)
+
+
+def documents_of(integers):
+    return st.recursive(
+        st.none() | st.booleans() | integers | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+        lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    )
+
+
+documents = documents_of(st.integers())
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "found an empty file, expected JSON"),
+        (b" \r\n", "found an empty file, expected JSON"),
+        (b'{"a" 1}', "line 1, column 6: found no JSON (Expecting ':' delimiter), expected JSON"),
+        (b'{"a":\n  x}', "line 2, column 3: found no JSON (Expecting value), expected JSON"),
+        ('{"a": 1}'.encode("utf-16"), "found bytes that are no UTF-8 (at byte 0), expected JSON"),
+        (b'{"a": "\xff"}', "found bytes that are no UTF-8 (at byte 7), expected JSON"),
+        (b"PK\x03\x04....", "found a zip file (.npz, .zip), expected JSON"),
+        (b'{"a": 1, "b": 2, "a": 3}', "'a': found this key twice in one object, expected once"),
+        (b'[{"x": {"b": 1, "b": 1}}]', "[0].x.b: found this key twice in one object, expected once"),
+        (b"[NaN]", "[0]: found the literal NaN, expected finite numbers"),
+        (b'{"a": -Infinity}', "'a': found the literal -Infinity, expected finite numbers"),
+        (
+            b'{"a": [], "b,c": {"input": [[0, 1], [2, NaN]]}, "d": NaN}',
+            "'b,c'.input[1][1]: found the literal NaN, expected finite numbers",
+        ),
+        (
+            b'{"o": {"q_net.0": {"c": NaN, "c": 1}}}',
+            "'o'.'q_net.0'.c: found this key twice in one object, expected once",
+        ),
+        (b"NaN", "found the literal NaN, expected finite numbers"),
+        (b'[1, {"a": -1e400}]', "[1].a: found the literal -1e400, expected finite numbers"),
+        (b"[1.5e308, 1e0309]", "[1]: found the literal 1e0309, expected finite numbers"),
+        (b"[1" + b"0" * 250 + b"e99]", "[0]: found the literal 1" + "0" * 250 + "e99, expected finite numbers"),
+        (b"[" * 100_000, "found nesting too deep to read, expected a few levels"),
+        (b"[" + b"9" * 5000 + b"]", "found an integer of thousands of digits, expected ordinary numbers"),
+    ],
+    ids=range(19),
+)
+def test_what_python_would_let_through_or_stumble_over_is_named(data, message):
+    with pytest.raises(InputError) as raised:
+        parse_edited_json(data, "notes.json")
+    assert str(raised.value) == f"notes.json: {message}"
+    assert raised.value.exit_code == 2
+
+
+def test_the_last_of_200000_keys_twice_is_found():
+    data = json.dumps({str(n): n for n in range(200_000)})[:-1] + ', "199999": 0}'
+    with pytest.raises(InputError, match="'199999': found this key twice"):
+        parse_edited_json(data.encode(), "notes.json")
+
+
+def test_a_byte_order_mark_and_windows_line_ends_are_fine(tmp_path):
+    (tmp_path / "notes.json").write_bytes(b'\xef\xbb\xbf{\r\n"a": 1\r\n}\r\n')
+    assert read_edited_json(tmp_path / "notes.json") == {"a": 1}
+
+
+def test_a_missing_file_is_told_with_the_hint(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"^notes\.json: found no such file \(some script makes it\)$"):
+        read_edited_json(tmp_path.__class__("notes.json"), hint="some script makes it")
+
+
+@given(documents)
+def test_parsing_undoes_writing_and_the_bytes_are_the_same_every_time(document):
+    data = json_bytes(document)
+    assert data == json_bytes(json.loads(json.dumps(document)))
+    assert data.endswith(b"\n")
+    assert parse_edited_json(data, "notes.json") == document
+
+
+def test_what_is_written_keeps_the_order_of_keys_and_refuses_nan():
+    assert json_bytes({"ö": [1], "a": None}) == '{\n  "ö": [\n    1\n  ],\n  "a": null\n}\n'.encode()
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        json_bytes([float("nan")])
+
+
+@given(documents_of(st.integers(-(2**63), 2**63 - 1)))
+def test_large_documents_are_written_as_small_ones_are(document):
+    assert parse_edited_json(large_json_bytes(document), "notes.json") == document
+    assert large_json_bytes({"a": {}, "b": [1, [True, "é"]]}) == json_bytes({"a": {}, "b": [1, [True, "é"]]})
+    assert large_json_bytes([1.5, None]) == json_bytes([1.5, None])
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        large_json_bytes({"a": [1.0, document, float("nan")]})

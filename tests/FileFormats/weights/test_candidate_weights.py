@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from Neuron_Selection.errors import InputError
+from Neuron_Selection.FileFormats.weights.candidate_weights import KEYS, load_candidate_weights, save_candidate_weights
+
+TARGET = {"layer_name": "q_net.0.weight", "neuron_index": 1, "weight_index": 2, "gradient_magnitude": 0.5}
+
+
+def document(*targets: Any) -> dict[str, Any]:
+    return {**{key: {} for key in KEYS}, "weight_targets": list(targets)}
+
+
+def test_candidate_weights_are_read_as_they_were_written(tmp_path: Path) -> None:
+    path = tmp_path / "candidate_weights.json"
+    save_candidate_weights(path, document(TARGET))
+    assert load_candidate_weights(path) == document(TARGET)
+    assert tuple(load_candidate_weights(path)) == KEYS
+
+
+@pytest.mark.parametrize("magnitude", ["1e999", "1" + "0" * 400, "-0.5", "true", "null", '"1"'])
+def test_a_magnitude_is_a_finite_number_from_0(magnitude: str, tmp_path: Path) -> None:
+    path = tmp_path / "candidate_weights.json"
+    path.write_text(json.dumps(document(TARGET)).replace("0.5", magnitude))
+    with pytest.raises(
+        InputError, match=r"weight_targets'?\[0\].gradient_magnitude: found .*, expected (a )?finite number"
+    ):
+        load_candidate_weights(path)
+
+
+@pytest.mark.parametrize(
+    ("targets", "says"),
+    [
+        ([], "weight_targets: found an empty list"),
+        ([1], "weight_targets[0]: found 1, expected an object"),
+        ([TARGET, TARGET], "weight_targets[1]: found q_net.0.weight[1,2] twice"),
+        ([{**TARGET, "layer_name": "q_net.0.bias"}], "weight_targets[0].layer_name: found 'q_net.0.bias'"),
+        ([{**TARGET, "neuron_index": -1}], "weight_targets[0].neuron_index: found -1"),
+        ([{**TARGET, "weight_index": True}], "weight_targets[0].weight_index: found true"),
+    ],
+)
+def test_a_target_with_a_wrong_field_is_refused(targets: list[Any], says: str, tmp_path: Path) -> None:
+    path = tmp_path / "candidate_weights.json"
+    path.write_text(json.dumps(document(*targets)))
+    with pytest.raises(InputError) as caught:
+        load_candidate_weights(path)
+    assert says in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ({"metadata": {}}, "weight_targets: found no such key, expected a list of targets (extract.py makes it)"),
+        ({"weight_targets": None}, "weight_targets: found null, expected a list of targets"),
+        ([TARGET], "found a list, expected an object with weight_targets"),
+    ],
+)
+def test_another_file_is_told_by_what_it_lacks(content: Any, says: str, tmp_path: Path) -> None:
+    path = tmp_path / "candidate_weights.json"
+    path.write_text(json.dumps(content))
+    with pytest.raises(InputError) as caught:
+        load_candidate_weights(path)
+    assert says in str(caught.value)

@@ -1,0 +1,80 @@
+"""Tensors held against the architecture, the same for both engines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+
+from Neuron_Selection.errors import InputError
+from Neuron_Selection.FileFormats.agent_zip.agent_zip import read_agent_zip
+from Neuron_Selection.PatchingTooling import PatchingExperiment
+from Neuron_Selection.PatchingTooling.agent.architecture import architecture_of
+from Neuron_Selection.PatchingTooling.agent.custom_classes import CustomClasses
+from tests.made_agents import data_fields, mlp_state, new_dqn, pickled, save_dqn, write_zip
+
+IMAGE = spaces.Box(0, 255, (3, 36, 36), np.uint8)
+PRELU = pickled({"net_arch": [8, 6], "activation_fn": torch.nn.PReLU})
+AGENTS = {
+    "mlp": (spaces.Box(-1, 1, (4,), np.float32), {}),
+    "no hidden layer": (spaces.Box(-1, 1, (4,), np.float32), {"net_arch": []}),
+    "PReLU": (spaces.Box(-1, 1, (4,), np.float32), {"activation_fn": torch.nn.PReLU}),
+    "images": (IMAGE, {"policy": "CnnPolicy", "features_extractor_kwargs": {"features_dim": 9}}),
+    "dict": (spaces.Dict({"image": IMAGE, "place": spaces.Discrete(3)}),
+             {"policy": "MultiInputPolicy", "features_extractor_kwargs": {"cnn_output_dim": 5}}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", AGENTS)
+def test_what_sb3_saves_has_exactly_the_tensors_expected(name: str, tmp_path: Path) -> None:
+    space, more = AGENTS[name]
+    agent = read_agent_zip(save_dqn(tmp_path, new_dqn(space, **more)) / "agent.zip")
+    architecture_of(agent, CustomClasses())
+    for tensor in agent.tensors:
+        kept = {other: array for other, array in agent.tensors.items() if other != tensor}
+        with pytest.raises(InputError) as caught:
+            architecture_of(replaced(agent, kept), CustomClasses())
+        assert f"{tensor}: found no such tensor" in str(caught.value)
+
+
+def replaced(agent: Any, tensors: dict[str, np.ndarray]) -> Any:
+    from dataclasses import replace
+
+    return replace(agent, tensors=tensors)
+
+
+@pytest.mark.parametrize("engine", ["hooks", "fast"])
+@pytest.mark.parametrize(
+    ("extra", "kwargs"),
+    [
+        ("q_net.q_net.6.weight", None),
+        ("q_net.q_net.1.weight", None),
+        ("q_net_target.more", None),
+        ("q_net.features_extractor.w", None),
+        ("other", None),
+        ("q_net.q_net.1.bias", PRELU),
+    ],
+)
+def test_an_extra_tensor_is_refused_by_both_engines(engine: str, extra: str, kwargs: Any, tmp_path: Path) -> None:
+    slopes = {f"{net}.q_net.{number}.weight": torch.ones(1) for net in ("q_net", "q_net_target") for number in (1, 3)}
+    state = mlp_state() | (slopes if kwargs else {})
+    data = data_fields(policy_kwargs=kwargs) if kwargs else None
+    PatchingExperiment(write_zip(tmp_path / "good.zip", policy=state, data=data), engine=engine)
+    path = write_zip(tmp_path / "agent.zip", policy=state | {extra: torch.zeros(1)}, data=data)
+    with pytest.raises(InputError, match=f"'{extra}': found a tensor that this network does not have"):
+        PatchingExperiment(path, engine=engine)
+
+
+@pytest.mark.parametrize(
+    ("slope", "says"),
+    [(torch.ones(8), r"shape \(8,\), expected \(1,\)"), (torch.ones(1, dtype=torch.float64), "float64 values")],
+)
+def test_a_slope_of_prelu_is_one_float32(slope: torch.Tensor, says: str, tmp_path: Path) -> None:
+    slopes = {f"{net}.q_net.{number}.weight": slope for net in ("q_net", "q_net_target") for number in (1, 3)}
+    path = write_zip(tmp_path / "a.zip", policy=mlp_state() | slopes, data=data_fields(policy_kwargs=PRELU))
+    with pytest.raises(InputError, match=f"q_net.q_net.1.weight: found {says}"):
+        PatchingExperiment(path, engine="fast")

@@ -1,0 +1,99 @@
+"""Changed weights in numpy: against networks whose weight was really set, laws, refusals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from Neuron_Selection.errors import UsageError
+from Neuron_Selection.PatchingTooling import PatchingExperiment
+from Neuron_Selection.PatchingTooling.numpy_network.mlp import FastMlp, compute_q_values, fast_mlp
+from Neuron_Selection.PatchingTooling.numpy_network.weight_changes import (
+    WeightChange,
+    compute_q_values_of_weight_changes,
+)
+from tests.made_agents import mlp_agent
+
+
+def read(folder: Path) -> tuple[PatchingExperiment, FastMlp]:
+    experiment = PatchingExperiment(folder, dtype="float64")
+    return experiment, fast_mlp(experiment.agent_zip, experiment.architecture)
+
+
+def random_changes(network: FastMlp, count: int) -> list[WeightChange]:
+    random, changes = np.random.default_rng(0), []
+    linear = [name for name, layer in network.layers.layers.items() if layer.kind == "Linear"]
+    for _ in range(count):
+        number = int(random.integers(len(linear)))
+        width, before = (network.layers.widths[network.names[2 * number + step]] for step in (1, 0))
+        row, column = int(random.integers(width)), int(random.integers(before))
+        changes.append(
+            WeightChange(parameter=f"{linear[number]}.weight", row=row, column=column, value=float(random.normal()))
+        )
+    return changes
+
+
+@pytest.mark.parametrize("activation", [torch.nn.ReLU, torch.nn.GELU])
+@pytest.mark.parametrize("widths", [[20, 30, 12], [6], []])
+def test_q_values_are_those_of_a_network_whose_weight_was_set(
+    widths: list[int], activation: type, tmp_path: Path
+) -> None:
+    experiment, network = read(mlp_agent(tmp_path / "agent", net_arch=widths, activation_fn=activation))
+    observations = np.random.default_rng(1).normal(size=(9, 4)).astype(np.float32)
+    observations[::2, 1:3] = 0.0  # weights that read nothing
+    changes = random_changes(network, 80)
+    found = compute_q_values_of_weight_changes(network, observations, changes)
+    q_net = experiment.agent.q_net
+    for change, q_values in zip(changes, found, strict=True):
+        weight = q_net.get_parameter(change.parameter).data
+        kept = weight[change.row, change.column].item()
+        weight[change.row, change.column] = change.value
+        expected = experiment.q_values(observations)
+        weight[change.row, change.column] = kept
+        assert np.abs(q_values - expected).max() <= 1e-12 * np.abs(expected).max()
+
+
+def test_a_weight_set_to_what_it_is_changes_nothing(tmp_path: Path) -> None:
+    experiment, network = read(mlp_agent(tmp_path / "agent", net_arch=[20, 12], activation_fn=torch.nn.Tanh))
+    observations = np.random.default_rng(1).normal(size=(70, 4)).astype(np.float32)
+    same = []
+    for change in random_changes(network, 50):
+        tensor = experiment.agent_zip.tensors[f"q_net.{change.parameter}"]
+        value = float(tensor[change.row, change.column])
+        same.append(WeightChange(parameter=change.parameter, row=change.row, column=change.column, value=value))
+    found = compute_q_values_of_weight_changes(network, observations, same)
+    assert (found == compute_q_values(network, observations)).all()
+
+
+def test_order_and_grouping_change_no_bit(tmp_path: Path) -> None:
+    _, network = read(mlp_agent(tmp_path / "agent", net_arch=[20, 12]))
+    observations = np.random.default_rng(1).normal(size=(90, 4)).astype(np.float32)
+    changes = random_changes(network, 60)
+    together = compute_q_values_of_weight_changes(network, observations, changes)
+    backwards = compute_q_values_of_weight_changes(network, observations[::-1], changes[::-1])
+    assert np.array_equal(together, backwards[::-1, ::-1])
+    assert np.array_equal(compute_q_values_of_weight_changes(network, observations[4:5], changes), together[:, 4:5])
+
+
+@pytest.mark.parametrize(
+    ("parameter", "row", "column", "message"),
+    [
+        (
+            "q_net.1.weight", 0, 0,
+            "weight: found 'q_net.1.weight', expected one of q_net.0.weight, q_net.2.weight, q_net.4.weight",
+        ),
+        ("q_net.0.weight", 8, 0, "weight q_net.0.weight: found row 8, column 0, expected rows 0..7, columns 0..3"),
+        ("q_net.2.weight", 0, -1, "weight q_net.2.weight: found row 0, column -1, expected rows 0..5, columns 0..7"),
+    ],
+)  # fmt: skip
+def test_a_weight_that_is_not_there_is_refused(
+    parameter: str, row: int, column: int, message: str, tmp_path: Path
+) -> None:
+    _, network = read(mlp_agent(tmp_path / "agent"))
+    change = WeightChange(parameter=parameter, row=row, column=column, value=0.0)
+    with pytest.raises(UsageError) as caught:
+        compute_q_values_of_weight_changes(network, np.zeros((2, 4), np.float32), [change])
+    assert str(caught.value) == message

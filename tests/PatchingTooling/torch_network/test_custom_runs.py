@@ -1,0 +1,80 @@
+"""Custom classes while they run: what they print, raise, and draw at random."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from Neuron_Selection import inspect_agent
+from Neuron_Selection.errors import InputError
+from Neuron_Selection.PatchingTooling import PatchingExperiment
+from tests import extractors
+from tests.made_agents import new_dqn, save_dqn, vector_space
+from tests.PatchingTooling.agent.test_custom_classes import FILE, cnn_agent, images, sb3_answer
+
+
+def test_what_a_custom_class_prints_stays_out_of_the_result(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, _ = cnn_agent(tmp_path)
+    talking = tmp_path / "talking.py"
+    talking.write_text(FILE.read_text().replace("        self.cnn =", "        print('talk')\n        self.cnn ="))
+    copy = f"{talking}:MinigridFeaturesExtractor"
+    assert inspect_agent.main([str(folder), "--features_extractor", copy, "--json"]) == 0
+    told = capsys.readouterr()
+    assert json.loads(told.out)["loads"] is True
+    assert "talk" in told.err
+
+
+@pytest.mark.parametrize(
+    ("forward", "words"),
+    [
+        ("return {}['image']", "custom classes: .*MinigridFeaturesExtractor: found KeyError in a forward pass: 'im"),
+        ("return self.linear(observations)", "found RuntimeError in a forward pass: mat1 and .* expected Q-values"),
+        ("return torch.dropout(self.linear(self.cnn(observations)) + 1, 0.5, True)",
+         "found other Q-values for the same observation a second time, expected the same .dropout or noise that"),
+    ],
+)  # fmt: skip
+def test_a_custom_class_that_cannot_be_run_is_told_in_one_line(forward: str, words: str, tmp_path: Path) -> None:
+    folder, _ = cnn_agent(tmp_path)
+    other = tmp_path / "other.py"
+    other.write_text(FILE.read_text().replace("return self.linear(self.cnn(observations))", forward, 1))
+    with pytest.raises(InputError, match=words) as caught:
+        PatchingExperiment(folder, features_extractor=f"{other}:MinigridFeaturesExtractor").q_values(images())
+    assert caught.value.exit_code == 2
+
+
+def test_a_custom_class_that_casts_to_float32_says_how_to_run_it(tmp_path: Path) -> None:
+    folder, model = cnn_agent(tmp_path)
+    other = tmp_path / "other.py"
+    other.write_text(FILE.read_text().replace("self.cnn(observations))", "self.cnn(observations.float()))", 1))
+    copy = f"{other}:MinigridFeaturesExtractor"
+    with pytest.raises(InputError, match=r"expected Q-values \(--dtype float32 computes as the agent was trained\)"):
+        PatchingExperiment(folder, features_extractor=copy, dtype="float64").q_values(images())
+    found = PatchingExperiment(folder, features_extractor=copy, dtype="float32").q_values(images())
+    assert np.array_equal(found, sb3_answer(model, images()))
+
+
+def test_layers_that_take_their_size_from_the_first_pass_get_it(tmp_path: Path) -> None:
+    model = new_dqn(vector_space(4), features_extractor_class=extractors.Lazy)
+    for net in (model.q_net, model.q_net_target):
+        net(torch.zeros(1, 4))
+    model.policy.optimizer = torch.optim.Adam(model.policy.parameters())
+    folder = save_dqn(tmp_path, model)
+    before = torch.get_rng_state()
+    rows = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
+    found = PatchingExperiment(folder, trust="tests.extractors.Lazy").q_values(rows)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert np.array_equal(found, sb3_answer(model, rows))
+
+
+def test_an_observation_that_a_custom_class_cannot_take_is_told_in_one_line(tmp_path: Path) -> None:
+    folder, _ = cnn_agent(tmp_path)
+    other = tmp_path / "other.py"
+    table = "torch.zeros(9)[(255 * observations).long()].sum() + self.cnn(observations)"
+    other.write_text(FILE.read_text().replace("self.cnn(observations))", table + ")", 1))
+    experiment = PatchingExperiment(folder, features_extractor=f"{other}:MinigridFeaturesExtractor")
+    with pytest.raises(InputError, match="found IndexError in a forward pass: index .* is out of bounds"):
+        experiment.q_values(images())

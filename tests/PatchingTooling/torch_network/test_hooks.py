@@ -1,0 +1,111 @@
+"""Hooks: seen or replaced for one forward pass, and gone afterwards whatever happened."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from Neuron_Selection.errors import CheckError, SuiteError
+from Neuron_Selection.PatchingTooling.torch_network.hooks import observed, patched, recorded
+
+
+def small_net() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(3, 4), nn.ReLU(inplace=True), nn.Linear(4, 2))
+
+
+def hook_count(net: nn.Module) -> int:
+    return sum(len(module._forward_hooks) for module in net.modules())
+
+
+ALL = torch.tensor([0, 1, 2, 3])
+
+
+def test_what_is_recorded_is_not_overwritten_by_an_in_place_activation() -> None:
+    net, rows = small_net(), torch.randn(5, 3)
+    with torch.no_grad(), recorded(net, ["0", "1"]) as outputs:
+        net(rows)
+    expected = nn.functional.linear(rows, net[0].weight, net[0].bias)
+    assert (expected < 0).any()
+    assert torch.equal(outputs["0"], expected)
+    assert torch.equal(outputs["1"], expected.clamp(min=0))
+
+
+def test_patching_changes_the_named_neurons_only_and_counts_what_changed() -> None:
+    net, rows = small_net(), torch.randn(5, 3)
+    with torch.no_grad(), recorded(net, ["0"]) as before:
+        net(rows)
+    values = before["0"].clone()
+    values[:, 2] += 1.0
+    values[3, 1] = 7.0
+    with torch.no_grad(), patched(net, {"0": values}, {"0": torch.tensor([1, 2])}, axes={"0": 1}) as changed:
+        with recorded(net, ["0"]) as after:
+            net(rows)
+    assert torch.equal(after["0"][:, [0, 3]], before["0"][:, [0, 3]])
+    assert torch.equal(after["0"][:, [1, 2]], values[:, [1, 2]])
+    assert changed["0"].tolist() == [1, 1, 1, 2, 1]
+
+
+def test_patching_never_writes_into_the_source() -> None:
+    net, rows = small_net(), torch.randn(5, 3)
+    values = torch.randn(5, 4)
+    kept = values.clone()
+    with torch.no_grad(), patched(net, {"0": values}, {"0": ALL}, axes={"0": 1}):
+        net(rows)
+    assert torch.equal(values, kept)
+
+
+def test_channels_of_a_convolution_are_patched_on_axis_1() -> None:
+    net = nn.Sequential(nn.Conv2d(1, 3, 2), nn.ReLU())
+    rows, values = torch.randn(2, 1, 4, 4), torch.randn(2, 3, 3, 3)
+    with torch.no_grad(), patched(net, {"0": values}, {"0": torch.tensor([1])}, axes={"0": 1}) as changed:
+        with recorded(net, ["0"]) as after:
+            net(rows)
+    assert torch.equal(after["0"][:, 1], values[:, 1])
+    assert not torch.equal(after["0"][:, 0], values[:, 0])
+    assert changed["0"].tolist() == [9, 9]
+
+
+def test_hooks_go_and_those_of_before_stay_after_an_error_inside() -> None:
+    net = small_net()
+    seen: list[str] = []
+    net[0].register_forward_hook(lambda *_: seen.append("mine"))
+    with pytest.raises(ZeroDivisionError), recorded(net, ["0", "1"]):
+        raise ZeroDivisionError
+    with pytest.raises(ZeroDivisionError), patched(net, {"0": torch.zeros(1, 4)}, {"0": ALL}, axes={"0": 1}):
+        raise ZeroDivisionError
+    assert hook_count(net) == 1
+    net(torch.zeros(1, 3))
+    assert seen == ["mine"]
+
+
+def test_a_half_done_set_up_is_undone() -> None:
+    net = small_net()
+    with pytest.raises(AttributeError), observed(net, ["0", "no_such_layer"], lambda *_: None):
+        pass
+    assert hook_count(net) == 0
+
+
+def test_a_layer_that_does_not_fire_is_an_error() -> None:
+    net = small_net()
+    with (
+        pytest.raises(CheckError, match="layer 0: found 0 firings in one forward pass, expected 1"),
+        recorded(net, ["0"]),
+    ):
+        pass
+
+
+def test_a_layer_that_fires_twice_is_an_error() -> None:
+    net = small_net()
+    with pytest.raises(CheckError, match="layer 0: found 2 firings"), torch.no_grad(), recorded(net, ["0"]):
+        net(torch.zeros(1, 3))
+        net(torch.zeros(1, 3))
+
+
+def test_a_source_of_another_shape_is_an_error_and_not_broadcast() -> None:
+    net = small_net()
+    with pytest.raises(SuiteError, match=r"layer 0: found a source of \(1, 4\), expected \(5, 4\)"), torch.no_grad():
+        with patched(net, {"0": torch.zeros(1, 4)}, {"0": ALL}, axes={"0": 1}):
+            net(torch.zeros(5, 3))
+    assert hook_count(net) == 0
