@@ -21,8 +21,12 @@ FORBIDDEN = NO_TORCH["forbid"]
 
 def ends_with(monkeypatch: pytest.MonkeyPatch, body: str) -> None:
     """The script does this, and imports nothing that is known already."""
-    names = {"agents": agents, "agent_folder": agent_folder}
-    monkeypatch.setattr(activation_patching, "main", lambda _words: exec(body, names) or 0)
+
+    def main(_words: list[str]) -> int:
+        exec(body, {"agents": agents, "agent_folder": agent_folder})
+        return 0
+
+    monkeypatch.setattr(activation_patching, "main", main)
 
 
 @pytest.mark.parametrize("words", [["--help"], [], ["--agent_path", "nowhere", "--threads", "0"]])

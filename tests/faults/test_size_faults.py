@@ -13,7 +13,8 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.faults.hostile_files import HOSTILE, MB, policy_that_inflates
-from tests.faults.script_runs import Completed, error_line, run
+from tests.faults.script_runs import error_line, run
+from tests.in_process import Completed
 
 INSPECT = ROOT / "Neuron_Selection" / "inspect_agent.py"
 WRITE = ROOT / "Parameter_Selection" / "PerturbationTooling" / "write_agent.py"
