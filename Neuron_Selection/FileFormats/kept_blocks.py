@@ -13,7 +13,7 @@ from typing import Any
 
 from Neuron_Selection.errors import InputError
 from Neuron_Selection.FileFormats.run_metadata import decisive_of
-from Neuron_Selection.FileFormats.storage.atomic_files import read_bytes, refuse_link, sha256_of, write_atomically
+from Neuron_Selection.FileFormats.storage.atomic_files import read_bytes, refuse_link, sha256_of
 
 AFTER_SECONDS = 60.0
 _DIGEST_BYTES = 64
@@ -23,7 +23,8 @@ class KeptBlocks:
     """Blocks of a run by name, in the hidden folder ``.<output>.<hash of what decides the content>.blocks``.
 
     A block is written once the run has taken ``AFTER_SECONDS``; a disk without room for it keeps none, and the run goes
-    on. A block that is cut, or that another run wrote, counts as absent.
+    on. A block that is cut, or that another run wrote, counts as absent: its digest shows that, so that nothing waits
+    for the disk.
     """
 
     def __init__(self, output: Path, metadata: Mapping[str, Any]) -> None:
@@ -51,8 +52,12 @@ class KeptBlocks:
     def keep(self, name: str, data: bytes) -> None:
         """Write a block, where the run has taken long enough for that."""
         if time.monotonic() - self._start >= AFTER_SECONDS:
+            path = self._path(name)
             with suppress(OSError):
-                write_atomically(self._path(name), self._digest(name, data) + data)
+                self._folder.mkdir(parents=True, exist_ok=True)
+                path.unlink(missing_ok=True)  # one that was cut, or a link: a new file is made, and no other is touched
+                with path.open("xb") as file:
+                    file.write(self._digest(name, data) + data)
 
     def remove(self) -> None:
         """Remove all blocks of this output: it is in its place."""

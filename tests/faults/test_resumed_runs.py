@@ -184,10 +184,21 @@ def test_a_link_in_the_place_of_the_blocks_is_refused_and_not_followed(kept: Kep
     assert (elsewhere / "precious").read_text() == "stays"
 
 
+def test_a_block_is_not_written_through_a_link(kept: KeptBlocks, tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("stays")
+    kept.keep("first", b"1")
+    path = next(tmp_path.rglob("*.blocks/*"))
+    path.unlink()
+    path.symlink_to(precious)
+    kept.keep("first", b"1")
+    assert (kept.read("first"), precious.read_text(), path.is_symlink()) == (b"1", "stays", False)
+
+
 def test_a_disk_without_room_for_blocks_keeps_none(kept: KeptBlocks, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(_path: Path, _data: bytes) -> None:
+    def full(_path: Path, *_args: Any, **_named: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(kept_blocks, "write_atomically", full)
+    monkeypatch.setattr(Path, "mkdir", full)
     kept.keep("first", b"1")
     assert kept.read("first") is None

@@ -10,6 +10,7 @@ import numpy as np
 
 from Neuron_Selection.FileFormats.inputs import Inputs
 from Neuron_Selection.FileFormats.kept_blocks import KeptBlocks
+from Neuron_Selection.FileFormats.storage.atomic_files import sha256_of
 from Neuron_Selection.PatchingTooling.numpy_network.weight_changes import WeightChange
 from Parameter_Selection.PerturbationTooling.perturbations.metrics import Baseline, effects_of, records_of
 from Parameter_Selection.PerturbationTooling.perturbations.networks import PerturbedNetwork
@@ -90,7 +91,7 @@ def _one_by_one(plan: Plan, changes: Sequence[WeightChange]) -> Iterator[tuple[s
     if kept is None:
         yield from plan.network.one_by_one(observations, changes)
         return
-    run, done, shape = repr(changes), 0, plan.baseline.q_values.shape
+    run, done, shape = sha256_of(repr(changes).encode()), 0, plan.baseline.q_values.shape
     while done < len(changes) and (data := kept.read(f"{run} {done}")):
         if len(data) % (8 * shape[0] * shape[1]) or len(data) > 8 * shape[0] * shape[1] * (len(changes) - done):
             break
