@@ -212,7 +212,8 @@ LOOP = """
 for agent in agents/*; do
   {python} {root}/activation_extraction.py --agent_path "$agent" --inputs clean_inputs.json --engine fast || exit
   {python} {root}/Neuron_Selection/ExperimentTooling/run_experiments.py --agent_path "$agent" || exit
-  {python} {root}/Neuron_Selection/AnalysisTooling/analyze_metrics.py --agent_path "$agent" || exit
+  {python} {root}/Neuron_Selection/AnalysisTooling/analyze_metrics.py --agent_path "$agent" \\
+      --output_dir "$agent/out" || exit
   {python} {root}/activation_patching.py --agent_path "$agent" --direction both --by_input \\
       --patch_spec q_net.0:1,2 --engine fast --output_prefix both || exit
 done
