@@ -17,14 +17,15 @@ from Neuron_Selection.FileFormats.storage.atomic_files import read_bytes, refuse
 
 AFTER_SECONDS = 60.0
 _DIGEST_BYTES = 64
+_HELD_BYTES = 16 << 20  # of blocks that wait in memory
 
 
 class KeptBlocks:
     """Blocks of a run by name, in the hidden folder ``.<output>.<hash of what decides the content>.blocks``.
 
-    A block is written once the run has taken ``AFTER_SECONDS``; a disk without room for it keeps none, and the run goes
-    on. A block that is cut, or that another run wrote, counts as absent: its digest shows that, so that nothing waits
-    for the disk.
+    Blocks are written once the run has taken ``AFTER_SECONDS``: each then, and those of before as far as 16 MiB of
+    memory held them. A disk without room for them keeps none, and the run goes on. A block that is cut, or that another
+    run wrote, counts as absent: its digest shows that, so that nothing waits for the disk.
     """
 
     def __init__(self, output: Path, metadata: Mapping[str, Any]) -> None:
@@ -32,6 +33,8 @@ class KeptBlocks:
         self._run = sha256_of(json.dumps(decisive_of(metadata), sort_keys=True).encode())
         self._folder = output.with_name(f".{output.name}.{self._run[:16]}.blocks")
         self._start = time.monotonic()
+        self._waiting: dict[str, bytes] = {}
+        self._held = 0  # bytes of those that wait
 
     def read(self, name: str) -> bytes | None:
         """The block of this name, or None where it is to be computed.
@@ -50,14 +53,16 @@ class KeptBlocks:
         return data if stored[:_DIGEST_BYTES] == self._digest(name, data) else None
 
     def keep(self, name: str, data: bytes) -> None:
-        """Write a block, where the run has taken long enough for that."""
-        if time.monotonic() - self._start >= AFTER_SECONDS:
-            path = self._path(name)
+        """Write a block, and those that waited; let it wait where the run has not taken long enough for that."""
+        if time.monotonic() - self._start < AFTER_SECONDS:
+            if self._held + len(data) <= _HELD_BYTES:
+                self._waiting[name] = data
+                self._held += len(data)
+            return
+        for one, content in {**self._waiting, name: data}.items():
             with suppress(OSError):
-                self._folder.mkdir(parents=True, exist_ok=True)
-                path.unlink(missing_ok=True)  # one that was cut, or a link: a new file is made, and no other is touched
-                with path.open("xb") as file:
-                    file.write(self._digest(name, data) + data)
+                self._write(one, content)
+        self._waiting = {}
 
     def remove(self) -> None:
         """Remove all blocks of this output: it is in its place."""
@@ -65,6 +70,13 @@ class KeptBlocks:
         for folder in self._output.parent.iterdir():
             if blocks.fullmatch(folder.name) and not folder.is_symlink():
                 shutil.rmtree(folder, ignore_errors=True)
+
+    def _write(self, name: str, data: bytes) -> None:
+        path = self._path(name)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)  # one that was cut, or a link: a new file is made, and no other is touched
+        with path.open("xb") as file:
+            file.write(self._digest(name, data) + data)
 
     def _path(self, name: str) -> Path:
         return self._folder / sha256_of(name.encode())[:32]

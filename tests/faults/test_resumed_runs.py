@@ -164,6 +164,34 @@ def test_a_block_is_read_by_its_name_and_by_the_run_that_wrote_it_alone(kept: Ke
     assert other.read("first") is None
 
 
+def test_blocks_of_the_first_minute_are_written_with_the_first_one_after_it(
+    kept: KeptBlocks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept_blocks, "AFTER_SECONDS", 1e9)
+    monkeypatch.setattr(kept_blocks, "_HELD_BYTES", 2)
+    for name in ("first", "second", "one too many"):
+        kept.keep(name, b"1")
+        assert kept.read(name) is None
+    monkeypatch.setattr(kept_blocks, "AFTER_SECONDS", 0.0)
+    kept.keep("fourth", b"4")
+    assert [kept.read(name) for name in ("first", "second", "one too many", "fourth")] == [b"1", b"1", None, b"4"]
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_blocks_are_of_use_without_those_before_them(
+    name: str, agent: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    empty(agent)
+    monkeypatch.setattr(kept_blocks, "AFTER_SECONDS", 0.0)
+    every = attempt(name, agent, monkeypatch)
+    empty(agent)
+    attempt(name, agent, monkeypatch, killed_at=every)
+    gone = min(blocks_in(agent), key=lambda path: path.stat().st_mtime_ns)
+    gone.unlink()
+    assert attempt(name, agent, monkeypatch) == 2 + RUNS[name][4]
+    capsys.readouterr()
+
+
 def test_blocks_of_every_run_of_an_output_go_when_it_is_in_its_place(kept: KeptBlocks, tmp_path: Path) -> None:
     kept.keep("first", b"1")
     KeptBlocks(tmp_path / "sweep.npz", {**METADATA, "run": {"seed": 2}}).keep("first", b"1")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Protocol
@@ -38,10 +38,11 @@ class PerturbedNetwork(Protocol):
     def q_values(self, observations: Observations) -> np.ndarray:
         """Q-values of the network as it is, (n, n_actions)."""
 
-    def one_by_one(
-        self, observations: Observations, changes: Sequence[WeightChange]
-    ) -> Iterator[tuple[slice, np.ndarray]]:
-        """Q-values under each change alone: which changes, and (changes, n, n_actions)."""
+    def at_once(self, observations: Observations) -> int:
+        """How many changes ``each_alone`` should be given at a time."""
+
+    def each_alone(self, observations: Observations, changes: Sequence[WeightChange]) -> np.ndarray:
+        """Q-values under each change alone, (changes, n, n_actions)."""
 
     def together(self, observations: Observations, changes: Sequence[WeightChange]) -> np.ndarray:
         """Q-values under all changes at once, (n, n_actions)."""
@@ -71,14 +72,13 @@ class FastPerturbed:
         """Q-values of the network as it is."""
         return compute_q_values(self.network, observations)
 
-    def one_by_one(
-        self, observations: Observations, changes: Sequence[WeightChange]
-    ) -> Iterator[tuple[slice, np.ndarray]]:
-        """As many changes at once as fill 32 MiB."""
-        at_once = max(1, _NUMBERS_AT_ONCE // (count_of(observations) * self.network.n_actions))
-        for start in range(0, len(changes), at_once):
-            part = slice(start, min(start + at_once, len(changes)))
-            yield part, compute_q_values_of_weight_changes(self.network, observations, changes[part])
+    def at_once(self, observations: Observations) -> int:
+        """As many changes as fill 32 MiB."""
+        return max(1, _NUMBERS_AT_ONCE // (count_of(observations) * self.network.n_actions))
+
+    def each_alone(self, observations: Observations, changes: Sequence[WeightChange]) -> np.ndarray:
+        """One unit's change for each."""
+        return compute_q_values_of_weight_changes(self.network, observations, changes)
 
     def together(self, observations: Observations, changes: Sequence[WeightChange]) -> np.ndarray:
         """A copy of the network with these weights."""
@@ -133,12 +133,13 @@ class RealPerturbed:
         """Q-values of the network as it is."""
         return self.opened.engine.q_values(observations)
 
-    def one_by_one(
-        self, observations: Observations, changes: Sequence[WeightChange]
-    ) -> Iterator[tuple[slice, np.ndarray]]:
+    def at_once(self, observations: Observations) -> int:
+        """One: each takes passes of its own."""
+        return 1
+
+    def each_alone(self, observations: Observations, changes: Sequence[WeightChange]) -> np.ndarray:
         """One change after the other."""
-        for number, change in enumerate(changes):
-            yield slice(number, number + 1), self.together(observations, [change])[None]
+        return np.stack([self.together(observations, [change]) for change in changes])
 
     def together(self, observations: Observations, changes: Sequence[WeightChange]) -> np.ndarray:
         """The real network, changed for as long as it takes."""

@@ -68,7 +68,7 @@ def sweep_alone(plan: Plan, targets: Sequence[WeightTarget], *, shares: np.ndarr
         for place, value in enumerate(plan.values):
             changes = changes_of(block, plan.tensors, plan.mode, value)
             moved = np.array([change.value for change in changes]) - before
-            for part, q_values in _one_by_one(plan, changes):
+            for part, q_values in _each_alone(plan, changes):
                 effects = effects_of(plan.baseline, q_values)
                 predicted = gradients[part] * moved[part, None]
                 told = records_of(effects, predicted, plan.inputs.ids)
@@ -85,22 +85,22 @@ def sweep_alone(plan: Plan, targets: Sequence[WeightTarget], *, shares: np.ndarr
     return Swept(records=records, by_target=by_target, by_input=by_input)
 
 
-def _one_by_one(plan: Plan, changes: Sequence[WeightChange]) -> Iterator[tuple[slice, np.ndarray]]:
-    """``PerturbedNetwork.one_by_one``, from where an earlier run stopped."""
+def _each_alone(plan: Plan, changes: Sequence[WeightChange]) -> Iterator[tuple[slice, np.ndarray]]:
+    """Which changes, and the Q-values under each alone, (changes, n, n_actions): of an earlier run, or computed now."""
     observations, kept = plan.inputs.observations, plan.kept
-    if kept is None:
-        yield from plan.network.one_by_one(observations, changes)
-        return
-    run, done, shape = sha256_of(repr(changes).encode()), 0, plan.baseline.q_values.shape
-    while done < len(changes) and (data := kept.read(f"{run} {done}")):
-        if len(data) % (8 * shape[0] * shape[1]) or len(data) > 8 * shape[0] * shape[1] * (len(changes) - done):
-            break
-        q_values = np.frombuffer(data, "<f8").reshape(-1, *shape)
-        yield slice(done, done + len(q_values)), q_values
-        done += len(q_values)
-    for part, q_values in plan.network.one_by_one(observations, changes[done:]):
-        kept.keep(f"{run} {done + part.start}", np.asarray(q_values, "<f8").tobytes())
-        yield slice(done + part.start, done + part.stop), q_values
+    shape, at_once = plan.baseline.q_values.shape, plan.network.at_once(observations)
+    run = sha256_of(repr(changes).encode())
+    for start in range(0, len(changes), at_once):
+        part = slice(start, min(start + at_once, len(changes)))
+        name = f"{run} {start} to {part.stop}"
+        data = None if kept is None else kept.read(name)
+        if data is not None and len(data) == 8 * (part.stop - start) * shape[0] * shape[1]:
+            yield part, np.frombuffer(data, "<f8").reshape(-1, *shape)
+            continue
+        q_values = plan.network.each_alone(observations, changes[part])
+        if kept is not None:
+            kept.keep(name, np.asarray(q_values, "<f8").tobytes())
+        yield part, q_values
 
 
 def sweep_together(plan: Plan, targets: Sequence[WeightTarget]) -> list[dict[str, Any]]:

@@ -151,8 +151,8 @@ def test_the_fast_sweep_is_the_definition_on_random_networks(
         ]
         for value in (0.0, -1.0, 3.0):
             changes = changes_of(targets, tensors, "scale", value)
-            alone = np.concatenate([q for _, q in fast.one_by_one(observations, changes)])
-            defined = np.concatenate([q for _, q in real.one_by_one(observations, changes)])
+            alone = fast.each_alone(observations, changes)
+            defined = real.each_alone(observations, changes)
             assert np.allclose(alone, defined, rtol=0, atol=1e-12)
             assert count < 70 or np.abs(alone - fast.q_values(observations)).max() > 1e-6  # something moved
             together = [network.together(observations, changes) for network in (fast, real)]
