@@ -33,7 +33,10 @@ RUNS: dict[str, tuple[str, list[str], str, dict[str, int], int]] = {
         f"{PERTURBATION}.perturb_weights",
         ["--weights", "q_net.0.weight[0,1]; q_net.2.weight[1,2]", "--control_sets", "3"],
         f"{PERTURBATION}.perturbations.networks.compute_q_values_of_weight_changes",
-        {f"{PERTURBATION}.perturbations.networks._NUMBERS_AT_ONCE": 1},
+        {
+            f"{PERTURBATION}.perturbations.networks._NUMBERS_AT_ONCE": 1,
+            f"{PERTURBATION}.perturbations.sweep._BLOCK_BYTES": 1,
+        },
         0,
     ),
     "minimal sets": (
@@ -189,6 +192,23 @@ def test_blocks_are_of_use_without_those_before_them(
     gone = min(blocks_in(agent), key=lambda path: path.stat().st_mtime_ns)
     gone.unlink()
     assert attempt(name, agent, monkeypatch) == 2 + RUNS[name][4]
+    capsys.readouterr()
+
+
+def test_several_passes_of_the_network_share_a_block(
+    agent: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    empty(agent)
+    monkeypatch.setattr(kept_blocks, "AFTER_SECONDS", 0.0)
+    monkeypatch.setitem(RUNS["perturbation"][3], f"{PERTURBATION}.perturbations.sweep._BLOCK_BYTES", 1 << 18)
+    every = attempt("perturbation", agent, monkeypatch)
+    whole = snapshot(agent)
+    empty(agent)
+    attempt("perturbation", agent, monkeypatch, killed_at=every)
+    blocks = len(blocks_in(agent))
+    again = attempt("perturbation", agent, monkeypatch)
+    assert again < blocks < every - again  # each block spares the passes of all its changes
+    assert snapshot(agent) == whole
     capsys.readouterr()
 
 

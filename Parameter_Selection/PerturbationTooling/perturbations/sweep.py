@@ -19,6 +19,7 @@ from Parameter_Selection.PerturbationTooling.weights.values import changes_of, w
 
 MEASURES = ("flip_share", "margin_change_size")
 _GRADIENTS_AT_ONCE = 1 << 21  # numbers, 16 MiB
+_BLOCK_BYTES = 1 << 18  # of Q-values that are kept in one file, where one pass does not fill it
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -87,20 +88,23 @@ def sweep_alone(plan: Plan, targets: Sequence[WeightTarget], *, shares: np.ndarr
 
 def _each_alone(plan: Plan, changes: Sequence[WeightChange]) -> Iterator[tuple[slice, np.ndarray]]:
     """Which changes, and the Q-values under each alone, (changes, n, n_actions): of an earlier run, or computed now."""
-    observations, kept = plan.inputs.observations, plan.kept
-    shape, at_once = plan.baseline.q_values.shape, plan.network.at_once(observations)
+    observations, kept, shape = plan.inputs.observations, plan.kept, plan.baseline.q_values.shape
+    row_bytes, at_once = 8 * shape[0] * shape[1], plan.network.at_once(observations)
+    in_block = at_once * max(1, _BLOCK_BYTES // (row_bytes * at_once))
     run = sha256_of(repr(changes).encode())
-    for start in range(0, len(changes), at_once):
-        part = slice(start, min(start + at_once, len(changes)))
-        name = f"{run} {start} to {part.stop}"
+    for start in range(0, len(changes), in_block):
+        stop = min(start + in_block, len(changes))
+        parts = [slice(first, min(first + at_once, stop)) for first in range(start, stop, at_once)]
+        name = f"{run} {start} to {stop}"
         data = None if kept is None else kept.read(name)
-        if data is not None and len(data) == 8 * (part.stop - start) * shape[0] * shape[1]:
-            yield part, np.frombuffer(data, "<f8").reshape(-1, *shape)
-            continue
-        q_values = plan.network.each_alone(observations, changes[part])
-        if kept is not None:
-            kept.keep(name, np.asarray(q_values, "<f8").tobytes())
-        yield part, q_values
+        if data is not None and len(data) == row_bytes * (stop - start):
+            stored = np.frombuffer(data, "<f8").reshape(-1, *shape)
+            found = [stored[part.start - start : part.stop - start] for part in parts]
+        else:
+            found = [plan.network.each_alone(observations, changes[part]) for part in parts]
+            if kept is not None:
+                kept.keep(name, b"".join(np.asarray(q_values, "<f8").tobytes() for q_values in found))
+        yield from zip(parts, found, strict=True)
 
 
 def sweep_together(plan: Plan, targets: Sequence[WeightTarget]) -> list[dict[str, Any]]:
