@@ -55,7 +55,7 @@ class SuiteParser(argparse.ArgumentParser):
             flag = word.split("=", 1)[0]
             if flag in self._option_string_actions:
                 if flag in seen:
-                    self.error(f"argument {flag}: found twice, expected once")
+                    self.error(f"argument {flag} is given twice")
                 seen.add(flag)
         return super().parse_known_args(args, namespace)
 

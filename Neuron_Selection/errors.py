@@ -1,4 +1,4 @@
-"""What a user can mend: one family of errors, one line each, with the exit code it deserves."""
+"""Errors the user can fix: one family, one line each, with its exit code."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ LINE_LIMIT = 400
 
 
 class SuiteError(Exception):
-    """Something the user can mend. The message is one printable line; ``detail`` may add more lines."""
+    """An error the user can fix. The message is one printable line; ``detail`` may add more lines."""
 
     exit_code = 2
 
@@ -18,7 +18,7 @@ class SuiteError(Exception):
 
 
 class UsageError(SuiteError):
-    """The command line, or the arguments of a call, cannot be what was meant."""
+    """Flags, or the arguments of a call, that cannot be used together or are missing. The message is a sentence."""
 
 
 class EngineError(UsageError):
@@ -26,44 +26,44 @@ class EngineError(UsageError):
 
 
 class InputError(SuiteError):
-    """A file, or an argument in its place, holds something that it must not."""
+    """A file, or one of its fields, has content that cannot be used.
+
+    The message is composed of the parts, which stay readable as attributes: ``WHERE: FIELD: found X, expected Y
+    (hint)`` for a value, ``WHERE: FIELD: PROBLEM (hint)`` for a state. Empty parts are left out.
+    """
 
     def __init__(
         self,
         where: object,
         field: str = "",
+        problem: str = "",
         *,
         found: str = "",
         expected: str = "",
         hint: str = "",
         detail: tuple[str, ...] = (),
     ) -> None:
-        """Compose ``WHERE: FIELD: found X, expected Y (hint)``; empty parts are left out."""
-        parts = [shown(str(where), limit=120, quoted=False)]
-        if field:
-            parts.append(field)
-        facts = [f"found {found}"] if found else []
-        if expected:
-            facts.append(f"expected {expected}")
-        if facts:
-            parts.append(", ".join(facts))
-        super().__init__(": ".join(parts) + (f" ({hint})" if hint else ""), detail=detail)
+        self.file, self.field, self.problem = str(where), field, problem
+        self.found, self.expected, self.hint = found, expected, hint
+        facts = [problem, f"found {found}" if found else "", f"expected {expected}" if expected else ""]
+        parts = [shown(self.file, limit=120, quoted=False), field, ", ".join(fact for fact in facts if fact)]
+        super().__init__(": ".join(part for part in parts if part) + (f" ({hint})" if hint else ""), detail=detail)
 
 
 class UntrustedError(InputError):
-    """Only a trust flag would let this through: code that a file names or carries."""
+    """A file names or carries code that runs only with a flag such as --trust."""
 
     exit_code = 3
 
 
 class MachineError(SuiteError):
-    """The machine cannot do it: permission, disk, memory, a device that is absent."""
+    """The machine cannot do it: permission, disk, memory, a missing device."""
 
     exit_code = 4
 
 
 class CheckError(SuiteError):
-    """A run failed one of its own checks: a fault of the suite or of what it stands on, not of the user."""
+    """A run failed one of its own checks: a fault of the suite or of a library below it, not of the user."""
 
     exit_code = 1
 
@@ -72,17 +72,17 @@ class CheckError(SuiteError):
 
 
 class SuiteWarning(UserWarning):
-    """Something the user should know; the run goes on."""
+    """Something the user should know about a run that continues."""
 
 
 def is_lack_of_memory(error: Exception) -> bool:
-    """Whether the machine has too little memory; torch's error has no class of its own on the CPU."""
-    torchs = type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
-    return torchs or isinstance(error, MemoryError)
+    """Whether memory ran out; torch raises a plain RuntimeError for it on the CPU."""
+    from_torch = type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
+    return from_torch or isinstance(error, MemoryError)
 
 
 def shown(value: object, *, limit: int = 60, quoted: bool = True) -> str:
-    """File content made fit for one line: control characters escaped, the middle of long text cut.
+    """File content as it is shown in a message: control characters escaped, the middle of long text cut.
 
     :param value: str, number, bool or None are shown by value; anything else by its type only,
         since the ``repr`` of a structure from a file may never end.

@@ -51,9 +51,9 @@ def chosen_metrics(names: Sequence[str] | None) -> tuple[str, ...]:
         return DEFAULT_METRICS
     for place, name in enumerate(names):
         if name not in ALL_METRICS:
-            raise UsageError(f"metric {shown(name)}: found no such one, expected one of {', '.join(ALL_METRICS)}")
+            raise UsageError(f"unknown metric {shown(name)}; metrics: {', '.join(ALL_METRICS)}")
         if name in names[:place]:
-            raise UsageError(f"metric {name}: found twice, expected once")
+            raise UsageError(f"metric {name} is given twice")
     return tuple(names)
 
 

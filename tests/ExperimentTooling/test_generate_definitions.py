@@ -159,7 +159,7 @@ def test_the_same_list_is_left_alone_and_another_is_refused(agent: Path, capsys:
             "found --layers beside --patch_spec",
         ),
         (["--group_size", "2"], "found --group_size with --type single_neuron"),
-        (["--layers", "q_net.7"], "layer 'q_net.7': found no such one"),
+        (["--layers", "q_net.7"], "unknown layer 'q_net.7'"),
         (["--type", "groups", "--group_size", "0"], "--group_size: found '0', expected a whole number from 1"),
         (["--type", "neurons"], "--type: found 'neurons', expected one of single_neuron, layer, groups, custom"),
         (["--random_sets", "1"], "random sets: found fewer than 1 others of 1 of q_net.0, expected as many"),

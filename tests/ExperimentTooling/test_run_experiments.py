@@ -244,7 +244,7 @@ FAULTS: dict[str, tuple[Any, list[str], str]] = {
         lambda agent: (agent / "activation_inputs" / "clean_inputs.json").unlink(), [],
         "clean_inputs.json: found no such file in"),
     "other ids": (remove_one, [], "corrupted_inputs.json: found 3 inputs beside 4 clean ones, expected the same ids"),
-    "unknown id": (None, ["--input_ids", "plane"], "input id 'plane': found no such one"),
+    "unknown id": (None, ["--input_ids", "plane"], "unknown input id 'plane'"),
     "ablation": (None, ["--ablate", "half"], "ablation: found 'half', expected zero, mean, resample"),
     "seed": (None, ["--seed", "0"], "found --seed, expected it with --ablate resample or noise only"),
     "seed of zero": (None, ["--ablate", "zero", "--seed", "0"], "found --seed, expected it with --ablate resample or"),

@@ -91,7 +91,7 @@ def test_pictures_are_drawn_for_the_ids_asked_for(tmp_path, capsys):
     assert draw_pairs.main(arguments) == 2
     assert draw_pairs.main([*arguments, "--overwrite"]) == 0
     assert draw_pairs.main([*arguments[:3], FIRST[:-1], *arguments[4:]]) == 2
-    assert f"nearest: '{FIRST}'" in capsys.readouterr().err
+    assert f"closest matches: '{FIRST}'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["generate_pairs", "verify_pairs", "draw_pairs"])

@@ -171,7 +171,7 @@ def test_clean_and_corrupted_of_other_ids_are_refused(agent: Path, capsys: pytes
     other.write_text(json.dumps({"else": [1, 2, 3, 4]}))
     words = ["--direction", "denoising", "--clean", "other_inputs.json", "--patch_spec", "q_net.0:1"]
     assert patch(agent, *words) == 2
-    assert f"input id '{IDS[0]}': found no such one, expected one of 1" in capsys.readouterr().err
+    assert f"unknown input id '{IDS[0]}'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,8 @@ PREFIXED = pytest.mark.parametrize("script", ["P", "W"])  # the others name thei
 # name: (words put behind the command, exit code, words of the error line)
 TYPED: dict[str, tuple[list[str], str]] = {
     "F1 unknown": (["--colour", "red"], "unrecognized arguments: --colour red"),
-    "F2 twice": (["--quiet", "--quiet"], "argument --quiet: found twice, expected once"),
-    "F2 twice, another value": (["--threads", "1", "--threads=2"], "argument --threads: found twice, expected once"),
+    "F2 twice": (["--quiet", "--quiet"], "argument --quiet is given twice"),
+    "F2 twice, another value": (["--threads", "1", "--threads=2"], "argument --threads is given twice"),
     "F3 no value": (["--threads"], "argument --threads: expected one argument"),
     "F3 no folder": (["--output_dir"], "argument --output_dir: expected one argument"),
     "F4 abbreviation": (["--output", "x"], "unrecognized arguments: --output x"),

@@ -162,9 +162,9 @@ def test_images_with_channels_last_or_divided_already_are_said(script: str, agen
 
 
 UNKNOWN: dict[str, tuple[dict[str, Flag], str]] = {
-    "E": ({"layers": ["q_net.0", "q_net.00"]}, "layer 'q_net.00': found no such one"),
-    "P": ({"input_ids": ["env-v0-81110-6"]}, "input id 'env-v0-81110-6': found no such one, expected one of 3"),
-    "W": ({"input_ids": ["env-v0-81110-6"]}, "input id 'env-v0-81110-6': found no such one, expected one of 3"),
+    "E": ({"layers": ["q_net.0", "q_net.00"]}, "unknown layer 'q_net.00'"),
+    "P": ({"input_ids": ["env-v0-81110-6"]}, "unknown input id 'env-v0-81110-6'"),
+    "W": ({"input_ids": ["env-v0-81110-6"]}, "unknown input id 'env-v0-81110-6'"),
     "G": ({"inputs": "Clean_inputs.json"}, "Clean_inputs.json: found no such file in"),
 }
 

@@ -102,7 +102,7 @@ D_FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "D4 pickled": (lambda path: np.savez(path, **{"x_q_net.0": np.array([{}], object)}), "found pickled objects"),
     "D5 bare pickle": (lambda path: path.write_bytes(b"\x80\x04K\x01."), "found a bare pickle, expected a zip file"),
     "D8 layer": (lambda path: rewritten(path, lambda key: "q_net.0" not in key), "q_net.0: found no such layer"),
-    "D9 id": (lambda path: rewritten(path, lambda key: IDS[1] not in key), "found no such one, expected one of 2"),
+    "D9 id": (lambda path: rewritten(path, lambda key: IDS[1] not in key), f"unknown input id '{IDS[1]}'"),
     "D10 width": (lambda path: np.savez(path, **{f"{i}_q_net.0": np.zeros((1, 9), np.float32) for i in IDS}),
                   "q_net.0: found outputs of shape (9,), expected (8,)"),
     "D28 readable": (lambda path: path.write_bytes(b"{}"), "found JSON, expected a .npz file"),
@@ -145,7 +145,7 @@ def test_two_inputs_files_of_one_name_are_refused(agent: Path) -> None:
 
 
 def test_unknown_layers_to_extract_are_refused(agent: Path) -> None:
-    for layer, says in (("q_net.7", "layer 'q_net.7': found no such one"), ("q_net", "'q_net': a container of layers")):
+    for layer, says in (("q_net.7", "unknown layer 'q_net.7'"), ("q_net", "'q_net': a container of layers")):
         refused(words_of("E", agent, layers=["q_net.0", layer], output_dir=str(agent / "new")), 2, says, agent)
 
 

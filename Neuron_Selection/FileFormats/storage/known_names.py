@@ -1,4 +1,4 @@
-"""Names that are asked for, held against those that are there."""
+"""Names checked against a list of known ones; the error names the closest matches."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from collections.abc import Iterable, Sequence
 
 from Neuron_Selection.errors import InputError, UsageError, shown
 
-_COMPARED = 10_000  # names among which the nearest are looked for
+_COMPARED = 10_000  # known names that are searched for close matches
 
 
-def refuse_unknown(asked: Iterable[str], known: Sequence[str], *, what: str, where: object) -> None:
-    """Raise for the first name that is asked for twice or is not among ``known``, naming those nearest to it."""
+def refuse_unknown(names: Iterable[str], known: Sequence[str], *, what: str, where: object) -> None:
+    """Check that every name is known and given once.
+
+    :param what: what the names are, such as "input id"
+    :raises InputError: an unknown name, with the closest matches if there are any
+    :raises UsageError: a name given twice
+    """
     seen: set[str] = set()
-    there = set(known)
-    for name in asked:
+    allowed = set(known)
+    for name in names:
         if name in seen:
-            raise UsageError(f"{what} {shown(name)}: found twice, expected once")
+            raise UsageError(f"{what} {shown(name)} is given twice")
         seen.add(name)
-        if name not in there:
-            near = difflib.get_close_matches(name, known[:_COMPARED], n=3, cutoff=0.3) or list(known[:3])
-            raise InputError(
-                where,
-                f"{what} {shown(name)}",
-                found="no such one",
-                expected=f"one of {len(known):,}",
-                hint="nearest: " + ", ".join(shown(other) for other in near),
-            )
+        if name not in allowed:
+            close = difflib.get_close_matches(name, known[:_COMPARED], n=3)
+            matches = "; closest matches: " + ", ".join(shown(other) for other in close) if close else ""
+            raise InputError(where, problem=f"unknown {what} {shown(name)}{matches}")

@@ -59,7 +59,7 @@ def _planned(net: nn.Module, edits: Sequence[WeightChange]) -> list[tuple[nn.Par
             )
         place = (id(parameter), edit.row, edit.column)  # by identity: one parameter may have two names
         if place in seen:
-            raise UsageError(f"weight {name}: found twice, expected once")
+            raise UsageError(f"weight {name} is given twice")
         seen.add(place)
         by_parameter.setdefault(edit.parameter, []).append(edit)
     planned = []

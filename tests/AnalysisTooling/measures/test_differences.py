@@ -115,8 +115,8 @@ def test_the_closing_line_is_a_patch_spec_that_patches(agent: Path, capsys: pyte
 
 def test_unknown_layers_and_ids_are_refused(agent: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for words, says in (
-        (["--layers", "q_net.7"], "layer 'q_net.7': found no such one"),
-        (["--input_ids", "a"], "input id 'a': found no such one"),
+        (["--layers", "q_net.7"], "unknown layer 'q_net.7'"),
+        (["--input_ids", "a"], "unknown input id 'a'"),
         (
             ["--layers", "features_extractor.flatten"],
             "features_extractor.flatten: found no such layer (it holds q_net.0",

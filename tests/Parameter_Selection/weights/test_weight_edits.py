@@ -115,7 +115,7 @@ def test_nested_blocks_come_back_in_order(net: nn.Module) -> None:
         ([change("0.weight", -1, 0, 1.0)], "found an index outside"),
         ([change("0.weight", 0, 0, float("nan"))], "not finite"),
         ([change("0.weight", 0, 0, 1e39)], "not finite"),
-        ([change("0.weight", 0, 0, 1.0), change("0.weight", 0, 0, 2.0)], "found twice"),
+        ([change("0.weight", 0, 0, 1.0), change("0.weight", 0, 0, 2.0)], "is given twice"),
         ([change("0.weight", 0, 0, 1.0), change("2.weight", 9, 0, 2.0)], "expected rows 0..2"),
     ],
 )

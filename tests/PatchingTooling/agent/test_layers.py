@@ -138,6 +138,6 @@ def test_an_alias_resolves_to_the_canonical_name_in_the_order_of_firing(tmp_path
 
 
 def test_an_unknown_layer_to_extract_names_the_nearest(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"layer 'q_net.7': found no such one") as caught:
+    with pytest.raises(InputError, match=r"unknown layer 'q_net.7'") as caught:
         PatchingExperiment(mlp_agent(tmp_path)).layer_table.chosen(["q_net.7"])
     assert isinstance(caught.value, SuiteError)
