@@ -1,15 +1,17 @@
-"""The first two steps of the saliency pipeline, gradients and their averages: files in, files out."""
+"""Weight gradients of an agent's decisions, and their averages over inputs, computed and written to files."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from Neuron_Selection.errors import InputError, SuiteWarning, shown
+from Neuron_Selection.errors import InputError, SuiteWarning, UsageError, shown
+from Neuron_Selection.FileFormats.agent_zip.agent_folder import CLEAN, GRADIENTS, output_folder
 from Neuron_Selection.FileFormats.inputs import Inputs
 from Neuron_Selection.FileFormats.run_metadata import check_outputs, is_up_to_date, run_metadata
 from Neuron_Selection.FileFormats.storage.atomic_files import sha256_of_file
@@ -33,84 +35,150 @@ from SaliencyTooling.gradient_sources import GradientSource, gradient_source, of
 
 FORMATS = {"json": ("json",), "npz": ("npz",), "both": ("json", "npz")}
 _CHARACTERS_A_NUMBER = 20  # of a gradient as text; one that is exactly 0 takes 4
-_A_SAVING = 0.01  # share of a file that is worth a word
-_MUCH = 10**9  # bytes of text that someone should know of before they are written
-Progress = Callable[[Iterable[InputGradient], int], Iterable[InputGradient]]
+_LARGE_FILE = 10**9  # bytes of text from which on the size is announced before it is written
+Progress = Callable[..., Iterable[Any]]  # progress(items, total=..., unit=...) as tqdm.tqdm, which is one
 
 
-def write_weight_gradients(
-    opened: OpenedAgent, inputs: Inputs, folder: Path, *, formats: tuple[str, ...], overwrite: bool, progress: Progress
-) -> tuple[list[Path], bool, str]:
-    """Step 1: the signed gradient of each input's greatest Q-value with respect to every weight and bias.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ComputedGradients:
+    """Result of ``compute_gradients``.
 
-    :return: the files, whether they were written now (else they were up to date), and how gradients are computed
+    ``written``: False where the files were up to date. ``engine``: ``fast`` (closed form) or ``autograd``.
+    ``npz_saving``: share of the JSON file's size that the npz format saves, None where no JSON file was asked for.
     """
-    source = gradient_source(opened)
-    metadata = _metadata(opened, inputs, "gradients", source, formats=list(formats))
-    paths = [folder / f"weight_gradients.{kind}" for kind in formats]
-    check_outputs(paths, [Path(inputs.where), opened.folder.zip_path])
+
+    files: tuple[Path, ...]
+    written: bool
+    engine: str
+    npz_saving: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AveragedGradients:
+    """Result of ``average_gradients``. ``written``: False where the file was up to date."""
+
+    files: tuple[Path, ...]
+    written: bool
+
+
+def compute_gradients(
+    agent: OpenedAgent,
+    *,
+    inputs: Any = CLEAN,
+    output_dir: str | Path | None = None,
+    format: str = "json",  # noqa: A002 - named like the flag
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> ComputedGradients:
+    """Write the signed gradient of each input's greatest Q-value with respect to every weight and bias.
+
+    :param inputs: an inputs file, or arrays as for ``OpenedAgent.inputs``
+    :param output_dir: None means the agent's ``gradient_analysis/``
+    :param format: ``json``, ``npz`` or ``both``
+    :param progress: such as ``tqdm.tqdm``; wraps the inputs
+    :raises SuiteError: inputs that do not fit the agent, or files of a different run without ``overwrite``
+    """
+    if format not in FORMATS:
+        raise UsageError(f"format: found {shown(format)}, expected one of {', '.join(FORMATS)}")
+    folder = _folder(output_dir, agent.folder.folder / GRADIENTS)
+    chosen = agent.inputs(inputs)
+    source = gradient_source(agent)
+    formats = FORMATS[format]
+    metadata = _metadata(agent, chosen, "gradients", source, formats=list(formats))
+    paths = tuple(folder / f"weight_gradients.{kind}" for kind in formats)
+    check_outputs(paths, [Path(chosen.where), agent.folder.zip_path])
     done = [is_up_to_date(path, stored_metadata(path), metadata, overwrite=overwrite) for path in paths]
-    if all(done):
-        return paths, False, source.name
-    if "json" in formats:
-        _warn_of_size(opened, len(inputs.ids))
-    q_values = source.q_values(inputs.observations)
-
-    def each() -> Iterator[InputGradient]:
-        gradients = source.each(inputs.observations, of_the_maximum(q_values))
-        for row, (input_id, one) in enumerate(zip(inputs.ids, gradients, strict=True)):
-            stored = {name: array.astype(opened.stored_dtype, copy=False) for name, array in one.items()}
-            action = int(np.argmax(q_values[row]))
-            yield InputGradient(input_id=input_id, action=action, value=float(q_values[row, action]), gradients=stored)
-
-    save_weight_gradients(folder, progress(each(), len(inputs.ids)), formats=formats, metadata=metadata)
-    return paths, True, source.name
+    n_numbers = len(chosen.ids) * sum(array.size for array in agent.online_weights.values())
+    binary = n_numbers * agent.stored_dtype.itemsize
+    if not all(done):
+        if "json" in formats and n_numbers * _CHARACTERS_A_NUMBER > _LARGE_FILE:
+            _warn_of_size(n_numbers, binary, len(chosen.ids))
+        q_values = source.q_values(chosen.observations)
+        gradients: Iterable[InputGradient] = _gradients(agent, chosen, source, q_values)
+        if progress is not None:
+            gradients = progress(gradients, total=len(chosen.ids), unit="input")
+        save_weight_gradients(folder, gradients, formats=formats, metadata=metadata)
+    # dead neurons make the text short, so the file itself is measured
+    saving = 1 - binary / paths[0].stat().st_size if "json" in formats else None
+    return ComputedGradients(files=paths, written=not all(done), engine=source.name, npz_saving=saving)
 
 
-def saving_of_npz(opened: OpenedAgent, n_inputs: int, text: Path) -> str:
-    """What ``--format npz`` would save of this file. Dead neurons make text short: the file itself is measured."""
-    saved = 1 - n_inputs * _n_weights(opened) * opened.stored_dtype.itemsize / text.stat().st_size
-    return f"--format npz would save {f'about {saved:.0%} of it' if saved >= _A_SAVING else 'no space here'}"
+def _gradients(
+    agent: OpenedAgent, inputs: Inputs, source: GradientSource, q_values: np.ndarray
+) -> Iterator[InputGradient]:
+    gradients = source.each(inputs.observations, of_the_maximum(q_values))
+    for row, (input_id, one) in enumerate(zip(inputs.ids, gradients, strict=True)):
+        stored = {name: array.astype(agent.stored_dtype, copy=False) for name, array in one.items()}
+        action = int(np.argmax(q_values[row]))
+        yield InputGradient(input_id=input_id, action=action, value=float(q_values[row, action]), gradients=stored)
 
 
-def _n_weights(opened: OpenedAgent) -> int:
-    return sum(array.size for array in opened.online_weights.values())
+def _warn_of_size(n_numbers: int, binary: int, n_inputs: int) -> None:
+    text = n_numbers * _CHARACTERS_A_NUMBER
+    message = (
+        f"weight_gradients.json: up to about {text / 1e9:,.1f} GB, {n_numbers // n_inputs:,} gradients of "
+        f"{n_inputs:,} inputs (--format npz: {binary / 1e9:,.1f} GB)"
+    )
+    warnings.warn(SuiteWarning(message), stacklevel=3)
 
 
-def _warn_of_size(opened: OpenedAgent, n_inputs: int) -> None:
-    n_weights = _n_weights(opened)
-    text, binary = (n_inputs * n_weights * size for size in (_CHARACTERS_A_NUMBER, opened.stored_dtype.itemsize))
-    if text > _MUCH:
-        message = (
-            f"weight_gradients.json: up to about {text / 1e9:,.1f} GB, {n_weights:,} gradients of {n_inputs:,} inputs"
-        )
-        warnings.warn(SuiteWarning(f"{message} (--format npz: {binary / 1e9:,.1f} GB)"), stacklevel=3)
+def average_gradients(
+    agent: OpenedAgent | None = None,
+    *,
+    gradients_path: str | Path | None = None,
+    inputs: Any = None,
+    output_dir: str | Path | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> AveragedGradients:
+    """Write the means of the gradients over the inputs, from a weight_gradients file, from the agent, or from both.
+
+    The agent adds the gradients of the margin, where it has two actions or more.
+
+    :param agent: None where ``gradients_path`` is all there is
+    :param gradients_path: ``weight_gradients.json`` or ``.npz``; a bare name is looked for in the agent's folder first
+    :param inputs: with an agent only; None means ``clean_inputs.json``
+    :param output_dir: None means the folder of the gradients, or the agent's ``gradient_analysis/``
+    :param progress: such as ``tqdm.tqdm``; wraps the inputs of the file
+    :raises SuiteError: neither source, gradients of another agent or of other inputs, or the averages of a different
+        run without ``overwrite``
+    """
+    if gradients_path is None and agent is None:
+        raise UsageError("--gradients_path or --agent_path is required (gradients.py writes the gradients)")
+    if inputs is not None and agent is None:
+        raise UsageError("--inputs requires --agent_path: a gradients file belongs to inputs of its own")
+    path = None if gradients_path is None else Path(gradients_path)
+    if path is not None and agent is not None:
+        path = agent.folder.find(str(gradients_path), GRADIENTS, hint="gradients.py makes it")
+    chosen = None if agent is None else agent.inputs(CLEAN if inputs is None else inputs)
+    default = path.parent if path is not None else agent.folder.folder / GRADIENTS if agent else Path()
+    folder = _folder(output_dir, default)
+    return write_averages(agent, chosen, folder, gradients_path=path, overwrite=overwrite, progress=progress)
 
 
 def write_averages(
-    opened: OpenedAgent | None,
+    agent: OpenedAgent | None,
     inputs: Inputs | None,
     folder: Path,
     *,
-    gradients_path: Path | None,
-    overwrite: bool,
-) -> tuple[Path, bool]:
-    """Step 2: means over the inputs, from the agent or from a weight_gradients file.
+    gradients_path: Path | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> AveragedGradients:
+    """``average_gradients`` with every name resolved.
 
-    From an agent with two actions or more, the margin's gradients are averaged too.
-
-    :return: the file, and whether it was written now
+    :param inputs: given if and only if the agent is
     """
     path = folder / AVERAGE_FILE
-    metadata, up_to_date = plan_averages(opened, inputs, folder, gradients_path=gradients_path, overwrite=overwrite)
+    metadata, up_to_date = plan_averages(agent, inputs, folder, gradients_path=gradients_path, overwrite=overwrite)
     if up_to_date:
-        return path, False
+        return AveragedGradients(files=(path,), written=False)
     means: dict[str, Mapping[str, np.ndarray]] = {}
     count = 0
     if gradients_path is not None:
-        means[MAGNITUDE], means[SIGNED], count = _means_of_file(gradients_path)
-    if opened is not None and inputs is not None:
-        source = gradient_source(opened)
+        means[MAGNITUDE], means[SIGNED], count = _means_of_file(gradients_path, progress)
+    if agent is not None and inputs is not None:
+        source = gradient_source(agent)
         q_values = source.q_values(inputs.observations)
         if gradients_path is None:
             count = len(inputs.ids)
@@ -119,21 +187,26 @@ def write_averages(
         if q_values.shape[1] > 1:
             means[MARGIN] = source.mean_magnitudes(inputs.observations, of_the_margin(q_values))
     # rounded as the gradients are stored, or noise of the last bits would decide between weights that tie
-    dtype = opened.stored_dtype if opened is not None else np.dtype(np.float32)
-    rounded = {key: {name: array.astype(dtype) for name, array in told.items()} for key, told in means.items()}
+    dtype = agent.stored_dtype if agent is not None else np.dtype(np.float32)
+    rounded = {key: {name: array.astype(dtype) for name, array in exact.items()} for key, exact in means.items()}
     save_average_gradients(path, AverageGradients(num_examples=count, means=rounded, metadata=metadata))
-    return path, True
+    return AveragedGradients(files=(path,), written=True)
 
 
 def plan_averages(
-    opened: OpenedAgent | None, inputs: Inputs | None, folder: Path, *, gradients_path: Path | None, overwrite: bool
+    agent: OpenedAgent | None,
+    inputs: Inputs | None,
+    folder: Path,
+    *,
+    gradients_path: Path | None = None,
+    overwrite: bool = False,
 ) -> tuple[dict[str, Any], bool]:
-    """The metadata that step 2 would write, and whether the file holds it already; nothing is computed.
+    """Metadata of the averages, and whether the file is up to date; nothing is computed.
 
-    :raises SuiteError: gradients of another agent or at other inputs, or the averages of another run
+    :raises SuiteError: gradients of another agent or of other inputs, or the averages of a different run
     """
     path = folder / AVERAGE_FILE
-    read = [gradients_path, Path(inputs.where) if inputs else None, opened.folder.zip_path if opened else None]
+    read = [gradients_path, Path(inputs.where) if inputs else None, agent.folder.zip_path if agent else None]
     check_outputs([path], [one for one in read if one is not None])
     origin: dict[str, Any] = {}
     more: dict[str, Any] = {}
@@ -141,11 +214,11 @@ def plan_averages(
         sha256 = sha256_of_file(gradients_path, hint="gradients.py makes it")
         origin = stored_metadata(gradients_path) or {}
         run = origin.get("run", {})
-        _refuse_mixture(opened, inputs, run, gradients_path)
+        _refuse_mixture(agent, inputs, run, gradients_path)
         more = {"gradients_sha256": sha256, "gradients_inputs": run.get("inputs")}
-    if opened is not None and inputs is not None:
-        more["n_actions"] = opened.architecture.n_actions
-        metadata = _metadata(opened, inputs, "averages", gradient_source(opened), **more)
+    if agent is not None and inputs is not None:
+        more["n_actions"] = agent.architecture.n_actions
+        metadata = _metadata(agent, inputs, "averages", gradient_source(agent), **more)
     else:
         run = {"task": "averages", "weights_sha256": origin.get("run", {}).get("weights_sha256"), **more}
         command = {"task": "averages", "gradients_path": str(gradients_path)}
@@ -155,50 +228,66 @@ def plan_averages(
 
 
 def _refuse_mixture(
-    opened: OpenedAgent | None, inputs: Inputs | None, origin: Mapping[str, Any], gradients_path: Path
+    agent: OpenedAgent | None, inputs: Inputs | None, origin: Mapping[str, Any], gradients_path: Path
 ) -> None:
-    """Raise where the magnitudes of the file and the margins of the agent would be of two runs."""
-    weights, at = origin.get("weights_sha256"), origin.get("inputs")
-    if opened is not None and weights is not None and weights != opened.agent_zip.weights_sha256:
-        raise InputError(gradients_path, "weights_sha256", found="gradients of another agent", expected="of this one")
-    if inputs is not None and isinstance(at, dict) and at.get("sha256") != inputs.sha256:
-        found = f"gradients at the inputs of {shown(at.get('name'))}, {shown(at.get('sha256'), quoted=False)[:12]}"
-        expected = f"at those of {Path(inputs.where).name}, {inputs.sha256[:12]}"
-        raise InputError(gradients_path, "inputs", found=found, expected=expected, hint="--inputs names them")
+    """Raise where the magnitudes of the file and the margins of the agent would come from two runs."""
+    weights, described = origin.get("weights_sha256"), origin.get("inputs")
+    if agent is not None and weights is not None and weights != agent.agent_zip.weights_sha256:
+        raise InputError(gradients_path, "weights_sha256", "the gradients belong to another agent")
+    if inputs is not None and isinstance(described, dict) and described.get("sha256") != inputs.sha256:
+        raise InputError(
+            gradients_path,
+            "inputs",
+            found=f"{shown(described.get('name'))} ({shown(described.get('sha256'), quoted=False)[:12]})",
+            expected=f"{shown(Path(inputs.where).name)} ({inputs.sha256[:12]})",
+            hint="--inputs names the inputs of the gradients",
+        )
 
 
-def _metadata(opened: OpenedAgent, inputs: Inputs, task: str, source: GradientSource, **more: Any) -> dict[str, Any]:
-    """What ran, and not what was asked for: the closed form is numpy in float64 on the CPU, whatever the flags."""
+def _metadata(agent: OpenedAgent, inputs: Inputs, task: str, source: GradientSource, **more: Any) -> dict[str, Any]:
+    """What ran, whatever the flags: the closed form is numpy in float64 on the CPU."""
     run = {
         "task": task,
         "inputs": {"name": Path(inputs.where).name, "sha256": inputs.sha256},
         "gradients_by": source.name,
-        "stored_dtype": opened.stored_dtype.name,
+        "stored_dtype": agent.stored_dtype.name,
         **more,
     }
-    command = {"task": task, "agent_path": str(opened.folder.folder), "inputs": inputs.where}
+    command = {"task": task, "agent_path": str(agent.folder.folder), "inputs": inputs.where}
     if source.name == "fast":
-        ran = {"engine": "fast", "device": "cpu", "dtype": "float64", "custom_classes": opened.custom_classes.described}
-        return run_metadata(command=command, run={**run, **ran}, agent=opened.agent_zip, libraries=("numpy",))
-    metadata = opened.metadata(run, command=command)
+        return numpy_metadata(agent, run, command=command)
+    metadata = agent.metadata(run, command=command)
     metadata["run"]["device"] = source.device
     return metadata
 
 
-def _means_of_file(path: Path) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], int]:
+def numpy_metadata(agent: OpenedAgent, run: Mapping[str, Any], *, command: Mapping[str, Any]) -> dict[str, Any]:
+    """Metadata of a run in numpy, whichever engine the agent was opened with."""
+    engine = {"engine": "fast", "device": "cpu", "dtype": "float64", "custom_classes": agent.custom_classes.described}
+    return run_metadata(command=command, run={**run, **engine}, agent=agent.agent_zip, libraries=("numpy",))
+
+
+def _means_of_file(path: Path, progress: Progress | None) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], int]:
     magnitude: dict[str, np.ndarray] = {}
     signed: dict[str, np.ndarray] = {}
     count = 0
-    for one in load_weight_gradients(path):
+    gradients: Iterable[InputGradient] = load_weight_gradients(path)
+    if progress is not None:
+        gradients = progress(gradients, total=None, unit="input")
+    for one in gradients:
         count += 1
         for name, array in one.gradients.items():
             exact = np.asarray(array, np.float64)
             magnitude[name] = magnitude[name] + np.abs(exact) if name in magnitude else np.abs(exact)
             signed[name] = signed[name] + exact if name in signed else exact
     if not count:
-        raise InputError(path, found="no inputs", expected="at least one")
+        raise InputError(path, "", "contains no gradients")
     return (
         {name: array / count for name, array in magnitude.items()},
         {name: array / count for name, array in signed.items()},
         count,
     )
+
+
+def _folder(output_dir: str | Path | None, default: Path) -> Path:
+    return output_folder(None if output_dir is None else str(output_dir), default)

@@ -1,4 +1,4 @@
-"""Run the whole gradient analysis: gradients, averages, candidate weights, in one process."""
+"""Run the whole gradient analysis: gradients, averages, candidate weights."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from Neuron_Selection.command_line import (
     agent_options,
     script,
 )
-from SaliencyTooling.InitialGradients.extract import add_selection_flags, selection_lines, useful_neurons
+from SaliencyTooling.InitialGradients.extract import add_selection_flags, selection_lines
+from SaliencyTooling.InitialGradients.gradients import npz_remark
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -27,69 +28,56 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add_agent_flags(parser)
     add_selection_flags(parser)
-    parser.add_argument("--inputs", default="clean_inputs.json", metavar="FILE", help="inputs to differentiate at")
+    parser.add_argument(
+        "--inputs",
+        default="clean_inputs.json",
+        metavar="FILE",
+        help="inputs file at whose observations the gradients are taken",
+    )
     parser.add_argument(
         "--format",
         choices=("json", "npz", "both"),
         default="json",
-        help="weight_gradients.json, .npz (smaller) or both",
+        help="write weight_gradients.json, .npz (smaller) or both",
     )
-    parser.add_argument("--output_dir", help="where the files go (default: the agent's gradient_analysis/)")
+    parser.add_argument("--output_dir", help="folder of the outputs (default: the agent's gradient_analysis/)")
     add_shared_flags(parser)
     return parser
 
 
 @script(build_parser)
 def main(args: argparse.Namespace, console: Console) -> None:
-    """Three steps, each left alone where its file is up to date."""
-    from Neuron_Selection.FileFormats.agent_zip.agent_folder import GRADIENTS, RESULTS, output_folder
-    from Neuron_Selection.FileFormats.results.cross_metric_summary import SUMMARY_FILE
+    """Run the three steps and report their files."""
     from Neuron_Selection.PatchingTooling.experiment import OpenedAgent
-    from SaliencyTooling.candidate_runs import Selection, check_candidates, write_candidates
-    from SaliencyTooling.gradient_runs import (
-        FORMATS,
-        plan_averages,
-        saving_of_npz,
-        write_averages,
-        write_weight_gradients,
-    )
-    from SaliencyTooling.next_steps import perturbing
+    from SaliencyTooling.candidate_selection import find_candidate_weights
+    from SaliencyTooling.next_steps import command_after
 
-    opened = OpenedAgent(args.agent_path, **agent_options(args))
-    folder = output_folder(args.output_dir, opened.folder.folder / GRADIENTS)
-    selection = Selection(
-        cross_metric_path=opened.folder.folder / RESULTS / SUMMARY_FILE,
-        definitions=lambda: useful_neurons(args.useful_neurons_path, opened.folder),
-        score=args.score,
+    analysis = find_candidate_weights(
+        OpenedAgent(args.agent_path, **agent_options(args)),
+        inputs=args.inputs,
+        useful_neurons_path=args.useful_neurons_path,
         k=args.k,
         m=args.m,
-    )
-    inputs = opened.inputs(args.inputs)
-    agent = opened.agent_zip
-    # what the later steps would refuse is refused before the first one writes
-    check_candidates(selection, folder, agent, opened.online_weights, overwrite=args.overwrite)
-    plan_averages(opened, inputs, folder, gradients_path=None, overwrite=args.overwrite)
-    gradients, written, by = write_weight_gradients(
-        opened,
-        inputs,
-        folder,
-        formats=FORMATS[args.format],
+        score=args.score,
+        format=args.format,
+        output_dir=args.output_dir,
         overwrite=args.overwrite,
-        progress=lambda items, total: console.progress(items, total=total, unit="input"),
+        progress=console.progress,
     )
-    average, averaged = write_averages(opened, inputs, folder, gradients_path=None, overwrite=args.overwrite)
-    candidates, metadata, chosen = write_candidates(selection, average, folder, agent=agent, overwrite=args.overwrite)
-    files = [*gradients, average, candidates]
-    for path, new in zip(files, [*[written] * len(gradients), averaged, chosen], strict=True):
-        if not new:
-            console.say(f"{path}: up to date, left as it is")
+    gradients, candidates = analysis.gradients, analysis.candidates
+    files = []
+    for step in (gradients, analysis.averages, candidates):
+        for path in step.files:
+            files.append(str(path))
+            if not step.written:
+                console.say(f"{path}: up to date, left as it is")
     console.result(
-        {"files": [str(path) for path in files], "gradients_by": by, **metadata},
-        [f"gradients: engine {by}", *(str(path) for path in files), *selection_lines(candidates, metadata)],
+        {"files": files, "gradients_by": gradients.engine, **candidates.metadata},
+        [f"gradients: engine {gradients.engine}", *files, *selection_lines(candidates)],
     )
     if args.format == "json":
-        console.say(f"{gradients[0]}: {saving_of_npz(opened, len(inputs.ids), gradients[0])}")
-    console.say(f"next: {perturbing(args, args.agent_path, candidates, inputs=args.inputs)}")
+        console.say(f"{gradients.files[0]}: {npz_remark(gradients)}")
+    console.say(f"next: {command_after('initial_test', args.agent_path, loading=args)}")
 
 
 if __name__ == "__main__":

@@ -1,52 +1,33 @@
-"""What the saliency scripts name as the next command, ready to be pasted."""
+"""The command to run after each saliency or perturbation script."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
 
-from Neuron_Selection.FileFormats.agent_zip.agent_folder import RESULTS
-from Neuron_Selection.FileFormats.results.cross_metric_summary import SUMMARY_FILE
-from Neuron_Selection.next_command import handed_on, next_command
+from Neuron_Selection.next_command import next_command
 
-_AVERAGE, _EXTRACT = (f"SaliencyTooling/InitialGradients/{name}.py" for name in ("average", "extract"))
-_PERTURB = "Parameter_Selection/PerturbationTooling/perturb_weights.py"
+_GRADIENTS, _PERTURBATION = "SaliencyTooling/InitialGradients", "Parameter_Selection/PerturbationTooling"
+_NEXT = {
+    "gradients": (f"{_GRADIENTS}/average.py",),
+    "average": (
+        f"{_GRADIENTS}/extract.py",
+        *("--cross_metric_path", "cross_metric_summary.json", "--average_gradients_path", "average_gradients.json"),
+    ),
+    "extract": (f"{_PERTURBATION}/perturb_weights.py",),
+    "initial_test": (f"{_PERTURBATION}/perturb_weights.py",),
+    "perturb_weights": (f"{_PERTURBATION}/find_smallest_flips.py",),
+    "find_smallest_flips": (f"{_PERTURBATION}/write_agent.py",),
+    "write_agent": (f"{_PERTURBATION}/write_agent.py",),
+}
 
 
-def averaging(args: argparse.Namespace, gradients: Path, folder: Path) -> str:
-    """The averages of these gradients; with the agent, those of the margin too."""
-    words = ("--agent_path", args.agent_path, "--inputs", args.inputs, "--gradients_path", handed_on(gradients))
-    return next_command(_AVERAGE, *words, "--output_dir", folder, loading=args)
+def command_after(script: str, agent_path: object, *words: object, loading: argparse.Namespace | None = None) -> str:
+    """The command after ``script``, quoted for a shell.
 
-
-def extracting(args: argparse.Namespace, agent_folder: Path | None, averages: Path) -> str:
-    """The candidate weights of these averages.
-
-    :param agent_folder: None where nothing says of which agent they are
+    :param agent_path: None where no agent is known
+    :param words: further flags and values
+    :param loading: a command line whose flags on how the agent is loaded are repeated
     """
-    agent = args.agent_path or agent_folder
-    words = ("--average_gradients_path", averages)
-    if agent is None or agent_folder is None:
-        return f"{next_command(_EXTRACT, *words)} --cross_metric_path FILE, which analyze_metrics.py makes"
-    summary = agent_folder / RESULTS / SUMMARY_FILE
-    return next_command(_EXTRACT, "--agent_path", agent, "--cross_metric_path", summary, *words, loading=args)
-
-
-def perturbing(args: argparse.Namespace, agent_path: object, candidates: Path, *, inputs: str | None = None) -> str:
-    """These candidates, changed.
-
-    :param agent_path: None where nothing says of which agent they are
-    """
-    words = ["--candidates", handed_on(candidates), *(["--inputs", inputs] if inputs else [])]
-    if agent_path is None:
-        return f"{next_command(_PERTURB, *words, loading=args)} --agent_path FOLDER, the agent that they are of"
-    return next_command(_PERTURB, "--agent_path", agent_path, *words, loading=args)
-
-
-def agent_told_by(metadata: Mapping[str, Any] | None) -> Path | None:
-    """The zip that a file's metadata names, if it still lies there."""
-    agent = (metadata or {}).get("agent")
-    path = agent.get("real_path") if isinstance(agent, dict) else None
-    return Path(path) if isinstance(path, str) and Path(path).is_file() else None
+    path, *more = _NEXT[script]
+    agent = "AGENT_FOLDER" if agent_path is None else agent_path
+    return next_command(path, "--agent_path", agent, *more, *words, loading=loading)

@@ -1,4 +1,4 @@
-"""Average the magnitudes of gradients over inputs, from a weight_gradients file or straight from the agent."""
+"""Average the magnitudes of gradients over inputs, from a weight_gradients file or from the agent."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def build_parser() -> argparse.ArgumentParser:
         description=__doc__,
         example="python SaliencyTooling/InitialGradients/average.py --gradients_path gradients/weight_gradients.json",
     )
-    parser.add_argument("--gradients_path", metavar="FILE", help="weight_gradients.json or .npz, of gradients.py")
+    parser.add_argument("--gradients_path", metavar="FILE", help="weight_gradients.json or .npz of gradients.py")
     parser.add_argument(
-        "--agent_path", help="agent folder or zip: averages without the large file, and the margin's gradients as well"
+        "--agent_path", help="agent folder or zip; alone it replaces the file, and it adds the gradients of the margin"
     )
     add_loading_flags(parser)
     parser.add_argument("--inputs", metavar="FILE", help="inputs, with --agent_path (default: clean_inputs.json)")
     parser.add_argument(
-        "--output_dir", help="where the file goes (default: beside the gradients, or gradient_analysis/)"
+        "--output_dir", help="folder of the output (default: that of the gradients, or the agent's gradient_analysis/)"
     )
     add_shared_flags(parser)
     return parser
@@ -40,40 +40,24 @@ def build_parser() -> argparse.ArgumentParser:
 
 @script(build_parser)
 def main(args: argparse.Namespace, console: Console) -> None:
-    """Average, save, say where."""
-    from Neuron_Selection.errors import UsageError
-    from Neuron_Selection.FileFormats.agent_zip.agent_folder import CLEAN, GRADIENTS, output_folder
-    from Neuron_Selection.FileFormats.storage.stored_documents import stored_json_metadata
+    """Average the gradients and report the file."""
     from Neuron_Selection.PatchingTooling.experiment import OpenedAgent
-    from SaliencyTooling.gradient_runs import write_averages
-    from SaliencyTooling.next_steps import agent_told_by, extracting
+    from SaliencyTooling.gradient_runs import average_gradients
+    from SaliencyTooling.next_steps import command_after
 
-    if args.gradients_path is None and args.agent_path is None:
-        raise UsageError("found neither --gradients_path nor --agent_path, expected one (gradients.py makes the file)")
-    if args.inputs is not None and args.agent_path is None:
-        raise UsageError("found --inputs without --agent_path, expected both: the gradients hold their inputs already")
-    opened = OpenedAgent(args.agent_path, **agent_options(args)) if args.agent_path else None
-    gradients_path = Path(args.gradients_path) if args.gradients_path else None
-    if gradients_path is not None and opened is not None:
-        gradients_path = opened.folder.find(args.gradients_path, GRADIENTS, hint="gradients.py makes it")
-    if gradients_path is not None:
-        beside = gradients_path.parent
-    else:
-        beside = opened.folder.folder / GRADIENTS if opened else Path()
-    folder = output_folder(args.output_dir, beside)
-    path, written = write_averages(
-        opened,
-        opened.inputs(args.inputs or CLEAN) if opened else None,
-        folder,
-        gradients_path=gradients_path,
+    averages = average_gradients(
+        OpenedAgent(args.agent_path, **agent_options(args)) if args.agent_path else None,
+        gradients_path=args.gradients_path,
+        inputs=args.inputs,
+        output_dir=args.output_dir,
         overwrite=args.overwrite,
+        progress=console.progress,
     )
-    if not written:
+    path = averages.files[0]
+    if not averages.written:
         console.say(f"{path}: up to date, left as it is")
-    console.result({"file": str(path), "written": written}, [f"average gradients: {path}"])
-    agent = agent_told_by(stored_json_metadata(path))
-    agent_folder = opened.folder.folder if opened else agent.parent if agent else None
-    console.say(f"next: {extracting(args, agent_folder, path)}")
+    console.result({"file": str(path), "written": averages.written}, [f"average gradients: {path}"])
+    console.say(f"next: {command_after('average', args.agent_path, loading=args)}")
 
 
 if __name__ == "__main__":

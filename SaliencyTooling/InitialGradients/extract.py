@@ -1,11 +1,11 @@
-"""Choose candidate weights: the k of greatest average gradient of each important neuron, and m more of all together."""
+"""Select candidate weights: of each important neuron the k with the greatest average gradient, and m more overall."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if __package__ != "SaliencyTooling.InitialGradients":  # started as a file, perhaps not installed
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -20,9 +20,7 @@ from Neuron_Selection.command_line import (
 )
 
 if TYPE_CHECKING:
-    from Neuron_Selection.FileFormats.agent_zip.agent_folder import AgentFolder
-
-USEFUL_NEURONS = "Neuron_Selection/ExperimentTooling/Definitions/useful_neurons.json"
+    from SaliencyTooling.candidate_selection import SelectedWeights
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -34,19 +32,19 @@ def build_parser() -> argparse.ArgumentParser:
         "      --average_gradients_path gradients/average_gradients.json",
     )
     parser.add_argument(
-        "--cross_metric_path", required=True, metavar="FILE", help="cross_metric_summary.json, of analyze_metrics.py"
+        "--cross_metric_path", required=True, metavar="FILE", help="cross_metric_summary.json of analyze_metrics.py"
     )
     parser.add_argument(
-        "--average_gradients_path", required=True, metavar="FILE", help="average_gradients.json, of average.py"
+        "--average_gradients_path", required=True, metavar="FILE", help="average_gradients.json of average.py"
     )
     add_selection_flags(parser)
     parser.add_argument(
         "--agent_path",
-        help="agent folder or zip, for --score weight_x_gradient, and where bare file names are looked for first; its "
-        "weights are read, it is not run",
+        help="agent folder or zip; bare file names are looked for in its folder first, and --score weight_x_gradient "
+        "reads its weights",
     )
-    add_loading_flags(parser)  # for the next command: an agent that is not run needs none
-    parser.add_argument("--output_dir", help="where the file goes (default: beside the average gradients)")
+    add_loading_flags(parser)  # without effect: the network is not built
+    parser.add_argument("--output_dir", help="folder of the output (default: that of the average gradients)")
     add_shared_flags(parser)
     return parser
 
@@ -56,10 +54,12 @@ def add_selection_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--useful_neurons_path",
         metavar="FILE",
-        help=f"definitions that keys such as exp_62_q_net.0 count in (default: the project's {USEFUL_NEURONS})",
+        help="definitions file that keys such as exp_62_q_net.0 count in (default: the project's useful_neurons.json)",
     )
-    parser.add_argument("--k", type=whole_number, default=2, help="weights of each important neuron")
-    parser.add_argument("--m", type=whole_number, default=4, help="further weights of all of them together")
+    parser.add_argument("--k", type=whole_number, default=2, help="number of weights of each important neuron")
+    parser.add_argument(
+        "--m", type=whole_number, default=4, help="number of further weights of all important neurons together"
+    )
     parser.add_argument(
         "--score",
         choices=("gradient", "margin", "weight_x_gradient"),
@@ -68,67 +68,45 @@ def add_selection_flags(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def useful_neurons(name: str | None, folder: AgentFolder | None) -> Path:
-    """The definitions file: as named, a bare name in the agent's folder first; else the project's own."""
-    if name is None:
-        return Path(__file__).resolve().parents[2] / USEFUL_NEURONS
-    return folder.find(name, ".") if folder else Path(name)
-
-
 @script(build_parser)
 def main(args: argparse.Namespace, console: Console) -> None:
-    """Select, save, show."""
-    from Neuron_Selection.FileFormats.agent_zip.agent_folder import (
-        GRADIENTS,
-        RESULTS,
-        AgentFolder,
-        find_agent,
-        output_folder,
-    )
-    from Neuron_Selection.FileFormats.agent_zip.agent_zip import read_agent_zip
-    from SaliencyTooling.candidate_runs import Selection, write_candidates
-    from SaliencyTooling.next_steps import agent_told_by, perturbing
+    """Select the weights and report them."""
+    from SaliencyTooling.candidate_selection import read_stored_agent, select_weights
+    from SaliencyTooling.next_steps import command_after
 
-    average_path, summary = Path(args.average_gradients_path), Path(args.cross_metric_path)
-    folder = find_agent(args.agent_path) if args.agent_path else None
-    agent = read_agent_zip(folder.zip_path) if folder else None
-    if folder is not None:
-        summary = folder.find(args.cross_metric_path, RESULTS, hint="analyze_metrics.py makes it")
-        average_path = folder.find(args.average_gradients_path, GRADIENTS, hint="average.py makes it")
-    elif summary.resolve().parent.name == RESULTS:
-        home = summary.resolve().parents[1]
-        folder = AgentFolder(zip_path=home / "agent.zip", folder=home)
-    selection = Selection(
-        cross_metric_path=summary,
-        definitions=lambda: useful_neurons(args.useful_neurons_path, folder),
-        score=args.score,
+    candidates = select_weights(
+        read_stored_agent(args.agent_path) if args.agent_path else None,
+        cross_metric_path=args.cross_metric_path,
+        average_gradients_path=args.average_gradients_path,
+        useful_neurons_path=args.useful_neurons_path,
         k=args.k,
         m=args.m,
-    )
-    path, metadata, written = write_candidates(
-        selection,
-        average_path,
-        output_folder(args.output_dir, average_path.parent),
-        agent=agent,
+        score=args.score,
+        output_dir=args.output_dir,
         overwrite=args.overwrite,
+        progress=console.progress,
     )
-    if not written:
+    path = candidates.files[0]
+    if not candidates.written:
         console.say(f"{path}: up to date, left as it is")
-    console.result({"file": str(path), "written": written, **metadata}, selection_lines(path, metadata))
-    console.say(f"next: {perturbing(args, args.agent_path or agent_told_by(metadata), path)}")
+    console.result(
+        {"file": str(path), "written": candidates.written, **candidates.metadata}, selection_lines(candidates)
+    )
+    console.say(f"next: {command_after('extract', args.agent_path, loading=args)}")
 
 
-def selection_lines(path: Path, metadata: dict[str, Any]) -> list[str]:
-    """The selection in a sentence, and what was asked for and not there."""
+def selection_lines(candidates: SelectedWeights) -> list[str]:
+    """The numbers of weights, and where they are fewer than requested."""
+    metadata = candidates.metadata
     chosen = (
         f"{metadata['total_weights_selected']} weights of {metadata['num_candidate_neurons']} neurons "
-        f"({metadata['guaranteed_per_neuron']} guaranteed, {metadata['additional_selected']} additional): {path}"
+        f"({metadata['guaranteed_per_neuron']} guaranteed, {metadata['additional_selected']} additional)"
     )
-    lines = [chosen]
+    lines = [f"{chosen}: {candidates.files[0]}"]
     if metadata["guaranteed_per_neuron"] != metadata["k_per_neuron"] * metadata["num_candidate_neurons"]:
-        lines.append(f"rows shorter than the {metadata['k_per_neuron']} weights asked for are taken whole")
+        lines.append(f"rows of fewer than {metadata['k_per_neuron']} weights are selected whole")
     if metadata["additional_selected"] != metadata["additional_m"]:
-        lines.append(f"fewer additional weights than asked for: {metadata['additional_m']}")
+        lines.append(f"fewer additional weights than the {metadata['additional_m']} requested")
     return lines
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 if __package__ != "SaliencyTooling.InitialGradients":  # started as a file, perhaps not installed
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -18,6 +19,11 @@ from Neuron_Selection.command_line import (
     script,
 )
 
+if TYPE_CHECKING:
+    from SaliencyTooling.gradient_runs import ComputedGradients
+
+_SMALLEST_SAVING = 0.01  # share of the file from which on npz is recommended
+
 
 def build_parser() -> argparse.ArgumentParser:
     """The flags of this script."""
@@ -26,13 +32,18 @@ def build_parser() -> argparse.ArgumentParser:
         example="python SaliencyTooling/InitialGradients/gradients.py --agent_path my_agent --output_dir gradients",
     )
     add_agent_flags(parser)
-    parser.add_argument("--inputs", default="clean_inputs.json", metavar="FILE", help="inputs to differentiate at")
-    parser.add_argument("--output_dir", help="where the files go (default: the agent's gradient_analysis/)")
+    parser.add_argument(
+        "--inputs",
+        default="clean_inputs.json",
+        metavar="FILE",
+        help="inputs file at whose observations the gradients are taken",
+    )
+    parser.add_argument("--output_dir", help="folder of the outputs (default: the agent's gradient_analysis/)")
     parser.add_argument(
         "--format",
         choices=("json", "npz", "both"),
         default="json",
-        help="weight_gradients.json, .npz (smaller) or both",
+        help="write weight_gradients.json, .npz (smaller) or both",
     )
     add_shared_flags(parser)
     return parser
@@ -40,33 +51,40 @@ def build_parser() -> argparse.ArgumentParser:
 
 @script(build_parser)
 def main(args: argparse.Namespace, console: Console) -> None:
-    """Compute, save, say where."""
-    from Neuron_Selection.FileFormats.agent_zip.agent_folder import GRADIENTS, output_folder
+    """Compute the gradients and report the files."""
     from Neuron_Selection.PatchingTooling.experiment import OpenedAgent
-    from SaliencyTooling.gradient_runs import FORMATS, saving_of_npz, write_weight_gradients
-    from SaliencyTooling.next_steps import averaging
+    from SaliencyTooling.gradient_runs import compute_gradients
+    from SaliencyTooling.next_steps import command_after
 
-    opened = OpenedAgent(args.agent_path, **agent_options(args))
-    folder = output_folder(args.output_dir, opened.folder.folder / GRADIENTS)
-    inputs = opened.inputs(args.inputs)
-    paths, written, by = write_weight_gradients(
-        opened,
-        inputs,
-        folder,
-        formats=FORMATS[args.format],
+    computed = compute_gradients(
+        OpenedAgent(args.agent_path, **agent_options(args)),
+        inputs=args.inputs,
+        output_dir=args.output_dir,
+        format=args.format,
         overwrite=args.overwrite,
-        progress=lambda items, total: console.progress(items, total=total, unit="input"),
+        progress=console.progress,
     )
-    if not written:
-        console.say(f"{paths[0]}: up to date, left as it is")
-    sizes = [path.stat().st_size for path in paths]
+    if not computed.written:
+        console.say(f"{computed.files[0]}: up to date, left as it is")
+    files = {str(path): path.stat().st_size for path in computed.files}
     console.result(
-        {"files": [str(path) for path in paths], "bytes": sizes, "written": written, "gradients_by": by},
-        [f"weight gradients (engine {by}): {path} ({size:,} bytes)" for path, size in zip(paths, sizes, strict=True)],
+        {
+            "files": list(files),
+            "bytes": list(files.values()),
+            "written": computed.written,
+            "gradients_by": computed.engine,
+        },
+        [f"weight gradients (engine {computed.engine}): {path} ({size:,} bytes)" for path, size in files.items()],
     )
     if args.format == "json":
-        console.say(saving_of_npz(opened, len(inputs.ids), paths[0]))
-    console.say(f"next: {averaging(args, paths[0], folder)}")
+        console.say(npz_remark(computed))
+    console.say(f"next: {command_after('gradients', args.agent_path, loading=args)}")
+
+
+def npz_remark(computed: ComputedGradients) -> str:
+    """What the npz format saves of the JSON file."""
+    saving = computed.npz_saving or 0.0
+    return f"--format npz would save {f'about {saving:.0%} of it' if saving >= _SMALLEST_SAVING else 'no space here'}"
 
 
 if __name__ == "__main__":

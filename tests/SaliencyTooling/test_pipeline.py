@@ -182,13 +182,13 @@ FAULTS: dict[str, tuple[Any, list[str], str]] = {
     "E1 no summary": (lambda a: (a / "patching_results" / "cross_metric_summary.json").unlink(), [],
                       "cross_metric_summary.json: found no such file (analyze_metrics.py makes it)"),
     "C1 no inputs": (lambda a: (a / "activation_inputs" / "clean_inputs.json").unlink(), [], "found no such file in"),
-    "E12 nothing asked for": (None, ["--k", "0", "--m", "0"], "k and m: found 0 and 0, expected at least one"),
+    "E12 nothing asked for": (None, ["--k", "0", "--m", "0"], "--k and --m are both 0"),
     "E13 k negative": (None, ["--k", "-1"], "--k: found '-1', expected a whole number from 0"),
     "E14 k no number": (None, ["--k", "2.5"], "--k: found '2.5', expected a whole number from 0"),
     "E11 empty summary": (lambda a: (a / "patching_results" / "cross_metric_summary.json").write_text(
-        '{"common_neurons": {}}'), [], "found no important neuron, expected at least one"),
+        '{"common_neurons": {}}'), [], "common_neurons: contains no important neuron"),
     "E7 unknown layer": (lambda a: (a / "patching_results" / "cross_metric_summary.json").write_text(
-        '{"common_neurons": {"q_net.8_neuron_1": {}}}'), [], "found layer 'q_net.8', which has no weight matrix"),
+        '{"common_neurons": {"q_net.8_neuron_1": {}}}'), [], "layer 'q_net.8' has no weight matrix"),
     "E6 other network": (lambda a: (a / "patching_results" / "cross_metric_summary.json").write_text(
         '{"common_neurons": {"exp_100_q_net.0": {}}}'), [], "found neuron 99, expected 0..7 in q_net.0"),
 }  # fmt: skip
@@ -213,9 +213,9 @@ def test_a_missing_step_says_which_command_makes_it(agent: Path, capsys: pytest.
     assert extract.main(["--cross_metric_path", summary, "--average_gradients_path", str(agent / "none.json")]) == 2
     assert "found no such file (average.py makes it)" in capsys.readouterr().err
     assert average.main([]) == 2
-    assert "found neither --gradients_path nor --agent_path" in capsys.readouterr().err
+    assert "--gradients_path or --agent_path is required" in capsys.readouterr().err
     assert average.main(["--gradients_path", "any.json", "--inputs", "clean_inputs.json"]) == 2
-    assert "found --inputs without --agent_path, expected both" in capsys.readouterr().err
+    assert "--inputs requires --agent_path" in capsys.readouterr().err
 
 
 def test_k_beyond_the_row_takes_the_row_and_m_beyond_the_rest_the_rest(
@@ -225,7 +225,7 @@ def test_k_beyond_the_row_takes_the_row_and_m_beyond_the_rest_the_rest(
     metadata = load_candidate_weights(agent / "gradient_analysis" / "candidate_weights.json")["metadata"]
     assert metadata["guaranteed_per_neuron"] == 4 + 6 + 4
     assert metadata["additional_selected"] == 2
-    assert "fewer additional weights than asked for: 99" in capsys.readouterr().out
+    assert "fewer additional weights than the 99 requested" in capsys.readouterr().out
 
 
 def test_a_score_that_the_file_lacks_is_an_error(agent: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -235,9 +235,12 @@ def test_a_score_that_the_file_lacks_is_an_error(agent: Path, capsys: pytest.Cap
     words = ["--cross_metric_path", str(agent / "patching_results" / "cross_metric_summary.json"),
              "--average_gradients_path", str(path.with_name("average_gradients.json"))]  # fmt: skip
     assert extract.main([*words, "--score", "margin"]) == 2
-    assert "average_margin_gradients: found no such key" in capsys.readouterr().err
+    assert (
+        "average_margin_gradients: the margin's gradients that --score margin needs are missing"
+        in capsys.readouterr().err
+    )
     assert extract.main([*words, "--score", "weight_x_gradient"]) == 2
-    assert "found no agent, expected --agent_path" in capsys.readouterr().err
+    assert "--score weight_x_gradient requires --agent_path" in capsys.readouterr().err
     assert extract.main([*words, "--score", "weight_x_gradient", "--agent_path", str(agent)]) == 0
 
 
@@ -249,7 +252,7 @@ def test_gradients_of_another_agent_are_refused(
     shutil.copytree(agent / "activation_inputs", other / "activation_inputs")
     path = agent / "gradient_analysis" / "weight_gradients.json"
     assert average.main(["--agent_path", str(other), "--gradients_path", str(path)]) == 2
-    assert "found gradients of another agent" in capsys.readouterr().err
+    assert "the gradients belong to another agent" in capsys.readouterr().err
 
 
 def test_from_extraction_to_candidates_each_output_is_the_next_input(agent: Path) -> None:

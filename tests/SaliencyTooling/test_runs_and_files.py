@@ -103,7 +103,7 @@ def test_averages_of_another_agent_are_refused_and_the_agents_fingerprint_is_rec
     other = filled(mlp_agent(tmp_path / "other", seed=1))
     words = words_for(agent, "--useful_neurons_path", "own.json", "--score", score)
     assert extract.main([*words, "--agent_path", str(other)]) == 2
-    assert "average_gradients.json: metadata.run.weights_sha256: found averages of another agent" in (
+    assert "average_gradients.json: metadata.run.weights_sha256: the averages belong to another agent" in (
         capsys.readouterr().err
     )
     assert not (agent / "gradient_analysis" / "candidate_weights.json").exists()
@@ -129,7 +129,7 @@ def test_a_summary_of_another_agent_is_refused(script: str, agent: Path, capsys:
     before = files_of(agent)
     words = words_for(agent) if script == "extract" else ["--agent_path", str(agent)]
     assert (extract if script == "extract" else initial_test).main(words) == 2
-    assert "weights_sha256: found a summary of the agent 000000000000, expected of this one" in capsys.readouterr().err
+    assert "weights_sha256: the summary belongs to another agent (000000000000" in capsys.readouterr().err
     assert files_of(agent) == before
 
 
@@ -225,7 +225,7 @@ def test_much_text_is_announced_before_it_is_written(
     words = ["--agent_path", str(agent), "--format", kind, "--overwrite"]
     assert gradients.main(words) == 0
     assert "warning: " not in capsys.readouterr().err
-    monkeypatch.setattr(gradient_runs, "_MUCH", 10_000)
+    monkeypatch.setattr(gradient_runs, "_LARGE_FILE", 10_000)
     weights = sum(array.size for array in OpenedAgent(agent).online_weights.values())
     assert gradients.main(words) == 0
     size = f"up to about 0.0 GB, {weights:,} gradients of 7 inputs (--format npz: 0.0 GB)\n"
@@ -283,8 +283,8 @@ def test_magnitudes_and_margins_of_one_file_are_at_the_same_inputs(
     words = ["--agent_path", str(agent), "--gradients_path", "weight_gradients.json"]
     assert average.main([*words, "--inputs", "other_inputs.json"]) == 2
     error = capsys.readouterr().err
-    assert "inputs: found gradients at the inputs of 'clean_inputs.json'" in error
-    assert "expected at those of other_inputs.json" in error
+    assert "inputs: found 'clean_inputs.json' (" in error
+    assert "expected 'other_inputs.json' (" in error
     path = agent / "gradient_analysis" / "average_gradients.json"
     assert not path.exists()
     assert average.main(words) == 0
@@ -300,7 +300,7 @@ def test_magnitudes_and_margins_of_one_file_are_at_the_same_inputs(
 def test_one_action_has_no_margin(words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     agent = filled(mlp_agent(tmp_path / "agent", n_actions=1), {"q_net.2_neuron_3": {}})
     assert initial_test.main(["--agent_path", str(agent), "--score", "margin"]) == 2
-    says = "score margin: found an agent of one action, which has no margin, expected two actions or more"
+    says = "--score margin cannot be used with an agent of one action, which has no margin"
     assert says in capsys.readouterr().err
     assert not (agent / "gradient_analysis").exists()
     assert average.main(["--agent_path", str(agent), "--quiet"]) == 0
@@ -312,9 +312,9 @@ def test_one_action_has_no_margin(words: list[str], tmp_path: Path, capsys: pyte
 def test_a_row_shorter_than_k_is_taken_whole_and_said(agent: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--agent_path", str(agent), "--useful_neurons_path", "own.json", "--m", "0"]
     assert initial_test.main([*words, "--k", "5"]) == 0
-    assert "rows shorter than the 5 weights asked for are taken whole" in capsys.readouterr().out
+    assert "rows of fewer than 5 weights are selected whole" in capsys.readouterr().out
     assert initial_test.main([*words, "--k", "4", "--overwrite"]) == 0
-    assert "taken whole" not in capsys.readouterr().out
+    assert "selected whole" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("by", ["initial_test", "extract", "extract with its agent"])

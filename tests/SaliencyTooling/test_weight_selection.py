@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 from Neuron_Selection.errors import InputError
 from Neuron_Selection.FileFormats.results.cross_metric_summary import load_cross_metric_summary
 from Neuron_Selection.FileFormats.weights.candidate_weights import load_candidate_weights, save_candidate_weights
-from SaliencyTooling.candidate_neurons import CandidateNeuron, candidate_neurons
-from SaliencyTooling.weight_selection import select_weights
+from SaliencyTooling.weight_ranking import CandidateNeuron, candidate_neurons, rank_weights
 
 ROWS = {"q_net.0.weight": 8, "q_net.2.weight": 6, "q_net.4.weight": 3}
 
@@ -31,7 +30,7 @@ def places(document: dict[str, Any]) -> list[tuple[str, int, int]]:
 def test_an_example_by_hand() -> None:
     averages = {"a.weight": np.array([[0.1, 0.9, 0.5], [0.3, 0.2, 0.8]]), "b.weight": np.array([[0.7, 0.6]])}
     neurons = [candidate("one", "a.weight", 0), candidate("two", "b.weight", 0)]
-    told = select_weights(neurons, averages, averages, k=1, m=2)
+    told = rank_weights(neurons, averages, averages, k=1, m=2)
     assert told["weight_targets"] == [
         {"layer_name": "a.weight", "neuron_index": 0, "weight_index": 1, "gradient_magnitude": 0.9,
          "source": "top_1_of_one", "priority": "guaranteed_k_1"},
@@ -67,7 +66,7 @@ def test_the_selection_is_the_rule_told_again_slowly(data: st.DataObject) -> Non
     every = [candidate(f"{name}{row}", name, row) for name in scores for row in range(2)]
     neurons = data.draw(st.permutations(every))[: data.draw(st.integers(1, 4))]
     k, m = data.draw(st.integers(0, 4)), data.draw(st.integers(0, 14))
-    told = select_weights(neurons, scores, scores, k=k, m=m)
+    told = rank_weights(neurons, scores, scores, k=k, m=m)
     order = ["a.weight", "b.weight"]
 
     def rank(place: tuple[str, int, int]) -> tuple[float, int, int, int]:
@@ -88,7 +87,7 @@ def test_the_selection_is_the_rule_told_again_slowly(data: st.DataObject) -> Non
 
 def test_a_convolutions_weight_index_is_flat_in_its_row() -> None:
     averages = {"cnn.0.weight": np.arange(2 * 3 * 2 * 2, dtype=float).reshape(2, 3, 2, 2)}
-    told = select_weights([candidate("x", "cnn.0.weight", 1)], averages, averages, k=1, m=0)
+    told = rank_weights([candidate("x", "cnn.0.weight", 1)], averages, averages, k=1, m=0)
     assert places(told) == [("cnn.0.weight", 1, 11)]
 
 
@@ -106,18 +105,16 @@ def test_keys_are_resolved_by_patch_then_position_then_name_and_count_once(tmp_p
         "q_net.4_neuron_0": {"final_average_importance": 0.5},
     })  # fmt: skip
     definitions = [{"q_net.0": [0]}, {"q_net.0": [1]}, {"q_net.0": [7]}]
-    found = candidate_neurons(told, ROWS, definitions=lambda: definitions)
+    found = candidate_neurons(told, ROWS, definitions=definitions)
     assert [(c.experiment, c.parameter, c.neuron) for c in found] == [
         ("exp_1_q_net.0", "q_net.2.weight", 5), ("exp_3_q_net.0", "q_net.0.weight", 7),
         ("q_net.4_neuron_0", "q_net.4.weight", 0),
     ]  # fmt: skip
 
 
-def test_definitions_are_not_opened_where_every_key_has_its_patch(tmp_path: Path) -> None:
-    def refused() -> list[dict[str, Any]]:
-        raise AssertionError
-
-    candidate_neurons(summary(tmp_path, {"exp_9_q_net.0": {"patch": {"q_net.0": [1]}}}), ROWS, definitions=refused)
+def test_definitions_are_not_needed_where_every_key_has_its_patch(tmp_path: Path) -> None:
+    told = summary(tmp_path, {"exp_9_q_net.0": {"patch": {"q_net.0": [1]}}})
+    assert len(candidate_neurons(told, ROWS, definitions=[])) == 1
 
 
 @pytest.mark.parametrize(
@@ -125,45 +122,43 @@ def test_definitions_are_not_opened_where_every_key_has_its_patch(tmp_path: Path
     [
         ("exp_3_q_net.0", {}, "exp_3_q_net.0: found experiment 3, expected 1..2 as in the definitions"),
         ("exp_2_q_net.0", {}, "found layer 'q_net.2' at position 2 of the definitions, expected 'q_net.0'"),
-        ("something", {}, "something: found a key that names no neuron, expected a patch field"),
+        ("something", {}, "something: the key names no neuron, expected a patch field"),
         (
             "q_net.1_neuron_0",
             {},
-            "found layer 'q_net.1', which has no weight matrix, expected one of q_net.0, q_net.2, q_net.4",
+            "layer 'q_net.1' has no weight matrix; layers that have one: q_net.0, q_net.2, q_net.4",
         ),
         ("q_net.0_neuron_8", {}, "found neuron 8, expected 0..7 in q_net.0"),
-        ("a", {"patch": {"q_net.0": [1, 2]}}, "found a patch of several neurons"),
-        ("a", {"patch": {"q_net.0": "all"}}, "found a patch of several neurons"),
-        ("a", {"patch": {"q_net.0": [1], "q_net.2": [1]}}, "found a patch of several neurons"),
+        ("a", {"patch": {"q_net.0": [1, 2]}}, "patches several neurons"),
+        ("a", {"patch": {"q_net.0": "all"}}, "patches several neurons"),
+        ("a", {"patch": {"q_net.0": [1], "q_net.2": [1]}}, "patches several neurons"),
     ],
 )
 def test_keys_that_resolve_to_no_single_neuron_are_errors(key: str, entry: Any, words: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=words):
-        candidate_neurons(
-            summary(tmp_path, {key: entry}), ROWS, definitions=lambda: [{"q_net.0": [0]}, {"q_net.2": [1]}]
-        )
+        candidate_neurons(summary(tmp_path, {key: entry}), ROWS, definitions=[{"q_net.0": [0]}, {"q_net.2": [1]}])
 
 
 def test_a_network_without_any_weight_matrix_is_said_to_have_none(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="which has no weight matrix, expected one; this network has none$"):
-        candidate_neurons(summary(tmp_path, {"q_net.0_neuron_1": {}}), {}, definitions=list)
+    with pytest.raises(InputError, match="has no weight matrix, nor has any other layer of this network$"):
+        candidate_neurons(summary(tmp_path, {"q_net.0_neuron_1": {}}), {}, definitions=[])
 
 
 def test_no_important_neuron_names_the_step_that_gave_none(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"found no important neuron, expected at least one \(analyze_metrics.py"):
-        candidate_neurons(summary(tmp_path, {}), ROWS, definitions=list)
+    with pytest.raises(InputError, match=r"contains no important neuron \(analyze_metrics.py"):
+        candidate_neurons(summary(tmp_path, {}), ROWS, definitions=[])
 
 
 def test_published_summaries_of_every_form_are_resolved(published_files: Path) -> None:
     rows = {"features_extractor.mlp.0.weight": 64, "q_net.0.weight": 64, "q_net.2.weight": 64, "q_net.4.weight": 5}
     for name, count in (("agent159_cross_metric_summary", 12), ("v6_cross_metric_summary_nested", None)):
         told = load_cross_metric_summary(published_files / f"{name}.json")
-        found = candidate_neurons(told, rows, definitions=list)
+        found = candidate_neurons(told, rows, definitions=[])
         assert len(found) == (count or len(told.neurons))
         assert all(f"{c.parameter.removesuffix('.weight')}_neuron_{c.neuron}" == c.experiment for c in found)
-    with pytest.raises(InputError, match="found no important neuron"):
+    with pytest.raises(InputError, match="contains no important neuron"):
         candidate_neurons(
-            load_cross_metric_summary(published_files / "v6_cross_metric_summary_empty.json"), rows, definitions=list
+            load_cross_metric_summary(published_files / "v6_cross_metric_summary_empty.json"), rows, definitions=[]
         )
 
 
@@ -181,7 +176,7 @@ def test_published_summaries_of_every_form_are_resolved(published_files: Path) -
 )
 def test_candidate_files_are_checked_target_by_target(change: Any, words: str, tmp_path: Path) -> None:
     averages = {"a.weight": np.array([[0.1, 0.9]])}
-    document = select_weights([candidate("x", "a.weight", 0)], averages, averages, k=1, m=0)
+    document = rank_weights([candidate("x", "a.weight", 0)], averages, averages, k=1, m=0)
     path = tmp_path / "candidate_weights.json"
     save_candidate_weights(path, document)
     assert load_candidate_weights(path) == document

@@ -55,7 +55,7 @@ def test_k_of_nothing_and_k_beyond_a_row_are_said(script: str, agent: Path) -> N
     assert "2 weights of 2 neurons (0 guaranteed, 2 additional)" in told.stdout
     told = works(command(script, agent, k="5", m="99"), orders=NO_TORCH)
     assert "12 weights of 2 neurons (9 guaranteed, 3 additional)" in told.stdout  # rows of 4 and of 8
-    assert "fewer additional weights than asked for: 99" in told.stdout
+    assert "fewer additional weights than the 99 requested" in told.stdout
 
 
 def test_a_neuron_under_two_keys_counts_once(agent: Path) -> None:
@@ -97,7 +97,7 @@ def test_gradients_and_an_agent_that_do_not_belong_together_are_refused(agent: P
     """E6 and E19: averages of gradients that another agent has."""
     other = mlp_agent(agent.parent / "other", seed=1)
     words = command("average", agent, agent_path=str(other), inputs=str(agent / "activation_inputs/clean_inputs.json"))
-    refused(words, 2, "weights_sha256: found gradients of another agent", agent.parent, orders=NO_TORCH)
+    refused(words, 2, "weights_sha256: the gradients belong to another agent", agent.parent, orders=NO_TORCH)
 
 
 def test_published_files_without_metadata_work_and_their_age_is_said(agent: Path) -> None:

@@ -23,7 +23,7 @@ from Neuron_Selection.PatchingTooling.numpy_network.weight_changes import (
 )
 from Parameter_Selection.PerturbationTooling.weights.targets import WeightTarget
 from SaliencyTooling.gradient_sources import AutogradGradients, of_the_maximum
-from SaliencyTooling.weight_scores import weight_matrices
+from SaliencyTooling.weight_ranking import weight_matrices
 
 _NUMBERS_AT_ONCE = 1 << 22  # of Q-values, 32 MiB
 

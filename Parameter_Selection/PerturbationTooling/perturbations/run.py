@@ -20,7 +20,7 @@ from Parameter_Selection.PerturbationTooling.perturbations.metrics import baseli
 from Parameter_Selection.PerturbationTooling.perturbations.networks import perturbed_network
 from Parameter_Selection.PerturbationTooling.perturbations.sweep import Plan, sweep_alone, sweep_together
 from Parameter_Selection.PerturbationTooling.weights.chosen_weights import ChosenWeights
-from SaliencyTooling.weight_scores import weight_matrices
+from SaliencyTooling.weight_ranking import weight_matrices
 
 _COMPARED_ON_THE_REAL_NETWORK = 2  # of the defaults: zeroed, and the sign flipped
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from Neuron_Selection.errors import InputError, UsageError, shown
 from Neuron_Selection.FileFormats.storage.known_names import refuse_unknown
-from SaliencyTooling.weight_scores import weight_matrices
+from SaliencyTooling.weight_ranking import weight_matrices
 
 _TARGET = re.compile(r"\s*([^\s\[\]=]+)\s*\[\s*([0-9]{1,18})\s*,\s*([0-9]{1,18})\s*\]\s*", re.ASCII)
 _WHERE = "weights"

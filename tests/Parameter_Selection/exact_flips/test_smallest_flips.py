@@ -19,7 +19,7 @@ from Parameter_Selection.PerturbationTooling.exact_flips import run as flips_run
 from Parameter_Selection.PerturbationTooling.exact_flips.smallest_flips import SmallestFlips, find_smallest_flips
 from Parameter_Selection.PerturbationTooling.perturbations.networks import network_with
 from Parameter_Selection.PerturbationTooling.weights.targets import WeightTarget, all_weights_of
-from SaliencyTooling.weight_scores import weight_matrices
+from SaliencyTooling.weight_ranking import weight_matrices
 from tests.extractors import MinigridFeaturesExtractor
 from tests.made_agents import mlp_agent, new_dqn, planted_agent, save_dqn
 

@@ -23,7 +23,7 @@ from Parameter_Selection.PerturbationTooling.perturbations.metrics import baseli
 from Parameter_Selection.PerturbationTooling.perturbations.networks import perturbed_network
 from Parameter_Selection.PerturbationTooling.perturbations.sweep import Plan, sweep_alone
 from Parameter_Selection.PerturbationTooling.weights.targets import parse_weight_targets
-from SaliencyTooling.weight_scores import weight_matrices
+from SaliencyTooling.weight_ranking import weight_matrices
 from tests.made_agents import mlp_agent, planted_agent
 
 PLANTED = "q_net.0.weight[3,0]; q_net.2.weight[0,3]"
