@@ -1,1 +1,1 @@
-"""Weights are changed, one by one and together, and what becomes of the decisions is told."""
+"""Weights changed one by one and together, and the effect on the decisions."""

@@ -1,16 +1,21 @@
-"""Find the exact smallest change of each weight that changes the greedy action, input by input, in a ReLU network."""
+"""Find, for each weight and input, the smallest change of the weight that changes the greedy action; ReLU only."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 if __package__ != "Parameter_Selection.PerturbationTooling":  # started as a file, perhaps not installed
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from Neuron_Selection.command_line import Console, SuiteParser, add_shared_flags, number, script
 from Parameter_Selection.PerturbationTooling.perturb_weights import add_weight_flags
+
+if TYPE_CHECKING:
+    from Parameter_Selection.PerturbationTooling.exact_flips.run import FlipSummary
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -22,7 +27,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--agent_path", required=True, help="agent folder (with agent.zip), or a zip")
     add_weight_flags(parser)
-    parser.add_argument("--inputs", default="clean_inputs.json", metavar="FILE", help="inputs to decide on")
+    parser.add_argument(
+        "--inputs", default="clean_inputs.json", metavar="FILE", help="inputs file with the observations to decide on"
+    )
     parser.add_argument(
         "--input_ids", nargs="+", metavar="ID", help="only these inputs, or @FILE with one a line (default: all)"
     )
@@ -30,9 +37,9 @@ def build_parser() -> argparse.ArgumentParser:
         "--largest_change",
         type=number,
         metavar="R",
-        help="how far to look (default: 10 times the largest weight of the matrix)",
+        help="largest change considered (default: 10 times the largest weight of the matrix)",
     )
-    parser.add_argument("--output_dir", help="where the file goes (default: the agent's perturbation_results/)")
+    parser.add_argument("--output_dir", help="folder of the output (default: the agent's perturbation_results/)")
     parser.add_argument("--output_prefix", default="smallest_flips", help="name of the .json")
     add_shared_flags(parser)
     return parser
@@ -40,40 +47,46 @@ def build_parser() -> argparse.ArgumentParser:
 
 @script(build_parser)
 def main(args: argparse.Namespace, console: Console) -> None:
-    """Choose, search, write, tell."""
-    from Neuron_Selection.FileFormats.agent_zip.agent_folder import output_folder
+    """Find the smallest flips and report them."""
     from Neuron_Selection.FileFormats.inputs import ids_from_arguments
-    from Neuron_Selection.FileFormats.results.patching_results import results_path
-    from Neuron_Selection.FileFormats.weights.perturbation_results import PERTURBATIONS
     from Parameter_Selection.PerturbationTooling.exact_flips.relu_networks import open_relu_network
-    from Parameter_Selection.PerturbationTooling.exact_flips.run import write_smallest_flips
-    from Parameter_Selection.PerturbationTooling.next_steps import writing
-    from Parameter_Selection.PerturbationTooling.weights.chosen_weights import choose_weights
+    from Parameter_Selection.PerturbationTooling.exact_flips.run import find_smallest_flips
+    from SaliencyTooling.next_steps import command_after
 
-    opened = open_relu_network(args.agent_path)
-    folder = output_folder(args.output_dir, opened.folder.folder / PERTURBATIONS)
-    path = results_path(folder, args.output_prefix)
-    summary, written = write_smallest_flips(
-        opened,
-        opened.inputs(args.inputs).selected(ids_from_arguments(args.input_ids)),
-        choose_weights(opened, args),
-        path,
+    found = find_smallest_flips(
+        open_relu_network(args.agent_path),
+        candidates=args.candidates,
+        weights=args.weights,
+        all_weights=args.all_weights,
+        inputs=args.inputs,
+        input_ids=ids_from_arguments(args.input_ids),
         largest_change=args.largest_change,
+        output_dir=args.output_dir,
+        output_prefix=args.output_prefix,
         overwrite=args.overwrite,
+        progress=console.progress,
     )
-    if not written:
+    path, summary = found.files[0], found.summary
+    if not found.written:
         console.say(f"{path}: up to date, left as it is")
-    smallest = summary["smallest"]
-    told = "no change within the range flips any of them"
-    if smallest is not None:
-        told = f"smallest: {smallest['change']:.6g} on {smallest['target']}, input {smallest['input_id']}"
-        told += " (a near tie: float noise alone can decide there)" * smallest["near_tie"]
-    counts = f"{summary['pairs_that_flip']:,} of {summary['pairs']:,} pairs of weight and input can flip"
-    doubtful = f"; {summary['not_verified']:,} more could not be verified" if summary["not_verified"] else ""
-    lines = [f"{counts}, verified on both sides{doubtful}", told, str(path)]
-    console.result({"file": str(path), "written": written, **summary}, lines)
-    if smallest is not None:
-        console.say(f"next: {writing(args.agent_path, smallest['target'], smallest['value_beyond'])}")
+    console.result({"file": str(path), "written": found.written, **asdict(summary)}, [*flip_lines(summary), str(path)])
+    if summary.smallest is not None:
+        edit = f"{summary.smallest['target']}={summary.smallest['value_beyond']!r}"
+        command = command_after("find_smallest_flips", args.agent_path, "--edits", edit, "--output", "edited.zip")
+        console.say(f"next: {command}")
+
+
+def flip_lines(summary: FlipSummary) -> list[str]:
+    """The summary for people."""
+    counts = f"{summary.pairs_that_flip:,} of {summary.pairs:,} pairs of weight and input can flip"
+    doubtful = f"; {summary.not_verified:,} more could not be verified" if summary.not_verified else ""
+    lines = [f"{counts}, verified on both sides{doubtful}"]
+    smallest = summary.smallest
+    if smallest is None:
+        return [*lines, "no change within the range flips any of them"]
+    remark = " (a near tie: float noise alone can decide there)" if smallest["near_tie"] else ""
+    change = f"{smallest['change']:.6g} on {smallest['target']}, input {smallest['input_id']}"
+    return [*lines, f"smallest: {change}{remark}"]
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
-"""Change weights of an agent, each alone and all together, and see which of its decisions change."""
+"""Change weights of an agent, each alone and all together, and measure which of its decisions change."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 if __package__ != "Parameter_Selection.PerturbationTooling":  # started as a file, perhaps not installed
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -20,6 +22,9 @@ from Neuron_Selection.command_line import (
     whole_number,
 )
 
+if TYPE_CHECKING:
+    from Parameter_Selection.PerturbationTooling.perturbations.run import PerturbationSummary
+
 
 def build_parser() -> argparse.ArgumentParser:
     """The flags of this script."""
@@ -30,7 +35,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add_agent_flags(parser)
     add_weight_flags(parser)
-    parser.add_argument("--inputs", default="clean_inputs.json", metavar="FILE", help="inputs to decide on")
+    parser.add_argument(
+        "--inputs", default="clean_inputs.json", metavar="FILE", help="inputs file with the observations to decide on"
+    )
     parser.add_argument(
         "--input_ids", nargs="+", metavar="ID", help="only these inputs, or @FILE with one a line (default: all)"
     )
@@ -45,25 +52,25 @@ def build_parser() -> argparse.ArgumentParser:
         nargs="+",
         type=number,
         metavar="V",
-        help="one or several, each tried by itself; scale by 0 zeroes a weight, by -1 flips its sign (default for "
-        "scale: 0, -1 and seven more from -0.5 to 4; set and add have none)",
+        help="one or several, each tried by itself; scaling by 0 zeroes a weight, by -1 flips its sign (default for "
+        "scale: 0, -1 and seven more from -0.5 to 4; set and add have no default)",
     )
     parser.add_argument(
         "--control_sets",
         type=whole_number,
         metavar="N",
-        help="random sets of as many weights to compare with; 0 for none (default: as many as can show something, "
-        "99 to 999; without the fast engine at the first two values only)",
+        help="number of random sets of as many weights to compare with; 0 for none (default: as many as a significant "
+        "result needs, 99 to 999; without the fast engine at the first two values only)",
     )
     parser.add_argument(
         "--cluster_by",
         choices=("auto", "file", "id_seed", "input"),
         default="auto",
-        help="inputs that are not independent: by cluster in the inputs file, by the environment seed in the id, or "
-        "each input alone; auto is file where there are clusters",
+        help="groups of inputs that are not independent: file, the clusters in the inputs file; id_seed, the "
+        "environment seed in the id; input, each input alone; auto, file where it has clusters, else input",
     )
-    parser.add_argument("--seed", type=whole_number, default=0, help="of the random sets and of the intervals")
-    parser.add_argument("--output_dir", help="where the files go (default: the agent's perturbation_results/)")
+    parser.add_argument("--seed", type=whole_number, default=0, help="seed of the random sets and of the intervals")
+    parser.add_argument("--output_dir", help="folder of the outputs (default: the agent's perturbation_results/)")
     parser.add_argument("--output_prefix", default="results", help="name of the .csv and the .json")
     add_shared_flags(parser)
     return parser
@@ -73,7 +80,7 @@ def add_weight_flags(parser: argparse.ArgumentParser) -> None:
     """The flags that choose weights, shared with find_smallest_flips.py."""
     chosen = parser.add_mutually_exclusive_group()
     chosen.add_argument(
-        "--candidates", metavar="FILE", help="candidate weights, of extract.py (default: candidate_weights.json)"
+        "--candidates", metavar="FILE", help="candidate weights of extract.py (default: candidate_weights.json)"
     )
     chosen.add_argument("--weights", metavar="SPEC", help='by hand: "q_net.0.weight[61,5]; q_net.2.weight[0,3]"')
     chosen.add_argument("--all_weights", nargs="+", metavar="LAYER", help="every weight of these layers")
@@ -81,40 +88,77 @@ def add_weight_flags(parser: argparse.ArgumentParser) -> None:
 
 @script(build_parser)
 def main(args: argparse.Namespace, console: Console) -> None:
-    """Choose, run, write, tell."""
+    """Perturb the weights and report the effects."""
     from Neuron_Selection.ExperimentTooling.engine_choice import open_for_experiments
-    from Neuron_Selection.FileFormats.agent_zip.agent_folder import output_folder
     from Neuron_Selection.FileFormats.inputs import ids_from_arguments
-    from Neuron_Selection.FileFormats.results.patching_results import results_path
-    from Neuron_Selection.FileFormats.weights.perturbation_results import PERTURBATIONS
     from Parameter_Selection.PerturbationTooling.exact_flips.relu_networks import flips_can_be_found
-    from Parameter_Selection.PerturbationTooling.next_steps import after_perturbing
-    from Parameter_Selection.PerturbationTooling.perturbations.run import summary_lines, write_perturbations
-    from Parameter_Selection.PerturbationTooling.weights.chosen_weights import choose_weights
-    from Parameter_Selection.PerturbationTooling.weights.values import chosen_values
+    from Parameter_Selection.PerturbationTooling.perturbations.run import perturb_weights
+    from SaliencyTooling.next_steps import command_after
 
-    values = chosen_values(args.mode, args.values)
-    opened, _ = open_for_experiments(args.agent_path, **agent_options(args))
-    folder = output_folder(args.output_dir, opened.folder.folder / PERTURBATIONS)
-    path = results_path(folder, args.output_prefix)
-    chosen = choose_weights(opened, args)
-    summary, written = write_perturbations(
-        opened,
-        opened.inputs(args.inputs).selected(ids_from_arguments(args.input_ids)),
-        chosen,
-        path,
+    agent, _ = open_for_experiments(args.agent_path, **agent_options(args))
+    perturbed = perturb_weights(
+        agent,
+        candidates=args.candidates,
+        weights=args.weights,
+        all_weights=args.all_weights,
+        inputs=args.inputs,
+        input_ids=ids_from_arguments(args.input_ids),
         mode=args.mode,
-        values=values,
+        values=args.values,
         control_sets=args.control_sets,
         cluster_by=args.cluster_by,
         seed=args.seed,
+        output_dir=args.output_dir,
+        output_prefix=args.output_prefix,
         overwrite=args.overwrite,
+        progress=console.progress,
     )
-    if not written:
-        console.say(f"{path}: up to date, left as it is")
-    files = [str(path), str(path.with_suffix(".csv"))]
-    console.result({"files": files, "written": written, **summary}, [*summary_lines(summary, args.mode), *files])
-    console.say(f"next: {after_perturbing(args, summary, flips_can_be_found=flips_can_be_found(opened))}")
+    summary, files = perturbed.summary, [str(path) for path in perturbed.files]
+    if not perturbed.written:
+        console.say(f"{files[0]}: up to date, left as it is")
+    console.result(
+        {"files": files, "written": perturbed.written, **asdict(summary)}, [*summary_lines(summary, args.mode), *files]
+    )
+    by_default = args.candidates is None and args.weights is None and args.all_weights is None
+    if by_default and flips_can_be_found(agent) and not args.allow_nonfinite:
+        command = command_after("perturb_weights", args.agent_path)
+    else:  # the strongest change, written into an agent
+        edit = f"{summary.strongest['target']}={summary.strongest['weight_after']!r}"
+        words = ("--edits", edit, "--output", "edited.zip")
+        command = command_after("find_smallest_flips", args.agent_path, *words, loading=args)
+    console.say(f"next: {command}")
+
+
+def summary_lines(summary: PerturbationSummary, mode: str) -> list[str]:
+    """The summary for people."""
+    together = ", ".join(f"{value}: {share:.0%}" for value, share in summary.together.items())
+    plural = "" if summary.targets == 1 else "s"
+    inputs = f"{summary.inputs} inputs ({summary.near_ties} near ties)"
+    flipping = f"alone, {summary.targets_that_flip} of {summary.targets} flip some action"
+    lines = [
+        f"{summary.targets} target{plural}, {inputs}; {summary.computed_by}",
+        f"{flipping}; flips of all together by {mode} {together}",
+    ]
+    controls = summary.controls
+    if not controls["comparisons"]:
+        return [*lines, f"no comparison with chance: {controls['reason']}"]
+    plural = "" if controls["clusters"] == 1 else "s"
+    lines.append(
+        f"against {controls['random_sets']} random sets of the same layers, {controls['clusters']} "
+        f"cluster{plural} ({controls['clusters_by']}):"
+    )
+    lines.append(
+        f"{'measure':<20}{mode:>7}{'chosen':>11}{'random':>11}{'least':>11}  {'difference':<24}{'p':>7}{'q':>7}"
+    )
+    for row in controls["comparisons"]:
+        low_high = row["difference_interval"]
+        interval = "" if low_high is None else f"[{low_high[0]:.3g}, {low_high[1]:.3g}]"
+        lines.append(
+            f"{row['measure']:<20}{row['value']!r:>7}{row['candidates']:>11.4g}{row['random']:>11.4g}"
+            f"{row['least_gradient']:>11.4g}  {interval:<24}{row['p']:>7.3f}{row['q']:>7.3f}"
+            + ("  beats chance" if row["beats_chance"] else "")
+        )
+    return [*lines, *controls["remarks"]]
 
 
 if __name__ == "__main__":

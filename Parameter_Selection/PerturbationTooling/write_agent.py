@@ -1,11 +1,10 @@
-"""Write an agent that differs from another in a few weights only; Stable-Baselines3 loads it as it loads the other."""
+"""Write a copy of an agent with some weights changed; Stable-Baselines3 loads it like the original."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
 
 if __package__ != "Parameter_Selection.PerturbationTooling":  # started as a file, perhaps not installed
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -43,46 +42,34 @@ def build_parser() -> argparse.ArgumentParser:
 
 @script(build_parser)
 def main(args: argparse.Namespace, console: Console) -> None:
-    """Read the edits, write the agent, its manifest and its inverse."""
-    from Neuron_Selection.errors import UsageError
-    from Neuron_Selection.FileFormats.storage.atomic_files import is_there
+    """Write the agent and report the files."""
     from Neuron_Selection.PatchingTooling.experiment import OpenedAgent
-    from Parameter_Selection.PerturbationTooling.agent_edits import edits_from, manifest_paths, write_edited_agent
-    from Parameter_Selection.PerturbationTooling.next_steps import restoring
-    from Parameter_Selection.PerturbationTooling.weights.chosen_weights import candidates_of
-    from Parameter_Selection.PerturbationTooling.weights.values import changes_of, chosen_values
+    from Parameter_Selection.PerturbationTooling.weights.agent_edits import write_agent
+    from SaliencyTooling.next_steps import command_after
 
-    if (args.candidates is None) != (args.value is None):
-        given, other = ("--value", "--candidates") if args.candidates is None else ("--candidates", "--value")
-        raise UsageError(f"found {given} without {other}, expected both or none")
-    if args.edits is not None and args.mode is not None:
-        raise UsageError("found --mode beside --edits, expected it with --candidates only")
-    mode = args.mode or "scale"
-    opened = OpenedAgent(args.agent_path, **agent_options(args))
-    if args.edits is not None:
-        changes = edits_from(args.edits, opened)
-        origin: dict[str, Any] = {"paths": [args.edits] if is_there(Path(args.edits)) else []}
-    else:
-        (value,) = chosen_values(mode, [args.value])
-        chosen = candidates_of(opened, args.candidates)
-        changes = changes_of(chosen.targets, opened.online_weights, mode, value)
-        origin = {"paths": [str(path) for path in chosen.paths], "mode": mode, "value": value}
-    output = Path(args.output)
-    metadata, written = write_edited_agent(opened, changes, output, origin=origin, overwrite=args.overwrite)
-    manifest, inverse = manifest_paths(output)
-    if not written:
+    edited = write_agent(
+        OpenedAgent(args.agent_path, **agent_options(args)),
+        output=args.output,
+        edits=args.edits,
+        candidates=args.candidates,
+        mode=args.mode,
+        value=args.value,
+        overwrite=args.overwrite,
+    )
+    output, manifest, inverse = edited.files
+    if not edited.written:
         console.say(f"{output}: up to date, left as it is")
-    files = [str(output), str(manifest), str(inverse)]
     console.result(
         {
-            "files": files,
-            "written": written,
-            "edits": len(changes),
-            "edited_weights_sha256": metadata["edited_weights_sha256"],
+            "files": [str(path) for path in edited.files],
+            "written": edited.written,
+            "edits": edited.edits,
+            "edited_weights_sha256": edited.edited_weights_sha256,
         },
-        [f"weights changed: {len(changes)}, in {output}", f"manifest: {manifest}", f"inverse: {inverse}"],
+        [f"weights changed: {edited.edits}, in {output}", f"manifest: {manifest}", f"inverse: {inverse}"],
     )
-    console.say(f"back again: {restoring(args, output, inverse)}")
+    words = ("--edits", inverse, "--output", output.with_name(f"{output.stem}_restored.zip"))
+    console.say(f"back again: {command_after('write_agent', output, *words, loading=args)}")
 
 
 if __name__ == "__main__":

@@ -93,8 +93,8 @@ def test_from_inside_the_project_the_script_is_named_from_there(example: Path) -
     script = "../Parameter_Selection/PerturbationTooling/perturb_weights.py"
     said = run(f"python {script} {agent} --weights 'q_net.0.weight[1,2]' --values 0 --control_sets 0", SALIENCY)
     command = following(said)
-    assert command.startswith("python ../Parameter_Selection/PerturbationTooling/find_smallest_flips.py ")
-    assert "--weights 'q_net.0.weight[1,2]'" in command
+    assert command.startswith("python ../Parameter_Selection/PerturbationTooling/write_agent.py ")
+    assert "--edits 'q_net.0.weight[1,2]=" in command
 
 
 def with_inputs(agent: Path, rows: list[object]) -> Path:
@@ -105,7 +105,7 @@ def with_inputs(agent: Path, rows: list[object]) -> Path:
     return agent
 
 
-def test_where_flips_cannot_be_found_the_strongest_change_is_written(tmp_path: Path) -> None:
+def test_after_weights_by_hand_the_strongest_change_is_written(tmp_path: Path) -> None:
     rows = np.random.default_rng(0).normal(size=(5, 4)).tolist()
     with_inputs(mlp_agent(tmp_path / "agent", activation_fn=nn.Tanh), rows)
     words = "--agent_path agent --weights 'q_net.0.weight[1,2];q_net.4.weight[0,3]' --values 0 9 --control_sets 0"
@@ -115,18 +115,6 @@ def test_where_flips_cannot_be_found_the_strongest_change_is_written(tmp_path: P
     (edit,) = json.loads((tmp_path / "edited.edits.json").read_text())["edits"]
     target = f"{edit['layer_name']}[{edit['neuron_index']},{edit['weight_index']}]"
     assert (target, edit["value"]) == (strongest["strongest"]["target"], strongest["strongest"]["weight_after"])
-
-
-def test_inputs_ids_and_weights_are_handed_on(tmp_path: Path) -> None:
-    rows = np.random.default_rng(0).normal(size=(5, 4)).tolist()
-    with_inputs(mlp_agent(tmp_path / "agent"), rows)
-    words = "--agent_path agent --all_weights q_net.0 q_net.2 --values 0 --inputs own_inputs.json --input_ids id-1 id-3"
-    command = following(run(f"python {PERTURBATION}/perturb_weights.py {words} --control_sets 0", tmp_path))
-    for part in ("--all_weights q_net.0 q_net.2", "--inputs own_inputs.json", "--input_ids id-1 id-3"):
-        assert part in command
-    run(command, tmp_path)
-    document = json.loads((tmp_path / "agent" / "perturbation_results" / "smallest_flips.json").read_text())
-    assert document["summary"]["input_ids"] == ["id-1", "id-3"]
 
 
 def test_what_lets_a_custom_agent_in_is_handed_on_to_the_end(tmp_path: Path) -> None:

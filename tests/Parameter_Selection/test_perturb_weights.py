@@ -22,8 +22,7 @@ from Neuron_Selection.PatchingTooling.numpy_network.weight_changes import Weight
 from Parameter_Selection.PerturbationTooling import perturb_weights
 from Parameter_Selection.PerturbationTooling.perturbations.controls import least_gradient, random_sets
 from Parameter_Selection.PerturbationTooling.perturbations.networks import network_with
-from Parameter_Selection.PerturbationTooling.weights.targets import WeightTarget, parse_weight_targets
-from Parameter_Selection.PerturbationTooling.weights.values import chosen_values
+from Parameter_Selection.PerturbationTooling.weights.targets import WeightTarget, chosen_values, parse_weight_targets
 from SaliencyTooling import initial_test
 from tests.conftest import ROOT
 from tests.made_agents import mlp_agent, new_dqn, planted_agent, save_dqn
@@ -234,7 +233,7 @@ def test_the_same_run_writes_the_same_bytes_and_another_needs_overwrite(
         (["--weights", "q_net.0.weight[8,0]"], "expected rows 0..7, columns 0..3"),
         (["--weights", "q_net.0.weight[0,4]"], "expected rows 0..7, columns 0..3"),
         (["--weights", "q_net.0.weight[0,99999999999999999999]"], "expected PARAMETER[ROW,COLUMN]"),
-        (["--weights", "q_net.0.weight[0,0];q_net.0.weight[0,0]"], "this weight twice"),
+        (["--weights", "q_net.0.weight[0,0];q_net.0.weight[0,0]"], "is given twice"),
         (["--weights", " ; "], "expected PARAMETER[ROW,COLUMN]"),
         (["--weights", "q_net.0:5"], "expected PARAMETER[ROW,COLUMN]"),
         (["--all_weights", "q_net.1"], "parameter"),
@@ -243,8 +242,8 @@ def test_the_same_run_writes_the_same_bytes_and_another_needs_overwrite(
         (["--weights", TARGETS[0], "--values", "inf"], "expected finite numbers"),
         (["--weights", TARGETS[0], "--values", "+-1"], "--values"),
         (["--weights", TARGETS[0], "--values", "1_0"], "--values: found '1_0', expected a number"),
-        (["--weights", TARGETS[0], "--values", "1", "1.0"], "twice"),
-        (["--weights", TARGETS[0], "--mode", "set"], "expected at least one for mode set"),
+        (["--weights", TARGETS[0], "--values", "1", "1.0"], "is given twice"),
+        (["--weights", TARGETS[0], "--mode", "set"], "--mode set requires --values"),
         (["--weights", TARGETS[0], "--mode", "set", "--values", "1e39"], "expected a finite float32"),
         (["--weights", TARGETS[0], "--mode", "swap"], "expected one of set, add, scale"),
         (["--weights", TARGETS[0], "--candidates", "c.json"], "not allowed with"),
@@ -281,7 +280,7 @@ TARGET = {"layer_name": "q_net.0.weight", "neuron_index": 1, "weight_index": 2, 
         ({"weight_targets": [TARGET | {"neuron_index": -1}]}, "neuron_index"),
         (
             {"weight_targets": [TARGET], "metadata": {"run": {"weights_sha256": "0" * 64}}},
-            "candidates of another agent",
+            "the candidates belong to another agent",
         ),
         (
             {
@@ -310,7 +309,7 @@ def test_candidates_without_a_fingerprint_are_taken_with_a_warning(
     with warnings.catch_warnings():
         warnings.simplefilter("default")
         assert perturb_weights.main(words) == 0
-    assert "does not say which agent it is of" in capsys.readouterr().err
+    assert "does not say which agent it belongs to" in capsys.readouterr().err
 
 
 def test_the_default_values_are_zero_a_flipped_sign_and_a_scan() -> None:

@@ -16,8 +16,8 @@ from Neuron_Selection.FileFormats.agent_zip.edited_agent import TensorEdit, edit
 from Neuron_Selection.FileFormats.weights.edits_file import load_weight_edits
 from Neuron_Selection.PatchingTooling.experiment import OpenedAgent
 from Parameter_Selection.PerturbationTooling import write_agent
-from Parameter_Selection.PerturbationTooling.agent_edits import edits_from
 from Parameter_Selection.PerturbationTooling.perturbations.networks import perturbed_network
+from Parameter_Selection.PerturbationTooling.weights.agent_edits import edits_from
 from tests.made_agents import data_fields, mlp_agent, mlp_state, state_bytes, write_zip
 
 EDITS = "q_net.0.weight[7,3]=0.1; q_net.2.weight[0,0]=-0.0;q_net.4.weight[2,5] = 1e-3 ;"
@@ -142,7 +142,7 @@ def test_the_original_is_never_the_output(agent: Path, capsys: pytest.CaptureFix
         ("q_net.0.weight[0,4]=1", "expected rows 0..7, columns 0..3"),
         ("q_net.0.bias[0,0]=1", "expected a weight of rows and columns"),
         ("q_net.6.weight[0,0]=1", "parameter"),
-        ("q_net.0.weight[0,0]=1;q_net.0.weight[0,0]=2", "this weight twice"),
+        ("q_net.0.weight[0,0]=1;q_net.0.weight[0,0]=2", "is given twice"),
     ],
 )
 def test_wrong_edits_are_refused_and_nothing_is_written(
@@ -192,7 +192,7 @@ def test_the_name_of_an_edits_file_may_look_like_an_edit(agent: Path, tmp_path: 
                 "edits": [{"layer_name": "q_net.0.weight", "neuron_index": 0, "weight_index": 0, "value": 1}],
                 "metadata": {"weights_sha256": "0" * 64},
             },
-            "edits of another agent",
+            "the edits belong to another agent",
         ),
     ],
 )
@@ -242,10 +242,10 @@ def test_candidates_become_an_agent(agent: Path, tmp_path: Path, capsys: pytest.
     output = tmp_path / "edited.zip"
     words = ["--agent_path", str(agent), "--candidates", "candidate_weights.json", "--output", str(output)]
     assert write_agent.main(words) == 2
-    assert "found --candidates without --value, expected both or none" in capsys.readouterr().err
+    assert "--candidates requires --value" in capsys.readouterr().err
     by_hand = ["--agent_path", str(agent), "--edits", "q_net.2.weight[1,2]=0", "--mode", "add"]
     assert write_agent.main([*by_hand, "--output", str(output)]) == 2
-    assert "found --mode beside --edits, expected it with --candidates only" in capsys.readouterr().err
+    assert "--mode cannot be used with --edits" in capsys.readouterr().err
     assert write_agent.main([*words, "--value", "-1"]) == 0
     before, after = (OpenedAgent(path).online_weights["q_net.2.weight"] for path in (agent, output))
     assert after[1, 2] == -before[1, 2]

@@ -106,7 +106,7 @@ def test_published_files_without_metadata_work_and_their_age_is_said(agent: Path
     edited(CANDIDATES, lambda document: {key: document[key] for key in document if key != "metadata"})(agent)
     told = works(command("W", agent), orders=NO_TORCH)
     assert "warning: " in told.stderr
-    assert "does not say which agent it is of; only its indices are checked" in told.stderr
+    assert "does not say which agent it belongs to; only its indices are checked" in told.stderr
     works(command("extract", agent), orders=NO_TORCH)
 
 

@@ -1,4 +1,4 @@
-"""Where along a ray the greedy action first changes: a ReLU network is piecewise linear, so its kinks are walked.
+"""First change of the greedy action along a ray of a ReLU network, found piece by linear piece.
 
 One unit's value moves by s >= 0 times a direction; while no later unit crosses zero, every later value is c + s g. The
 next crossing ends the piece. No grid, no tolerance: the answer is exact up to rounding (Montufar et al. 2014 count the
@@ -19,10 +19,10 @@ _RAYS_AT_ONCE = 1024
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Rays:
-    """Rays through what one Linear puts out, all of the same Linear.
+    """Rays through the outputs of one Linear, the same for all rays.
 
-    ``start``, ``direction``: (rays, width), its outputs at s = 0 and what they move by; ``actions``: (rays,), the
-    greedy actions at s = 0; ``ends``: (rays,), how far to go.
+    ``start``, ``direction``: (rays, width), its outputs at s = 0 and their change per unit of s; ``actions``: (rays,),
+    the greedy actions at s = 0; ``ends``: (rays,), the largest s considered.
     """
 
     start: np.ndarray
@@ -32,10 +32,10 @@ class Rays:
 
 
 def walk_to_flips(network: FastMlp, number: int, rays: Rays) -> np.ndarray:
-    """The least s beyond which another action is chosen; a rival that only comes level flips nothing.
+    """The least s beyond which another action is chosen; a rival that only reaches a tie flips nothing.
 
     :param number: the Linear whose outputs move
-    :return: (rays,), infinite where none does before the ray's end
+    :return: (rays,), infinite where none is before the end of the ray
     """
     found = np.full(len(rays.ends), np.inf)
     for start in range(0, len(found), _RAYS_AT_ONCE):
@@ -56,12 +56,12 @@ def _walk(network: FastMlp, number: int, rays: Rays) -> np.ndarray:
     reached = np.zeros(len(found))
     active = _patterns_at_start(network, number, rays.start)
     while len(going):
-        here, open_now = reached[going], [layer[going] for layer in active]
+        position, open_now = reached[going], [layer[going] for layer in active]
         pieces = _linear_pieces(network, number, rays.start[going], rays.direction[going], open_now)
-        crossing, layers, units = _next_crossing(pieces[:-1], open_now, here)
-        flip = _takeover(*pieces[-1], rays.actions[going], network.n_actions, here)
+        crossing, layers, units = _next_crossing(pieces[:-1], open_now, position)
+        flip = _takeover(*pieces[-1], rays.actions[going], network.n_actions, position)
         ends = rays.ends[going]
-        flips = (flip < crossing) & (flip < ends)  # at the crossing itself, the next piece tells
+        flips = (flip < crossing) & (flip < ends)  # at the crossing itself, the next piece decides
         found[going[flips]] = flip[flips]
         stays = ~flips & (crossing < ends)
         for layer, pattern in enumerate(active):
@@ -76,7 +76,7 @@ _Piece = tuple[np.ndarray, np.ndarray]
 
 
 def _patterns_at_start(network: FastMlp, number: int, start: np.ndarray) -> list[np.ndarray]:
-    """Which units of each later hidden layer are open, (rays, width) each."""
+    """The open units of each later hidden layer, (rays, width) each."""
     patterns, values = [], start
     for following in range(number + 1, len(network.columns)):
         patterns.append(values > 0)
@@ -97,35 +97,35 @@ def _linear_pieces(
 
 
 def _next_crossing(
-    pieces: Sequence[_Piece], active: Sequence[np.ndarray], here: np.ndarray
+    pieces: Sequence[_Piece], active: Sequence[np.ndarray], position: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The least s from ``here`` on at which an open unit closes or a closed one opens; its layer and unit."""
-    best = np.full(len(here), np.inf)
-    layers, units = np.full(len(here), -1), np.zeros(len(here), np.intp)
+    """The least s from ``position`` on at which an open unit closes or a closed one opens; its layer and unit."""
+    best = np.full(len(position), np.inf)
+    layers, units = np.full(len(position), -1), np.zeros(len(position), np.intp)
     for layer, ((constant, slope), pattern) in enumerate(zip(pieces, active, strict=True)):
         crosses = np.where(pattern, slope < 0, slope > 0)
         places = np.divide(-constant, slope, out=np.full(slope.shape, np.inf), where=crosses)
-        np.maximum(places, here[:, None], out=places)
+        np.maximum(places, position[:, None], out=places)
         first = places.argmin(axis=1)
-        least = places[np.arange(len(here)), first]
+        least = places[np.arange(len(position)), first]
         nearer = least < best  # on a tie the earlier layer first: later ones depend on it
         best[nearer], layers[nearer], units[nearer] = least[nearer], layer, first[nearer]
     return best, layers, units
 
 
 def _takeover(
-    constant: np.ndarray, slope: np.ndarray, actions: np.ndarray, n_actions: int, here: np.ndarray
+    constant: np.ndarray, slope: np.ndarray, actions: np.ndarray, n_actions: int, position: np.ndarray
 ) -> np.ndarray:
-    """The least s from ``here`` on beyond which a rival is chosen in this piece, (rays,).
+    """The least s from ``position`` on beyond which a rival is chosen in this piece, (rays,).
 
-    One that gains is, once it has caught up; one that stays level only by a lower index, as ties are decided.
+    A rival that gains is chosen once it has caught up; one that stays tied only if its index is lower.
     """
     rows = np.arange(len(actions))
     gap = constant[rows, actions][:, None] - constant[:, :n_actions]
     gain = slope[:, :n_actions] - slope[rows, actions][:, None]
     places = np.divide(gap, gain, out=np.full(gap.shape, np.inf), where=gain > 0)
-    np.maximum(places, here[:, None], out=places)
+    np.maximum(places, position[:, None], out=places)
     level = (gain == 0) & (gap == 0) & (np.arange(n_actions) < actions[:, None])
-    places[level] = np.broadcast_to(here[:, None], places.shape)[level]
+    places[level] = np.broadcast_to(position[:, None], places.shape)[level]
     least: np.ndarray = places.min(axis=1)
     return least

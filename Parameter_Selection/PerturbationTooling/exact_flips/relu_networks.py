@@ -1,4 +1,4 @@
-"""Which agents the exact search for flips is for: MLPs of Stable-Baselines3, piecewise linear by their ReLUs."""
+"""Agents that the exact search for flips applies to: MLPs with ReLU, of Stable-Baselines3's own classes."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from Neuron_Selection.PatchingTooling.numpy_network.mlp import fast_mlp
 
 
 def open_relu_network(agent_path: str) -> OpenedAgent:
-    """The agent behind the fast engine.
+    """The agent, with the fast engine.
 
-    :raises UsageError: another network, a custom one included: no flag would let it through
+    :raises UsageError: another network; also a custom one, which no flag makes usable
     """
     try:
         opened = OpenedAgent(agent_path, engine="fast")
@@ -22,21 +22,25 @@ def open_relu_network(agent_path: str) -> OpenedAgent:
     except UsageError as error:
         found = str(error).removeprefix("engine fast: ").partition(", expected")[0]
         raise UsageError(f"smallest flips: {found}, expected only MLPs with ReLU") from error
-    _refuse_other_than_relu(opened.architecture)
+    refuse_other_than_relu(opened.architecture)
     return opened
 
 
 def flips_can_be_found(opened: OpenedAgent) -> bool:
-    """Whether ``open_relu_network`` would take this agent."""
+    """Whether the search applies to this agent."""
     try:
         fast_mlp(opened.agent_zip, opened.architecture)
-        _refuse_other_than_relu(opened.architecture)
+        refuse_other_than_relu(opened.architecture)
     except UsageError:
         return False
     return True
 
 
-def _refuse_other_than_relu(architecture: Architecture) -> None:
+def refuse_other_than_relu(architecture: Architecture) -> None:
+    """Raise for an MLP with another activation function.
+
+    :raises UsageError: always, unless the activation function is ReLU or there are no hidden layers
+    """
     if architecture.net_arch and architecture.activation_fn != "ReLU":
         found = shown(architecture.activation_fn, quoted=False)
         raise UsageError(f"smallest flips: found the activation function {found}, expected only MLPs with ReLU")

@@ -1,7 +1,7 @@
 """The smallest change of one weight that changes the greedy action, for each input and weight of a ReLU network.
 
-A weight moves one neuron; so each neuron's own value is walked once, up and down, for each input, and serves all the
-weights of its row.
+A weight changes the value of one neuron. So each neuron's value is walked once up and once down for each input, and
+the result serves all weights of its row.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from Neuron_Selection.PatchingTooling.numpy_network.mlp import FastMlp, run_forw
 from Parameter_Selection.PerturbationTooling.exact_flips.flip_walk import Rays, walk_to_flips
 from Parameter_Selection.PerturbationTooling.weights.targets import WeightTarget
 
-SIDE_STEP = 1e-6  # share of the change by which both sides are looked at
-LEAST_STEP = 1e-11  # share of the range, where the change is smaller still, as on a tie
+SIDE_STEP = 1e-6  # distance from the change at which both sides are verified, as a share of the change
+LEAST_STEP = 1e-11  # the least such distance, as a share of the range; needed on ties, where the change is 0
 _ROWS_AT_ONCE = 4096
 
 
@@ -27,9 +27,9 @@ _ROWS_AT_ONCE = 4096
 class SmallestFlips:
     """For each target and input, (n_targets, n).
 
-    ``changes``: to be added to the weight, signed, a 0 too: on a tie any change of that sign flips; NaN where no change
-    within the range flips. ``actions``: what is chosen just beyond, -1 where nothing flips. ``verified``: just short of
-    the change the action is the old one, just beyond it is not.
+    ``changes``: to be added to the weight; a 0 is signed, as on a tie any change of that sign flips; NaN where no
+    change within the range flips. ``actions``: the action just beyond the change, -1 where nothing flips. ``verified``:
+    whether the action is the old one just short of the change and another one just beyond it.
     """
 
     changes: np.ndarray
@@ -39,14 +39,14 @@ class SmallestFlips:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class _Run:
-    """The unchanged network on n inputs: ``outputs`` by layer position, (n, width filled up); greedy ``actions``."""
+    """The unchanged network on n inputs: ``outputs`` by layer position, (n, padded width); greedy ``actions``."""
 
     network: FastMlp
     outputs: Sequence[np.ndarray]
     actions: np.ndarray
 
 
-def find_smallest_flips(
+def compute_smallest_flips(
     network: FastMlp, observations: Observations, targets: Sequence[WeightTarget], *, ranges: Mapping[str, float]
 ) -> SmallestFlips:
     """Exact in float64; rounding a found weight to float32 can put it on either side of its point.
@@ -107,7 +107,7 @@ def _smallest(moves: Sequence[np.ndarray], reads: np.ndarray, limit: float) -> n
     """The least change of each weight that makes one of the moves; NaN for none within the range.
 
     :param moves: (n,) each
-    :param reads: (k, n), what the weights are multiplied with
+    :param reads: (k, n), the factors of the weights
     """
     best = np.full(reads.shape, np.nan)
     for move in moves:
@@ -120,7 +120,7 @@ def _smallest(moves: Sequence[np.ndarray], reads: np.ndarray, limit: float) -> n
 
 
 def side_step(change: Any, limit: float) -> Any:
-    """How far beside a change both sides are looked at."""
+    """Distance from a change at which both sides are verified."""
     return np.maximum(np.abs(change) * SIDE_STEP, limit * LEAST_STEP)
 
 
@@ -131,7 +131,7 @@ def _verify(
     changes: np.ndarray,
     ranges: Mapping[str, float],
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Both sides of every point, computed anew from the changed weight on."""
+    """Verify both sides of every change, computed from the changed weight on."""
     found, verified = np.full(changes.shape, -1), np.zeros(changes.shape, np.bool_)
     numbers = np.array([weights.index(target.parameter) for target in targets])
     rows, columns = (np.array([getattr(target, name) for target in targets]) for name in ("row", "column"))

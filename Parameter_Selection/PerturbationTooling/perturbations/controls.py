@@ -1,4 +1,4 @@
-"""Do the chosen weights beat chance: random weights of the same layers, and those of least gradient, as controls."""
+"""Controls for chosen weights: random weights of the same layers, and those of least gradient."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _FEWEST_SETS, _MOST_SETS = 99, 999
 
 
 def enough_sets(n_values: int) -> int:
-    """So many random sets that a single row can beat chance after Benjamini and Hochberg; 999 at most.
+    """Number of random sets with which a single row can be significant after Benjamini and Hochberg; 999 at most.
 
-    The least p is 1 / (sets + 1), and its q is rows times that where no other row is as sure.
+    The least p is 1 / (sets + 1), and its q is rows times that where no other row has so small a p.
     """
     return min(max(_FEWEST_SETS, ceil(len(MEASURES) * n_values / SIGNIFICANT)), _MOST_SETS)
 
@@ -76,12 +76,12 @@ def compare_with_controls(
     sets: int,
     seed: int,
 ) -> dict[str, Any]:
-    """The candidates' mean effect against that of the controls, for each measure and each of the first ``n_values``.
+    """Compare the mean effect of the targets with that of the controls, by measure and each of the first ``n_values``.
 
-    p is the share of sets, the candidates' own included, with an effect at least as large, (1 + #{T_b >= T}) / (B + 1).
-    q is Benjamini and Hochberg's over all rows. The interval is that of the difference to the mean of the random sets,
-    over resampled clusters of inputs; the candidates beat chance where it lies above 0 and q is at most 0.05. It is
-    None, neither yes nor no, without an interval, and where so few sets cannot show it.
+    p is the share of sets, the targets included, with an effect at least as large, (1 + #{T_b >= T}) / (B + 1). q is
+    Benjamini and Hochberg's over all rows. The interval is that of the difference to the mean of the random sets, over
+    resampled clusters of inputs. ``beats_chance``: the interval is above 0 and q at most 0.05; None without an
+    interval, and where the sets are too few to show it.
     """
     plan = replace(plan, values=plan.values[:n_values])
     drawn = random_sets(targets, matrices, sets=sets, seed=seed) if sets else []
@@ -97,12 +97,11 @@ def compare_with_controls(
     weakest = sweep_alone(plan, least_gradient(targets, matrices, magnitudes))
     comparisons: list[dict[str, Any]] = []
     for measure in MEASURES:
-        moved, whole = _cluster_sums(swept.by_input[measure][:n_values] - control.by_input[measure], clusters)
-        intervals = bootstrap_intervals(moved, whole, seed=seed)
+        sums, sizes = _cluster_sums(swept.by_input[measure][:n_values] - control.by_input[measure], clusters)
+        intervals = bootstrap_intervals(sums, sizes, seed=seed)
         for place, value in enumerate(plan.values):
             own = float(swept.by_target[measure][place].mean())
             of_sets = control.by_target[measure][place][members].mean(axis=1)
-            told = None if intervals is None else intervals[:, place].tolist()
             at_least = int(np.count_nonzero(of_sets >= own * (1 - 1e-12)))
             comparisons.append(
                 {
@@ -111,7 +110,7 @@ def compare_with_controls(
                     "candidates": own,
                     "random": float(of_sets.mean()),
                     "least_gradient": float(weakest.by_target[measure][place].mean()),
-                    "difference_interval": told,
+                    "difference_interval": None if intervals is None else intervals[:, place].tolist(),
                     "p": (1 + at_least) / (1 + len(drawn)),
                 }
             )
@@ -131,16 +130,16 @@ def compare_with_controls(
 
 
 def _remarks(rows: int, sets: int, clusters: int) -> list[str]:
-    """What stands between these numbers and a claim."""
-    said = []
+    """Reasons for which the numbers may not support a claim."""
+    remarks = []
     if rows / (sets + 1) > SIGNIFICANT:
         needed = ceil(rows / SIGNIFICANT)
-        said.append(f"{sets} are too few sets to show anything in {rows} rows: --control_sets {needed} could")
+        remarks.append(f"{sets} are too few sets to show anything in {rows} rows: --control_sets {needed} could")
     if clusters < 2:
-        said.append("1 cluster of inputs gives no interval, so beating chance stays open")
+        remarks.append("1 cluster of inputs gives no interval, so beating chance stays open")
     elif clusters < FEW_CLUSTERS:
-        said.append(f"{clusters} clusters: below {FEW_CLUSTERS} the intervals cover less than they promise")
-    return said
+        remarks.append(f"{clusters} clusters: below {FEW_CLUSTERS} the intervals cover less than they promise")
+    return remarks
 
 
 def _counts(targets: Sequence[WeightTarget]) -> dict[str, int]:
@@ -148,7 +147,7 @@ def _counts(targets: Sequence[WeightTarget]) -> dict[str, int]:
 
 
 def _others(targets: Sequence[WeightTarget], name: str, matrix: np.ndarray) -> np.ndarray:
-    """Flat indices of the weights that are no targets."""
+    """Flat indices of the weights that are not targets."""
     width = matrix[0].size
     taken = [target.row * width + target.column for target in targets if target.parameter == name]
     return np.delete(np.arange(matrix.size), taken)

@@ -1,4 +1,4 @@
-"""What changed weights do to decisions: Q change, flips, margin, regret, and how far the gradient foretold it."""
+"""Effects of changed weights on decisions: Q change, flips, margin, regret, and the error of the linear prediction."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from Neuron_Selection.AnalysisTooling.measures.decisions import greedy_actions, 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Baseline:
-    """The unchanged network: ``q_values`` (n, n_actions), its greedy ``actions`` (n,), which of them are near ties."""
+    """The unchanged network: ``q_values`` (n, n_actions), its greedy ``actions`` (n,), which of these are near ties."""
 
     q_values: np.ndarray
     actions: np.ndarray
@@ -40,8 +40,8 @@ class Effects:
 
     ``q_change``: of the baseline's greedy action; ``q_change_max``: the largest of any action, in size;
     ``margin_change``: of that action's lead over its best rival (0 where there is one action only);
-    ``self_regret``: what the new action costs under the unchanged network. Units of return. ``near_tie_flips``: flips
-    that noise alone could undo, the decision before or after being a near tie.
+    ``self_regret``: loss of the new action under the unchanged network. Units of return. ``near_tie_flips``: flips
+    whose decision before or after is a near tie, which numerical noise alone could undo.
     """
 
     flips: np.ndarray
@@ -53,7 +53,7 @@ class Effects:
 
 
 def effects_of(baseline: Baseline, q_values: np.ndarray) -> Effects:
-    """Each change against the baseline.
+    """The effects of each change, compared with the baseline.
 
     :param q_values: (k, n, n_actions), of the changed networks
     """
@@ -92,9 +92,9 @@ def _leads(q_values: np.ndarray, actions: np.ndarray) -> np.ndarray:
 
 
 def records_of(effects: Effects, predicted: np.ndarray, ids: tuple[str, ...]) -> list[dict[str, Any]]:
-    """One record a change, means over the inputs.
+    """One record for each change, means over the inputs.
 
-    :param predicted: (k, n), gradient times change: the first-order forecast of ``q_change``
+    :param predicted: (k, n), gradient times change: the first-order prediction of ``q_change``
     """
     flips = effects.flips.sum(axis=1)
     columns = {
@@ -107,7 +107,7 @@ def records_of(effects: Effects, predicted: np.ndarray, ids: tuple[str, ...]) ->
         "predicted_q_change": predicted.mean(axis=1),
         "prediction_error": np.abs(effects.q_change - predicted).mean(axis=1),
     }
-    told = {name: values.tolist() for name, values in columns.items()}
+    lists = {name: values.tolist() for name, values in columns.items()}
     near = effects.near_tie_flips.sum(axis=1).tolist()
     n_inputs = len(ids)
     return [
@@ -115,7 +115,7 @@ def records_of(effects: Effects, predicted: np.ndarray, ids: tuple[str, ...]) ->
             "flips": int(count),
             "flip_share": int(count) / n_inputs,
             "near_tie_flips": near[number],
-            **{name: values[number] for name, values in told.items()},
+            **{name: values[number] for name, values in lists.items()},
             "flipped_ids": [ids[row] for row in np.flatnonzero(effects.flips[number])] if count else [],
         }
         for number, count in enumerate(flips)

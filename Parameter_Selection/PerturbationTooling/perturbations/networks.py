@@ -1,4 +1,4 @@
-"""What runs an agent with changed weights: the fast engine on MLPs, ``weights_changed`` on the real network else."""
+"""Networks with changed weights: the fast engine for MLPs, ``weights_changed`` on the real network for all others."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ _NUMBERS_AT_ONCE = 1 << 22  # of Q-values, 32 MiB
 
 
 class PerturbedNetwork(Protocol):
-    """A network whose weights can be changed. ``told`` says in words what runs."""
+    """A network whose weights can be changed."""
 
     @property
-    def told(self) -> str:
-        """What runs, for people."""
+    def described(self) -> str:
+        """The engine in words."""
 
     def q_values(self, observations: Observations) -> np.ndarray:
-        """Q-values of the network as it is, (n, n_actions)."""
+        """Q-values of the unchanged network, (n, n_actions)."""
 
     def at_once(self, observations: Observations) -> int:
-        """How many changes ``each_alone`` should be given at a time."""
+        """Number of changes to pass to ``each_alone`` at a time."""
 
     def each_alone(self, observations: Observations, changes: Sequence[WeightChange]) -> np.ndarray:
         """Q-values under each change alone, (changes, n, n_actions)."""
@@ -55,7 +55,7 @@ class PerturbedNetwork(Protocol):
 
 
 def perturbed_network(opened: OpenedAgent) -> PerturbedNetwork:
-    """What runs this agent with changed weights."""
+    """The network of this agent, by its engine."""
     if opened.engine_name == "fast":
         return FastPerturbed(network=fast_mlp(opened.agent_zip, opened.architecture))
     return RealPerturbed(opened=opened)
@@ -66,18 +66,18 @@ class FastPerturbed:
     """See ``PerturbedNetwork``: one changed weight is one unit's change; float64, no torch."""
 
     network: FastMlp
-    told: str = "engine fast: numpy, float64"
+    described: str = "engine fast: numpy, float64"
 
     def q_values(self, observations: Observations) -> np.ndarray:
-        """Q-values of the network as it is."""
+        """Q-values of the unchanged network."""
         return compute_q_values(self.network, observations)
 
     def at_once(self, observations: Observations) -> int:
-        """As many changes as fill 32 MiB."""
+        """The changes whose Q-values fill 32 MiB."""
         return max(1, _NUMBERS_AT_ONCE // (count_of(observations) * self.network.n_actions))
 
     def each_alone(self, observations: Observations, changes: Sequence[WeightChange]) -> np.ndarray:
-        """One unit's change for each."""
+        """Each as the change of one unit."""
         return compute_q_values_of_weight_changes(self.network, observations, changes)
 
     def together(self, observations: Observations, changes: Sequence[WeightChange]) -> np.ndarray:
@@ -85,7 +85,7 @@ class FastPerturbed:
         return compute_q_values(network_with(self.network, changes), observations)
 
     def gradients(self, observations: Observations, targets: Sequence[WeightTarget]) -> np.ndarray:
-        """Delta of the row times what the column reads."""
+        """Delta of the row times the input of the column."""
         before = {f"{layer}.weight": name for name, layer in pairwise(self.network.names)}
         layers = list(dict.fromkeys(target.parameter.removesuffix(".weight") for target in targets))
         wanted = of_the_maximum(self.q_values(observations))
@@ -104,7 +104,7 @@ class FastPerturbed:
 
 
 def network_with(network: FastMlp, changes: Sequence[WeightChange]) -> FastMlp:
-    """A network with these weights; the one given stays as it is."""
+    """A copy of the network with these weights."""
     by_parameter: dict[str, list[WeightChange]] = defaultdict(list)
     for change in changes:
         by_parameter[change.parameter].append(change)
@@ -125,16 +125,16 @@ class RealPerturbed:
     opened: OpenedAgent
 
     @property
-    def told(self) -> str:
-        """What runs, for people."""
+    def described(self) -> str:
+        """The engine in words."""
         return f"weights changed on the real q_net, {self.opened.dtype} (the fast engine does not apply)"
 
     def q_values(self, observations: Observations) -> np.ndarray:
-        """Q-values of the network as it is."""
+        """Q-values of the unchanged network."""
         return self.opened.engine.q_values(observations)
 
     def at_once(self, observations: Observations) -> int:
-        """One: each takes passes of its own."""
+        """One: each needs forward passes of its own."""
         return 1
 
     def each_alone(self, observations: Observations, changes: Sequence[WeightChange]) -> np.ndarray:
@@ -142,7 +142,7 @@ class RealPerturbed:
         return np.stack([self.together(observations, [change]) for change in changes])
 
     def together(self, observations: Observations, changes: Sequence[WeightChange]) -> np.ndarray:
-        """The real network, changed for as long as it takes."""
+        """The real network, with its weights changed during the forward pass."""
         from Parameter_Selection.PerturbationTooling.weights.weight_edits import weights_changed
 
         with weights_changed(self.opened.agent.q_net, changes):

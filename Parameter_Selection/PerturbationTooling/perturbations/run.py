@@ -1,141 +1,186 @@
-"""One run of perturbations: targets in, swept alone and together, held against controls, written."""
+"""Perturb weights of an agent, compare them with random weights, and write the results."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from Neuron_Selection.AnalysisTooling.measures.clusters import clusters_of
 from Neuron_Selection.AnalysisTooling.measures.decisions import noise_floor
+from Neuron_Selection.FileFormats.agent_zip.agent_folder import CLEAN, output_folder
 from Neuron_Selection.FileFormats.inputs import Inputs
 from Neuron_Selection.FileFormats.kept_blocks import KeptBlocks
+from Neuron_Selection.FileFormats.results.patching_results import results_path
 from Neuron_Selection.FileFormats.run_metadata import check_outputs, is_up_to_date
 from Neuron_Selection.FileFormats.storage.atomic_files import sha256_of
 from Neuron_Selection.FileFormats.storage.stored_documents import stored_json_metadata
-from Neuron_Selection.FileFormats.weights.perturbation_results import save_perturbation_results, stored_run
+from Neuron_Selection.FileFormats.weights.perturbation_results import (
+    PERTURBATIONS,
+    save_perturbation_results,
+    stored_run,
+)
 from Neuron_Selection.PatchingTooling.experiment import OpenedAgent
 from Parameter_Selection.PerturbationTooling.perturbations.controls import compare_with_controls, enough_sets
 from Parameter_Selection.PerturbationTooling.perturbations.metrics import baseline_of
 from Parameter_Selection.PerturbationTooling.perturbations.networks import perturbed_network
 from Parameter_Selection.PerturbationTooling.perturbations.sweep import Plan, sweep_alone, sweep_together
-from Parameter_Selection.PerturbationTooling.weights.chosen_weights import ChosenWeights
+from Parameter_Selection.PerturbationTooling.weights.targets import choose_weights, chosen_values
+from SaliencyTooling.gradient_runs import Progress
 from SaliencyTooling.weight_ranking import weight_matrices
 
-_COMPARED_ON_THE_REAL_NETWORK = 2  # of the defaults: zeroed, and the sign flipped
+_COMPARED_ON_THE_REAL_NETWORK = 2  # of the default values: zeroed, and the sign flipped
 
 
-def write_perturbations(
-    opened: OpenedAgent,
-    inputs: Inputs,
-    chosen: ChosenWeights,
-    path: Path,
-    *,
-    mode: str,
-    values: Sequence[float],
-    control_sets: int | None,
-    cluster_by: str,
-    seed: int,
-    overwrite: bool,
-) -> tuple[dict[str, Any], bool]:
-    """Run and write ``path`` and the table beside it, unless they are up to date.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PerturbationSummary:
+    """Summary of a perturbation run, as its file holds it.
 
-    :param path: the JSON file
-    :param control_sets: how many random sets; None means as many as can show something. The real network, which runs
-        each weight by itself, is then held against them at the first two values only
-    :return: the summary, and whether the files were written now
+    ``strongest``: the change with the most flips. ``together``: value to the share of inputs whose action all changes
+    together flip. ``controls``: the comparison with random weights.
     """
-    network = perturbed_network(opened)
-    spared = control_sets is None and opened.engine_name != "fast"
-    compared = values[:_COMPARED_ON_THE_REAL_NETWORK] if spared else values
+
+    targets: int
+    inputs: int
+    near_ties: int
+    targets_that_flip: int
+    strongest: Mapping[str, Any]
+    together: Mapping[str, float]
+    computed_by: str
+    noise_floor: float
+    controls: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Perturbations:
+    """Result of ``perturb_weights``. ``written``: False where the files were up to date."""
+
+    files: tuple[Path, Path]
+    written: bool
+    summary: PerturbationSummary
+
+
+def perturb_weights(
+    agent: OpenedAgent,
+    *,
+    candidates: str | Path | None = None,
+    weights: str | None = None,
+    all_weights: Sequence[str] | None = None,
+    inputs: Any = CLEAN,
+    input_ids: Sequence[str] | None = None,
+    mode: str = "scale",
+    values: Sequence[float] | None = None,
+    control_sets: int | None = None,
+    cluster_by: str = "auto",
+    seed: int = 0,
+    output_dir: str | Path | None = None,
+    output_prefix: str = "results",
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> Perturbations:
+    """Change weights, each alone and all together, and write the effects on the decisions.
+
+    :param candidates: a candidates file; None, without ``weights`` and ``all_weights``, means the agent's own
+    :param weights: by hand, ``"q_net.0.weight[61,5]; q_net.2.weight[0,3]"``
+    :param all_weights: every weight of these layers
+    :param inputs: an inputs file, or arrays as for ``OpenedAgent.inputs``
+    :param mode: ``set`` weights to, ``add`` to them, or ``scale`` them by each of ``values``
+    :param values: None means 0, -1 and seven more for scale
+    :param control_sets: number of random sets to compare with; None means as many as a significant result needs. The
+        real network, which runs each weight by itself, is then compared at the first two values only
+    :param cluster_by: ``auto``, ``file``, ``id_seed`` or ``input``
+    :param output_dir: None means the agent's ``perturbation_results/``
+    :param progress: such as ``tqdm.tqdm``; wraps the values, for the targets and again for the controls
+    :raises SuiteError: weights or inputs that do not fit the agent, or files of a different run without ``overwrite``
+    """
+    chosen_scales = chosen_values(mode, values)
+    folder = output_folder(None if output_dir is None else str(output_dir), agent.folder.folder / PERTURBATIONS)
+    path = results_path(folder, output_prefix)
+    chosen = choose_weights(agent, candidates=candidates, weights=weights, all_weights=all_weights)
+    selected = agent.inputs(inputs).selected(input_ids)
+    network = perturbed_network(agent)
+    reduced = control_sets is None and agent.engine_name != "fast"
+    compared = chosen_scales[:_COMPARED_ON_THE_REAL_NETWORK] if reduced else chosen_scales
     sets = enough_sets(len(compared)) if control_sets is None else control_sets
     run = {
         "task": "perturb_weights",
-        "inputs": inputs_in_metadata(inputs),
+        "inputs": inputs_in_metadata(selected),
         **chosen.origin,
         "mode": mode,
-        "values": list(values),
+        "values": chosen_scales,
         "control_sets": sets,
-        "control_values": list(compared),
+        "control_values": compared,
         "cluster_by": cluster_by,
         "seed": seed,
     }
-    command = {"task": "perturb_weights", "agent_path": str(opened.folder.folder), "inputs": inputs.where}
-    metadata = opened.metadata(run, command=command)
-    check_outputs([path, path.with_suffix(".csv")], [opened.folder.zip_path, Path(inputs.where), *chosen.paths])
-    stored = stored_run(path)
-    if path.with_suffix(".csv").exists():
-        if is_up_to_date(path, stored and stored["metadata"], metadata, overwrite=overwrite):
-            return (stored or {})["summary"], False
-        is_up_to_date(path.with_suffix(".csv"), None, metadata, overwrite=overwrite)
-    else:  # an interrupted run of the same settings is taken up again
-        is_up_to_date(path, stored_json_metadata(path), metadata, overwrite=overwrite)
-    clusters = clusters_of(inputs.ids, inputs.clusters, cluster_by, where=inputs.where)
-    baseline = baseline_of(network.q_values(inputs.observations))
-    tensors = opened.online_weights
+    command = {"task": "perturb_weights", "agent_path": str(agent.folder.folder), "inputs": selected.where}
+    metadata = agent.metadata(run, command=command)
+    table = path.with_suffix(".csv")
+    check_outputs([path, table], [agent.folder.zip_path, Path(selected.where), *chosen.paths])
+    stored = _stored_summary(path, table, metadata, overwrite=overwrite)
+    if stored is not None:
+        return Perturbations(files=(path, table), written=False, summary=stored)
+    clusters = clusters_of(selected.ids, selected.clusters, cluster_by, where=selected.where)
+    baseline = baseline_of(network.q_values(selected.observations))
     kept = KeptBlocks(path, metadata)
-    plan = Plan(network=network, tensors=tensors, inputs=inputs, baseline=baseline, mode=mode, values=values, kept=kept)
+    plan = Plan(
+        network=network,
+        tensors=agent.online_weights,
+        inputs=selected,
+        baseline=baseline,
+        mode=mode,
+        values=chosen_scales,
+        kept=kept,
+        progress=progress,
+    )
     swept = sweep_alone(plan, chosen.targets)
     together = sweep_together(plan, chosen.targets)
     comparison = compare_with_controls(
         plan,
         chosen.targets,
         swept,
-        matrices=weight_matrices(tensors),
+        matrices=weight_matrices(plan.tensors),
         clusters=clusters,
         n_values=len(compared),
         sets=sets,
         seed=seed,
     )
-    flipping = {record["target"] for record in swept.records if record["flips"]}
     strongest = max(swept.records, key=lambda record: (record["flips"], record["margin_change_size"]))
-    summary = {
-        "targets": len(chosen.targets),
-        "inputs": len(inputs.ids),
-        "near_ties": int(baseline.near_ties.sum()),
-        "targets_that_flip": len(flipping),
-        "strongest": {name: strongest[name] for name in ("target", "value", "weight_after", "flips")},
-        "together": {repr(record["value"]): record["flip_share"] for record in together},
-        "computed_by": network.told,
-        "noise_floor": noise_floor(baseline.q_values),
-        "controls": comparison,
-    }
-    save_perturbation_results(path, [*swept.records, *together], summary=summary, metadata=metadata)
+    summary = PerturbationSummary(
+        targets=len(chosen.targets),
+        inputs=len(selected.ids),
+        near_ties=int(baseline.near_ties.sum()),
+        targets_that_flip=len({record["target"] for record in swept.records if record["flips"]}),
+        strongest={name: strongest[name] for name in ("target", "value", "weight_after", "flips")},
+        together={repr(record["value"]): record["flip_share"] for record in together},
+        computed_by=network.described,
+        noise_floor=noise_floor(baseline.q_values),
+        controls=comparison,
+    )
+    save_perturbation_results(path, [*swept.records, *together], summary=asdict(summary), metadata=metadata)
     kept.remove()
-    return summary, True
+    return Perturbations(files=(path, table), written=True, summary=summary)
+
+
+def _stored_summary(
+    path: Path, table: Path, metadata: Mapping[str, Any], *, overwrite: bool
+) -> PerturbationSummary | None:
+    """The summary in up-to-date files; None where they are to be written.
+
+    :raises UsageError: the files of a different run, and ``overwrite`` is off
+    """
+    if not table.exists():  # an interrupted run with the same settings continues
+        is_up_to_date(path, stored_json_metadata(path), metadata, overwrite=overwrite)
+        return None
+    stored = stored_run(path)
+    if is_up_to_date(path, stored and stored["metadata"], metadata, overwrite=overwrite) and stored is not None:
+        return PerturbationSummary(**stored["summary"])
+    is_up_to_date(table, None, metadata, overwrite=overwrite)
+    return None
 
 
 def inputs_in_metadata(inputs: Inputs) -> dict[str, Any]:
-    """Which inputs, for the metadata: the file, and the ids that were taken out of it."""
+    """The inputs, for the metadata: their file, and the ids that were selected from it."""
     ids = sha256_of("\n".join(inputs.ids).encode())
     return {"name": Path(inputs.where).name, "sha256": inputs.sha256, "n": len(inputs.ids), "ids_sha256": ids}
-
-
-def summary_lines(summary: dict[str, Any], mode: str) -> list[str]:
-    """The summary for people."""
-    together = ", ".join(f"{value}: {share:.0%}" for value, share in summary["together"].items())
-    inputs = f"{summary['inputs']} inputs ({summary['near_ties']} near ties)"
-    flipping = f"alone, {summary['targets_that_flip']} of {summary['targets']} flip some action"
-    lines = [
-        f"{summary['targets']} target{'s' * (summary['targets'] != 1)}, {inputs}; {summary['computed_by']}",
-        f"{flipping}; flips of all together by {mode} {together}",
-    ]
-    controls = summary["controls"]
-    if not controls["comparisons"]:
-        return [*lines, f"no comparison with chance: {controls['reason']}"]
-    lines.append(
-        f"against {controls['random_sets']} random sets of the same layers, {controls['clusters']} "
-        f"cluster{'s' * (controls['clusters'] != 1)} ({controls['clusters_by']}):"
-    )
-    lines.append(
-        f"{'measure':<20}{mode:>7}{'chosen':>11}{'random':>11}{'least':>11}  {'difference':<24}{'p':>7}{'q':>7}"
-    )
-    for row in controls["comparisons"]:
-        interval = row["difference_interval"]
-        told = "" if interval is None else f"[{interval[0]:.3g}, {interval[1]:.3g}]"
-        lines.append(
-            f"{row['measure']:<20}{row['value']!r:>7}{row['candidates']:>11.4g}{row['random']:>11.4g}"
-            f"{row['least_gradient']:>11.4g}  {told:<24}{row['p']:>7.3f}{row['q']:>7.3f}"
-            + ("  beats chance" if row["beats_chance"] else "")
-        )
-    return [*lines, *controls["remarks"]]

@@ -1,9 +1,10 @@
-"""Every target changed alone to every value, and all of them together."""
+"""Sweep over weight changes: every target alone at every value, and all targets together."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,8 @@ from Neuron_Selection.FileFormats.storage.atomic_files import sha256_of
 from Neuron_Selection.PatchingTooling.numpy_network.weight_changes import WeightChange
 from Parameter_Selection.PerturbationTooling.perturbations.metrics import Baseline, effects_of, records_of
 from Parameter_Selection.PerturbationTooling.perturbations.networks import PerturbedNetwork
-from Parameter_Selection.PerturbationTooling.weights.targets import WeightTarget
-from Parameter_Selection.PerturbationTooling.weights.values import changes_of, weight_before
+from Parameter_Selection.PerturbationTooling.weights.targets import WeightTarget, changes_of, weight_before
+from SaliencyTooling.gradient_runs import Progress
 
 MEASURES = ("flip_share", "margin_change_size")
 _GRADIENTS_AT_ONCE = 1 << 21  # numbers, 16 MiB
@@ -24,7 +25,7 @@ _BLOCK_BYTES = 1 << 18  # of Q-values that are kept in one file, where one pass 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Swept:
-    """What the targets do, each alone.
+    """Effects of the targets, each changed alone.
 
     ``records``: by target, then by value. ``by_target``: measure to (n_values, n_targets), mean over inputs;
     ``by_input``: measure to (n_values, n), mean over targets.
@@ -37,9 +38,9 @@ class Swept:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Plan:
-    """What is run: on which network and inputs, and what weights become.
+    """The network, the inputs and the new values of the weights.
 
-    ``kept``: where an earlier run that was interrupted left Q-values, and this one leaves its own.
+    ``kept``: Q-values stored by an interrupted run with the same settings, and by this one.
     """
 
     network: PerturbedNetwork
@@ -49,12 +50,13 @@ class Plan:
     mode: str
     values: Sequence[float]
     kept: KeptBlocks | None = None
+    progress: Progress | None = None
 
 
 def sweep_alone(plan: Plan, targets: Sequence[WeightTarget], *, shares: np.ndarray | None = None) -> Swept:
     """Each target alone, at each value.
 
-    :param shares: (n_targets,), what each counts in ``by_input``; they add up to 1, None means alike
+    :param shares: (n_targets,), weights of the targets in ``by_input``, which sum to 1; None means equal
     """
     weighted = np.full(len(targets), 1 / len(targets)) if shares is None else shares
     n_inputs, n_values = len(plan.inputs.ids), len(plan.values)
@@ -62,32 +64,38 @@ def sweep_alone(plan: Plan, targets: Sequence[WeightTarget], *, shares: np.ndarr
     by_target = {name: np.empty((n_values, len(targets))) for name in MEASURES}
     by_input = {name: np.zeros((n_values, n_inputs)) for name in MEASURES}
     observations, at_once = plan.inputs.observations, max(1, _GRADIENTS_AT_ONCE // n_inputs)
-    for start in range(0, len(targets), at_once):
-        block = targets[start : start + at_once]
-        gradients = plan.network.gradients(observations, block)
-        before = np.array([weight_before(target, plan.tensors) for target in block])
-        for place, value in enumerate(plan.values):
-            changes = changes_of(block, plan.tensors, plan.mode, value)
-            moved = np.array([change.value for change in changes]) - before
-            for part, q_values in _each_alone(plan, changes):
-                effects = effects_of(plan.baseline, q_values)
-                predicted = gradients[part] * moved[part, None]
-                told = records_of(effects, predicted, plan.inputs.ids)
-                parts = {"flip_share": effects.flips, "margin_change_size": np.abs(effects.margin_change)}
-                for name, array in parts.items():
-                    by_target[name][place, start + part.start : start + part.stop] = array.mean(axis=1)
-                    by_input[name][place] += weighted[start + part.start : start + part.stop] @ array
-                for number, record in enumerate(told, start=part.start):
-                    target = block[number]
-                    head = {**_named(target), "value": value, "weight_before": before[number].item()}
-                    records[(start + number) * n_values + place] = (
-                        head | {"weight_after": changes[number].value} | record
-                    )
+    steps: Iterable[tuple[int, int]] = list(product(range(0, len(targets), at_once), range(n_values)))
+    if plan.progress is not None:
+        steps = plan.progress(steps, total=-(-len(targets) // at_once) * n_values, unit="value")
+    for start, place in steps:
+        block, value = targets[start : start + at_once], plan.values[place]
+        if place == 0:
+            gradients = plan.network.gradients(observations, block)
+            before = np.array([weight_before(target, plan.tensors) for target in block])
+        changes = changes_of(block, plan.tensors, plan.mode, value)
+        differences = np.array([change.value for change in changes]) - before
+        for part, q_values in _each_alone(plan, changes):
+            effects = effects_of(plan.baseline, q_values)
+            predicted = gradients[part] * differences[part, None]
+            parts = {"flip_share": effects.flips, "margin_change_size": np.abs(effects.margin_change)}
+            of_part = slice(start + part.start, start + part.stop)
+            for name, array in parts.items():
+                by_target[name][place, of_part] = array.mean(axis=1)
+                by_input[name][place] += weighted[of_part] @ array
+            for number, record in enumerate(records_of(effects, predicted, plan.inputs.ids), start=part.start):
+                records[(start + number) * n_values + place] = {
+                    "target": str(block[number]),
+                    **block[number].fields,
+                    "value": value,
+                    "weight_before": before[number].item(),
+                    "weight_after": changes[number].value,
+                    **record,
+                }
     return Swept(records=records, by_target=by_target, by_input=by_input)
 
 
 def _each_alone(plan: Plan, changes: Sequence[WeightChange]) -> Iterator[tuple[slice, np.ndarray]]:
-    """Which changes, and the Q-values under each alone, (changes, n, n_actions): of an earlier run, or computed now."""
+    """Changes and the Q-values under each alone, (changes, n, n_actions): stored by an earlier run, or computed."""
     observations, kept, shape = plan.inputs.observations, plan.kept, plan.baseline.q_values.shape
     row_bytes, at_once = 8 * shape[0] * shape[1], plan.network.at_once(observations)
     in_block = at_once * max(1, _BLOCK_BYTES // (row_bytes * at_once))
@@ -115,10 +123,10 @@ def sweep_together(plan: Plan, targets: Sequence[WeightTarget]) -> list[dict[str
     at_once = max(1, _GRADIENTS_AT_ONCE // len(plan.inputs.ids))
     changes_by_value = [changes_of(targets, plan.tensors, plan.mode, value) for value in plan.values]
     before = np.array([weight_before(target, plan.tensors) for target in targets])
-    moved = np.array([[change.value for change in changes] for changes in changes_by_value]) - before
+    differences = np.array([[change.value for change in changes] for changes in changes_by_value]) - before
     for start in range(0, len(targets), at_once):
         part = slice(start, start + at_once)
-        summed += moved[:, part] @ plan.network.gradients(observations, targets[part])
+        summed += differences[:, part] @ plan.network.gradients(observations, targets[part])
     for place, value in enumerate(plan.values):
         q_values = plan.network.together(observations, changes_by_value[place])
         effects = effects_of(plan.baseline, q_values[None])
@@ -126,12 +134,3 @@ def sweep_together(plan: Plan, targets: Sequence[WeightTarget]) -> list[dict[str
         head = {"target": "all together", "layer_name": None, "neuron_index": None, "weight_index": None}
         records.append({**head, "value": value, "weight_before": None, "weight_after": None, **record})
     return records
-
-
-def _named(target: WeightTarget) -> dict[str, Any]:
-    return {
-        "target": str(target),
-        "layer_name": target.parameter,
-        "neuron_index": target.row,
-        "weight_index": target.column,
-    }

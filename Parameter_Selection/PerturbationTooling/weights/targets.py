@@ -1,21 +1,35 @@
-"""Which weights are changed: one row and column of a weight, ``q_net.0.weight[61,5]``."""
+"""Weights to change: one record for a weight, who names it, and the value it gets."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from Neuron_Selection.errors import InputError, UsageError, shown
+from Neuron_Selection.errors import InputError, SuiteWarning, UsageError, shown
+from Neuron_Selection.FileFormats.agent_zip.agent_folder import GRADIENTS
+from Neuron_Selection.FileFormats.run_metadata import fingerprint_in
+from Neuron_Selection.FileFormats.storage.atomic_files import read_bytes, sha256_of
 from Neuron_Selection.FileFormats.storage.known_names import refuse_unknown
+from Neuron_Selection.FileFormats.weights.candidate_weights import CANDIDATES_FILE, load_candidate_weights
+from Neuron_Selection.PatchingTooling.experiment import OpenedAgent
+from Neuron_Selection.PatchingTooling.numpy_network.weight_changes import WeightChange
 from SaliencyTooling.weight_ranking import weight_matrices
 
 _TARGET = re.compile(r"\s*([^\s\[\]=]+)\s*\[\s*([0-9]{1,18})\s*,\s*([0-9]{1,18})\s*\]\s*", re.ASCII)
 _WHERE = "weights"
+MODES: dict[str, Callable[[float, float], float]] = {
+    "set": lambda _before, value: value,
+    "add": lambda before, value: before + value,
+    "scale": lambda before, value: before * value,
+}
+DEFAULT_SCALES = (0.0, -1.0, -0.5, 0.5, 0.9, 1.1, 1.5, 2.0, 4.0)  # zeroed, sign flipped, and a scan around 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,6 +42,71 @@ class WeightTarget:
 
     def __str__(self) -> str:
         return f"{self.parameter}[{self.row},{self.column}]"
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The target as files hold it."""
+        return {"layer_name": self.parameter, "neuron_index": self.row, "weight_index": self.column}
+
+
+def target_in(record: Mapping[str, Any]) -> WeightTarget:
+    """The target in a record that was read from a file and checked."""
+    return WeightTarget(parameter=record["layer_name"], row=record["neuron_index"], column=record["weight_index"])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ChosenWeights:
+    """Weights with their origin. ``origin``: for the metadata. ``paths``: the files that were read."""
+
+    targets: list[WeightTarget]
+    origin: dict[str, Any]
+    paths: list[Path]
+
+
+def choose_weights(
+    agent: OpenedAgent,
+    *,
+    candidates: str | Path | None = None,
+    weights: str | None = None,
+    all_weights: Sequence[str] | None = None,
+) -> ChosenWeights:
+    """The weights of a candidates file, of a list by hand, or of whole layers; by default the agent's candidates.
+
+    :param candidates: a bare name is looked for in the agent's ``gradient_analysis/`` first
+    :param weights: ``"q_net.0.weight[61,5]; q_net.2.weight[0,3]"``
+    :param all_weights: layers, ``q_net.0`` or ``q_net.0.weight``
+    :raises SuiteError: several of the three, no weights, unknown ones, or the candidates of another agent
+    """
+    given = {"--candidates": candidates, "--weights": weights, "--all_weights": all_weights}
+    names = [name for name, value in given.items() if value is not None]
+    if len(names) > 1:
+        raise UsageError(f"{names[0]} cannot be used with {names[1]}")
+    if weights is not None:
+        targets = check_targets(parse_weight_targets(weights), agent.online_weights)
+        return ChosenWeights(targets=targets, origin={"weights": [str(target) for target in targets]}, paths=[])
+    if all_weights is not None:
+        targets = all_weights_of(all_weights, agent.online_weights)
+        layers = list(dict.fromkeys(target.parameter for target in targets))
+        return ChosenWeights(targets=targets, origin={"all_weights": layers}, paths=[])
+    return _candidates(agent, CANDIDATES_FILE if candidates is None else str(candidates))
+
+
+def _candidates(agent: OpenedAgent, name: str) -> ChosenWeights:
+    path = agent.folder.find(name, GRADIENTS, hint="extract.py makes it; --weights names weights by hand")
+    document = load_candidate_weights(path)
+    recorded = fingerprint_in(document.get("metadata", {}), path)
+    if recorded is None:
+        message = f"{path}: does not say which agent it belongs to; only its indices are checked"
+        warnings.warn(SuiteWarning(message), stacklevel=3)
+    elif recorded != agent.agent_zip.weights_sha256:
+        own = agent.agent_zip.weights_sha256
+        problem = f"the candidates belong to another agent ({recorded[:12]}, this one is {own[:12]})"
+        raise InputError(path, "metadata.run.weights_sha256", problem, hint="run initial_test.py again")
+    targets = [target_in(record) for record in document["weight_targets"]]
+    check_targets(targets, agent.online_weights, where=path)
+    _check_rows(document.get("neuron_weights"), agent.online_weights, path)
+    origin = {"candidates": {"name": path.name, "sha256": sha256_of(read_bytes(path))}}
+    return ChosenWeights(targets=targets, origin=origin, paths=[path])
 
 
 def parse_weight_targets(text: str) -> list[WeightTarget]:
@@ -52,38 +131,9 @@ def parse_weight_target(text: str) -> WeightTarget:
     return WeightTarget(parameter=match[1], row=int(match[2]), column=int(match[3]))
 
 
-def check_targets(
-    targets: Sequence[WeightTarget], tensors: Mapping[str, np.ndarray], *, where: object = _WHERE
-) -> list[WeightTarget]:
-    """The targets, each once and in the network.
-
-    :param tensors: every tensor of the online network
-    :raises InputError: none at all, one twice, an unknown parameter, a bias, an index outside
-    """
-    if not targets:
-        raise InputError(where, found="no weights", expected="at least one to change")
-    matrices = weight_matrices(tensors)
-    for parameter in dict.fromkeys(target.parameter for target in targets):
-        if parameter in tensors and parameter not in matrices:
-            found = f"a tensor of shape {tensors[parameter].shape}"
-            raise InputError(where, shown(parameter), found=found, expected="a weight of rows and columns")
-        refuse_unknown([parameter], list(matrices), what="parameter", where=where)
-    seen: set[WeightTarget] = set()
-    for target in targets:
-        height, width = _sides(matrices[target.parameter])
-        if not (0 <= target.row < height and 0 <= target.column < width):
-            expected = f"rows 0..{height - 1}, columns 0..{width - 1}"
-            raise InputError(where, str(target), found="an index outside of this agent's weight", expected=expected)
-        if target in seen:
-            raise InputError(where, str(target), found="this weight twice", expected="once")
-        seen.add(target)
-    return list(targets)
-
-
 def all_weights_of(layers: Sequence[str], tensors: Mapping[str, np.ndarray]) -> list[WeightTarget]:
     """Every weight of these layers.
 
-    :param layers: ``q_net.0`` or ``q_net.0.weight``
     :raises SuiteError: a layer without weights, or one named twice
     """
     matrices = weight_matrices(tensors)
@@ -97,31 +147,47 @@ def all_weights_of(layers: Sequence[str], tensors: Mapping[str, np.ndarray]) -> 
     ]
 
 
-def targets_of_candidates(
-    document: Mapping[str, Any], tensors: Mapping[str, np.ndarray], *, where: Path
+def check_targets(
+    targets: Sequence[WeightTarget], tensors: Mapping[str, np.ndarray], *, where: object = _WHERE
 ) -> list[WeightTarget]:
-    """The weight targets of a candidate_weights.json that was read and is held against this network.
+    """The targets, each once and in the network.
 
-    :raises InputError: it does not fit this network
+    :param tensors: every tensor of the online network
+    :raises InputError: none at all, one twice, an unknown parameter, a bias, an index out of range
     """
-    targets = [
-        WeightTarget(parameter=one["layer_name"], row=one["neuron_index"], column=one["weight_index"])
-        for one in document["weight_targets"]
-    ]
-    check_targets(targets, tensors, where=where)
-    neurons = document.get("neuron_weights")
-    for experiment, told in neurons.items() if isinstance(neurons, dict) else ():
-        parameter, row = (told.get("layer_name"), told.get("weights")) if isinstance(told, dict) else (None, None)
+    if not targets:
+        raise InputError(where, "", "names no weight")
+    matrices = weight_matrices(tensors)
+    for parameter in dict.fromkeys(target.parameter for target in targets):
+        if parameter in tensors and parameter not in matrices:
+            found = f"a tensor of shape {tensors[parameter].shape}"
+            raise InputError(where, shown(parameter), found=found, expected="a weight of rows and columns")
+        refuse_unknown([parameter], list(matrices), what="parameter", where=where)
+    seen: set[WeightTarget] = set()
+    for target in targets:
+        height, width = _sides(matrices[target.parameter])
+        if not (0 <= target.row < height and 0 <= target.column < width):
+            expected = f"rows 0..{height - 1}, columns 0..{width - 1}"
+            raise InputError(where, str(target), "index out of range for this agent", expected=expected)
+        if target in seen:
+            raise InputError(where, str(target), "is given twice")
+        seen.add(target)
+    return list(targets)
+
+
+def _check_rows(neuron_weights: object, tensors: Mapping[str, np.ndarray], where: Path) -> None:
+    """Compare the lengths of the rows in a candidates file with those of this network."""
+    for experiment, entry in neuron_weights.items() if isinstance(neuron_weights, dict) else ():
+        parameter, row = (entry.get("layer_name"), entry.get("weights")) if isinstance(entry, dict) else (None, None)
         if isinstance(parameter, str) and parameter in tensors and isinstance(row, list):
             width, count = _sides(tensors[parameter])[1], _count(row)
             if count != width:
                 field = f"neuron_weights.{shown(experiment, quoted=False)}.weights"
                 raise InputError(where, field, found=f"{count} numbers", expected=f"{width}, as in this agent")
-    return targets
 
 
 def _count(row: list[Any]) -> int:
-    """How many numbers; the row of a convolution is read flat, as we write it, and nested (channels, *kernel)."""
+    """How many numbers; the row of a convolution may be flat, as we write it, or nested (channels, *kernel)."""
     count, level = 0, row
     while level:
         count += sum(not isinstance(item, list) for item in level)
@@ -132,3 +198,49 @@ def _count(row: list[Any]) -> int:
 def _sides(array: np.ndarray) -> tuple[int, int]:
     """Rows, and columns of the flattened row."""
     return len(array), array[0].size
+
+
+def chosen_values(mode: str, values: Iterable[float] | None) -> list[float]:
+    """The values to try; only ``scale`` has defaults.
+
+    :raises UsageError: an unknown mode, no values, one that is not finite, or one twice
+    """
+    if mode not in MODES:
+        raise UsageError(f"mode: found {shown(mode)}, expected one of {', '.join(MODES)}")
+    chosen = list(DEFAULT_SCALES) if values is None and mode == "scale" else [float(value) for value in values or ()]
+    if not chosen:
+        raise UsageError(f"--mode {mode} requires --values")
+    for value in chosen:
+        if not isfinite(value):
+            raise UsageError(f"values: found {value}, expected finite numbers")
+        if chosen.count(value) > 1:
+            raise UsageError(f"values: {value!r} is given twice")
+    return chosen
+
+
+def changes_of(
+    targets: Iterable[WeightTarget], tensors: Mapping[str, np.ndarray], mode: str, value: float
+) -> list[WeightChange]:
+    """The targets with their new values, in the dtype of their tensors: float32 agents can hold no other numbers.
+
+    :raises UsageError: a result that this dtype cannot hold, or a weight that is not finite
+    """
+    return [change_to(target, MODES[mode](weight_before(target, tensors), value), tensors) for target in targets]
+
+
+def change_to(target: WeightTarget, value: float, tensors: Mapping[str, np.ndarray]) -> WeightChange:
+    """The target with this value, rounded to the dtype of its tensor.
+
+    :raises UsageError: not finite, or too large for the dtype
+    """
+    dtype = tensors[target.parameter].dtype
+    limit = float(np.finfo(dtype).max)
+    if not abs(value) <= limit:  # NaN too
+        raise UsageError(f"{target}: found the value {value}, expected a finite {dtype.name}")
+    rounded = float(dtype.type(value))
+    return WeightChange(parameter=target.parameter, row=target.row, column=target.column, value=rounded)
+
+
+def weight_before(target: WeightTarget, tensors: Mapping[str, np.ndarray]) -> float:
+    """Value of the weight in the agent."""
+    return float(tensors[target.parameter][target.row].flat[target.column])

@@ -16,7 +16,7 @@ from Neuron_Selection.PatchingTooling.numpy_network.mlp import FastMlp, compute_
 from Neuron_Selection.PatchingTooling.numpy_network.weight_changes import WeightChange
 from Parameter_Selection.PerturbationTooling import find_smallest_flips as flips_script
 from Parameter_Selection.PerturbationTooling.exact_flips import run as flips_run
-from Parameter_Selection.PerturbationTooling.exact_flips.smallest_flips import SmallestFlips, find_smallest_flips
+from Parameter_Selection.PerturbationTooling.exact_flips.smallest_flips import SmallestFlips, compute_smallest_flips
 from Parameter_Selection.PerturbationTooling.perturbations.networks import network_with
 from Parameter_Selection.PerturbationTooling.weights.targets import WeightTarget, all_weights_of
 from SaliencyTooling.weight_ranking import weight_matrices
@@ -45,7 +45,7 @@ def test_no_smaller_change_on_a_grid_flips_and_the_found_one_does(tmp_path: Path
     everything = all_weights_of(list(matrices), matrices)
     targets = [everything[place] for place in random.choice(len(everything), min(12, len(everything)), replace=False)]
     limit = 4.0
-    found = find_smallest_flips(network, observations, targets, ranges=dict.fromkeys(matrices, limit))
+    found = compute_smallest_flips(network, observations, targets, ranges=dict.fromkeys(matrices, limit))
     flips = np.isfinite(found.changes)
     assert flips.any()
     assert found.verified[flips].all()
@@ -71,7 +71,7 @@ def test_the_flip_of_a_planted_network_lies_where_arithmetic_puts_it(tmp_path: P
     opened, network = opened_network(folder)
     targets = all_weights_of(["q_net.0", "q_net.2"], opened.online_weights)
     ranges = {"q_net.0.weight": 1.0, "q_net.2.weight": 10.0}
-    found = find_smallest_flips(network, np.array([[2.0, 0.5]], np.float32), targets, ranges=ranges)
+    found = compute_smallest_flips(network, np.array([[2.0, 0.5]], np.float32), targets, ranges=ranges)
     changes = dict(zip(map(str, targets), found.changes[:, 0].tolist(), strict=True))
     expected = {
         "q_net.0.weight[0,0]": -0.25,  # 2 (1 - 0.25) = 1.5
@@ -93,10 +93,10 @@ def test_a_dead_neuron_is_woken_first_and_only_one_sign_of_change_wakes_it(tmp_p
     _, network = opened_network(folder)
     target = WeightTarget(parameter="q_net.0.weight", row=0, column=0)
     observations = np.array([[1.0], [-1.0], [0.0]], np.float32)
-    found = find_smallest_flips(network, observations, [target], ranges={"q_net.0.weight": 100.0})
+    found = compute_smallest_flips(network, observations, [target], ranges={"q_net.0.weight": 100.0})
     assert found.changes[0, :2] == pytest.approx([2.5, -4.5], rel=1e-12)
     assert np.isnan(found.changes[0, 2])
-    near = find_smallest_flips(network, observations, [target], ranges={"q_net.0.weight": 3.0})
+    near = compute_smallest_flips(network, observations, [target], ranges={"q_net.0.weight": 3.0})
     assert np.isfinite(near.changes[0]).tolist() == [True, False, False]
 
 
@@ -105,7 +105,7 @@ def flips_of(
 ) -> SmallestFlips:
     _, network = opened_network(folder)
     ranges = {target.parameter: limit for target in targets}
-    return find_smallest_flips(network, np.array(observations, np.float32), targets, ranges=ranges)
+    return compute_smallest_flips(network, np.array(observations, np.float32), targets, ranges=ranges)
 
 
 def test_on_a_tie_any_change_that_breaks_it_flips_and_the_sign_says_which(tmp_path: Path) -> None:
@@ -163,7 +163,7 @@ def test_a_rival_that_only_comes_level_flips_nothing_until_it_passes(tmp_path: P
 
 def test_what_does_not_hold_on_both_sides_counts_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     agent = agent_with_inputs(tmp_path / "agent")
-    exact = flips_run.find_smallest_flips
+    exact = flips_run.compute_smallest_flips
 
     def with_doubt(*arguments: Any, **more: Any) -> SmallestFlips:
         found = exact(*arguments, **more)
@@ -175,7 +175,7 @@ def test_what_does_not_hold_on_both_sides_counts_nowhere(tmp_path: Path, monkeyp
     path = agent / "perturbation_results" / "smallest_flips.json"
     assert flips_script.main(words) == 0
     sure = json.loads(path.read_text())
-    monkeypatch.setattr(flips_run, "find_smallest_flips", with_doubt)
+    monkeypatch.setattr(flips_run, "compute_smallest_flips", with_doubt)
     assert flips_script.main(words) == 0
     doubtful = json.loads(path.read_text())
     one, other = sure["summary"], doubtful["summary"]

@@ -17,8 +17,7 @@ from Parameter_Selection.PerturbationTooling.perturbations.networks import (
     RealPerturbed,
     perturbed_network,
 )
-from Parameter_Selection.PerturbationTooling.weights.targets import WeightTarget
-from Parameter_Selection.PerturbationTooling.weights.values import changes_of
+from Parameter_Selection.PerturbationTooling.weights.targets import WeightTarget, changes_of
 from Parameter_Selection.PerturbationTooling.weights.weight_edits import weights_changed
 from tests.made_agents import mlp_agent
 
