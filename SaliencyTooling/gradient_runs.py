@@ -34,9 +34,9 @@ from Neuron_Selection.PatchingTooling.experiment import OpenedAgent
 from SaliencyTooling.gradient_sources import GradientSource, gradient_source, of_the_margin, of_the_maximum
 
 FORMATS = {"json": ("json",), "npz": ("npz",), "both": ("json", "npz")}
-_CHARACTERS_A_NUMBER = 20  # of a gradient as text; one that is exactly 0 takes 4
-_LARGE_FILE = 10**9  # bytes of text from which on the size is announced before it is written
-Progress = Callable[..., Iterable[Any]]  # progress(items, total=..., unit=...) as tqdm.tqdm, which is one
+_CHARACTERS_A_NUMBER = 20  # in JSON; a gradient that is exactly 0 takes 4
+_LARGE_FILE = 10**9  # bytes; a larger JSON file is announced before it is written
+Progress = Callable[..., Iterable[Any]]  # called as progress(items, total=..., unit=...), such as tqdm.tqdm
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,7 +44,7 @@ class ComputedGradients:
     """Result of ``compute_gradients``.
 
     ``written``: False where the files were up to date. ``engine``: ``fast`` (closed form) or ``autograd``.
-    ``npz_saving``: share of the JSON file's size that the npz format saves, None where no JSON file was asked for.
+    ``npz_saving``: share of the JSON file's size that the npz format saves, None for ``npz`` alone.
     """
 
     files: tuple[Path, ...]
@@ -186,7 +186,7 @@ def write_averages(
             means[SIGNED] = source.mean_signed(inputs.observations, of_the_maximum(q_values))
         if q_values.shape[1] > 1:
             means[MARGIN] = source.mean_magnitudes(inputs.observations, of_the_margin(q_values))
-    # rounded as the gradients are stored, or noise of the last bits would decide between weights that tie
+    # rounded to the dtype of stored gradients, or noise in the last bits would decide between weights that tie
     dtype = agent.stored_dtype if agent is not None else np.dtype(np.float32)
     rounded = {key: {name: array.astype(dtype) for name, array in exact.items()} for key, exact in means.items()}
     save_average_gradients(path, AverageGradients(num_examples=count, means=rounded, metadata=metadata))
@@ -245,7 +245,7 @@ def _refuse_mixture(
 
 
 def _metadata(agent: OpenedAgent, inputs: Inputs, task: str, source: GradientSource, **more: Any) -> dict[str, Any]:
-    """What ran, whatever the flags: the closed form is numpy in float64 on the CPU."""
+    """Metadata of what ran, whatever the flags: the closed form is numpy in float64 on the CPU."""
     run = {
         "task": task,
         "inputs": {"name": Path(inputs.where).name, "sha256": inputs.sha256},

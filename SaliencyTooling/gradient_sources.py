@@ -25,7 +25,7 @@ _BATCH = 64
 
 
 class GradientSource(Protocol):
-    """What computes gradients. ``q_weights``, (n, n_actions), says of what: sum_a q_weights[a] * Q[a] of each input."""
+    """A way to compute gradients of sum_a q_weights[a] * Q[a] for each input; ``q_weights``: (n, n_actions)."""
 
     @property
     def name(self) -> str:
@@ -33,7 +33,7 @@ class GradientSource(Protocol):
 
     @property
     def device(self) -> str:
-        """Where it computes."""
+        """Device of the computation."""
 
     def q_values(self, observations: Observations) -> np.ndarray:
         """Q-values, (n, n_actions)."""
@@ -51,9 +51,9 @@ class GradientSource(Protocol):
 def gradient_source(opened: OpenedAgent) -> GradientSource:
     """The closed form where the network is an MLP without parameters in its activations, else autograd.
 
-    Another device than the CPU is served by autograd.
+    Devices other than the CPU are served by autograd.
     """
-    has_closed_form = opened.architecture.activation_fn != "PReLU"  # its slope is a parameter as well
+    has_closed_form = opened.architecture.activation_fn != "PReLU"  # whose slope is a parameter as well
     if has_closed_form and opened.device in ("cpu", "auto"):
         try:
             return FastGradients(network=fast_mlp(opened.agent_zip, opened.architecture), dtype=opened.stored_dtype)

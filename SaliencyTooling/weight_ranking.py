@@ -1,4 +1,4 @@
-"""Rank the weights of important neurons: resolve the neurons, score their weights, choose the best."""
+"""Ranking of the weights of important neurons: which neurons, how their weights are scored, which are selected."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def weight_matrices(parameters: Mapping[str, np.ndarray]) -> dict[str, np.ndarra
 def score_weights(
     average: AverageGradients, score: str, *, agent_zip: AgentZip | None, where: Path
 ) -> dict[str, np.ndarray]:
-    """What weights are ranked by: weight matrix to an array of its shape.
+    """Scores to rank weights by: weight matrix to an array of its shape.
 
     :param score: ``gradient``, the mean |gradient| of the greatest Q-value; ``margin``, that of the margin; or
         ``weight_x_gradient``, |weight| x mean |gradient|
@@ -151,7 +151,7 @@ def rank_weights(
 
     Ties go to the lower layer (in the order of ``scores``), then the lower neuron, then the lower weight.
 
-    :param scores: weight matrix to (rows, *shape), what weights are ranked by; ``gradient_magnitude`` in the file
+    :param scores: weight matrix to (rows, *shape), the scores to rank by; ``gradient_magnitude`` in the file
     :param averages: weight matrix to its average gradients, for ``neuron_weights``, each row flat in C order
     :param k: weights of each neuron; beyond its row, the whole row
     :param m: further weights of all neurons together; beyond what is left, all of it

@@ -51,14 +51,14 @@ def test_candidates_in_convolutions_go_all_the_way_into_an_agent(agent: tuple[Pa
     path = folder / "gradient_analysis" / "candidate_weights.json"
     document = load_candidate_weights(path)
     averages = json.loads(path.with_name("average_gradients.json").read_text())["average_gradients"]
-    assert {told["layer_name"] for told in document["neuron_weights"].values()} <= {
+    assert {entry["layer_name"] for entry in document["neuron_weights"].values()} <= {
         f"{FIRST}.weight",
         f"{SECOND}.weight",
     }
-    for told in document["neuron_weights"].values():
-        row = np.array(averages[told["layer_name"]][told["neuron_index"]])
+    for entry in document["neuron_weights"].values():
+        row = np.array(averages[entry["layer_name"]][entry["neuron_index"]])
         assert row.ndim == 3
-        assert told["weights"] == row.ravel().tolist()
+        assert entry["weights"] == row.ravel().tolist()
     for target in document["weight_targets"]:
         row = np.array(averages[target["layer_name"]][target["neuron_index"]])
         assert target["gradient_magnitude"] == row.ravel()[target["weight_index"]]
@@ -89,8 +89,8 @@ def test_rows_that_were_written_nested_are_read_too_and_held_against_the_agent(
     side = 8 if "--trust" not in flags else 2
     target = {"layer_name": f"{FIRST}.weight", "neuron_index": 1, "weight_index": 3 * side * side - 1}
     for count, code in ((side, 0), (side + 1, 2)):
-        told = {"layer_name": f"{FIRST}.weight", "neuron_index": 1, "weights": np.ones((3, side, count)).tolist()}
-        path.write_text(json.dumps({"weight_targets": [target], "neuron_weights": {"x": told}}))
+        entry = {"layer_name": f"{FIRST}.weight", "neuron_index": 1, "weights": np.ones((3, side, count)).tolist()}
+        path.write_text(json.dumps({"weight_targets": [target], "neuron_weights": {"x": entry}}))
         assert perturb_weights.main([*flags, "--values", "0", "--control_sets", "0", "--overwrite"]) == code
     found, expected = 3 * side * (side + 1), 3 * side * side
     assert f"x.weights: found {found} numbers, expected {expected}, as in this agent" in capsys.readouterr().err

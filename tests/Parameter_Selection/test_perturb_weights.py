@@ -71,8 +71,8 @@ def test_every_number_of_a_record_is_what_its_definition_says(agent: Path) -> No
             after = float(np.float32(float(before) + record["value"]))
             edits.append(WeightChange(parameter=t.parameter, row=t.row, column=t.column, value=after))
             tiny = [WeightChange(parameter=t.parameter, row=t.row, column=t.column, value=float(before) + 1e-7)]
-            moved = compute_q_values(network_with(network, tiny), inputs.observations)
-            predicted += (moved - q)[range(len(q)), best] / 1e-7 * (after - float(before))
+            shifted = compute_q_values(network_with(network, tiny), inputs.observations)
+            predicted += (shifted - q)[range(len(q)), best] / 1e-7 * (after - float(before))
         p = compute_q_values(network_with(network, edits), inputs.observations)
         flips = [inputs.ids[row] for row in range(len(q)) if p[row].argmax() != best[row]]
         assert record["flipped_ids"] == flips
@@ -119,9 +119,9 @@ def test_the_candidates_of_the_saliency_pipeline_are_read_as_they_are(agent: Pat
     assert initial_test.main(["--agent_path", str(agent), "--quiet", "--k", "2", "--m", "1"]) == 0
     document = run(agent, "--values", "0", "-1")
     candidates = json.loads((agent / "gradient_analysis" / "candidate_weights.json").read_text())["weight_targets"]
-    told = [(t["layer_name"], t["neuron_index"], t["weight_index"]) for t in candidates for _ in range(2)]
+    expected = [(t["layer_name"], t["neuron_index"], t["weight_index"]) for t in candidates for _ in range(2)]
     keys = ("layer_name", "neuron_index", "weight_index")
-    assert [tuple(record[key] for key in keys) for record in document["results"][:-2]] == told
+    assert [tuple(record[key] for key in keys) for record in document["results"][:-2]] == expected
     assert document["summary"]["controls"]["random_sets"] == 99
     least = document["summary"]["controls"]["comparisons"][-1]
     assert least["measure"] == "margin_change_size"

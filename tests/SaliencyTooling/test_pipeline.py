@@ -168,14 +168,14 @@ def test_other_scores_rank_by_what_they_say(score: str, agent: Path) -> None:
     from Neuron_Selection.PatchingTooling.experiment import OpenedAgent
 
     weights = OpenedAgent(agent).online_weights
-    for told in load_candidate_weights(folder / "candidate_weights.json")["weight_targets"]:
-        layer, neuron = told["layer_name"], told["neuron_index"]
+    for target in load_candidate_weights(folder / "candidate_weights.json")["weight_targets"]:
+        layer, neuron = target["layer_name"], target["neuron_index"]
         row = np.array(
             averages["average_margin_gradients" if score == "margin" else "average_gradients"][layer][neuron]
         )
         row = row if score == "margin" else row * np.abs(weights[layer][neuron].astype(float))
-        assert told["weight_index"] == int(np.argmax(row))
-        assert told["gradient_magnitude"] == pytest.approx(row.max())
+        assert target["weight_index"] == int(np.argmax(row))
+        assert target["gradient_magnitude"] == pytest.approx(row.max())
 
 
 FAULTS: dict[str, tuple[Any, list[str], str]] = {

@@ -218,9 +218,9 @@ def refuse(*_arguments: Any) -> Any:
     raise EngineError("no MLP")
 
 
-@pytest.mark.parametrize(("kind", "told"), [("json", True), ("npz", False), ("both", True)])
+@pytest.mark.parametrize(("kind", "announced"), [("json", True), ("npz", False), ("both", True)])
 def test_much_text_is_announced_before_it_is_written(
-    kind: str, *, told: bool, agent: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    kind: str, *, announced: bool, agent: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = ["--agent_path", str(agent), "--format", kind, "--overwrite"]
     assert gradients.main(words) == 0
@@ -229,7 +229,7 @@ def test_much_text_is_announced_before_it_is_written(
     weights = sum(array.size for array in OpenedAgent(agent).online_weights.values())
     assert gradients.main(words) == 0
     size = f"up to about 0.0 GB, {weights:,} gradients of 7 inputs (--format npz: 0.0 GB)\n"
-    assert (f"warning: weight_gradients.json: {size}" in capsys.readouterr().err) == told
+    assert (f"warning: weight_gradients.json: {size}" in capsys.readouterr().err) == announced
 
 
 @pytest.mark.parametrize("dead", [False, True])
@@ -249,9 +249,9 @@ def test_what_the_npz_would_save_is_what_it_saves(
     capsys.readouterr()
     assert gradients.main(flags[:2]) == 0
     assert initial_test.main(flags) == 0
-    told = [line for line in capsys.readouterr().err.splitlines() if "--format npz would save" in line]
-    assert len(told) == 2
-    for line in told:
+    remarks = [line for line in capsys.readouterr().err.splitlines() if "--format npz would save" in line]
+    assert len(remarks) == 2
+    for line in remarks:
         if dead:
             assert line.endswith("would save no space here")
         else:

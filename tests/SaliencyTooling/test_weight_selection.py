@@ -30,8 +30,8 @@ def places(document: dict[str, Any]) -> list[tuple[str, int, int]]:
 def test_an_example_by_hand() -> None:
     averages = {"a.weight": np.array([[0.1, 0.9, 0.5], [0.3, 0.2, 0.8]]), "b.weight": np.array([[0.7, 0.6]])}
     neurons = [candidate("one", "a.weight", 0), candidate("two", "b.weight", 0)]
-    told = rank_weights(neurons, averages, averages, k=1, m=2)
-    assert told["weight_targets"] == [
+    document = rank_weights(neurons, averages, averages, k=1, m=2)
+    assert document["weight_targets"] == [
         {"layer_name": "a.weight", "neuron_index": 0, "weight_index": 1, "gradient_magnitude": 0.9,
          "source": "top_1_of_one", "priority": "guaranteed_k_1"},
         {"layer_name": "b.weight", "neuron_index": 0, "weight_index": 0, "gradient_magnitude": 0.7,
@@ -41,22 +41,26 @@ def test_an_example_by_hand() -> None:
         {"layer_name": "a.weight", "neuron_index": 0, "weight_index": 2, "gradient_magnitude": 0.5,
          "source": "additional_from_one", "priority": "additional_global"},
     ]  # fmt: skip
-    assert told["metadata"] == {
+    assert document["metadata"] == {
         "k_per_neuron": 1, "additional_m": 2, "num_candidate_neurons": 2, "total_weights_selected": 4,
         "guaranteed_per_neuron": 2, "additional_selected": 2,
         "description": "Top 1 weights per neuron plus top 2 additional weights globally",
     }  # fmt: skip
-    assert told["neuron_weights"]["one"] == {"layer_name": "a.weight", "neuron_index": 0, "weights": [0.1, 0.9, 0.5]}
-    assert told["top_k_per_neuron"] == {
+    assert document["neuron_weights"]["one"] == {
+        "layer_name": "a.weight",
+        "neuron_index": 0,
+        "weights": [0.1, 0.9, 0.5],
+    }
+    assert document["top_k_per_neuron"] == {
         "one": {"indices": [1], "values": [0.9]}, "two": {"indices": [0], "values": [0.7]}
     }  # fmt: skip
-    assert told["additional_weights"] == {
+    assert document["additional_weights"] == {
         "two": {"indices": [1], "values": [0.6]}, "one": {"indices": [2], "values": [0.5]}
     }  # fmt: skip
 
 
 @given(data=st.data())
-def test_the_selection_is_the_rule_told_again_slowly(data: st.DataObject) -> None:
+def test_the_selection_is_the_rule_computed_slowly(data: st.DataObject) -> None:
     scores = {
         name: np.array(
             data.draw(st.lists(st.lists(st.integers(0, 4), min_size=3, max_size=3), min_size=2, max_size=2)), float
@@ -66,7 +70,7 @@ def test_the_selection_is_the_rule_told_again_slowly(data: st.DataObject) -> Non
     every = [candidate(f"{name}{row}", name, row) for name in scores for row in range(2)]
     neurons = data.draw(st.permutations(every))[: data.draw(st.integers(1, 4))]
     k, m = data.draw(st.integers(0, 4)), data.draw(st.integers(0, 14))
-    told = rank_weights(neurons, scores, scores, k=k, m=m)
+    document = rank_weights(neurons, scores, scores, k=k, m=m)
     order = ["a.weight", "b.weight"]
 
     def rank(place: tuple[str, int, int]) -> tuple[float, int, int, int]:
@@ -78,17 +82,17 @@ def test_the_selection_is_the_rule_told_again_slowly(data: st.DataObject) -> Non
         guaranteed += row[:k]
         rest += row[k:]
     chosen = guaranteed + sorted(rest, key=rank)[:m]
-    assert places(told) == sorted(chosen, key=rank)
-    assert told["metadata"]["guaranteed_per_neuron"] == len(guaranteed)
-    assert told["metadata"]["total_weights_selected"] == len(chosen)
+    assert places(document) == sorted(chosen, key=rank)
+    assert document["metadata"]["guaranteed_per_neuron"] == len(guaranteed)
+    assert document["metadata"]["total_weights_selected"] == len(chosen)
     assert all((scores[l][n, w], "guaranteed" in t["priority"]) == (t["gradient_magnitude"], (l, n, w) in guaranteed)
-               for t, (l, n, w) in zip(told["weight_targets"], places(told), strict=True))  # noqa: E741  # fmt: skip
+               for t, (l, n, w) in zip(document["weight_targets"], places(document), strict=True))  # noqa: E741  # fmt: skip
 
 
 def test_a_convolutions_weight_index_is_flat_in_its_row() -> None:
     averages = {"cnn.0.weight": np.arange(2 * 3 * 2 * 2, dtype=float).reshape(2, 3, 2, 2)}
-    told = rank_weights([candidate("x", "cnn.0.weight", 1)], averages, averages, k=1, m=0)
-    assert places(told) == [("cnn.0.weight", 1, 11)]
+    document = rank_weights([candidate("x", "cnn.0.weight", 1)], averages, averages, k=1, m=0)
+    assert places(document) == [("cnn.0.weight", 1, 11)]
 
 
 def summary(folder: Path, neurons: dict[str, Any]) -> Any:
@@ -98,14 +102,14 @@ def summary(folder: Path, neurons: dict[str, Any]) -> Any:
 
 
 def test_keys_are_resolved_by_patch_then_position_then_name_and_count_once(tmp_path: Path) -> None:
-    told = summary(tmp_path, {
+    loaded = summary(tmp_path, {
         "exp_1_q_net.0": {"patch": {"q_net.2": [5]}},
         "exp_3_q_net.0": {},
         "q_net.2_neuron_5": {},
         "q_net.4_neuron_0": {"final_average_importance": 0.5},
     })  # fmt: skip
     definitions = [{"q_net.0": [0]}, {"q_net.0": [1]}, {"q_net.0": [7]}]
-    found = candidate_neurons(told, ROWS, definitions=definitions)
+    found = candidate_neurons(loaded, ROWS, definitions=definitions)
     assert [(c.experiment, c.parameter, c.neuron) for c in found] == [
         ("exp_1_q_net.0", "q_net.2.weight", 5), ("exp_3_q_net.0", "q_net.0.weight", 7),
         ("q_net.4_neuron_0", "q_net.4.weight", 0),
@@ -113,8 +117,8 @@ def test_keys_are_resolved_by_patch_then_position_then_name_and_count_once(tmp_p
 
 
 def test_definitions_are_not_needed_where_every_key_has_its_patch(tmp_path: Path) -> None:
-    told = summary(tmp_path, {"exp_9_q_net.0": {"patch": {"q_net.0": [1]}}})
-    assert len(candidate_neurons(told, ROWS, definitions=[])) == 1
+    loaded = summary(tmp_path, {"exp_9_q_net.0": {"patch": {"q_net.0": [1]}}})
+    assert len(candidate_neurons(loaded, ROWS, definitions=[])) == 1
 
 
 @pytest.mark.parametrize(
@@ -152,9 +156,9 @@ def test_no_important_neuron_names_the_step_that_gave_none(tmp_path: Path) -> No
 def test_published_summaries_of_every_form_are_resolved(published_files: Path) -> None:
     rows = {"features_extractor.mlp.0.weight": 64, "q_net.0.weight": 64, "q_net.2.weight": 64, "q_net.4.weight": 5}
     for name, count in (("agent159_cross_metric_summary", 12), ("v6_cross_metric_summary_nested", None)):
-        told = load_cross_metric_summary(published_files / f"{name}.json")
-        found = candidate_neurons(told, rows, definitions=[])
-        assert len(found) == (count or len(told.neurons))
+        loaded = load_cross_metric_summary(published_files / f"{name}.json")
+        found = candidate_neurons(loaded, rows, definitions=[])
+        assert len(found) == (count or len(loaded.neurons))
         assert all(f"{c.parameter.removesuffix('.weight')}_neuron_{c.neuron}" == c.experiment for c in found)
     with pytest.raises(InputError, match="contains no important neuron"):
         candidate_neurons(

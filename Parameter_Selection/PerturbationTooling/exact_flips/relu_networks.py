@@ -17,11 +17,11 @@ def open_relu_network(agent_path: str) -> OpenedAgent:
         opened = OpenedAgent(agent_path, engine="fast")
     except UntrustedError as error:
         found = str(error).partition(", expected")[0]
-        expected = "only MLPs with ReLU, all of Stable-Baselines3's own classes"
-        raise UsageError(f"smallest flips: {found}, expected {expected}") from error
+        supported = "only MLPs with ReLU, of Stable-Baselines3's own classes, are supported"
+        raise UsageError(f"smallest flips: {supported} ({found})") from error
     except UsageError as error:
         found = str(error).removeprefix("engine fast: ").partition(", expected")[0]
-        raise UsageError(f"smallest flips: {found}, expected only MLPs with ReLU") from error
+        raise UsageError(f"smallest flips: only MLPs with ReLU are supported ({found})") from error
     refuse_other_than_relu(opened.architecture)
     return opened
 
@@ -43,4 +43,4 @@ def refuse_other_than_relu(architecture: Architecture) -> None:
     """
     if architecture.net_arch and architecture.activation_fn != "ReLU":
         found = shown(architecture.activation_fn, quoted=False)
-        raise UsageError(f"smallest flips: found the activation function {found}, expected only MLPs with ReLU")
+        raise UsageError(f"smallest flips: only MLPs with ReLU are supported (found the activation function {found})")

@@ -1,4 +1,4 @@
-"""The one writer of parameters: inside a ``with`` block some weights of a network have other values."""
+"""Temporary changes of weights in a torch network, as a ``with`` block; nothing else writes parameters."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from Neuron_Selection.PatchingTooling.numpy_network.weight_changes import Weight
 def weights_changed(net: nn.Module, edits: Sequence[WeightChange]) -> Iterator[None]:
     """Inside the block the named weights have these values, rounded to the network's dtype.
 
-    However the block ends, a half-done set-up included, every weight is bit for bit what it was.
+    However the block ends, and if setting it up fails, every weight is restored bit for bit.
 
     :param edits: parameter, row, flat index in the row, value; each weight once
     :raises UsageError: before anything is written: no edits, no such weight, one twice, a value that is not finite
@@ -42,7 +42,7 @@ def _write(parameter: nn.Parameter, index: _Index, values: torch.Tensor) -> None
 
 def _planned(net: nn.Module, edits: Sequence[WeightChange]) -> list[tuple[nn.Parameter, _Index, torch.Tensor]]:
     if not edits:
-        raise UsageError("weights: found none, expected at least one to change")
+        raise UsageError("weights: at least one weight to change is required")
     named = dict(net.named_parameters(remove_duplicate=False))
     by_parameter: dict[str, list[WeightChange]] = {}
     seen: set[tuple[int, int, int]] = set()
@@ -51,11 +51,11 @@ def _planned(net: nn.Module, edits: Sequence[WeightChange]) -> list[tuple[nn.Par
         parameter = named.get(edit.parameter)
         if parameter is None or parameter.ndim < 2:
             weights = [known for known, one in named.items() if one.ndim > 1]
-            raise UsageError(f"weight {name}: found no such parameter, expected one of {', '.join(weights)}")
+            raise UsageError(f"unknown weight {name}; the weights of this network are {', '.join(weights)}")
         height, width = len(parameter), parameter[0].numel()
         if not (0 <= edit.row < height and 0 <= edit.column < width):
             raise UsageError(
-                f"weight {name}: found an index outside, expected rows 0..{height - 1}, columns 0..{width - 1}"
+                f"weight {name}: index out of range, expected rows 0..{height - 1}, columns 0..{width - 1}"
             )
         place = (id(parameter), edit.row, edit.column)  # by identity: one parameter may have two names
         if place in seen:
@@ -71,6 +71,6 @@ def _planned(net: nn.Module, edits: Sequence[WeightChange]) -> list[tuple[nn.Par
         exact = torch.tensor([edit.value for edit in group], dtype=torch.float64)
         values = exact.to(device=parameter.device, dtype=parameter.dtype)
         if not bool(torch.isfinite(values).all()):
-            raise UsageError(f"weight {parameter_name}: found a value that is not finite, expected finite numbers")
+            raise UsageError(f"weight {parameter_name}: found NaN or infinity, expected finite numbers")
         planned.append((parameter, index, values))
     return planned

@@ -114,11 +114,11 @@ def test_a_control_counts_in_the_interval_as_often_as_it_was_drawn(planted: Path
     unique = list(dict.fromkeys(target for chosen in drawn for target in chosen))
     alike = sweep_alone(plan, unique).by_input["margin_change_size"][0]
     assert not np.isclose(mean.mean(), alike.mean(), rtol=0.01)  # or the test could not tell
-    told = compare_with_controls(
+    comparison = compare_with_controls(
         plan, targets, sweep_alone(plan, targets), matrices=matrices,
         clusters=clusters_of(inputs.ids, {}, "input", where="x"), n_values=1, sets=40, seed=3,
     )  # fmt: skip
-    row = told["comparisons"][1]
+    row = comparison["comparisons"][1]
     low, high = row["difference_interval"]
     assert row["random"] == pytest.approx(mean.mean())
     assert (low + high) / 2 == pytest.approx(-mean.mean(), rel=0.1)
