@@ -36,14 +36,15 @@ from Neuron_Selection.FileFormats.weights.average_gradients import (
     load_average_gradients,
 )
 from Neuron_Selection.FileFormats.weights.candidate_weights import CANDIDATES_FILE, save_candidate_weights
+from Neuron_Selection.next_command import handed_on
 from Neuron_Selection.PatchingTooling.experiment import OpenedAgent
 from SaliencyTooling.gradient_runs import (
     AveragedGradients,
     ComputedGradients,
     Progress,
+    average_gradients,
     compute_gradients,
     plan_averages,
-    write_averages,
 )
 from SaliencyTooling.weight_ranking import (
     SCORES,
@@ -76,24 +77,14 @@ def read_stored_agent(agent_path: str | Path) -> StoredAgent:
 class SelectedWeights:
     """Result of ``select_weights``.
 
-    ``written``: False where the file was up to date. ``metadata``: of the file, with the numbers of weights.
+    ``written``: False where the file was up to date. ``neurons``, ``weights``: how many. ``metadata``: of the file.
     """
 
     files: tuple[Path, ...]
     written: bool
+    neurons: int
+    weights: int
     metadata: Mapping[str, Any]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Selection:
-    """The settings of ``select_weights``. ``folder``: where a bare name of the definitions is looked for first."""
-
-    cross_metric_path: Path
-    useful_neurons_path: str | Path | None
-    folder: AgentFolder | None
-    k: int
-    m: int
-    score: str
 
 
 def select_weights(
@@ -129,18 +120,43 @@ def select_weights(
     elif summary.resolve().parent.name == RESULTS:
         home = summary.resolve().parents[1]
         folder = AgentFolder(zip_path=home / "agent.zip", folder=home)
-    selection = Selection(
-        cross_metric_path=summary,
-        useful_neurons_path=useful_neurons_path,
-        folder=folder,
-        k=k,
-        m=m,
-        score=score,
-    )
-    output = output_folder(None if output_dir is None else str(output_dir), average_path.parent)
+    path = output_folder(None if output_dir is None else str(output_dir), average_path.parent) / CANDIDATES_FILE
+    check_outputs([path], [summary, average_path])
+    average = load_average_gradients(average_path)
+    magnitudes = weight_matrices(average.means[MAGNITUDE])
     agent_zip = None if agent is None else agent.agent_zip
-    return _write_candidates(
-        selection, average_path, output, agent_zip=agent_zip, overwrite=overwrite, progress=progress
+    neurons, run = _choose_neurons(
+        summary,
+        useful_neurons_path,
+        folder,
+        parameters=magnitudes,
+        weights_sha256=_fingerprint(average, agent_zip, average_path),
+        settings={"score": score, "k": k, "m": m},
+    )
+    scores = score_weights(average, score, agent_zip=agent_zip, where=average_path)
+    document = rank_weights(neurons, scores, magnitudes, k=k, m=m, progress=progress)
+    metadata = run_metadata(
+        command={
+            "task": "candidates",
+            "cross_metric_path": str(summary),
+            "average_gradients_path": str(average_path),
+        },
+        run={**run, "average_sha256": sha256_of(read_bytes(average_path))},
+        agent=None,
+        libraries=("numpy",),
+    )
+    document["metadata"] |= {**metadata, "agent": average.metadata.get("agent")}
+    up_to_date = path.exists() and not overwrite
+    if up_to_date and _decisive(stored_document(path)) != _decisive(parse_edited_json(json_bytes(document), path)):
+        raise of_another_run(path)
+    if not up_to_date:
+        save_candidate_weights(path, document)
+    return SelectedWeights(
+        files=(path,),
+        written=not up_to_date,
+        neurons=len(neurons),
+        weights=len(document["weight_targets"]),
+        metadata=document["metadata"],
     )
 
 
@@ -174,76 +190,43 @@ def find_candidate_weights(
     :raises SuiteError: for everything that one of the steps would refuse, before the first file is written
     """
     output = output_folder(None if output_dir is None else str(output_dir), agent.folder.folder / GRADIENTS)
-    selection = Selection(
-        cross_metric_path=agent.folder.folder / RESULTS / SUMMARY_FILE,
-        useful_neurons_path=useful_neurons_path,
-        folder=agent.folder,
-        k=k,
-        m=m,
-        score=score,
-    )
+    summary = agent.folder.folder / RESULTS / SUMMARY_FILE
     chosen = agent.inputs(inputs)
-    _check_candidates(selection, output, agent, overwrite=overwrite)
-    plan_averages(agent, chosen, output, overwrite=overwrite)
-    gradients = compute_gradients(
-        agent, inputs=chosen, output_dir=output, format=format, overwrite=overwrite, progress=progress
-    )
-    averages = write_averages(agent, chosen, output, overwrite=overwrite)
-    candidates = _write_candidates(
-        selection, averages.files[0], output, agent_zip=agent.agent_zip, overwrite=overwrite, progress=progress
-    )
-    return GradientAnalysis(gradients=gradients, averages=averages, candidates=candidates)
-
-
-def _check_candidates(selection: Selection, output: Path, agent: OpenedAgent, *, overwrite: bool) -> None:
-    """Raise for everything that ``select_weights`` would refuse, before the gradients are computed."""
     space = agent.agent_zip.action_space
-    if selection.score == "margin" and isinstance(space, DiscreteSpace) and space.n < 2:
+    if score == "margin" and isinstance(space, DiscreteSpace) and space.n < 2:
         raise no_margin()
-    _, run = _choose_neurons(selection, agent.online_weights, weights_sha256=agent.agent_zip.weights_sha256)
+    _, run = _choose_neurons(
+        summary,
+        useful_neurons_path,
+        agent.folder,
+        parameters=agent.online_weights,
+        weights_sha256=agent.agent_zip.weights_sha256,
+        settings={"score": score, "k": k, "m": m},
+    )
     path = output / CANDIDATES_FILE
-    check_outputs([path], [selection.cross_metric_path])
+    check_outputs([path], [summary])
     if path.exists() and not overwrite:
         stored = (stored_json_metadata(path) or {}).get("run")
         if not isinstance(stored, dict) or any(stored.get(key) != value for key, value in run.items()):
             raise of_another_run(path)
-
-
-def _write_candidates(
-    selection: Selection,
-    average_path: Path,
-    output: Path,
-    *,
-    agent_zip: AgentZip | None,
-    overwrite: bool = False,
-    progress: Progress | None = None,
-) -> SelectedWeights:
-    """``select_weights`` with the names of its files resolved."""
-    path = output / CANDIDATES_FILE
-    check_outputs([path], [selection.cross_metric_path, average_path])
-    average = load_average_gradients(average_path)
-    magnitudes = weight_matrices(average.means[MAGNITUDE])
-    weights_sha256 = _fingerprint(average, agent_zip, average_path)
-    neurons, run = _choose_neurons(selection, magnitudes, weights_sha256=weights_sha256)
-    scores = score_weights(average, selection.score, agent_zip=agent_zip, where=average_path)
-    document = rank_weights(neurons, scores, magnitudes, k=selection.k, m=selection.m, progress=progress)
-    metadata = run_metadata(
-        command={
-            "task": "candidates",
-            "cross_metric_path": str(selection.cross_metric_path),
-            "average_gradients_path": str(average_path),
-        },
-        run={**run, "average_sha256": sha256_of(read_bytes(average_path))},
-        agent=None,
-        libraries=("numpy",),
+    plan_averages(agent, chosen, output / AVERAGE_FILE, overwrite=overwrite)
+    gradients = compute_gradients(
+        agent, inputs=chosen, output_dir=output, format=format, overwrite=overwrite, progress=progress
     )
-    document["metadata"] |= {**metadata, "agent": average.metadata.get("agent")}
-    up_to_date = path.exists() and not overwrite
-    if up_to_date and _decisive(stored_document(path)) != _decisive(parse_edited_json(json_bytes(document), path)):
-        raise of_another_run(path)
-    if not up_to_date:
-        save_candidate_weights(path, document)
-    return SelectedWeights(files=(path,), written=not up_to_date, metadata=document["metadata"])
+    averages = average_gradients(agent, inputs=chosen, output_dir=output, overwrite=overwrite)
+    candidates = select_weights(
+        agent,
+        cross_metric_path=handed_on(summary),
+        average_gradients_path=handed_on(averages.files[0]),
+        useful_neurons_path=useful_neurons_path,
+        k=k,
+        m=m,
+        score=score,
+        output_dir=output,
+        overwrite=overwrite,
+        progress=progress,
+    )
+    return GradientAnalysis(gradients=gradients, averages=averages, candidates=candidates)
 
 
 def _fingerprint(average: AverageGradients, agent_zip: AgentZip | None, where: Path) -> str | None:
@@ -268,47 +251,47 @@ def _decisive(document: Mapping[str, Any] | None) -> Any:
 
 
 def _choose_neurons(
-    selection: Selection, parameters: Mapping[str, np.ndarray], *, weights_sha256: str | None
+    summary_path: Path,
+    useful_neurons_path: str | Path | None,
+    folder: AgentFolder | None,
+    *,
+    parameters: Mapping[str, np.ndarray],
+    weights_sha256: str | None,
+    settings: Mapping[str, Any],
 ) -> tuple[list[CandidateNeuron], dict[str, Any]]:
-    """The neurons whose weights are ranked, and the settings that decide the selection, for the metadata.
+    """The neurons whose weights are ranked, and everything that decides the selection, for the metadata.
 
+    :param folder: where a bare name of the definitions is looked for first
     :param parameters: the network's, or arrays of their shapes
     :param weights_sha256: fingerprint of that network, None if unknown
+    :param settings: score, k and m
     :raises SuiteError: no weights to select, a summary of another agent, or of neurons that have no weights
     """
-    if selection.score not in SCORES:
-        raise UsageError(f"score: found {shown(selection.score)}, expected one of {', '.join(SCORES)}")
-    if selection.k == 0 and selection.m == 0:
+    if settings["score"] not in SCORES:
+        raise UsageError(f"score: found {shown(settings['score'])}, expected one of {', '.join(SCORES)}")
+    if settings["k"] < 0 or settings["m"] < 0:
+        raise UsageError(f"k and m: found {settings['k']} and {settings['m']}, expected whole numbers from 0")
+    if settings["k"] == 0 and settings["m"] == 0:
         raise UsageError("--k and --m are both 0: no weight would be selected")
-    path = selection.cross_metric_path
-    summary = load_cross_metric_summary(path)
+    summary = load_cross_metric_summary(summary_path)
     if summary.weights_sha256 and weights_sha256 and summary.weights_sha256 != weights_sha256:
-        raise InputError(
-            path,
-            "weights_sha256",
-            f"the summary belongs to another agent ({summary.weights_sha256[:12]}, this one is {weights_sha256[:12]})",
-        )
+        hashes = f"{summary.weights_sha256[:12]}, this one is {weights_sha256[:12]}"
+        raise InputError(summary_path, "weights_sha256", f"the summary belongs to another agent ({hashes})")
     definitions: list[dict[str, Any]] = []
     definitions_sha256 = None
     if any(neuron.patch is None and neuron.position is not None for neuron in summary.neurons):
-        definitions_path = _definitions_path(selection)
-        definitions_sha256 = sha256_of(read_bytes(definitions_path))
-        definitions = load_definitions(definitions_path)
+        if useful_neurons_path is None:
+            path = Path(__file__).resolve().parents[1] / USEFUL_NEURONS
+        else:
+            path = folder.find(str(useful_neurons_path), ".") if folder else Path(useful_neurons_path)
+        definitions_sha256 = sha256_of(read_bytes(path))
+        definitions = load_definitions(path)
     rows_of = {name: len(array) for name, array in weight_matrices(parameters).items()}
     run = {
         "task": "candidates",
-        "cross_metric_sha256": sha256_of(read_bytes(path)),
+        "cross_metric_sha256": sha256_of(read_bytes(summary_path)),
         "definitions_sha256": definitions_sha256,
         "weights_sha256": weights_sha256,
-        "score": selection.score,
-        "k": selection.k,
-        "m": selection.m,
+        **settings,
     }
     return candidate_neurons(summary, rows_of, definitions=definitions), run
-
-
-def _definitions_path(selection: Selection) -> Path:
-    name = selection.useful_neurons_path
-    if name is None:
-        return Path(__file__).resolve().parents[1] / USEFUL_NEURONS
-    return selection.folder.find(str(name), ".") if selection.folder else Path(name)

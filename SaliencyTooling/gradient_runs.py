@@ -43,12 +43,13 @@ Progress = Callable[..., Iterable[Any]]  # called as progress(items, total=..., 
 class ComputedGradients:
     """Result of ``compute_gradients``.
 
-    ``written``: False where the files were up to date. ``engine``: ``fast`` (closed form) or ``autograd``.
+    ``written``: False where the files were up to date. ``inputs``: how many. ``engine``: ``fast`` (closed form) or ``autograd``.
     ``npz_saving``: share of the JSON file's size that the npz format saves, None for ``npz`` alone.
     """
 
     files: tuple[Path, ...]
     written: bool
+    inputs: int
     engine: str
     npz_saving: float | None
 
@@ -100,7 +101,9 @@ def compute_gradients(
         save_weight_gradients(folder, gradients, formats=formats, metadata=metadata)
     # dead neurons make the text short, so the file itself is measured
     saving = 1 - binary / paths[0].stat().st_size if "json" in formats else None
-    return ComputedGradients(files=paths, written=not all(done), engine=source.name, npz_saving=saving)
+    return ComputedGradients(
+        files=paths, written=not all(done), inputs=len(chosen.ids), engine=source.name, npz_saving=saving
+    )
 
 
 def _gradients(
@@ -152,62 +155,45 @@ def average_gradients(
         path = agent.folder.find(str(gradients_path), GRADIENTS, hint="gradients.py makes it")
     chosen = None if agent is None else agent.inputs(CLEAN if inputs is None else inputs)
     default = path.parent if path is not None else agent.folder.folder / GRADIENTS if agent else Path()
-    folder = _folder(output_dir, default)
-    return write_averages(agent, chosen, folder, gradients_path=path, overwrite=overwrite, progress=progress)
-
-
-def write_averages(
-    agent: OpenedAgent | None,
-    inputs: Inputs | None,
-    folder: Path,
-    *,
-    gradients_path: Path | None = None,
-    overwrite: bool = False,
-    progress: Progress | None = None,
-) -> AveragedGradients:
-    """``average_gradients`` with every name resolved.
-
-    :param inputs: given if and only if the agent is
-    """
-    path = folder / AVERAGE_FILE
-    metadata, up_to_date = plan_averages(agent, inputs, folder, gradients_path=gradients_path, overwrite=overwrite)
+    output = _folder(output_dir, default) / AVERAGE_FILE
+    metadata, up_to_date = plan_averages(agent, chosen, output, gradients_path=path, overwrite=overwrite)
     if up_to_date:
-        return AveragedGradients(files=(path,), written=False)
+        return AveragedGradients(files=(output,), written=False)
     means: dict[str, Mapping[str, np.ndarray]] = {}
     count = 0
-    if gradients_path is not None:
-        means[MAGNITUDE], means[SIGNED], count = _means_of_file(gradients_path, progress)
-    if agent is not None and inputs is not None:
+    if path is not None:
+        means[MAGNITUDE], means[SIGNED], count = _means_of_file(path, progress)
+    if agent is not None and chosen is not None:
         source = gradient_source(agent)
-        q_values = source.q_values(inputs.observations)
-        if gradients_path is None:
-            count = len(inputs.ids)
-            means[MAGNITUDE] = source.mean_magnitudes(inputs.observations, of_the_maximum(q_values))
-            means[SIGNED] = source.mean_signed(inputs.observations, of_the_maximum(q_values))
+        q_values = source.q_values(chosen.observations)
+        if path is None:
+            count = len(chosen.ids)
+            means[MAGNITUDE] = source.mean_magnitudes(chosen.observations, of_the_maximum(q_values))
+            means[SIGNED] = source.mean_signed(chosen.observations, of_the_maximum(q_values))
         if q_values.shape[1] > 1:
-            means[MARGIN] = source.mean_magnitudes(inputs.observations, of_the_margin(q_values))
+            means[MARGIN] = source.mean_magnitudes(chosen.observations, of_the_margin(q_values))
     # rounded to the dtype of stored gradients, or noise in the last bits would decide between weights that tie
     dtype = agent.stored_dtype if agent is not None else np.dtype(np.float32)
     rounded = {key: {name: array.astype(dtype) for name, array in exact.items()} for key, exact in means.items()}
-    save_average_gradients(path, AverageGradients(num_examples=count, means=rounded, metadata=metadata))
-    return AveragedGradients(files=(path,), written=True)
+    save_average_gradients(output, AverageGradients(num_examples=count, means=rounded, metadata=metadata))
+    return AveragedGradients(files=(output,), written=True)
 
 
 def plan_averages(
     agent: OpenedAgent | None,
     inputs: Inputs | None,
-    folder: Path,
+    output: Path,
     *,
     gradients_path: Path | None = None,
     overwrite: bool = False,
 ) -> tuple[dict[str, Any], bool]:
     """Metadata of the averages, and whether the file is up to date; nothing is computed.
 
+    :param inputs: given if and only if the agent is
     :raises SuiteError: gradients of another agent or of other inputs, or the averages of a different run
     """
-    path = folder / AVERAGE_FILE
     read = [gradients_path, Path(inputs.where) if inputs else None, agent.folder.zip_path if agent else None]
-    check_outputs([path], [one for one in read if one is not None])
+    check_outputs([output], [one for one in read if one is not None])
     origin: dict[str, Any] = {}
     more: dict[str, Any] = {}
     if gradients_path is not None:
@@ -224,7 +210,7 @@ def plan_averages(
         command = {"task": "averages", "gradients_path": str(gradients_path)}
         metadata = run_metadata(command=command, run=run, agent=None, libraries=("numpy",))
         metadata["agent"] = origin.get("agent")
-    return metadata, is_up_to_date(path, stored_json_metadata(path), metadata, overwrite=overwrite)
+    return metadata, is_up_to_date(output, stored_json_metadata(output), metadata, overwrite=overwrite)
 
 
 def _refuse_mixture(

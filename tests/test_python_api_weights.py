@@ -150,6 +150,7 @@ def test_averages_and_candidates_need_no_agent(agent: Path, tmp_path: Path) -> N
     candidates = select_weights(cross_metric_path=summary, average_gradients_path=averages.files[0])
     assert candidates.files == (tmp_path / "out" / "candidate_weights.json",)
     assert candidates.metadata["k_per_neuron"] == 2
+    assert candidates.weights == 2 * candidates.neurons + 4
 
 
 def test_arguments_that_exclude_each_other_are_refused_as_flags_are(agent: Path, tmp_path: Path) -> None:
@@ -162,6 +163,8 @@ def test_arguments_that_exclude_each_other_are_refused_as_flags_are(agent: Path,
         perturb_weights(opened, weights=WEIGHTS, all_weights=["q_net.0"])
     with pytest.raises(UsageError, match="format: found 'csv', expected one of json, npz, both"):
         compute_gradients(opened, format="csv")
+    with pytest.raises(UsageError, match="k and m: found -1 and 4, expected whole numbers from 0"):
+        select_weights(opened, k=-1)
     with pytest.raises(UsageError, match="score: found 'size', expected one of gradient, margin, weight_x_gradient"):
         select_weights(opened, score="size")
 

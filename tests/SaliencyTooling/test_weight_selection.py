@@ -122,25 +122,29 @@ def test_definitions_are_not_needed_where_every_key_has_its_patch(tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("key", "entry", "words"),
+    ("key", "entry", "parts"),
     [
-        ("exp_3_q_net.0", {}, "exp_3_q_net.0: found experiment 3, expected 1..2 as in the definitions"),
-        ("exp_2_q_net.0", {}, "found layer 'q_net.2' at position 2 of the definitions, expected 'q_net.0'"),
-        ("something", {}, "something: the key names no neuron, expected a patch field"),
+        ("exp_3_q_net.0", {}, {"found": "experiment 3", "expected": "1..2 as in the definitions"}),
+        ("exp_2_q_net.0", {}, {"found": "layer 'q_net.2' at position 2 of the definitions", "expected": "'q_net.0'"}),
+        ("something", {}, {"problem": "the key names no neuron"}),
         (
             "q_net.1_neuron_0",
             {},
-            "layer 'q_net.1' has no weight matrix; layers that have one: q_net.0, q_net.2, q_net.4",
+            {"problem": "layer 'q_net.1' has no weight matrix; layers that have one: q_net.0, q_net.2, q_net.4"},
         ),
-        ("q_net.0_neuron_8", {}, "found neuron 8, expected 0..7 in q_net.0"),
-        ("a", {"patch": {"q_net.0": [1, 2]}}, "patches several neurons"),
-        ("a", {"patch": {"q_net.0": "all"}}, "patches several neurons"),
-        ("a", {"patch": {"q_net.0": [1], "q_net.2": [1]}}, "patches several neurons"),
+        ("q_net.0_neuron_8", {}, {"found": "neuron 8", "expected": "0..7 in q_net.0"}),
+        ("a", {"patch": {"q_net.0": [1, 2]}}, {"problem": "patches several neurons"}),
+        ("a", {"patch": {"q_net.0": "all"}}, {"problem": "patches several neurons"}),
+        ("a", {"patch": {"q_net.0": [1], "q_net.2": [1]}}, {"problem": "patches several neurons"}),
     ],
 )
-def test_keys_that_resolve_to_no_single_neuron_are_errors(key: str, entry: Any, words: str, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=words):
+def test_keys_that_resolve_to_no_single_neuron_are_errors(
+    key: str, entry: Any, parts: dict[str, str], tmp_path: Path
+) -> None:
+    with pytest.raises(InputError) as caught:
         candidate_neurons(summary(tmp_path, {key: entry}), ROWS, definitions=[{"q_net.0": [0]}, {"q_net.2": [1]}])
+    assert caught.value.field == f"common_neurons.{key}"
+    assert {name: getattr(caught.value, name) for name in parts} == parts
 
 
 def test_a_network_without_any_weight_matrix_is_said_to_have_none(tmp_path: Path) -> None:
