@@ -43,8 +43,8 @@ Progress = Callable[..., Iterable[Any]]  # called as progress(items, total=..., 
 class ComputedGradients:
     """Result of ``compute_gradients``.
 
-    ``written``: False where the files were up to date. ``inputs``: how many. ``engine``: ``fast`` (closed form) or ``autograd``.
-    ``npz_saving``: share of the JSON file's size that the npz format saves, None for ``npz`` alone.
+    ``written``: False where the files were up to date. ``inputs``: how many. ``engine``: ``fast`` (closed form) or
+    ``autograd``. ``npz_saving``: share of the JSON file's size that the npz format saves, None for ``npz`` alone.
     """
 
     files: tuple[Path, ...]
