@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import json
 import shutil
 import subprocess
 import sys
@@ -186,3 +187,17 @@ def test_the_api_is_listed_and_importing_its_package_imports_neither_numpy_nor_t
         _ = module.other
     code = f"import sys, {package}; assert not {{'numpy', 'torch', 'gymnasium'}} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+@pytest.mark.parametrize("name", ["results", "smallest_flips"])
+def test_a_result_file_without_its_summary_is_not_up_to_date(name: str, agent: Path) -> None:
+    function: Any = perturb_weights if name == "results" else find_smallest_flips
+    opened = PatchingExperiment(agent, engine="fast")
+    arguments: dict[str, Any] = {"weights": WEIGHTS, "input_ids": ids(agent)}
+    path = function(opened, **arguments).files[0]
+    document = json.loads(path.read_text())
+    del document["summary"]["inputs"]
+    path.write_text(json.dumps(document))
+    with pytest.raises(UsageError, match="--overwrite"):
+        function(opened, **arguments)
+    assert function(opened, **arguments, overwrite=True).written

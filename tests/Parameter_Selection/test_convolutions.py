@@ -1,4 +1,4 @@
-"""Channels of convolutions all the way: swept, analysed, their weights chosen, changed, and written into an agent."""
+"""Channels of convolutions through all steps: sweep, analysis, candidate weights, perturbation, edited agent."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_candidates_in_convolutions_go_all_the_way_into_an_agent(agent: tuple[Pa
     assert all(after[name].numpy().reshape(len(after[name]), -1)[row, column] == 0 for name, row, column in changed)
 
 
-def test_rows_that_were_written_nested_are_read_too_and_held_against_the_agent(
+def test_rows_that_were_written_nested_are_read_too_and_checked_against_the_agent(
     agent: tuple[Path, list[str]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder, flags = agent

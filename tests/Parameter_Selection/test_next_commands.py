@@ -1,4 +1,4 @@
-"""Every command that a saliency or perturbation script names at its end can be pasted into a shell, and runs."""
+"""Commands that saliency and perturbation scripts print as the next step: each can be pasted into a shell and runs."""
 
 from __future__ import annotations
 
@@ -59,21 +59,21 @@ def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
 CHAIN = ["perturb_weights", "find_smallest_flips", "write_agent", "write_agent"]
 
 
-@pytest.mark.parametrize("where", ["beside", "inside", "in the project"])
+@pytest.mark.parametrize("where", ["beside", "inside", "step by step"])
 def test_from_gradients_to_an_agent_and_back_every_next_command_runs(where: str, example: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(example, tmp_path / "a b"))
-    stands, agent = {
+    folder_of_user, agent = {
         "beside": (folder, "'my agent'"),
         "inside": (folder / "my agent", "."),
-        "in the project": (folder, "'my agent'"),
+        "step by step": (folder, "'my agent'"),
     }[where]
-    if where == "in the project":
+    if where == "step by step":
         command = f"python {SALIENCY}/InitialGradients/gradients.py --agent_path {agent} --format npz"
-        assert scripts_from(command, stands) == ["gradients", "average", "extract", *CHAIN]
+        assert scripts_from(command, folder_of_user) == ["gradients", "average", "extract", *CHAIN]
     else:
         command = f"python {SALIENCY}/initial_test.py --agent_path {agent} --format npz"
-        assert scripts_from(command, stands, process=where == "beside") == ["initial_test", *CHAIN]
-        assert {path.name for path in stands.glob("*.zip")} - {"agent.zip"} == {
+        assert scripts_from(command, folder_of_user, process=where == "beside") == ["initial_test", *CHAIN]
+        assert {path.name for path in folder_of_user.glob("*.zip")} - {"agent.zip"} == {
             "edited.zip", "edited_restored.zip",
         }  # fmt: skip
 
@@ -117,7 +117,7 @@ def test_after_weights_by_hand_the_strongest_change_is_written(tmp_path: Path) -
     assert (target, edit["value"]) == (strongest["strongest"]["target"], strongest["strongest"]["weight_after"])
 
 
-def test_what_lets_a_custom_agent_in_is_handed_on_to_the_end(tmp_path: Path) -> None:
+def test_the_flags_that_load_a_custom_agent_are_repeated_to_the_end(tmp_path: Path) -> None:
     image = spaces.Box(0, 255, (3, 7, 7), np.uint8)
     model = new_dqn(image, policy="CnnPolicy", net_arch=[5], features_extractor_class=MinigridFeaturesExtractor)
     agent = save_dqn(tmp_path / "agent", model)

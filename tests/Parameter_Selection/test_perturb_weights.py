@@ -1,4 +1,4 @@
-"""Weights changed by script: what candidate_weights.json promises, the numbers, the controls, the refusals."""
+"""perturb_weights.py: candidates as input, every number of a record, controls, errors."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ def test_control_sets_have_as_many_weights_of_each_layer_and_no_targets() -> Non
     assert [str(t) for t in least] == ["a.weight[2,0]", "a.weight[2,1]", "b.weight[0,0]"]
 
 
-def test_a_network_that_is_no_mlp_runs_by_the_definition_and_says_so(tmp_path: Path) -> None:
+def test_a_network_that_is_no_mlp_runs_on_the_real_network_and_the_summary_records_it(tmp_path: Path) -> None:
     space = spaces.Dict({"a": spaces.Box(-1, 1, (2,), np.float32), "b": spaces.Box(-1, 1, (3,), np.float32)})
     agent = save_dqn(tmp_path / "agent", new_dqn(space, policy="MultiInputPolicy", net_arch=[4]))
     (agent / "activation_inputs").mkdir()

@@ -78,7 +78,7 @@ def test_every_other_member_is_carried_over_and_numbers_stay_aligned(agent: Path
     assert all(tensor.data_ptr() % 64 == 0 or tensor.numel() == 0 for tensor in mapped.values())
 
 
-def test_the_manifest_tells_agent_edits_and_result(agent: Path, tmp_path: Path) -> None:
+def test_the_manifest_records_agent_edits_and_result(agent: Path, tmp_path: Path) -> None:
     output = tmp_path / "edited.zip"
     assert write_agent.main(["--agent_path", str(agent), "--edits", EDITS, "--output", str(output)]) == 0
     manifest = load_weight_edits(tmp_path / "edited.edits.json")

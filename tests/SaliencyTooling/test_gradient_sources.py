@@ -1,4 +1,4 @@
-"""Gradients by weight: closed form and autograd agree, with finite differences and with captum; laws; known answers."""
+"""Gradients by weight: closed form, autograd, finite differences and captum agree; invariants; known answers."""
 
 from __future__ import annotations
 

@@ -206,7 +206,9 @@ def test_bad_input_to_the_pipeline(fault: str, agent: Path, capsys: pytest.Captu
     assert not (agent / "gradient_analysis").exists()
 
 
-def test_a_missing_step_says_which_command_makes_it(agent: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_error_of_a_missing_step_names_the_command_that_writes_its_file(
+    agent: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     summary = str(agent / "patching_results" / "cross_metric_summary.json")
     assert average.main(["--gradients_path", str(agent / "none.json")]) == 2
     assert "found no such file (gradients.py makes it)" in capsys.readouterr().err

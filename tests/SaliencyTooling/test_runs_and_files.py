@@ -1,4 +1,4 @@
-"""What is left alone, refused or recorded: files of other runs, agents and inputs; devices; metadata."""
+"""Files of other runs, agents and inputs; devices; metadata."""
 
 from __future__ import annotations
 
@@ -156,7 +156,9 @@ def test_an_output_of_another_run_is_met_before_the_first_file_is_written(
     assert files_of(agent) == before
 
 
-def test_a_neuron_of_a_normalisation_says_how_to_go_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_error_for_a_neuron_of_a_normalisation_has_a_hint(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     class Normed(MlpOfDict):
         def __init__(self, observation_space: spaces.Dict, features_dim: int = 8) -> None:
             super().__init__(observation_space, features_dim)
@@ -182,7 +184,7 @@ def test_a_neuron_of_a_normalisation_says_how_to_go_on(tmp_path: Path, capsys: p
 
 
 @pytest.mark.parametrize("script", [gradients, average, initial_test])
-def test_an_absent_device_is_never_the_cpu_in_silence(
+def test_an_absent_device_is_never_silently_the_cpu(
     script: Any, agent: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
@@ -195,7 +197,7 @@ def test_an_absent_device_is_never_the_cpu_in_silence(
     assert script.main([*words, "--device", "cuda"]) == 4
 
 
-def test_the_metadata_tells_what_ran_and_where(agent: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_metadata_records_what_ran_and_where(agent: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     words = ["--agent_path", str(agent), "--quiet"]
     assert gradients.main([*words, "--device", "auto"]) == 0
     assert average.main(words) == 0
@@ -261,7 +263,7 @@ def test_what_the_npz_would_save_is_what_it_saves(
     assert "would save" not in capsys.readouterr().err
 
 
-def test_every_file_says_which_suite_and_command_made_it(agent: Path) -> None:
+def test_every_file_records_the_suite_and_the_command(agent: Path) -> None:
     assert gradients.main(["--agent_path", str(agent), "--quiet"]) == 0
     folder = agent / "gradient_analysis"
     path = folder / "weight_gradients.json"
@@ -309,7 +311,7 @@ def test_one_action_has_no_margin(words: list[str], tmp_path: Path, capsys: pyte
     assert says in capsys.readouterr().err
 
 
-def test_a_row_shorter_than_k_is_taken_whole_and_said(agent: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_row_shorter_than_k_is_selected_whole_and_reported(agent: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--agent_path", str(agent), "--useful_neurons_path", "own.json", "--m", "0"]
     assert initial_test.main([*words, "--k", "5"]) == 0
     assert "rows of fewer than 5 weights are selected whole" in capsys.readouterr().out

@@ -147,7 +147,7 @@ def test_keys_that_resolve_to_no_single_neuron_are_errors(
     assert {name: getattr(caught.value, name) for name in parts} == parts
 
 
-def test_a_network_without_any_weight_matrix_is_said_to_have_none(tmp_path: Path) -> None:
+def test_the_error_for_a_network_without_any_weight_matrix_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="has no weight matrix, nor has any other layer of this network$"):
         candidate_neurons(summary(tmp_path, {"q_net.0_neuron_1": {}}), {}, definitions=[])
 

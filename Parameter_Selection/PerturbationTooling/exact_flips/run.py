@@ -15,7 +15,7 @@ from Neuron_Selection.FileFormats.agent_zip.agent_folder import CLEAN, output_fo
 from Neuron_Selection.FileFormats.inputs import Inputs
 from Neuron_Selection.FileFormats.results.patching_results import results_path
 from Neuron_Selection.FileFormats.run_metadata import check_outputs, is_up_to_date
-from Neuron_Selection.FileFormats.weights.perturbation_results import PERTURBATIONS, save_records, stored_run
+from Neuron_Selection.FileFormats.weights.perturbation_results import PERTURBATIONS, save_records
 from Neuron_Selection.PatchingTooling.experiment import OpenedAgent
 from Neuron_Selection.PatchingTooling.numpy_network.mlp import FastMlp, compute_q_values, fast_mlp
 from Parameter_Selection.PerturbationTooling.exact_flips.relu_networks import refuse_other_than_relu
@@ -24,7 +24,7 @@ from Parameter_Selection.PerturbationTooling.exact_flips.smallest_flips import (
     compute_smallest_flips,
     side_step,
 )
-from Parameter_Selection.PerturbationTooling.perturbations.run import inputs_in_metadata
+from Parameter_Selection.PerturbationTooling.perturbations.run import inputs_in_metadata, stored_result
 from Parameter_Selection.PerturbationTooling.weights.targets import WeightTarget, choose_weights, weight_before
 from SaliencyTooling.gradient_runs import Progress, numpy_metadata
 
@@ -105,9 +105,9 @@ def find_smallest_flips(
     command = {"task": "smallest_flips", "agent_path": str(agent.folder.folder), "inputs": selected.where}
     metadata = numpy_metadata(agent, run, command=command)
     check_outputs([path], [agent.folder.zip_path, Path(selected.where), *chosen.paths])
-    stored = stored_run(path)
-    if is_up_to_date(path, stored and stored["metadata"], metadata, overwrite=overwrite) and stored is not None:
-        return FoundFlips(files=(path,), written=False, summary=FlipSummary(**stored["summary"]))
+    stored, stored_summary = stored_result(path, FlipSummary)
+    if is_up_to_date(path, stored, metadata, overwrite=overwrite) and stored_summary is not None:
+        return FoundFlips(files=(path,), written=False, summary=stored_summary)
     found = _search(network, selected, chosen.targets, ranges, progress)
     near = near_ties(compute_q_values(network, selected.observations))
     summary = FlipSummary(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from Neuron_Selection.AnalysisTooling.measures.clusters import clusters_of
 from Neuron_Selection.AnalysisTooling.measures.decisions import noise_floor
@@ -30,6 +30,10 @@ from Parameter_Selection.PerturbationTooling.weights.targets import choose_weigh
 from SaliencyTooling.gradient_runs import Progress
 from SaliencyTooling.weight_ranking import weight_matrices
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Summary = TypeVar("Summary", bound="DataclassInstance")
 _COMPARED_ON_THE_REAL_NETWORK = 2  # of the default values: zeroed, and the sign flipped
 
 
@@ -173,11 +177,22 @@ def _stored_summary(
     if not table.exists():  # an interrupted run with the same settings continues
         is_up_to_date(path, stored_json_metadata(path), metadata, overwrite=overwrite)
         return None
-    stored = stored_run(path)
-    if is_up_to_date(path, stored and stored["metadata"], metadata, overwrite=overwrite) and stored is not None:
-        return PerturbationSummary(**stored["summary"])
+    stored, summary = stored_result(path, PerturbationSummary)
+    if is_up_to_date(path, stored, metadata, overwrite=overwrite):
+        return summary
     is_up_to_date(table, None, metadata, overwrite=overwrite)
     return None
+
+
+def stored_result(path: Path, kind: type[Summary]) -> tuple[dict[str, Any] | None, Summary | None]:
+    """Metadata and summary of a result file; None and None where it is not a whole one.
+
+    :param kind: the record of the summary, with a field for each of its keys
+    """
+    stored = stored_run(path)
+    if stored is None or set(stored["summary"]) != set(kind.__dataclass_fields__):
+        return None, None
+    return stored["metadata"], kind(**stored["summary"])
 
 
 def inputs_in_metadata(inputs: Inputs) -> dict[str, Any]:

@@ -65,7 +65,7 @@ def test_no_smaller_change_on_a_grid_flips_and_the_found_one_does(tmp_path: Path
                 assert found.actions[place, row] == -1
 
 
-def test_the_flip_of_a_planted_network_lies_where_arithmetic_puts_it(tmp_path: Path) -> None:
+def test_the_flip_of_a_planted_network_is_where_arithmetic_puts_it(tmp_path: Path) -> None:
     # Q = (relu(x0), 3 relu(x1)): at (2, 0.5) that is (2, 1.5), action 0
     folder = planted_agent(tmp_path / "agent", [([[1, 0], [0, 1]], [0, 0]), ([[1, 0], [0, 3]], [0, 0])])
     opened, network = opened_network(folder)
@@ -108,7 +108,7 @@ def flips_of(
     return compute_smallest_flips(network, np.array(observations, np.float32), targets, ranges=ranges)
 
 
-def test_on_a_tie_any_change_that_breaks_it_flips_and_the_sign_says_which(tmp_path: Path) -> None:
+def test_on_a_tie_any_change_of_the_stored_sign_flips(tmp_path: Path) -> None:
     # Q = (h, h), h = relu(x0): only one of the two outgoing weights must move, up or down by next to nothing
     folder = planted_agent(tmp_path / "agent", [([[1.0]], [0.0]), ([[1.0], [1.0]], [0.0, 0.0])])
     targets = [WeightTarget(parameter="q_net.2.weight", row=row, column=0) for row in (0, 1)]
@@ -122,7 +122,7 @@ def test_on_a_tie_any_change_that_breaks_it_flips_and_the_sign_says_which(tmp_pa
 
 
 @pytest.mark.parametrize("lead", [0.0, 2**-20, 0.5])
-def test_the_value_beyond_flips_and_a_near_tie_is_told(
+def test_the_value_beyond_flips_and_a_near_tie_is_reported(
     lead: float, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     # Q = (h + lead, h), h = relu(x0): on a tie the next number to a weight of 0 would be lost beside any bias

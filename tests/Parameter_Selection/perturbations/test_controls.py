@@ -1,4 +1,4 @@
-"""Weights against chance: what the controls weigh, and when so little is known that neither yes nor no is said."""
+"""Comparison with random weights: the controls, their numbers, and when the result stays open."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_too_few_sets_leave_it_open_and_say_how_many_could_tell(
         (40, None, True),
     ],
 )
-def test_few_clusters_are_said(
+def test_few_clusters_are_reported(
     clusters: int, says: str | None, beats: Any, planted: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     document = run(with_clusters(planted, clusters), "--weights", PLANTED, "--values", "0")

@@ -1,4 +1,4 @@
-"""The definition: weights of the real network change inside a block, and come back bit for bit."""
+"""Weights of the real network change inside a block and are restored bit for bit."""
 
 from __future__ import annotations
 
