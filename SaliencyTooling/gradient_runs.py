@@ -92,8 +92,10 @@ def compute_gradients(
     n_numbers = len(chosen.ids) * sum(array.size for array in agent.online_weights.values())
     binary = n_numbers * agent.stored_dtype.itemsize
     if not all(done):
-        if "json" in formats and n_numbers * _CHARACTERS_A_NUMBER > _LARGE_FILE:
-            _warn_of_size(n_numbers, binary, len(chosen.ids))
+        if "json" in formats and (text := n_numbers * _CHARACTERS_A_NUMBER) > _LARGE_FILE:
+            size = f"{text / 1e9:,.1f} GB, {n_numbers // len(chosen.ids):,} gradients of {len(chosen.ids):,} inputs"
+            message = f"weight_gradients.json: up to about {size} (--format npz: {binary / 1e9:,.1f} GB)"
+            warnings.warn(SuiteWarning(message), stacklevel=2)
         q_values = source.q_values(chosen.observations)
         gradients: Iterable[InputGradient] = _gradients(agent, chosen, source, q_values)
         if progress is not None:
@@ -114,15 +116,6 @@ def _gradients(
         stored = {name: array.astype(agent.stored_dtype, copy=False) for name, array in one.items()}
         action = int(np.argmax(q_values[row]))
         yield InputGradient(input_id=input_id, action=action, value=float(q_values[row, action]), gradients=stored)
-
-
-def _warn_of_size(n_numbers: int, binary: int, n_inputs: int) -> None:
-    text = n_numbers * _CHARACTERS_A_NUMBER
-    message = (
-        f"weight_gradients.json: up to about {text / 1e9:,.1f} GB, {n_numbers // n_inputs:,} gradients of "
-        f"{n_inputs:,} inputs (--format npz: {binary / 1e9:,.1f} GB)"
-    )
-    warnings.warn(SuiteWarning(message), stacklevel=3)
 
 
 def average_gradients(

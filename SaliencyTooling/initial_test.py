@@ -18,7 +18,7 @@ from Neuron_Selection.command_line import (
     script,
 )
 from SaliencyTooling.InitialGradients.extract import add_selection_flags, selection_lines
-from SaliencyTooling.InitialGradients.gradients import npz_remark
+from SaliencyTooling.InitialGradients.gradients import add_gradient_flags, npz_remark
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -28,19 +28,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add_agent_flags(parser)
     add_selection_flags(parser)
-    parser.add_argument(
-        "--inputs",
-        default="clean_inputs.json",
-        metavar="FILE",
-        help="inputs file at whose observations the gradients are taken",
-    )
-    parser.add_argument(
-        "--format",
-        choices=("json", "npz", "both"),
-        default="json",
-        help="write weight_gradients.json, .npz (smaller) or both",
-    )
-    parser.add_argument("--output_dir", help="folder of the outputs (default: the agent's gradient_analysis/)")
+    add_gradient_flags(parser)
     add_shared_flags(parser)
     return parser
 

@@ -28,12 +28,6 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--agent_path", required=True, help="agent folder (with agent.zip), or a zip")
     add_weight_flags(parser)
     parser.add_argument(
-        "--inputs", default="clean_inputs.json", metavar="FILE", help="inputs file with the observations to decide on"
-    )
-    parser.add_argument(
-        "--input_ids", nargs="+", metavar="ID", help="only these inputs, or @FILE with one a line (default: all)"
-    )
-    parser.add_argument(
         "--largest_change",
         type=number,
         metavar="R",

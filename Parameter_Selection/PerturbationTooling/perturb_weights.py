@@ -36,12 +36,6 @@ def build_parser() -> argparse.ArgumentParser:
     add_agent_flags(parser)
     add_weight_flags(parser)
     parser.add_argument(
-        "--inputs", default="clean_inputs.json", metavar="FILE", help="inputs file with the observations to decide on"
-    )
-    parser.add_argument(
-        "--input_ids", nargs="+", metavar="ID", help="only these inputs, or @FILE with one a line (default: all)"
-    )
-    parser.add_argument(
         "--mode",
         choices=("set", "add", "scale"),
         default="scale",
@@ -77,13 +71,19 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def add_weight_flags(parser: argparse.ArgumentParser) -> None:
-    """The flags that choose weights, shared with find_smallest_flips.py."""
+    """The flags that choose weights and inputs, shared with find_smallest_flips.py."""
     chosen = parser.add_mutually_exclusive_group()
     chosen.add_argument(
         "--candidates", metavar="FILE", help="candidate weights of extract.py (default: candidate_weights.json)"
     )
     chosen.add_argument("--weights", metavar="SPEC", help='by hand: "q_net.0.weight[61,5]; q_net.2.weight[0,3]"')
     chosen.add_argument("--all_weights", nargs="+", metavar="LAYER", help="every weight of these layers")
+    parser.add_argument(
+        "--inputs", default="clean_inputs.json", metavar="FILE", help="inputs file with the observations to decide on"
+    )
+    parser.add_argument(
+        "--input_ids", nargs="+", metavar="ID", help="only these inputs, or @FILE with one a line (default: all)"
+    )
 
 
 @script(build_parser)

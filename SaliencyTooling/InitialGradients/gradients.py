@@ -32,21 +32,23 @@ def build_parser() -> argparse.ArgumentParser:
         example="python SaliencyTooling/InitialGradients/gradients.py --agent_path my_agent --output_dir gradients",
     )
     add_agent_flags(parser)
+    add_gradient_flags(parser)
+    add_shared_flags(parser)
+    return parser
+
+
+def add_gradient_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags that decide the gradients and their files, shared with initial_test.py."""
     parser.add_argument(
-        "--inputs",
-        default="clean_inputs.json",
-        metavar="FILE",
-        help="inputs file at whose observations the gradients are taken",
+        "--inputs", default="clean_inputs.json", metavar="FILE", help="inputs file with the observations"
     )
-    parser.add_argument("--output_dir", help="folder of the outputs (default: the agent's gradient_analysis/)")
     parser.add_argument(
         "--format",
         choices=("json", "npz", "both"),
         default="json",
         help="write weight_gradients.json, .npz (smaller) or both",
     )
-    add_shared_flags(parser)
-    return parser
+    parser.add_argument("--output_dir", help="folder of the outputs (default: the agent's gradient_analysis/)")
 
 
 @script(build_parser)
