@@ -1,10 +1,9 @@
-"""Record what the layers of an agent output for inputs: ``<name>_activations.npz`` and a readable JSON beside it."""
+"""Record the activations of an agent's layers: ``<name>_activations.npz`` and a readable JSON for each inputs file."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
 from Neuron_Selection.command_line import (
     Console,
@@ -47,37 +46,47 @@ def build_parser() -> argparse.ArgumentParser:
 
 @script(build_parser)
 def main(args: argparse.Namespace, console: Console) -> None:
-    """Extract, save, say where."""
-    from Neuron_Selection.FileFormats.agent_zip.agent_folder import ACTIVATIONS, CLEAN, CORRUPTED, INPUTS, output_folder
-    from Neuron_Selection.PatchingTooling import PatchingExperiment
-    from Neuron_Selection.PatchingTooling.extraction import extract_activations, plan_extraction
+    """Extract, save, list the files."""
+    from Neuron_Selection.FileFormats.agent_zip.agent_folder import CLEAN, CORRUPTED, INPUTS
+    from Neuron_Selection.PatchingTooling import OpenedAgent, extract_activations
 
-    experiment = PatchingExperiment(args.agent_path, **agent_options(args))
-    folder = output_folder(args.output_dir, experiment.folder.folder / ACTIVATIONS)
-    plans = plan_extraction(experiment, args.inputs, folder=folder, layers=args.layers, overwrite=args.overwrite)
-    for name in experiment.layer_table.left_out:
-        console.say(f"left out: {name} ({experiment.layer_table.refused[name]})")
-    written = []
-    for plan in console.progress(plans, total=len(plans), unit="file"):
-        if plan.is_up_to_date:
-            console.say(f"{plan.npz_path}: up to date, left as it is")
-        written.append(extract_activations(experiment, plan))
-    console.say(f"engine: {args.engine}, {experiment.dtype}")
-    console.result({"files": written, "engine": args.engine}, [line for record in written for line in _lines(record)])
-    stored = handed_on(plans[0].npz_path) if args.output_dir else plans[0].npz_path.name
-    words = ("--source_activations", stored, "--patch_spec", f"{plans[0].layers[0]}:all")
-    own = plans[0].inputs.where
-    other = {CLEAN: CORRUPTED, CORRUPTED: CLEAN}.get(Path(own).name)  # the other of a pair has the same ids
-    target = other if other and (experiment.folder.folder / INPUTS / other).exists() else handed_on(Path(own))
-    agent = ("--agent_path", args.agent_path, "--target_input", target)
-    console.say(f"next: {next_command('activation_patching.py', *agent, *words, loading=args)}")
-
-
-def _lines(record: dict[str, object]) -> list[str]:
-    return [
-        f"{record['inputs']} inputs x {record['layers']} layers: {record['npz']}",
-        f"readable: {record['readable']}",
+    agent = OpenedAgent(args.agent_path, **agent_options(args))
+    extracted = extract_activations(
+        agent,
+        inputs=args.inputs,
+        layers=args.layers,
+        output_dir=args.output_dir,
+        overwrite=args.overwrite,
+        progress=lambda jobs: console.progress(jobs, total=len(jobs), unit="file"),
+    )
+    for name in agent.layer_table.left_out:
+        console.say(f"left out: {name} ({agent.layer_table.refused[name]})")
+    for one in extracted:
+        if one.was_up_to_date:
+            console.say(f"{one.npz_path}: up to date, left as it is")
+    console.say(f"engine: {agent.engine}, {agent.dtype}")
+    files = [
+        {
+            "npz": str(one.npz_path),
+            "readable": str(one.readable_path),
+            "inputs": one.n_inputs,
+            "layers": len(one.layers),
+            "written": not one.was_up_to_date,
+        }
+        for one in extracted
     ]
+    lines = []
+    for one in extracted:
+        lines += [f"{one.n_inputs} inputs x {len(one.layers)} layers: {one.npz_path}", f"readable: {one.readable_path}"]
+    console.result({"files": files, "engine": agent.engine}, lines)
+    first = extracted[0]
+    stored = handed_on(first.npz_path) if args.output_dir else first.npz_path.name
+    other = {CLEAN: CORRUPTED, CORRUPTED: CLEAN}.get(first.inputs_path.name)  # the other of a pair has the same ids
+    has_other = other is not None and (agent.folder.folder / INPUTS / other).exists()
+    target = str(other) if has_other else handed_on(first.inputs_path)
+    words = ["--agent_path", args.agent_path, "--target_input", target]
+    words += ["--source_activations", stored, "--patch_spec", f"{first.layers[0]}:all"]
+    console.say(f"next: {next_command('activation_patching.py', *words, loading=args)}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Run an agent with some neurons held at their values in another run, and see which decisions change."""
+"""Run an agent with some neurons held at their values in another run, and report which decisions change."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import sys
 from typing import Any
 
 from Neuron_Selection.command_line import (
-    FLAGS_WITHOUT_INFLUENCE,
     Console,
     SuiteParser,
     add_agent_flags,
@@ -15,15 +14,16 @@ from Neuron_Selection.command_line import (
     add_shared_flags,
     agent_options,
     script,
-    whole_number,
 )
 from Neuron_Selection.next_command import next_command
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The flags of this script."""
+    from Neuron_Selection.PatchingTooling.ablations import add_ablation_flags
+
     parser = SuiteParser(
-        description="Patch activations of a source run into a target run, or take neurons out, input by input.",
+        description="Patch activations of a source run into a target run, or ablate neurons, input by input.",
         example="python activation_patching.py --agent_path my_agent \\\n"
         "      --target_input corrupted_inputs.json --source_activations clean_activations.npz \\\n"
         '      --patch_spec "q_net.0:5,6,7;q_net.2:10,11" --output_prefix experiment1',
@@ -33,21 +33,13 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--source_activations",
         metavar="FILE",
-        help="activations of the run that donates, an .npz of activation_extraction.py",
+        help="activations of the source run, an .npz of activation_extraction.py",
     )
-    parser.add_argument(
-        "--ablate",
-        metavar="KIND",
-        help="no source run: take the neurons out, by zero, mean, resample, noise[=K] or constant=V",
-    )
-    parser.add_argument(
-        "--reference_inputs", metavar="FILE", help="inputs that mean and noise are made of (default: the target's)"
-    )
-    parser.add_argument("--seed", type=whole_number, help="of --ablate resample and noise (default: 0)")
+    add_ablation_flags(parser)
     parser.add_argument(
         "--direction",
         choices=("denoising", "noising", "both"),
-        help="in the place of target and source: clean into corrupted, corrupted into clean, or one after the other",
+        help="instead of target and source: clean into corrupted, corrupted into clean, or one after the other",
     )
     parser.add_argument("--clean", metavar="FILE", help="clean inputs, with --direction (default: clean_inputs.json)")
     parser.add_argument(
@@ -72,12 +64,12 @@ def build_parser() -> argparse.ArgumentParser:
         help="only these inputs, one id an argument (ids may hold commas), or @FILE with one a line (default: all)",
     )
     parser.add_argument("--output_prefix", help="results go to patching_results/PREFIX.json (default: patching)")
-    parser.add_argument("--output_dir", help="a folder in the place of the agent's patching_results/")
+    parser.add_argument("--output_dir", help="a folder instead of the agent's patching_results/")
     parser.add_argument(
         "--by_input", action="store_true", help="one file an input, in patching_results/DIRECTION/, with its metrics"
     )
-    parser.add_argument("--allow_mismatch", action="store_true", help="take activations of another agent")
-    parser.add_argument("--dry_run", action="store_true", help="check everything, say what would run, write nothing")
+    parser.add_argument("--allow_mismatch", action="store_true", help="use activations of another agent")
+    parser.add_argument("--dry_run", action="store_true", help="check everything and write nothing")
     add_engine_flag(parser)
     add_shared_flags(parser)
     return parser
@@ -85,47 +77,47 @@ def build_parser() -> argparse.ArgumentParser:
 
 @script(build_parser)
 def main(args: argparse.Namespace, console: Console) -> None:
-    """Plan, run, save, sum up."""
-    from dataclasses import fields
-
+    """Patch, save, summarize."""
     from Neuron_Selection.FileFormats.agent_zip.agent_folder import CLEAN, CORRUPTED, INPUTS
     from Neuron_Selection.FileFormats.inputs import ids_from_arguments
-    from Neuron_Selection.PatchingTooling import PatchingExperiment
-    from Neuron_Selection.PatchingTooling.patching_jobs import PatchingRequest, plan_jobs, run_job
+    from Neuron_Selection.PatchingTooling import OpenedAgent, patch
 
-    experiment = PatchingExperiment(args.agent_path, **agent_options(args))
-    asked = {field.name: getattr(args, field.name) for field in fields(PatchingRequest)}
-    request = PatchingRequest(**{**asked, "input_ids": ids_from_arguments(args.input_ids)})
-    flags = {name: value for name, value in vars(args).items() if name not in _WITHOUT_INFLUENCE}
-    jobs = plan_jobs(experiment, request, command={"script": "activation_patching.py", **flags})
+    agent = OpenedAgent(args.agent_path, **agent_options(args))
+    request = {name: getattr(args, name) for name in _REQUEST}
+    files = patch(agent, **request, input_ids=ids_from_arguments(args.input_ids))
+    console.say(f"engine: {agent.engine}, {agent.dtype}")
     documents, lines = [], []
-    console.say(f"engine: {args.engine}, {experiment.dtype}")
-    for job in jobs:
-        plan = job.plan
+    for file in files:
+        plan, count = file.plan, len(file.plan.target.ids)
         lines.append(f"{plan.direction or 'no direction'}: source {plan.source.name}, target {plan.target.where}")
-        document = {"results": str(job.path), **plan.described, "inputs": len(plan.target.ids), "engine": args.engine}
+        document = {"results": str(file.path), **plan.described, "inputs": count, "engine": agent.engine}
         if args.dry_run:
-            lines.append(f"would patch {len(plan.target.ids)} inputs, {len(plan.patches)} experiments: {job.path}")
+            lines.append(f"would patch {count} inputs, {len(plan.patches)} experiments: {file.path}")
         else:
-            if job.done is not None:
-                console.say(f"{job.path}: up to date, left as it is")
-            summaries = run_job(experiment, job)
-            specs = document.pop("patch_spec")
-            document["experiments"] = [{"patch_spec": s, **told} for s, told in zip(specs, summaries, strict=True)]
-            lines += [_line(spec, told) for spec, told in zip(specs, summaries, strict=True)]
-            lines.append(f"results: {job.path}")
+            if file.was_up_to_date:
+                console.say(f"{file.path}: up to date, left as it is")
+            summaries = list(zip(document.pop("patch_spec"), file.summaries or (), strict=True))
+            document["experiments"] = [{"patch_spec": spec, **summary} for spec, summary in summaries]
+            lines += [_line(spec, summary) for spec, summary in summaries]
+            lines.append(f"results: {file.path}")
         documents.append(document)
     console.result({"dry_run": args.dry_run, "runs": documents}, lines)
     if not args.dry_run:
         if args.ablate != "zero":
             console.say(f"next: {_following(args)}")
-        elif all((experiment.folder.folder / INPUTS / name).exists() for name in (CLEAN, CORRUPTED)):
-            sweep = "Neuron_Selection/ExperimentTooling/run_experiments.py"  # these neurons are done; now every one
+        elif all((agent.folder.folder / INPUTS / name).exists() for name in (CLEAN, CORRUPTED)):
+            sweep = "Neuron_Selection/ExperimentTooling/run_experiments.py"  # after these neurons, every one
             console.say(f"next: {next_command(sweep, '--agent_path', args.agent_path, loading=args)}")
 
 
+_REQUEST = (
+    "target_input", "source_activations", "ablate", "reference_inputs", "seed", "direction", "clean", "corrupted",
+    "patch_spec", "patches_file", "allow_mismatch", "output_prefix", "output_dir", "by_input", "overwrite", "dry_run",
+)  # fmt: skip
+
+
 def _following(args: argparse.Namespace) -> str:
-    """The same neurons taken out instead: what they carry may be there without being needed."""
+    """The same neurons ablated: what they carry may be there without being needed."""
     kind = "zero" if (args.ablate or "").startswith("mean") else "mean"
     words = ["--agent_path", args.agent_path, "--target_input", args.target_input or args.clean or "clean_inputs.json"]
     words += ["--ablate", kind, *(["--patches_file", args.patches_file] if args.patches_file else [])]
@@ -133,11 +125,8 @@ def _following(args: argparse.Namespace) -> str:
     words += ["--input_ids", *args.input_ids] if args.input_ids else []
     words += ["--output_dir", args.output_dir] if args.output_dir else []
     words += ["--output_prefix", f"{args.output_prefix or 'patching'}_{kind}"]
-    words += ["--engine", args.engine] if args.engine != "hooks" else []
+    words += ["--engine", args.engine] if args.engine != "torch" else []
     return next_command("activation_patching.py", *words, loading=args)
-
-
-_WITHOUT_INFLUENCE = FLAGS_WITHOUT_INFLUENCE | {"output_prefix", "dry_run"}
 
 
 def _line(spec: str, summary: dict[str, Any]) -> str:
@@ -145,13 +134,13 @@ def _line(spec: str, summary: dict[str, Any]) -> str:
     if summary["contrast_pairs"] is None:
         matches = "source action unknown"
     elif not summary["contrast_pairs"]:
-        matches = "no contrast: source and target act alike everywhere, so nothing can be restored"
+        matches = "no contrast: source and target choose the same action everywhere, so nothing can be restored"
     else:
         matches = f"{summary['matches']} of {summary['contrast_pairs']} contrast pairs match the source"
-    law = "; no finding: a whole layer always gives the source's decision" if summary.get("must_match") else ""
+    bottleneck = "; a whole layer gives the source's decision by construction" if summary.get("must_match") else ""
     return (
         f"{shown}: {summary['inputs']} inputs, {summary['flips']} actions flipped, {matches}, "
-        f"{summary['near_ties']} near ties{law}"
+        f"{summary['near_ties']} near ties{bottleneck}"
     )
 
 

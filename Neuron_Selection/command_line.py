@@ -17,7 +17,7 @@ from typing import Any, NoReturn, Protocol
 from Neuron_Selection.address_space import require_address_space
 from Neuron_Selection.errors import SuiteError, UsageError, is_lack_of_memory, one_line, shown
 from Neuron_Selection.file_sizes import max_size
-from Neuron_Selection.flag_types import device, number, positive_int, size, whole_number
+from Neuron_Selection.flag_types import ENGINES, device, engine_name, number, positive_int, size, whole_number
 from Neuron_Selection.streams import Console, let_go_of_stdout, open_closed_streams, warnings_on_one_line
 
 __all__ = [
@@ -116,13 +116,14 @@ def add_loading_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--allow_nonfinite", action="store_true", help="load weights that are NaN or infinite")
 
 
-def add_engine_flag(parser: argparse.ArgumentParser) -> None:
-    """Add ``--engine`` to a script that runs hooks by default."""
+def add_engine_flag(parser: argparse.ArgumentParser, *, default: str = "torch") -> None:
+    """Add ``--engine``."""
     parser.add_argument(
         "--engine",
-        choices=("hooks", "fast"),
-        default="hooks",
-        help="hooks on the real network, or numpy (MLPs, no torch)",
+        type=engine_name,
+        choices=ENGINES,
+        default=default,
+        help="torch: hooks on the real network; numpy: MLPs in float64, without torch; auto: numpy where it applies",
     )
 
 

@@ -8,6 +8,8 @@ import re
 from Neuron_Selection.errors import shown
 from Neuron_Selection.file_sizes import parse_size
 
+ENGINES = ("auto", "numpy", "torch")
+_FORMER_ENGINE_NAMES = {"fast": "numpy", "hooks": "torch"}
 DEVICE = re.compile(r"auto|cpu|cuda(:[0-9]{1,3})?", re.ASCII)
 
 
@@ -16,6 +18,11 @@ def device(text: str) -> str:
     if not DEVICE.fullmatch(text):
         raise argparse.ArgumentTypeError(f"found {shown(text)}, expected auto, cpu, cuda or cuda:N")
     return text
+
+
+def engine_name(text: str) -> str:
+    """An engine's name today; version 0.1.0 called them ``fast`` and ``hooks``."""
+    return _FORMER_ENGINE_NAMES.get(text, text)
 
 
 def positive_int(text: str) -> int:

@@ -41,8 +41,8 @@ def main(args: argparse.Namespace, console: Console) -> None:
     from Neuron_Selection.FileFormats.agent_zip.inventory import take_inventory
     from Neuron_Selection.PatchingTooling import PatchingExperiment
     from Neuron_Selection.PatchingTooling.agent_description import (
-        describe_experiment,
         describe_inventory,
+        describe_network,
         describe_zip,
     )
 
@@ -55,7 +55,7 @@ def main(args: argparse.Namespace, console: Console) -> None:
         experiment = PatchingExperiment(path, **agent_options(args))
         if experiment.agent_zip.sha256 != inventory.sha256:
             raise InputError(path, found="another file than a moment ago", expected="the agent to stay as it is")
-        document |= describe_experiment(experiment)
+        document |= describe_network(experiment)
     except SuiteError as error:
         document["loads"] = str(error).partition(f"{path.name}: ")[2] or str(error)
     console.result(document, _lines(document))

@@ -37,7 +37,7 @@ from Neuron_Selection.FileFormats.weights.average_gradients import (
 )
 from Neuron_Selection.FileFormats.weights.candidate_weights import CANDIDATES_FILE, save_candidate_weights
 from Neuron_Selection.next_command import handed_on
-from Neuron_Selection.PatchingTooling.experiment import OpenedAgent
+from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
 from SaliencyTooling.gradient_runs import (
     AveragedGradients,
     ComputedGradients,

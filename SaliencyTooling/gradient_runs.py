@@ -30,8 +30,9 @@ from Neuron_Selection.FileFormats.weights.weight_gradients import (
     save_weight_gradients,
     stored_metadata,
 )
-from Neuron_Selection.PatchingTooling.experiment import OpenedAgent
-from SaliencyTooling.gradient_sources import GradientSource, gradient_source, of_the_margin, of_the_maximum
+from Neuron_Selection.PatchingTooling.agent.network import Network
+from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
+from SaliencyTooling.gradient_network import gradient_network, has_closed_form, of_the_margin, of_the_maximum
 
 FORMATS = {"json": ("json",), "npz": ("npz",), "both": ("json", "npz")}
 _CHARACTERS_A_NUMBER = 20  # in JSON; a gradient that is exactly 0 takes 4
@@ -43,7 +44,7 @@ Progress = Callable[..., Iterable[Any]]  # called as progress(items, total=..., 
 class ComputedGradients:
     """Result of ``compute_gradients``.
 
-    ``written``: False where the files were up to date. ``inputs``: how many. ``engine``: ``fast`` (closed form) or
+    ``written``: False where the files were up to date. ``inputs``: how many. ``engine``: ``numpy`` (closed form) or
     ``autograd``. ``npz_saving``: share of the JSON file's size that the npz format saves, None for ``npz`` alone.
     """
 
@@ -83,9 +84,8 @@ def compute_gradients(
         raise UsageError(f"format: found {shown(format)}, expected one of {', '.join(FORMATS)}")
     folder = _folder(output_dir, agent.folder.folder / GRADIENTS)
     chosen = agent.inputs(inputs)
-    source = gradient_source(agent)
     formats = FORMATS[format]
-    metadata = _metadata(agent, chosen, "gradients", source, formats=list(formats))
+    metadata = _metadata(agent, chosen, "gradients", formats=list(formats))
     paths = tuple(folder / f"weight_gradients.{kind}" for kind in formats)
     check_outputs(paths, [Path(chosen.where), agent.folder.zip_path])
     done = [is_up_to_date(path, stored_metadata(path), metadata, overwrite=overwrite) for path in paths]
@@ -96,22 +96,21 @@ def compute_gradients(
             size = f"{text / 1e9:,.1f} GB, {n_numbers // len(chosen.ids):,} gradients of {len(chosen.ids):,} inputs"
             message = f"weight_gradients.json: up to about {size} (--format npz: {binary / 1e9:,.1f} GB)"
             warnings.warn(SuiteWarning(message), stacklevel=2)
-        q_values = source.q_values(chosen.observations)
-        gradients: Iterable[InputGradient] = _gradients(agent, chosen, source, q_values)
+        network = gradient_network(agent)
+        q_values = network.scores(chosen.observations)
+        gradients: Iterable[InputGradient] = _gradients(agent, chosen, network, q_values)
         if progress is not None:
             gradients = progress(gradients, total=len(chosen.ids), unit="input")
         save_weight_gradients(folder, gradients, formats=formats, metadata=metadata)
     # dead neurons make the text short, so the file itself is measured
     saving = 1 - binary / paths[0].stat().st_size if "json" in formats else None
     return ComputedGradients(
-        files=paths, written=not all(done), inputs=len(chosen.ids), engine=source.name, npz_saving=saving
+        files=paths, written=not all(done), inputs=len(chosen.ids), engine=_method(agent), npz_saving=saving
     )
 
 
-def _gradients(
-    agent: OpenedAgent, inputs: Inputs, source: GradientSource, q_values: np.ndarray
-) -> Iterator[InputGradient]:
-    gradients = source.each(inputs.observations, of_the_maximum(q_values))
+def _gradients(agent: OpenedAgent, inputs: Inputs, network: Network, q_values: np.ndarray) -> Iterator[InputGradient]:
+    gradients = network.gradients(inputs.observations, of_the_maximum(q_values), dtype=agent.stored_dtype)
     for row, (input_id, one) in enumerate(zip(inputs.ids, gradients, strict=True)):
         stored = {name: array.astype(agent.stored_dtype, copy=False) for name, array in one.items()}
         action = int(np.argmax(q_values[row]))
@@ -157,14 +156,14 @@ def average_gradients(
     if path is not None:
         means[MAGNITUDE], means[SIGNED], count = _means_of_file(path, progress)
     if agent is not None and chosen is not None:
-        source = gradient_source(agent)
-        q_values = source.q_values(chosen.observations)
+        network, observations = gradient_network(agent), chosen.observations
+        q_values = network.scores(observations)
         if path is None:
             count = len(chosen.ids)
-            means[MAGNITUDE] = source.mean_magnitudes(chosen.observations, of_the_maximum(q_values))
-            means[SIGNED] = source.mean_signed(chosen.observations, of_the_maximum(q_values))
+            means[MAGNITUDE] = network.mean_gradients(observations, of_the_maximum(q_values), magnitudes=True)
+            means[SIGNED] = network.mean_gradients(observations, of_the_maximum(q_values), magnitudes=False)
         if q_values.shape[1] > 1:
-            means[MARGIN] = source.mean_magnitudes(chosen.observations, of_the_margin(q_values))
+            means[MARGIN] = network.mean_gradients(observations, of_the_margin(q_values), magnitudes=True)
     # rounded to the dtype of stored gradients, or noise in the last bits would decide between weights that tie
     dtype = agent.stored_dtype if agent is not None else np.dtype(np.float32)
     rounded = {key: {name: array.astype(dtype) for name, array in exact.items()} for key, exact in means.items()}
@@ -197,7 +196,7 @@ def plan_averages(
         more = {"gradients_sha256": sha256, "gradients_inputs": run.get("inputs")}
     if agent is not None and inputs is not None:
         more["n_actions"] = agent.architecture.n_actions
-        metadata = _metadata(agent, inputs, "averages", gradient_source(agent), **more)
+        metadata = _metadata(agent, inputs, "averages", **more)
     else:
         run = {"task": "averages", "weights_sha256": origin.get("run", {}).get("weights_sha256"), **more}
         command = {"task": "averages", "gradients_path": str(gradients_path)}
@@ -223,26 +222,31 @@ def _refuse_mixture(
         )
 
 
-def _metadata(agent: OpenedAgent, inputs: Inputs, task: str, source: GradientSource, **more: Any) -> dict[str, Any]:
+def _metadata(agent: OpenedAgent, inputs: Inputs, task: str, **more: Any) -> dict[str, Any]:
     """Metadata of what ran, whatever the flags: the closed form is numpy in float64 on the CPU."""
     run = {
         "task": task,
         "inputs": {"name": Path(inputs.where).name, "sha256": inputs.sha256},
-        "gradients_by": source.name,
+        "gradients_by": _method(agent),
         "stored_dtype": agent.stored_dtype.name,
         **more,
     }
     command = {"task": task, "agent_path": str(agent.folder.folder), "inputs": inputs.where}
-    if source.name == "fast":
+    if has_closed_form(agent):
         return numpy_metadata(agent, run, command=command)
     metadata = agent.metadata(run, command=command)
-    metadata["run"]["device"] = source.device
+    metadata["run"]["device"] = agent.device_name
     return metadata
+
+
+def _method(agent: OpenedAgent) -> str:
+    """How the gradients are computed, for the metadata."""
+    return "numpy" if has_closed_form(agent) else "autograd"
 
 
 def numpy_metadata(agent: OpenedAgent, run: Mapping[str, Any], *, command: Mapping[str, Any]) -> dict[str, Any]:
     """Metadata of a run in numpy, whichever engine the agent was opened with."""
-    engine = {"engine": "fast", "device": "cpu", "dtype": "float64", "custom_classes": agent.custom_classes.described}
+    engine = {"engine": "numpy", "device": "cpu", "dtype": "float64", "custom_classes": agent.custom_classes.described}
     return run_metadata(command=command, run={**run, **engine}, agent=agent.agent_zip, libraries=("numpy",))
 
 

@@ -36,7 +36,7 @@ def build_parser() -> argparse.ArgumentParser:
 @script(build_parser)
 def main(args: argparse.Namespace, console: Console) -> None:
     """Run the three steps and report their files."""
-    from Neuron_Selection.PatchingTooling.experiment import OpenedAgent
+    from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
     from SaliencyTooling.candidate_selection import find_candidate_weights
     from SaliencyTooling.next_steps import command_after
 

@@ -15,7 +15,7 @@ from measuring import interleaved, median_ratio
 from stable_baselines3 import DQN
 
 from Neuron_Selection.PatchingTooling import PatchingExperiment
-from Neuron_Selection.PatchingTooling.torch_network.batched_patches import compute_q_values_of_patches, reused_layers
+from Neuron_Selection.PatchingTooling.agent.interventions import replacing
 
 INPUTS = 20
 
@@ -38,18 +38,19 @@ def print_channels(rounds: int) -> None:
 
 
 def _times(experiment: PatchingExperiment, layer: str, rounds: int) -> dict[str, list[float]]:
-    random, agent = np.random.default_rng(0), experiment.agent
+    random, network = np.random.default_rng(0), experiment.torch_network
     target, other = (random.integers(0, 256, (INPUTS, 4, 84, 84), dtype=np.uint8) for _ in range(2))
-    source = experiment.engine.activations(other, [layer])
-    own = experiment.engine.activations(target, reused_layers(agent, [layer]))
+    source = network.activations(other, [layer])
+    own = network.reusable_activations(target, [layer])
     inputs, tensors = torch.from_numpy(target), {layer: torch.from_numpy(source[layer])}
     channels = range(experiment.layer_table.widths[layer])
+    patches = [{layer: [channel]} for channel in channels]
     return interleaved(
         {
-            "ours": lambda: compute_q_values_of_patches(
-                agent, target, source, [{layer: (channel,)} for channel in channels], own=own
+            "ours": lambda: network.patched_many(
+                target, [replacing({layer: (channel,)}, source) for channel in channels], target_run=own
             ),
-            "hooks": lambda: batched_hooks(agent.q_net, inputs, tensors, [{layer: [channel]} for channel in channels]),
+            "hooks": lambda: batched_hooks(network.module, inputs, tensors, patches),
         },
         rounds=rounds,
     )

@@ -101,7 +101,12 @@ COMMANDS: dict[str, Sequence[str]] = {
 }  # fmt: skip
 
 MASKED_KEYS = ("suite_version", "command", "libraries")
-ENGINE_WORDS = {'"fast"': '"numpy"', '"hooks"': '"torch"'}
+ENGINE_WORDS = {
+    '"fast"': '"numpy"',
+    '"hooks"': '"torch"',
+    "the fast engine": "the numpy engine",
+    "engine fast: numpy, float64": "engine numpy, float64",
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -284,7 +289,10 @@ def masked_metadata(text: str, hashes: Mapping[str, str], *, whole: bool) -> tup
     """
     taken: dict[str, str] = {}
     for word, now in ENGINE_WORDS.items():
-        renamed = re.sub(rf'("engine":\s*){word}', rf"\1{now}", text)
+        pattern, replaced = re.escape(word), now
+        if word.startswith('"'):
+            pattern, replaced = rf'("(?:engine|gradients_by)":\s*){word}', rf"\1{now}"
+        renamed = re.sub(pattern, replaced, text)
         if renamed != text:
             taken["engine word"] = word
             text = renamed

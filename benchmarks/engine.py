@@ -41,16 +41,9 @@ from starting import print_start
 from tools_apart import print_tools
 
 from Neuron_Selection.errors import SuiteWarning
-from Neuron_Selection.PatchingTooling.numpy_network.gradients import (
-    compute_mean_gradient_magnitudes,
-    iterate_weight_gradients,
-    margin_weights,
-)
-from Neuron_Selection.PatchingTooling.numpy_network.patches import compute_q_values_of_patches, sweep_neurons
-from Neuron_Selection.PatchingTooling.numpy_network.weight_changes import (
-    WeightChange,
-    compute_q_values_of_weight_changes,
-)
+from Neuron_Selection.PatchingTooling.agent.interventions import replacing
+from Neuron_Selection.PatchingTooling.agent.network import WeightChange, margin_weights
+from Neuron_Selection.PatchingTooling.numpy_network.gradients import iterate_weight_gradients
 
 SAMPLE = 25
 
@@ -86,7 +79,7 @@ def sweeps(case: Case, rounds: int) -> None:
     table(
         f"sweep of {len(patches)} neurons, {len(case.target)} pairs, {case.name}",
         {
-            "numpy engine": lambda: sweep_neurons(case.network, case.target, case.source, case.activations),
+            "numpy engine": lambda: case.network.patched_many(case.target, case.every_neuron),
             "batched hooks": lambda: batched_hooks(case.q_net, case.inputs, case.tensors, patches),
             "hooks one by one": lambda: hooks_one_by_one(case.q_net, case.inputs, case.tensors, patches[::SAMPLE]),
         },
@@ -98,7 +91,7 @@ def sweeps(case: Case, rounds: int) -> None:
 def specs(case: Case, rounds: int) -> None:
     """Random patches: small ones, small ones in two layers, half layers."""
     random, widths = np.random.default_rng(0), case.network.layers.widths
-    hidden = case.network.names[1:-1]
+    hidden = list(case.network.sites)[1:-1]
 
     def some(name: str, count: int) -> list[int]:
         return [int(neuron) for neuron in random.permutation(widths[name])[:count]]
@@ -127,7 +120,7 @@ def specs(case: Case, rounds: int) -> None:
 
 def _patches_call(case: Case, patches: Sequence[Patch]) -> Callable[[], object]:
     tuples = [{name: tuple(neurons) for name, neurons in patch.items()} for patch in patches]
-    return lambda: compute_q_values_of_patches(case.network, case.target, case.source, tuples)
+    return lambda: case.network.patched_many(case.target, [replacing(patch, case.source) for patch in tuples])
 
 
 def _hooks_call(how: Callable[..., object], case: Case, patches: Sequence[Patch]) -> Callable[[], object]:
@@ -150,7 +143,7 @@ def weights(case: Case, rounds: int) -> None:
     table(
         f"1,000 weights, {len(case.target)} inputs, {case.name}",
         {
-            "numpy engine": lambda: compute_q_values_of_weight_changes(case.network, case.target, records),
+            "numpy engine": lambda: case.network.scores_of_changes(case.target, records),
             "set weight, batched": lambda: set_weights(case.q_net, [inputs], changes),
             "set weight, one by one": lambda: set_weights(case.q_net, singly, changes[::SAMPLE]),
         },
@@ -167,20 +160,20 @@ def gradients(case: Case, rounds: int) -> None:
     each = per_input_gradients(case.q_net)
 
     def stream() -> None:
-        for _ in iterate_weight_gradients(case.network, case.target, q_weights, dtype=np.float32):
+        for _ in iterate_weight_gradients(case.network, case.target, q_weights, dtype=np.dtype("float32")):
             pass
 
     def mean_of_each() -> None:
         for gradient in each(inputs, actions).values():
             gradient.abs().mean(dim=0)
 
-    sizes = [columns.size for columns in case.network.columns]
+    sizes = [linear.columns.size for linear in case.network.linears]
     multiply_adds = len(inputs) * (3 * sum(sizes) - sizes[0])
     rate, copied = rates()
     table(
         f"mean gradient magnitude, {len(inputs)} inputs, {case.name}",
         {
-            "numpy engine": lambda: compute_mean_gradient_magnitudes(case.network, case.target, q_weights),
+            "numpy engine": lambda: case.network.mean_gradients(case.target, q_weights, magnitudes=True),
             "a backward each": lambda: mean_of_backwards(case.q_net, inputs[::SAMPLE], actions[::SAMPLE].tolist()),
             "vmap(grad), mean": mean_of_each,
         },

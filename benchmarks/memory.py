@@ -19,7 +19,7 @@ from sweeps import MAKE, SWEEP
 
 READ = """
 import sys
-from Neuron_Selection.PatchingTooling.experiment import OpenedAgent
+from Neuron_Selection.PatchingTooling import OpenedAgent
 
 opened = OpenedAgent(sys.argv[1])
 kept = [opened.inputs(f"{name}_inputs.json") for name in ("clean", "corrupted")]

@@ -22,7 +22,7 @@ from Neuron_Selection.ExperimentTooling.minimal_sets.explain import explain_pair
 from Neuron_Selection.ExperimentTooling.minimal_sets.goals import Goal, parse_goal, reached
 from Neuron_Selection.ExperimentTooling.minimal_sets.mixtures import Mixtures, mixtures_of
 from Neuron_Selection.ExperimentTooling.minimal_sets.search import FoundSet, Search, run_searches, search_minimal_set
-from Neuron_Selection.PatchingTooling.experiment import OpenedAgent
+from Neuron_Selection.PatchingTooling import OpenedAgent
 
 AGENT = Path(__file__).resolve().parents[1] / "examples" / "lava_crossing" / "agent"
 LAYERS = ("q_net.1", "q_net.3")
@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--hook_pairs", type=int, default=4, help="pairs of each site that the hook loop runs")
     args = parser.parse_args()
     goal = parse_goal("matches_source")
-    fast, hooks = sites("fast"), sites("hooks")
+    fast, hooks = sites("numpy"), sites("torch")
     seconds: list[float] = []
     ratios: list[float] = []
     n_runs = 0
@@ -51,7 +51,7 @@ def main() -> None:
             seconds.append(spent)
             ratios.append(per_set * n_runs / spent)
     print(f"{len(fast)} sites of {len(fast[0].target)} pairs, {n_runs:,} sets run")
-    print(f"side by side, fast engine   {statistics.median(seconds):8.2f} CPU s")
+    print(f"in step, numpy engine       {statistics.median(seconds):8.2f} CPU s")
     print(f"hook loop, the same sets    {statistics.median(ratios):8.0f} x as long")
 
 
@@ -60,17 +60,17 @@ def sites(engine: str) -> list[Mixtures]:
     agent = OpenedAgent(AGENT, engine=engine, dtype="float64")
     clean, corrupted = agent.inputs("clean_inputs.json"), agent.inputs("corrupted_inputs.json")
     runs = ((corrupted, clean), (clean, corrupted))
-    return [mixtures_of(agent.engine, layer, target, source) for target, source in runs for layer in LAYERS]
+    return [mixtures_of(agent.network, layer, target, source) for target, source in runs for layer in LAYERS]
 
 
 def runs_one_by_one(mixtures: Mixtures, goal: Goal, n_pairs: int) -> int:
     """Search the first pairs with a hook and a one-row forward a set; how many sets that were."""
     import torch
 
-    from Neuron_Selection.PatchingTooling.torch_network.engine import HooksEngine
+    from Neuron_Selection.PatchingTooling.torch_network.network import TorchNetwork
 
-    assert isinstance(mixtures.engine, HooksEngine)
-    net = mixtures.engine.agent.q_net
+    assert isinstance(mixtures.network, TorchNetwork)
+    net = mixtures.network.module
     module, effects, count = net.get_submodule(mixtures.layer.name), single_effects(mixtures)[0], 0
 
     def patched(row: int, mask: np.ndarray) -> np.ndarray:

@@ -16,7 +16,8 @@ from stable_baselines3 import DQN
 from torch import nn
 
 from Neuron_Selection.PatchingTooling import PatchingExperiment
-from Neuron_Selection.PatchingTooling.numpy_network.mlp import FastMlp, fast_mlp, record_activations
+from Neuron_Selection.PatchingTooling.agent.interventions import Intervention, replacing
+from Neuron_Selection.PatchingTooling.numpy_network.network import NumpyNetwork
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -29,7 +30,7 @@ class Case:
     """
 
     name: str
-    network: FastMlp
+    network: NumpyNetwork
     q_net: nn.Module
     target: np.ndarray
     other: np.ndarray
@@ -44,7 +45,13 @@ class Case:
     @property
     def activations(self) -> list[str]:
         """The hidden activation layers."""
-        return self.network.names[2:-1:2]
+        return [linear.activation for linear in self.network.linears[:-1]]
+
+    @property
+    def every_neuron(self) -> list[Intervention]:
+        """Each neuron of the hidden activation layers patched alone."""
+        widths = self.network.layers.widths
+        return [replacing({name: (n,)}, self.source) for name in self.activations for n in range(widths[name])]
 
     def with_pairs(self, count: int) -> Case:
         """The same with so many pairs; where there are too few they are repeated with a little noise."""
@@ -84,7 +91,7 @@ def random_case(widths: list[int], pairs: int) -> Case:
         model = DQN("MlpPolicy", _Blank(), buffer_size=1, seed=0, policy_kwargs={"net_arch": widths}, device="cpu")
         model.save(Path(folder) / "agent.zip")
         experiment = PatchingExperiment(folder)
-        _ = experiment.agent
+        _ = experiment.torch_network
     random = np.random.default_rng(0)
     target, other = (random.normal(size=(pairs, 106)).astype(np.float32) for _ in range(2))
     return _of(experiment, f"a random {'-'.join(map(str, widths))}", target, other)
@@ -96,12 +103,12 @@ class _Blank(gym.Env[np.ndarray, int]):
 
 
 def _of(experiment: PatchingExperiment, name: str, target: np.ndarray, other: np.ndarray) -> Case:
-    network = fast_mlp(experiment.agent_zip, experiment.architecture)
-    return _case(name, network, experiment.agent.q_net, target.reshape(len(target), -1), other.reshape(len(other), -1))
+    network, q_net = experiment.numpy_network, experiment.torch_network.module
+    return _case(name, network, q_net, target.reshape(len(target), -1), other.reshape(len(other), -1))
 
 
-def _case(name: str, network: FastMlp, q_net: nn.Module, target: np.ndarray, other: np.ndarray) -> Case:
-    source = record_activations(network, other, network.names[1:-1])
+def _case(name: str, network: NumpyNetwork, q_net: nn.Module, target: np.ndarray, other: np.ndarray) -> Case:
+    source = network.activations(other, list(network.sites)[1:-1])
     tensors = {layer: torch.from_numpy(array.astype(np.float32)) for layer, array in source.items()}
     return Case(
         name=name, network=network, q_net=q_net, target=target, other=other, source=source, tensors=tensors

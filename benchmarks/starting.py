@@ -35,9 +35,9 @@ def print_start(rounds: int) -> None:
         commands = {
             "import numpy": [sys.executable, "-c", "import numpy"],
             "import torch": [sys.executable, "-c", "import torch"],
-            "one patch, 20 pairs, fast": [*patching, "--engine", "fast"],
-            "one patch, 20 pairs, hooks": [*patching, "--engine", "hooks"],
-            "extraction, 20 pairs, fast": [*extraction, "--overwrite", "--engine", "fast"],
+            "one patch, 20 pairs, numpy": [*patching, "--engine", "numpy"],
+            "one patch, 20 pairs, torch": [*patching, "--engine", "torch"],
+            "extraction, 20 pairs, numpy": [*extraction, "--overwrite", "--engine", "numpy"],
             "--help": script("activation_patching.py", "--help"),
         }
         times = measured(commands, rounds=rounds)

@@ -91,15 +91,15 @@ def main() -> None:
         sweep = [*script(SWEEP, "--agent_path", agent, "--quiet"), "--overwrite"]
         commands = {
             "import numpy": [sys.executable, "-c", "import numpy"],
-            "run_experiments.py, fast": sweep,
-            "run_experiments.py, hooks": [*sweep, "--engine", "hooks", "--output_prefix", "hooks"],
+            "run_experiments.py, numpy": sweep,
+            "run_experiments.py, torch": [*sweep, "--engine", "torch", "--output_prefix", "hooks"],
             "analyze_metrics.py": [*script(ANALYSIS, "--agent_path", agent, "--quiet"), "--overwrite"],
             "DQN.load, batched hooks, json.dump": [sys.executable, "-c", BY_HOOKS, str(agent), "batched"],
             "DQN.load, one by one, json.dump": [sys.executable, "-c", BY_HOOKS, str(agent), "one"],
         }
         times = measured(commands, rounds=args.rounds)
         check_that_both_say_the_same(agent)
-    unit = times["run_experiments.py, fast"][0]
+    unit = times["run_experiments.py, numpy"][0]
     print(f"{2 * args.width} neurons, {args.pairs} pairs, both directions")
     print(f"{'command':<40}{'CPU s':>8}{'wall s':>8}{'x the sweep':>13}")
     for name, (cpu, wall) in times.items():

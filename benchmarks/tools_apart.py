@@ -14,8 +14,6 @@ import numpy as np
 from measuring import interleaved, median_ratio
 from networks import Case
 
-from Neuron_Selection.PatchingTooling.numpy_network.patches import sweep_neurons
-
 HERE = Path(__file__).resolve().parent
 PYTHON = HERE / ".venv" / "bin" / "python"
 
@@ -27,7 +25,7 @@ def print_tools(case: Case, rounds: int) -> None:
     patches = [{name: [n]} for name in case.activations for n in range(case.network.layers.widths[name])]
     ours = interleaved(
         {
-            "numpy engine": lambda: sweep_neurons(case.network, case.target, case.source, case.activations),
+            "numpy engine": lambda: case.network.patched_many(case.target, case.every_neuron),
             "batched hooks": lambda: batched_hooks(case.q_net, case.inputs, case.tensors, patches),
         },
         rounds=rounds,
@@ -40,11 +38,11 @@ def print_tools(case: Case, rounds: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "network.npz"
         arrays = {"target": case.target, "source": case.other}
-        for number, (columns, bias) in enumerate(zip(case.network.columns, case.network.biases, strict=True)):
-            width, before = (case.network.layers.widths[case.network.names[2 * number + step]] for step in (1, 0))
+        for number, linear in enumerate(case.network.linears):
+            weight = linear.columns[: linear.n_inputs, : linear.n_outputs].T
             arrays |= {
-                f"weight{number}": columns[:before, :width].T.astype(np.float32).copy(),
-                f"bias{number}": bias[:width].astype(np.float32),
+                f"weight{number}": weight.astype(np.float32).copy(),
+                f"bias{number}": linear.bias[: linear.n_outputs].astype(np.float32),
             }
         np.savez(path, **arrays)  # type: ignore[arg-type]
         command = [str(PYTHON), str(HERE / "other_tools.py"), str(path), str(rounds)]

@@ -47,14 +47,16 @@ def what_single_neurons_do(agent: Path, *, picture: Path) -> str:
     from Neuron_Selection.ObservationTooling.drawing import draw_pair
     from Neuron_Selection.ObservationTooling.pair_files import load_pairs
     from Neuron_Selection.PatchingTooling import PatchingExperiment
+    from Neuron_Selection.PatchingTooling.patching_plan import plan_patching
+    from Neuron_Selection.PatchingTooling.patching_records import run_plan
 
     experiment = PatchingExperiment(agent)
     width = experiment.layers()[LAYER].width
-    plan = experiment.plan_patching(TARGET, [{LAYER: [neuron]} for neuron in range(width)], source=SOURCE)
-    results = experiment.run_plan(plan, command={"script": "demo.py"})
+    plan = plan_patching(experiment, TARGET, [{LAYER: [neuron]} for neuron in range(width)], source=SOURCE)
+    results = run_plan(experiment, plan, command={"script": "demo.py"})
     restored_by: dict[int, list[str]] = {
-        neuron: [i for i, r in told["results"].items() if r["action_changed"] and r["matches_source"]]
-        for neuron, told in enumerate(results.values())
+        neuron: [i for i, r in one["results"].items() if r["action_changed"] and r["matches_source"]]
+        for neuron, one in enumerate(results.values())
     }
     counts = Counter({neuron: len(ids) for neuron, ids in restored_by.items() if ids})
     inputs = {input_id for ids in restored_by.values() for input_id in ids}

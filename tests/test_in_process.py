@@ -10,7 +10,7 @@ import pytest
 
 import activation_patching
 from Neuron_Selection.FileFormats.agent_zip import agent_folder
-from Neuron_Selection.PatchingTooling.torch_network import agents
+from Neuron_Selection.PatchingTooling.torch_network import sb3_policy
 from tests.conftest import ROOT
 from tests.faults.script_runs import NO_TORCH, run
 from tests.in_process import in_process
@@ -23,7 +23,7 @@ def ends_with(monkeypatch: pytest.MonkeyPatch, body: str) -> None:
     """The script does this, and imports nothing that is known already."""
 
     def main(_words: list[str]) -> int:
-        exec(body, {"agents": agents, "agent_folder": agent_folder})
+        exec(body, {"sb3_policy": sb3_policy, "agent_folder": agent_folder})
         return 0
 
     monkeypatch.setattr(activation_patching, "main", main)
@@ -40,9 +40,9 @@ def test_a_process_shows_the_same(words: list[str]) -> None:
     [
         "import torch",
         "import torch.nn.functional",
-        "from Neuron_Selection.PatchingTooling.torch_network import agents",
-        "from Neuron_Selection.PatchingTooling.torch_network.agents import build_agent",
-        "import Neuron_Selection.PatchingTooling.torch_network.engine",
+        "from Neuron_Selection.PatchingTooling.torch_network import sb3_policy",
+        "from Neuron_Selection.PatchingTooling.torch_network.sb3_policy import build_torch_network",
+        "import Neuron_Selection.PatchingTooling.torch_network.network",
     ],
 )
 def test_an_import_that_is_forbidden_fails_though_it_was_imported_before(
@@ -53,8 +53,8 @@ def test_an_import_that_is_forbidden_fails_though_it_was_imported_before(
     told = in_process([SCRIPT], forbid=FORBIDDEN)
     assert told.returncode == 1
     assert "imported where it is not needed" in told.stderr
-    assert sys.modules["Neuron_Selection.PatchingTooling.torch_network.agents"] is agents
-    assert sys.modules["Neuron_Selection.PatchingTooling.torch_network"].agents is agents
+    assert sys.modules["Neuron_Selection.PatchingTooling.torch_network.sb3_policy"] is sb3_policy
+    assert sys.modules["Neuron_Selection.PatchingTooling.torch_network"].sb3_policy is sb3_policy
     assert in_process([SCRIPT]).returncode == 0
 
 

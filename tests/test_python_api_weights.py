@@ -122,7 +122,7 @@ def test_the_function_writes_the_bytes_of_the_script(case: str, agent: Path) -> 
     by_script = files_of(out)
     assert by_script
     shutil.rmtree(out)
-    opened = PatchingExperiment(agent, engine="fast" if case == "perturb_weights" else "hooks")
+    opened = PatchingExperiment(agent, engine="numpy" if case == "perturb_weights" else "torch")
     keywords = {
         name: chosen if value is ids else value.replace("OUT", str(out)) if isinstance(value, str) else value
         for name, value in arguments.items()

@@ -5,15 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
 if __package__ != "Neuron_Selection.ExperimentTooling":  # started as a file, perhaps not installed
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from Neuron_Selection.command_line import (
-    FLAGS_WITHOUT_INFLUENCE,
     Console,
     SuiteParser,
     add_agent_flags,
@@ -43,7 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--layers",
         nargs="+",
         metavar="LAYER",
-        help="layers to search, each by itself (default: the activation behind every hidden Linear and convolution)",
+        help="layers to search, each by itself (default: the activation after every hidden Linear and convolution)",
     )
     parser.add_argument(
         "--direction",
@@ -55,32 +52,32 @@ def build_parser() -> argparse.ArgumentParser:
         "--goal",
         default="matches_source",
         metavar="GOAL",
-        help="flip: another action; matches_source: the source run's action; recovery=0.9: so much of the margin",
+        help="flip: another action; matches_source: the source run's action; recovery=0.9: that share of the margin",
     )
     parser.add_argument(
         "--share",
         type=number,
         default=1.0,
-        help="how large a share of the pairs the one set for all of them must serve, 1 being every pair; not with "
-        "--goal recovery, which goes by a ratio of sums",
+        help="share of the pairs that one set for all pairs must explain; not with --goal recovery, which is judged "
+        "by a ratio of sums",
     )
     parser.add_argument(
         "--budget",
         type=whole_number,
         default=0,
         metavar="N",
-        help="look at up to N sets of each pair, the smallest first, to list all minimal sets and prove the smallest; "
-        "0 looks at none",
+        help="visit up to N sets of each pair, the smallest first, to list all minimal sets and prove the smallest; "
+        "0 visits none",
     )
     parser.add_argument(
         "--input_ids", nargs="+", metavar="ID", help="only these inputs, or @FILE with one a line (default: all)"
     )
     parser.add_argument(
-        "--random_orders", type=whole_number, default=10, metavar="N", help="random orders to hold the rankings against"
+        "--random_orders", type=whole_number, default=10, metavar="N", help="random orders to compare the rankings with"
     )
-    parser.add_argument("--seed", type=whole_number, default=0, help="of the random orders")
+    parser.add_argument("--seed", type=whole_number, default=0, help="seed of the random orders")
     parser.add_argument("--output_prefix", default="minimal_sets", help="name of the result files")
-    parser.add_argument("--output_dir", help="a folder in the place of the agent's patching_results/")
+    parser.add_argument("--output_dir", help="a folder instead of the agent's patching_results/")
     add_shared_flags(parser)
     return parser
 
@@ -88,48 +85,47 @@ def build_parser() -> argparse.ArgumentParser:
 @script(build_parser)
 def main(args: argparse.Namespace, console: Console) -> None:
     """Search, save, show, name the next command."""
-    from Neuron_Selection.ExperimentTooling.engine_choice import open_for_experiments
     from Neuron_Selection.ExperimentTooling.hidden_layers import layers_left_out
-    from Neuron_Selection.ExperimentTooling.minimal_sets.jobs import MinimalSetRequest, find_minimal_sets
+    from Neuron_Selection.ExperimentTooling.minimal_sets import find_minimal_sets
     from Neuron_Selection.ExperimentTooling.minimal_sets.lines import next_patch, remarks, set_lines
     from Neuron_Selection.FileFormats.inputs import ids_from_arguments
     from Neuron_Selection.FileFormats.results.minimal_sets_file import paths_of
+    from Neuron_Selection.PatchingTooling import open_agent
 
-    asked = {field.name: getattr(args, field.name) for field in fields(MinimalSetRequest)}
-    request = MinimalSetRequest(**{**asked, "input_ids": ids_from_arguments(args.input_ids)})
-    flags: dict[str, Any] = {name: value for name, value in vars(args).items() if name not in FLAGS_WITHOUT_INFLUENCE}
-    agent, _ = open_for_experiments(args.agent_path, **agent_options(args))
+    agent = open_agent(args.agent_path, **agent_options(args))
     for name, why in layers_left_out(agent).items() if args.layers is None else ():
         console.say(f"left out: {name} ({why})")
 
     def progress(sites: Sequence[tuple[str, str]]) -> Iterator[tuple[str, str]]:
         for place, (direction, layer) in enumerate(console.progress(sites, total=len(sites), unit="layer"), start=1):
-            if agent.engine_name == "hooks" and not sys.stderr.isatty():  # minutes, where there are many pairs
+            if agent.engine == "torch" and not sys.stderr.isatty():  # minutes, if there are many pairs
                 console.say(f"{direction}, {layer}: layer {place} of {len(sites)}")
             yield direction, layer
 
-    done = find_minimal_sets(
-        agent,
-        request,
-        command={"script": "find_minimal_sets.py", **flags},
-        progress=progress,
-    )
-    if done.was_up_to_date:
-        console.say(f"{done.path}: up to date, left as it is")
-    written = {kind: str(path) for kind, path in paths_of(done.path).items()}
-    patch = next_patch(done.document)
+    request = {name: getattr(args, name) for name in _REQUEST}
+    found = find_minimal_sets(agent, **request, input_ids=ids_from_arguments(args.input_ids), progress=progress)
+    if found.was_up_to_date:
+        console.say(f"{found.path}: up to date, left as it is")
+    written = {kind: str(path) for kind, path in paths_of(found.path).items()}
+    patch = next_patch(found.document)
     summary = {
-        direction: {layer: told["summary"] for layer, told in layers.items()}
-        for direction, layers in done.document.items()
+        direction: {layer: site["summary"] for layer, site in layers.items()}
+        for direction, layers in found.document.items()
     }
     following = None if patch is None else _next_command(args, *patch)
-    lines = [*set_lines(done.document, request.goal), *remarks(done.document), f"engine {done.engine}, {agent.dtype}"]
+    lines = [*set_lines(found.document, args.goal), *remarks(found.document), f"engine {agent.engine}, {agent.dtype}"]
     console.result(
-        {**written, "engine": done.engine, "dtype": agent.dtype, "summary": summary, "next": following},
+        {**written, "engine": agent.engine, "dtype": agent.dtype, "summary": summary, "next": following},
         [*lines, *written.values()],
     )
     if following is not None:
         console.say(f"next: {following}")
+
+
+_REQUEST = (
+    "clean", "corrupted", "layers", "direction", "goal", "share", "budget", "random_orders", "seed", "output_prefix",
+    "output_dir", "overwrite",
+)  # fmt: skip
 
 
 def _next_command(args: argparse.Namespace, direction: str, spec: str) -> str:

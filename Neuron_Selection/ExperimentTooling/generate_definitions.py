@@ -43,10 +43,10 @@ def build_parser() -> argparse.ArgumentParser:
         "--random_sets",
         type=whole_number,
         default=0,
-        help="add so many random sets of each size, as control: known as such by <stem>.meta.json beside the file, "
-        "they get no q and are not ranked",
+        help="add this many random sets of each size as controls, which get no q and are not ranked; <stem>.meta.json "
+        "next to the file lists them",
     )
-    parser.add_argument("--seed", type=whole_number, help="of the random sets (default: 0)")
+    parser.add_argument("--seed", type=whole_number, help="seed of the random sets (default: 0)")
     parser.add_argument(
         "--output", metavar="FILE", help="the file to write (default: <type>_definitions.json in the agent's folder)"
     )
@@ -57,14 +57,14 @@ def build_parser() -> argparse.ArgumentParser:
 @script(build_parser)
 def main(args: argparse.Namespace, console: Console) -> None:
     """List, save, count."""
-    from Neuron_Selection.ExperimentTooling.definition_jobs import write_definitions
+    from Neuron_Selection.ExperimentTooling.definition_run import write_definitions
     from Neuron_Selection.ExperimentTooling.hidden_layers import layers_left_out
     from Neuron_Selection.FileFormats.storage.stored_documents import meta_path
-    from Neuron_Selection.PatchingTooling import PatchingExperiment
+    from Neuron_Selection.PatchingTooling import OpenedAgent
 
-    experiment = PatchingExperiment(args.agent_path, **agent_options(args))
+    agent = OpenedAgent(args.agent_path, **agent_options(args))
     path, patches, is_new = write_definitions(
-        experiment,
+        agent,
         kind=args.type,
         layers=args.layers,
         group_size=args.group_size,
@@ -74,7 +74,7 @@ def main(args: argparse.Namespace, console: Console) -> None:
         output=args.output,
         overwrite=args.overwrite,
     )
-    for name, why in layers_left_out(experiment).items() if args.layers is args.patch_spec is None else ():
+    for name, why in layers_left_out(agent).items() if args.layers is None and args.patch_spec is None else ():
         console.say(f"left out: {name} ({why})")
     if not is_new:
         console.say(f"{path}: up to date, left as it is")
@@ -84,7 +84,7 @@ def main(args: argparse.Namespace, console: Console) -> None:
         [f"{len(patches)} experiments in {', '.join(layers)}", str(path)],
     )
     if args.random_sets:
-        console.say(f"{meta_path(path)} tells which of them are random sets: control, without q, not ranked")
+        console.say(f"{meta_path(path)} lists the random sets: controls, without q and not ranked")
     words = ("--agent_path", args.agent_path, "--definitions", handed_on(path) if args.output else path.name)
     command = next_command("Neuron_Selection/ExperimentTooling/run_experiments.py", *words, loading=args)
     console.say(f"next: {command}")

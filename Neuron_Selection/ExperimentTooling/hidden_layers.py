@@ -1,6 +1,6 @@
-"""Which layers hold the hidden neurons: those with a weight matrix, Linear and convolution; and which do not, and why.
+"""The layers with hidden neurons: those with a weight matrix; and the other layers with parameters, with the reason.
 
-A layer counts by its own weights and not by what fires behind it: custom networks call activations as functions, or put
+A layer is judged by its own weights, not by what fires after it: custom networks call activations as functions, or put
 a norm in between.
 """
 
@@ -10,27 +10,27 @@ from collections.abc import Sequence
 
 from Neuron_Selection.errors import UsageError
 from Neuron_Selection.PatchingTooling.agent.layers import Layer
-from Neuron_Selection.PatchingTooling.experiment import OpenedAgent
+from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
 
 _ROWS_ARE_NO_NEURONS = ("Embedding", "ConvTranspose")
 
 
-def hidden_layers(agent: OpenedAgent, asked: Sequence[str] | None = None) -> list[str]:
-    """The layers whose neurons are tried: every hidden one with a weight matrix, unless others are asked for.
+def hidden_layers(agent: OpenedAgent, names: Sequence[str] | None = None) -> list[str]:
+    """The layers whose neurons are tried: every hidden one with a weight matrix, unless layers are named.
 
     :raises SuiteError: an unknown layer, or a network without hidden ones
     """
-    if asked is not None:
-        return agent.layer_table.chosen(asked)
+    if names is not None:
+        return agent.layer_table.chosen(names)
     hidden = _with_weight_matrix(agent)
     if not hidden:
-        names = ", ".join(agent.layer_table.layers)
-        raise UsageError(f"definitions: found no hidden layer, expected --layers out of {names}")
+        known = ", ".join(agent.layer_table.layers)
+        raise UsageError(f"the network has no hidden layer; --layers is required, some of {known}")
     return hidden
 
 
 def hidden_activations(agent: OpenedAgent) -> list[str]:
-    """The activation behind each hidden layer, whose sets of neurons are the layer's too; the layer where none fires.
+    """The activation after each hidden layer, whose neurons are the layer's too; the layer itself if none fires.
 
     Without any hidden layer, the output.
     """
@@ -46,7 +46,7 @@ def hidden_activations(agent: OpenedAgent) -> list[str]:
 
 
 def layers_left_out(agent: OpenedAgent) -> dict[str, str]:
-    """Layers with parameters that ``hidden_layers`` leaves out unless they are asked for, each with the reason."""
+    """Layers with parameters that ``hidden_layers`` leaves out unless they are named, each with the reason."""
     table, hidden = agent.layer_table, _with_weight_matrix(agent)
     owners = dict.fromkeys(name.rpartition(".")[0] for name in agent.online_weights)
     shared = {alias.rpartition(".")[0]: name.rpartition(".")[0] for alias, name in _shared_parameters(agent).items()}
@@ -56,7 +56,7 @@ def layers_left_out(agent: OpenedAgent) -> dict[str, str]:
         if name in shared:
             reasons[name] = f"its weights are those of {shared[name]}"
         elif layer is None:
-            reasons[name] = table.refused.get(name, "it holds parameters itself and is no layer")
+            reasons[name] = table.refused.get(name, "it has parameters of its own and is not a layer")
         elif name not in hidden and layer.role not in ("output", "post-activation"):
             reasons[name] = f"{layer.kind}: it has no weight matrix with a row for each neuron"
     return reasons
@@ -78,10 +78,10 @@ def _with_weight_matrix(agent: OpenedAgent) -> list[str]:
 
 
 def _shared_parameters(agent: OpenedAgent) -> dict[str, str]:
-    """A parameter's further names to its first one, under which gradients are told; only custom classes share any."""
+    """Further names of a parameter to its first one, under which gradients are reported; only custom classes share."""
     if not agent.custom_classes.described:
         return {}
-    return {name: first for name, first in agent.agent.first_names.items() if name != first}
+    return {name: first for name, first in agent.torch_network.first_names.items() if name != first}
 
 
 def _is_activation_of(layer: Layer, weighted: Layer) -> bool:

@@ -1,4 +1,4 @@
-"""The clean and the corrupted inputs of a run of many pairs: the same ids in the same order, none left over unsaid."""
+"""The clean and the corrupted inputs of many pairs: the same ids in the same order; unmatched ids are an error."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from Neuron_Selection.errors import InputError
 from Neuron_Selection.FileFormats.inputs import Inputs
-from Neuron_Selection.PatchingTooling.experiment import OpenedAgent
+from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
 
 
 def paired_inputs(
@@ -15,13 +15,13 @@ def paired_inputs(
 ) -> tuple[Inputs, Inputs]:
     """Both runs' inputs, the corrupted ones in the order of the clean ones.
 
-    :param clean: an inputs file or arrays, and so ``corrupted``
+    :param clean: an inputs file or arrays, like ``corrupted``
     :param input_ids: only these pairs; None means all, and then neither side may have more
     :raises InputError: an id that is missing on one side
     """
     first, second = agent.inputs(clean), agent.inputs(corrupted)
     first = first.selected(input_ids)
     if input_ids is None and len(second.ids) != len(first.ids):
-        found = f"{len(second.ids)} inputs beside {len(first.ids)} clean ones"
-        raise InputError(second.where, found=found, expected="the same ids", hint="or name --input_ids")
+        found, expected = f"{len(second.ids)} inputs", f"the {len(first.ids)} ids of the clean inputs"
+        raise InputError(second.where, found=found, expected=expected, hint="or name some with --input_ids")
     return first, second.selected(first.ids)

@@ -12,22 +12,23 @@ if __package__ != "Neuron_Selection.ExperimentTooling":  # started as a file, pe
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from Neuron_Selection.command_line import (
-    FLAGS_WITHOUT_INFLUENCE,
     Console,
     SuiteParser,
     add_agent_flags,
+    add_engine_flag,
     add_shared_flags,
     agent_options,
     script,
-    whole_number,
 )
 from Neuron_Selection.next_command import handed_on, next_command
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The flags of this script."""
+    from Neuron_Selection.PatchingTooling.ablations import add_ablation_flags
+
     parser = SuiteParser(
-        description=f"{__doc__} Computed in float64; analyze_metrics.py says what it means.",
+        description=f"{__doc__} Computed in float64; analyze_metrics.py analyzes it.",
         example="python Neuron_Selection/ExperimentTooling/run_experiments.py --agent_path my_agent",
     )
     add_agent_flags(parser)
@@ -43,99 +44,84 @@ def build_parser() -> argparse.ArgumentParser:
         choices=("denoising", "noising", "both"),
         help="clean into corrupted, corrupted into clean, or both (default: both, with --ablate noising)",
     )
-    parser.add_argument(
-        "--ablate",
-        metavar="KIND",
-        help="no values of the other run: take the neurons out, by zero, mean, resample, noise[=K] or constant=V",
-    )
-    parser.add_argument(
-        "--reference_inputs", metavar="FILE", help="inputs that mean and noise are made of (default: the target's)"
-    )
-    parser.add_argument("--seed", type=whole_number, help="of --ablate resample and noise (default: 0)")
+    add_ablation_flags(parser)
     parser.add_argument(
         "--input_ids",
         nargs="+",
         metavar="ID",
         help="only these pairs, one id an argument (ids may hold commas), or @FILE with one a line (default: all)",
     )
-    parser.add_argument(
-        "--engine",
-        choices=("auto", "fast", "hooks"),
-        default="auto",
-        help="numpy for MLPs, torch for all else; auto takes the first that applies",
-    )
+    add_engine_flag(parser, default="auto")
     parser.add_argument("--by_input", action="store_true", help="also one JSON an input, in patching_results/DIRECTION")
     parser.add_argument("--output_prefix", help="results go to patching_results/PREFIX.npz (default: sweep)")
-    parser.add_argument("--output_dir", help="a folder in the place of the agent's patching_results/")
-    parser.add_argument("--dry_run", action="store_true", help="check everything, say what would run, write nothing")
+    parser.add_argument("--output_dir", help="a folder instead of the agent's patching_results/")
+    parser.add_argument("--dry_run", action="store_true", help="check everything and write nothing")
     add_shared_flags(parser)
     return parser
 
 
 @script(build_parser)
 def main(args: argparse.Namespace, console: Console) -> None:
-    """Plan, run, save, count."""
-    from dataclasses import fields
-
+    """Sweep, save, count."""
     from Neuron_Selection.ExperimentTooling.hidden_layers import layers_left_out
-    from Neuron_Selection.ExperimentTooling.sweeps.jobs import SweepRequest, plan_sweep_job, run_sweep_job
+    from Neuron_Selection.ExperimentTooling.sweeps import run_sweep
     from Neuron_Selection.FileFormats.inputs import ids_from_arguments
-
-    asked = {field.name: getattr(args, field.name) for field in fields(SweepRequest)}
-    request = SweepRequest(**{**asked, "input_ids": ids_from_arguments(args.input_ids)})
-    flags = {name: value for name, value in vars(args).items() if name not in _WITHOUT_INFLUENCE}
-    command = {"script": "run_experiments.py", **flags}
-    job = plan_sweep_job(args.agent_path, agent_options(args), request, command=command)
-    plan, engine, dtype = job.plan, job.experiment.engine_name, job.experiment.dtype
-    for name, why in layers_left_out(job.experiment).items() if args.definitions is None else ():
-        console.say(f"left out: {name} ({why})")
-    for direction, told in plan.told.items():
-        console.say(f"{direction}: source {told['source']}, target {told['target']}")
-    document: dict[str, Any] = {
-        "sweep": str(job.path),
-        "experiments": len(plan.patches),
-        "pairs": len(plan.ids),
-        "directions": plan.told,
-        "engine": engine,
-        "engine_reason": job.engine_reason,
-        "dtype": dtype,
-        "dry_run": args.dry_run,
-    }
-    counted = f"{len(plan.patches)} experiments, {len(plan.ids)} pairs, {' and '.join(plan.directions)}"
-    counted += f"; engine {engine} ({job.engine_reason}), {dtype}"
-    if args.dry_run:
-        console.result(document, [f"would run {counted}: {job.path}"])
-        return
-    if job.stored is not None:
-        console.say(f"{job.path}: up to date, left as it is (--overwrite makes it again)")
+    from Neuron_Selection.PatchingTooling import open_agent
 
     def progress(blocks: Iterable[slice], total: int) -> Iterable[slice]:
         return console.progress(blocks, total=total, unit="block")
 
-    told_by_file = run_sweep_job(job, progress=progress)
-    kept = {key: told_by_file[key] for key in ("noise_floor", "contrast_pairs", "cannot_matter")}
-    written = {"by_input": [str(folder) for folder in job.folders.values()]} if job.folders else {}
+    agent = open_agent(args.agent_path, **agent_options(args))
+    request = {name: getattr(args, name) for name in _REQUEST}
+    run = run_sweep(agent, **request, input_ids=ids_from_arguments(args.input_ids), progress=progress)
+    for name, why in layers_left_out(agent).items() if args.definitions is None else ():
+        console.say(f"left out: {name} ({why})")
+    plan, directions = run.plan, run.plan.runs_by_direction
+    for direction, names in directions.items():
+        console.say(f"{direction}: source {names['source']}, target {names['target']}")
+    document: dict[str, Any] = {
+        "sweep": str(run.path),
+        "experiments": len(plan.patches),
+        "pairs": len(plan.ids),
+        "directions": directions,
+        "engine": agent.engine,
+        "engine_reason": agent.engine_reason,
+        "dtype": agent.dtype,
+        "dry_run": args.dry_run,
+    }
+    counted = f"{len(plan.patches)} experiments, {len(plan.ids)} pairs, {' and '.join(plan.directions)}"
+    counted += f"; engine {agent.engine} ({agent.engine_reason}), {agent.dtype}"
+    if run.header is None or args.dry_run:
+        console.result(document, [f"would run {counted}: {run.path}"])
+        return
+    if run.was_up_to_date:
+        console.say(f"{run.path}: up to date, left as it is (--overwrite makes it again)")
+    kept = {key: run.header[key] for key in ("noise_floor", "contrast_pairs", "cannot_matter")}
+    written = {"by_input": [str(folder) for folder in run.folders.values()]} if run.folders else {}
     dead = " and ".join(str(count) for count in dict.fromkeys(kept["cannot_matter"].values()))
     lines = [
         counted,
         f"{kept['contrast_pairs']} pairs of contrast, {dead} dead or constant; float32 noise {kept['noise_floor']:.2g}",
         *([] if kept["contrast_pairs"] else [_NO_CONTRAST]),
-        f"sweep: {job.path}",
+        f"sweep: {run.path}",
         *(f"by input: {folder}" for folder in written.get("by_input", [])),
     ]
     console.result({**document, **kept, **written}, lines)
     words = ["--agent_path", args.agent_path]
     if args.output_dir:
-        words += ["--sweep", handed_on(job.path)]
+        words += ["--sweep", handed_on(run.path)]
     elif args.output_prefix:
-        words += ["--sweep", job.path.name]
+        words += ["--sweep", run.path.name]
     console.say(f"next: {next_command('Neuron_Selection/AnalysisTooling/analyze_metrics.py', *words)}")
 
 
-_WITHOUT_INFLUENCE = FLAGS_WITHOUT_INFLUENCE | {"output_prefix", "dry_run"}
+_REQUEST = (
+    "definitions", "clean", "corrupted", "direction", "ablate", "reference_inputs", "seed", "by_input",
+    "output_prefix", "output_dir", "overwrite", "dry_run",
+)  # fmt: skip
 _NO_CONTRAST = (
-    "no contrast pair: clean and corrupted runs act alike everywhere, so nothing can be restored or damaged "
-    "(generate_pairs.py makes pairs that differ)"
+    "no contrast pair: clean and corrupted runs choose the same action everywhere, so nothing can be restored or "
+    "damaged (generate_pairs.py makes pairs that differ)"
 )
 
 

@@ -1,20 +1,18 @@
-"""An agent told as a document: what ``inspect_agent.py`` prints."""
+"""Describe an agent as a document, which ``inspect_agent.py`` prints."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from Neuron_Selection.FileFormats.agent_zip.agent_zip import AgentZip
 from Neuron_Selection.FileFormats.agent_zip.inventory import AgentInventory
 from Neuron_Selection.FileFormats.agent_zip.spaces import describe_space
 from Neuron_Selection.PatchingTooling.agent.architecture import algorithm_of
-
-if TYPE_CHECKING:
-    from Neuron_Selection.PatchingTooling.experiment import PatchingExperiment
+from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
 
 
 def describe_inventory(inventory: AgentInventory) -> dict[str, Any]:
-    """What the zip holds, whether or not it can be loaded."""
+    """The content of the zip, whether or not it can be loaded."""
     return {
         "size": inventory.size,
         "sha256": inventory.sha256,
@@ -27,7 +25,7 @@ def describe_inventory(inventory: AgentInventory) -> dict[str, Any]:
 
 
 def describe_zip(agent: AgentZip) -> dict[str, Any]:
-    """What the zip says of the agent, of whatever algorithm."""
+    """What the zip records of the agent, of any algorithm."""
     return {
         "algorithm": algorithm_of(agent.policy_class) or "unknown (a custom policy class)",
         "sb3_version": agent.sb3_version,
@@ -37,12 +35,12 @@ def describe_zip(agent: AgentZip) -> dict[str, Any]:
     }
 
 
-def describe_experiment(experiment: PatchingExperiment) -> dict[str, Any]:
-    """What the network is."""
-    architecture, table = experiment.architecture, experiment.layer_table
+def describe_network(agent: OpenedAgent) -> dict[str, Any]:
+    """The network's architecture and layers."""
+    architecture, table = agent.architecture, agent.layer_table
     return {
         "loads": True,
-        "custom_classes": experiment.custom_classes.described,
+        "custom_classes": agent.custom_classes.described,
         "policy": {
             "policy_class": architecture.policy,
             "net_arch": None if architecture.net_arch is None else list(architecture.net_arch),

@@ -1,11 +1,11 @@
-"""Inputs files in, activations files out."""
+"""Record activations: inputs files in, activations files out."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeAlias
 
 from Neuron_Selection.errors import InputError, UsageError, shown
 from Neuron_Selection.FileFormats.activations import (
@@ -14,111 +14,122 @@ from Neuron_Selection.FileFormats.activations import (
     save_activations,
     stored_metadata,
 )
-from Neuron_Selection.FileFormats.agent_zip.agent_folder import INPUTS
+from Neuron_Selection.FileFormats.agent_zip.agent_folder import ACTIVATIONS, INPUTS, output_folder
 from Neuron_Selection.FileFormats.inputs import Inputs, load_inputs
 from Neuron_Selection.FileFormats.run_metadata import check_outputs, is_up_to_date
 from Neuron_Selection.FileFormats.storage.atomic_files import read_bytes, sha256_of
-
-if TYPE_CHECKING:
-    from Neuron_Selection.PatchingTooling.experiment import PatchingExperiment
+from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class ExtractionPlan:
-    """One inputs file, the layers to record, and where the two files go."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExtractedActivations:
+    """The activations files of one inputs file; ``was_up_to_date``: an earlier run had written them."""
 
-    inputs: Inputs
-    layers: list[str]
+    inputs_path: Path
     npz_path: Path
     readable_path: Path
-    metadata: dict[str, Any]
-    is_up_to_date: bool
+    n_inputs: int
+    layers: tuple[str, ...]
+    was_up_to_date: bool
 
 
-def plan_extraction(
-    experiment: PatchingExperiment,
-    inputs: Sequence[str] | None,
+Progress: TypeAlias = Callable[[Sequence[Any]], Iterable[Any]]
+
+
+def extract_activations(
+    agent: OpenedAgent,
     *,
-    folder: Path,
-    layers: Sequence[str] | None,
-    overwrite: bool,
-) -> list[ExtractionPlan]:
-    """Check every file, layer and output before anything runs.
+    inputs: Sequence[str] | None = None,
+    layers: Sequence[str] | None = None,
+    output_dir: str | None = None,
+    overwrite: bool = False,
+    progress: Progress = iter,
+) -> list[ExtractedActivations]:
+    """Record the outputs of layers for every input of inputs files; every file is checked before a network runs.
 
     :param inputs: inputs files; None means every ``*_inputs.json`` of the agent's ``activation_inputs/``
-    :param folder: where the activations go
+    :param layers: names; None means every layer with parameters or an activation function
+    :param output_dir: None means the agent's ``activation_logging/``
+    :param overwrite: replace activations of a different run
+    :param progress: iterates over the files
+    :return: one record for each inputs file
     :raises UsageError: two inputs files whose activations would have one name, or an output of another run
     """
-    place = experiment.folder.folder / INPUTS
+    place = agent.folder.folder / INPUTS
     if inputs is None:
         inputs = [str(path) for path in sorted(place.glob("*_inputs.json"))]
         if not inputs:
-            raise InputError(place, found="no *_inputs.json", expected="one, or --inputs FILE")
-    paths = [experiment.folder.find(name, INPUTS) for name in inputs]
+            raise InputError(place, problem="contains no *_inputs.json", hint="--inputs names inputs files")
+    paths = [agent.folder.find(name, INPUTS) for name in inputs]
     names = [activations_name(path) for path in paths]
     for number, name in enumerate(names):
         if name in names[:number]:
-            raise UsageError(f"--inputs: found two files whose activations would be called {shown(name)}, expected one")
-    space = experiment.agent_zip.observation_space
-    inputs_of = [load_inputs(path, space) for path in paths]  # before the layers, which may need the network built
-    chosen = experiment.layer_table.chosen(layers)
-    plans = []
-    for path, name, loaded in zip(paths, names, inputs_of, strict=True):
-        npz_path, readable_path = activation_paths(folder, name)
-        check_outputs([npz_path, readable_path], [*paths, experiment.folder.zip_path])
-        metadata = experiment.metadata(
-            {
-                "task": "extraction",
-                "inputs": {"name": path.name, "sha256": loaded.sha256},
-                "layers": chosen,
-                "stored_dtype": experiment.stored_dtype.name,
-            },
-            command={"script": "activation_extraction.py", "inputs": str(path), "layers": chosen},
-        )
-        there = npz_path if npz_path.exists() else readable_path
-        done = is_up_to_date(
-            there,
-            _stored(npz_path, readable_path),
-            metadata,
-            overwrite=overwrite,
-            unfinished=None if readable_path.exists() else stored_metadata(npz_path),
-        )
-        plans.append(
-            ExtractionPlan(
-                inputs=loaded,
-                layers=chosen,
+            raise UsageError(f"--inputs: the activations of two files would both be called {shown(name)}")
+    loaded = [load_inputs(path, agent.agent_zip.observation_space) for path in paths]  # layers may need the network
+    chosen = agent.layer_table.chosen(layers)
+    folder = output_folder(output_dir, agent.folder.folder / ACTIVATIONS)
+    for name in names:
+        check_outputs(activation_paths(folder, name), [*paths, agent.folder.zip_path])
+    jobs = [(one, *activation_paths(folder, name)) for one, name in zip(loaded, names, strict=True)]
+    planned = [_metadata(agent, one, chosen) for one in loaded]
+    done = [
+        _is_up_to_date(npz_path, readable_path, metadata, overwrite=overwrite)
+        for (_, npz_path, readable_path), metadata in zip(jobs, planned, strict=True)
+    ]
+    extracted = []
+    for (one, npz_path, readable_path), metadata, is_done in progress(list(zip(jobs, planned, done, strict=True))):
+        if not is_done:
+            _record(agent, one, chosen, npz_path=npz_path, readable_path=readable_path, metadata=metadata)
+        extracted.append(
+            ExtractedActivations(
+                inputs_path=Path(one.where),
                 npz_path=npz_path,
                 readable_path=readable_path,
-                metadata=metadata,
-                is_up_to_date=done,
+                n_inputs=len(one.ids),
+                layers=tuple(chosen),
+                was_up_to_date=is_done,
             )
         )
-    return plans
+    return extracted
 
 
-def _stored(npz_path: Path, readable_path: Path) -> dict[str, Any] | None:
-    """The metadata of both files, or None where one is missing, or is not the other's twin."""
-    stored = stored_metadata(npz_path) if npz_path.exists() and readable_path.is_file() else None
-    if stored is None or stored.get("readable_sha256") != sha256_of(read_bytes(readable_path)):
-        return None
-    return stored
-
-
-def extract_activations(experiment: PatchingExperiment, plan: ExtractionPlan) -> dict[str, Any]:
-    """Run one plan, unless its files are up to date.
-
-    :return: a summary: what was recorded and where it lies
-    """
-    if not plan.is_up_to_date:
-        recorded = experiment.activations(plan.inputs, layers=plan.layers)
-        values = {layer: array.astype(experiment.stored_dtype, copy=False) for layer, array in recorded.items()}
-        kinds = {layer: experiment.layer_table.layers[layer].kind for layer in plan.layers}
-        metadata = {**plan.metadata, "layer_kinds": kinds}
-        save_activations(plan.npz_path, plan.readable_path, plan.inputs.ids, values, metadata=metadata)
-    return {
-        "npz": str(plan.npz_path),
-        "readable": str(plan.readable_path),
-        "inputs": len(plan.inputs.ids),
-        "layers": len(plan.layers),
-        "written": not plan.is_up_to_date,
+def _metadata(agent: OpenedAgent, inputs: Inputs, layers: list[str]) -> dict[str, Any]:
+    run = {
+        "task": "extraction",
+        "inputs": {"name": Path(inputs.where).name, "sha256": inputs.sha256},
+        "layers": layers,
+        "stored_dtype": agent.stored_dtype.name,
     }
+    command = {"script": "activation_extraction.py", "inputs": inputs.where, "layers": layers}
+    return agent.metadata(run, command=command)
+
+
+def _is_up_to_date(npz_path: Path, readable_path: Path, metadata: dict[str, Any], *, overwrite: bool) -> bool:
+    stored = stored_metadata(npz_path) if npz_path.exists() else None
+    are_twins = (
+        stored is not None
+        and readable_path.is_file()
+        and stored.get("readable_sha256") == sha256_of(read_bytes(readable_path))
+    )
+    return is_up_to_date(
+        npz_path if npz_path.exists() else readable_path,
+        stored if are_twins else None,
+        metadata,
+        overwrite=overwrite,
+        unfinished=None if readable_path.exists() else stored_metadata(npz_path),
+    )
+
+
+def _record(
+    agent: OpenedAgent,
+    inputs: Inputs,
+    layers: list[str],
+    *,
+    npz_path: Path,
+    readable_path: Path,
+    metadata: dict[str, Any],
+) -> None:
+    recorded = agent.network.activations(inputs.observations, layers)
+    values = {layer: array.astype(agent.stored_dtype, copy=False) for layer, array in recorded.items()}
+    kinds = {layer: agent.layer_table.layers[layer].kind for layer in layers}
+    save_activations(npz_path, readable_path, inputs.ids, values, metadata={**metadata, "layer_kinds": kinds})

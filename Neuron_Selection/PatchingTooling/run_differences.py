@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from Neuron_Selection.AnalysisTooling.measures.differences import (
     active_and_dead,
@@ -14,14 +14,12 @@ from Neuron_Selection.AnalysisTooling.measures.differences import (
 from Neuron_Selection.errors import InputError
 from Neuron_Selection.FileFormats.activations import Activations
 from Neuron_Selection.PatchingTooling.agent.layers import LayerTable
-from Neuron_Selection.PatchingTooling.patching.plan import weights_match
-
-if TYPE_CHECKING:
-    from Neuron_Selection.PatchingTooling.experiment import PatchingExperiment
+from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
+from Neuron_Selection.PatchingTooling.patching_plan import weights_match
 
 
 def compare_runs(
-    experiment: PatchingExperiment,
+    agent: OpenedAgent,
     clean: str,
     corrupted: str,
     *,
@@ -30,53 +28,53 @@ def compare_runs(
     top: int,
     allow_mismatch: bool = False,
 ) -> dict[str, Any]:
-    """For each layer the neurons of greatest difference, and those that are dead in one of the runs.
+    """For each layer the neurons with the greatest differences, and those that are dead in one of the runs.
 
-    :param clean: an activations file, npz or readable, and so ``corrupted``
-    :param layers: names; None means every layer that both files hold
-    :raises InputError: files of another agent, of different inputs or shapes, or without a layer that was asked for
+    :param clean: an activations file, npz or readable, like ``corrupted``
+    :param layers: names; None means every layer that both files have
+    :raises InputError: files of another agent, of different inputs or shapes, or without a named layer
     """
-    one, other = experiment.stored_run(clean), experiment.stored_run(corrupted)
+    one, other = agent.stored_run(clean), agent.stored_run(corrupted)
     for run in (one, other):
-        weights_match(run, experiment.agent_zip.weights_sha256, allow_mismatch=allow_mismatch)
+        weights_match(run, agent.agent_zip.weights_sha256, allow_mismatch=allow_mismatch)
     chosen = one.selected(input_ids if input_ids is not None else one.ids)
     other = other.selected(chosen.ids)
-    table = experiment.layer_table
+    table = agent.layer_table
     names = _layers(table, chosen, other, layers)
-    layers_told = {name: _compared(table, name, chosen, other, top) for name in names}
+    compared = {name: _compared(table, name, chosen, other, top) for name in names}
     return {
         "clean": chosen.where,
         "corrupted": other.where,
         "inputs": len(chosen.ids),
-        "layers": layers_told,
-        "patch": _patch(table, layers_told),
+        "layers": compared,
+        "patch": _patch(table, compared),
     }
 
 
-def _patch(table: LayerTable, told: dict[str, Any]) -> dict[str, list[int]]:
-    """The top neurons as a patch: of hidden layers, and of an activation only where the layer before it is not told."""
+def _patch(table: LayerTable, compared: dict[str, Any]) -> dict[str, list[int]]:
+    """The top neurons of hidden layers as a patch; of an activation only if the layer before it is not compared."""
     order = list(table.layers)
     patch: dict[str, list[int]] = {}
-    for name, layer in told.items():
+    for name, layer in compared.items():
         before = order[order.index(name) - 1] if order.index(name) else ""
-        told_before = layer["role"] == "post-activation" and before in patch
-        if layer["top"] and name != table.output and not told_before:
+        compared_before = layer["role"] == "post-activation" and before in patch
+        if layer["top"] and name != table.output and not compared_before:
             patch[name] = [row["neuron"] for row in layer["top"]]
     return patch
 
 
-def _layers(table: LayerTable, one: Activations, other: Activations, asked: Sequence[str] | None) -> list[str]:
-    if asked is None:
+def _layers(table: LayerTable, one: Activations, other: Activations, names: Sequence[str] | None) -> list[str]:
+    if names is None:
         names = [name for name in table.layers if name in one.values and name in other.values]
         if not names:
-            raise InputError(other.where, found="no layer that both files hold", expected="one")
+            raise InputError(other.where, problem=f"has no layer in common with {one.where}")
     else:
-        names = table.chosen(asked)
+        names = table.chosen(names)
     for run in (one, other):
         for name in names:
             if name not in run.values:
                 held = ", ".join(list(run.values)[:8])
-                raise InputError(run.where, name, found=f"no such layer (it holds {held})", expected="one")
+                raise InputError(run.where, name, f"layer not recorded; the file has {held}")
             if run.values[name].shape[1:] != table.layers[name].shape:
                 found = f"outputs of shape {run.values[name].shape[1:]}"
                 raise InputError(run.where, name, found=found, expected=f"{table.layers[name].shape}")
@@ -91,13 +89,13 @@ def _compared(table: LayerTable, name: str, one: Activations, other: Activations
     test = dead_test_of(layer.role, table.layers[following].kind)
     differences = neuron_differences(clean, corrupted, neuron_axis=layer.neuron_axis)
     ranked = most_different(differences, top)
-    told: dict[str, Any] = {
+    described: dict[str, Any] = {
         "kind": layer.kind,
         "role": layer.role,
         "top": [{"neuron": n.neuron, "difference": n.difference, "top_share": n.top_share} for n in ranked],
         "dead_test": test,
     }
     if test is not None:
-        told["dead_in_corrupted"] = active_and_dead(clean, corrupted, test, neuron_axis=layer.neuron_axis)
-        told["dead_in_clean"] = active_and_dead(corrupted, clean, test, neuron_axis=layer.neuron_axis)
-    return told
+        described["dead_in_corrupted"] = active_and_dead(clean, corrupted, test, neuron_axis=layer.neuron_axis)
+        described["dead_in_clean"] = active_and_dead(corrupted, clean, test, neuron_axis=layer.neuron_axis)
+    return described

@@ -89,13 +89,13 @@ def add_weight_flags(parser: argparse.ArgumentParser) -> None:
 @script(build_parser)
 def main(args: argparse.Namespace, console: Console) -> None:
     """Perturb the weights and report the effects."""
-    from Neuron_Selection.ExperimentTooling.engine_choice import open_for_experiments
     from Neuron_Selection.FileFormats.inputs import ids_from_arguments
+    from Neuron_Selection.PatchingTooling import open_agent
     from Parameter_Selection.PerturbationTooling.exact_flips.relu_networks import flips_can_be_found
     from Parameter_Selection.PerturbationTooling.perturbations.run import perturb_weights
     from SaliencyTooling.next_steps import command_after
 
-    agent, _ = open_for_experiments(args.agent_path, **agent_options(args))
+    agent = open_agent(args.agent_path, **agent_options(args))
     perturbed = perturb_weights(
         agent,
         candidates=args.candidates,

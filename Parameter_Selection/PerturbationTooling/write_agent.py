@@ -43,7 +43,7 @@ def build_parser() -> argparse.ArgumentParser:
 @script(build_parser)
 def main(args: argparse.Namespace, console: Console) -> None:
     """Write the agent and report the files."""
-    from Neuron_Selection.PatchingTooling.experiment import OpenedAgent
+    from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
     from Parameter_Selection.PerturbationTooling.weights.agent_edits import write_agent
     from SaliencyTooling.next_steps import command_after
 

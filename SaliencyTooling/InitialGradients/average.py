@@ -41,7 +41,7 @@ def build_parser() -> argparse.ArgumentParser:
 @script(build_parser)
 def main(args: argparse.Namespace, console: Console) -> None:
     """Average the gradients and report the file."""
-    from Neuron_Selection.PatchingTooling.experiment import OpenedAgent
+    from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
     from SaliencyTooling.gradient_runs import average_gradients
     from SaliencyTooling.next_steps import command_after
 

@@ -54,7 +54,7 @@ def add_gradient_flags(parser: argparse.ArgumentParser) -> None:
 @script(build_parser)
 def main(args: argparse.Namespace, console: Console) -> None:
     """Compute the gradients and report the files."""
-    from Neuron_Selection.PatchingTooling.experiment import OpenedAgent
+    from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
     from SaliencyTooling.gradient_runs import compute_gradients
     from SaliencyTooling.next_steps import command_after
 

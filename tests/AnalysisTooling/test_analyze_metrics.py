@@ -155,7 +155,7 @@ def test_without_contrast_the_files_are_valid_and_a_sentence_says_so(
     clean = np.random.default_rng(0).uniform(-1, 1, (5, 2))
     put_inputs(agent, clean, clean * 1.0001)
     assert run_experiments.main(["--agent_path", str(agent)]) == 0
-    assert "no contrast pair: clean and corrupted runs act alike" in capsys.readouterr().out
+    assert "no contrast pair: clean and corrupted runs choose the same action everywhere" in capsys.readouterr().out
     assert analyse(agent) == 0
     out, _ = capsys.readouterr()
     assert "no contrast pair: clean and corrupted runs act alike in all 5 pairs" in out
@@ -255,7 +255,7 @@ def test_sets_of_different_sizes_have_no_control_and_it_is_said(
     specs = ["--type", "custom", "--patch_spec", "q_net.0:0,1", "q_net.0:1,2,3", "--random_sets", "2"]
     output = str(agent / "with_control.json")
     assert generate_definitions.main(["--agent_path", str(agent), *specs, "--output", output]) == 0
-    assert "with_control.meta.json tells which of them are random sets" in capsys.readouterr().err
+    assert "with_control.meta.json lists the random sets" in capsys.readouterr().err
     assert run_experiments.main(["--agent_path", str(agent), "--definitions", output, "--overwrite"]) == 0
     assert analyse(agent, "--overwrite") == 0
     out, _ = capsys.readouterr()

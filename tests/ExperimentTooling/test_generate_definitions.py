@@ -115,7 +115,7 @@ def test_metadata_of_other_files_and_the_agent_are_not_written_over(
     other.write_text('{"results_sha256": ""}')
     words = ["--type", "custom", "--patch_spec", "q_net.0:0,1", "--output", str(agent / "d.json")]
     assert generate(agent, *words, "--random_sets", "2") == 2
-    assert "found another file's metadata, expected none" in capsys.readouterr().err
+    assert "already exists and belongs to another file" in capsys.readouterr().err
     assert generate(agent, *words) == 0
     assert other.read_text() == '{"results_sha256": ""}'
     assert generate(agent, "--output", str(agent / "agent.zip"), "--overwrite") == 2
@@ -141,7 +141,7 @@ def test_the_same_list_is_left_alone_and_another_is_refused(agent: Path, capsys:
     assert "up to date, left as it is" in capsys.readouterr().err
     path.write_text("[]")
     assert generate(agent) == 2
-    assert "found other definitions, expected none (--overwrite replaces them)" in capsys.readouterr().err
+    assert "already exists with other definitions; pass --overwrite to replace it" in capsys.readouterr().err
     assert generate(agent, "--overwrite") == 0
     assert path.read_bytes() == before
 
@@ -149,23 +149,23 @@ def test_the_same_list_is_left_alone_and_another_is_refused(agent: Path, capsys:
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["--type", "custom"], "found one of --patch_spec and --type custom, expected both or none"),
-        (["--patch_spec", "q_net.0:1"], "found one of --patch_spec and --type custom, expected both or none"),
+        (["--type", "custom"], "--patch_spec and --type custom can only be used together"),
+        (["--patch_spec", "q_net.0:1"], "--patch_spec and --type custom can only be used together"),
         (["--type", "custom", "--patch_spec", "q_net.0:9"], "found neuron 9 in q_net.0, expected 0..4"),
-        (["--type", "custom", "--patch_spec", "q_net.0:1", "q_net.0:1"], "found 'q_net.0:1' twice"),
-        (["--type", "custom", "--patch_spec", "q_net.0:1,2", "q_net.0:2,1"], "twice, expected once"),
+        (["--type", "custom", "--patch_spec", "q_net.0:1", "q_net.0:1"], "patch spec 'q_net.0:1' is given twice"),
+        (["--type", "custom", "--patch_spec", "q_net.0:1,2", "q_net.0:2,1"], "patch spec 'q_net.0:2,1' is given twice"),
         (
             ["--type", "custom", "--patch_spec", "q_net.0:1", "--layers", "q_net.0"],
-            "found --layers beside --patch_spec",
+            "--layers cannot be used with --patch_spec",
         ),
-        (["--group_size", "2"], "found --group_size with --type single_neuron"),
+        (["--group_size", "2"], "--group_size cannot be used with --type single_neuron"),
         (["--layers", "q_net.7"], "unknown layer 'q_net.7'"),
         (["--type", "groups", "--group_size", "0"], "--group_size: found '0', expected a whole number from 1"),
         (["--type", "neurons"], "--type: found 'neurons', expected one of single_neuron, layer, groups, custom"),
         (["--random_sets", "1"], "random sets: found fewer than 1 others of 1 of q_net.0, expected as many"),
         (["--type", "layer", "--random_sets", "2"], "random sets: found whole layers only, expected patches that"),
         (["--type", "custom", "--patch_spec", "q_net.2:all", "--random_sets", "2"], "found whole layers only"),
-        (["--seed", "1"], "found --seed, expected it with --random_sets only"),
+        (["--seed", "1"], "--seed can only be used with --random_sets"),
     ],
 )
 def test_faults_get_one_line(words: list[str], says: str, agent: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -178,5 +178,5 @@ def test_faults_get_one_line(words: list[str], says: str, agent: Path, capsys: p
 def test_a_network_without_hidden_layers_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     agent = mlp_agent(tmp_path / "agent", net_arch=[])
     assert generate(agent) == 2
-    assert "definitions: found no hidden layer, expected --layers out of" in capsys.readouterr().err
+    assert "the network has no hidden layer; --layers is required" in capsys.readouterr().err
     assert generate(agent, "--layers", "q_net.0") == 0

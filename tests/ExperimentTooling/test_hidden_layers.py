@@ -13,16 +13,16 @@ from gymnasium import spaces
 
 from Neuron_Selection.AnalysisTooling import analyze_metrics
 from Neuron_Selection.ExperimentTooling import find_minimal_sets, generate_definitions, run_experiments
-from Neuron_Selection.ExperimentTooling.engine_choice import open_for_experiments
 from Neuron_Selection.ExperimentTooling.hidden_layers import hidden_activations, hidden_layers, layers_left_out
 from Neuron_Selection.ExperimentTooling.sweeps.plan import plan_sweep
 from Neuron_Selection.ExperimentTooling.sweeps.sweep import write_sweep
 from Neuron_Selection.FileFormats.results.sweep import opened_sweep
-from Neuron_Selection.PatchingTooling.experiment import OpenedAgent
+from Neuron_Selection.PatchingTooling import OpenedAgent, open_agent
 from Parameter_Selection.PerturbationTooling import perturb_weights
 from SaliencyTooling import initial_test
 from tests.ExperimentTooling import user_extractors
 from tests.extractors import DuellingPolicy, MinigridFeaturesExtractor
+from tests.interventions import patched
 from tests.made_agents import BlankEnv, mlp_agent, new_dqn, save_dqn, vector_space
 
 TRUSTED = "tests.ExperimentTooling.user_extractors."
@@ -153,7 +153,7 @@ def test_from_the_sweep_over_the_metrics_to_the_weights(extractor: str, tmp_path
 def test_a_relu_that_reads_a_sum_does_not_make_a_neuron_dead(tmp_path: Path) -> None:
     """Both values of the second Linear are below zero; what is added to them is not."""
     folder, _ = agent_with(tmp_path / "agent", "Residual")
-    experiment, _ = open_for_experiments(folder, trust=TRUSTED + "Residual")
+    experiment = open_agent(folder, trust=TRUSTED + "Residual")
     plan = plan_sweep(experiment, definitions=[{"features_extractor.second": [n]} for n in range(6)])
     path = tmp_path / "sweep.npz"
     write_sweep(path, experiment, plan, metadata=experiment.metadata(plan.decisive, command={}))
@@ -165,7 +165,7 @@ def test_a_relu_that_reads_a_sum_does_not_make_a_neuron_dead(tmp_path: Path) -> 
     below = 0
     for number, patch in enumerate(plan.patches):
         below += int(((own[layer][:, number] <= 0) & (given[layer][:, number] <= 0)).sum())
-        expected, _ = experiment.engine.patched_q_values(plan.inputs["corrupted"].observations, given, patch)
+        expected, _ = patched(experiment.network, plan.inputs["corrupted"].observations, given, patch)
         assert found[:, number] == pytest.approx(expected, rel=1e-12)
     assert below > 10
 
@@ -178,7 +178,7 @@ def test_a_relu_in_line_behind_a_custom_layer_still_tells_dead_neurons(tmp_path:
     linear = model.policy.q_net.features_extractor.linear[0]
     linear.bias.data[3] = -1e3
     trust = "tests.extractors.MinigridFeaturesExtractor"
-    experiment, _ = open_for_experiments(save_dqn(tmp_path / "agent", model), trust=trust)
+    experiment = open_agent(save_dqn(tmp_path / "agent", model), trust=trust)
     clean, corrupted = np.random.default_rng(0).uniform(-1, 1, (2, 5, 3, 7, 7)).astype(np.float32)
     definitions = [{"features_extractor.linear.0": [3]}]
     plan = plan_sweep(experiment, clean=clean, corrupted=corrupted, definitions=definitions)

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from Neuron_Selection.ExperimentTooling import run_experiments
-from Neuron_Selection.ExperimentTooling.sweeps import jobs as sweep_jobs
-from Neuron_Selection.ExperimentTooling.sweeps import sweep as sweeps
+from Neuron_Selection.ExperimentTooling.sweeps import run as sweep_run
+from Neuron_Selection.PatchingTooling.numpy_network.network import NumpyNetwork
 from tests.conftest import ROOT
 from tests.made_agents import mlp_agent, new_dqn, save_dqn
 
@@ -61,7 +61,7 @@ def test_the_default_is_every_hidden_neuron_on_every_pair_in_both_directions(
 ) -> None:
     assert run(agent, "--json") == 0
     told = json.loads(capsys.readouterr().out)
-    assert (told["experiments"], told["pairs"], told["engine"], told["dtype"]) == (14, 4, "fast", "float64")
+    assert (told["experiments"], told["pairs"], told["engine"], told["dtype"]) == (14, 4, "numpy", "float64")
     assert told["directions"]["noising"] == {"source": "corrupted_inputs.json", "target": "clean_inputs.json"}
     stored = sweep_of(agent)
     assert stored["denoising_q_net.0"].shape == stored["noising_q_net.0"].shape == (4, 8, 3)
@@ -93,7 +93,7 @@ def test_a_sweep_that_is_up_to_date_is_left_alone_and_another_is_refused(
     assert path.read_bytes() != before
     assert run(agent, "--overwrite") == 0
     assert path.read_bytes() == before
-    monkeypatch.setattr(sweep_jobs, "write_sweep", None)
+    monkeypatch.setattr(sweep_run, "write_sweep", None)
     capsys.readouterr()
     assert run(agent) == 0
     assert "sweep.npz: up to date, left as it is (--overwrite makes it again)" in capsys.readouterr().err
@@ -111,7 +111,7 @@ def test_a_sweep_that_dies_on_the_way_leaves_nothing_and_comes_out_the_same(
     at: int, agent: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert run(agent, "--output_prefix", "undisturbed", "--by_input") == 0
-    usual = sweeps.q_values_of_patches
+    usual = NumpyNetwork.patched_many
     calls = iter(range(100))
 
     def dies(*arguments: Any, **more: Any) -> np.ndarray:
@@ -119,11 +119,11 @@ def test_a_sweep_that_dies_on_the_way_leaves_nothing_and_comes_out_the_same(
             raise KeyboardInterrupt
         return usual(*arguments, **more)
 
-    monkeypatch.setattr(sweeps, "q_values_of_patches", dies)
+    monkeypatch.setattr(NumpyNetwork, "patched_many", dies)
     assert run(agent, "--by_input") == 130
     folder = agent / "patching_results"
     assert sorted(entry.name for entry in folder.iterdir()) == ["undisturbed", "undisturbed.npz"]
-    monkeypatch.setattr(sweeps, "q_values_of_patches", usual)
+    monkeypatch.setattr(NumpyNetwork, "patched_many", usual)
     assert run(agent, "--by_input") == 0
     assert (folder / "sweep.npz").read_bytes() == (folder / "undisturbed.npz").read_bytes()
     for file in (folder / "undisturbed").rglob("*.json"):
@@ -137,12 +137,12 @@ def test_a_sweep_killed_outright_comes_out_the_same(at: int, agent: Path) -> Non
     code = (
         "import itertools, os, signal, sys\n"
         "from Neuron_Selection.ExperimentTooling import run_experiments\n"
-        "from Neuron_Selection.ExperimentTooling.sweeps import sweep as sweeps\n"
-        "usual, calls = sweeps.q_values_of_patches, itertools.count()\n"
+        "from Neuron_Selection.PatchingTooling.numpy_network.network import NumpyNetwork\n"
+        "usual, calls = NumpyNetwork.patched_many, itertools.count()\n"
         "def dies(*arguments, **more):\n"
         f"    if next(calls) == {at}:\n        os.kill(os.getpid(), signal.SIGKILL)\n"
         "    return usual(*arguments, **more)\n"
-        "sweeps.q_values_of_patches = dies\n"
+        "NumpyNetwork.patched_many = dies\n"
         f"run_experiments.main(['--agent_path', {str(agent)!r}])\n"
     )
     killed = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=False)
@@ -158,12 +158,10 @@ def test_a_sweep_killed_outright_comes_out_the_same(at: int, agent: Path) -> Non
 def test_a_whole_layer_that_does_not_give_the_sources_q_values_stops_the_sweep(
     agent: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    usual = sweeps.q_values_of_patches
-    monkeypatch.setattr(sweeps, "q_values_of_patches", lambda *of, **more: usual(*of, **more) + 0.1)
+    usual = NumpyNetwork.patched_many
+    monkeypatch.setattr(NumpyNetwork, "patched_many", lambda *of, **more: usual(*of, **more) + 0.1)
     assert run(agent) == 1
-    assert (
-        "self-check whole_layer failed: all of q_net.0 from the source gave other Q-values" in capsys.readouterr().err
-    )
+    assert "self-check whole_layer failed: all of q_net.0 from the source gave other scores" in capsys.readouterr().err
     assert list(agent.glob("patching_results/*.npz")) == []
 
 
@@ -207,7 +205,7 @@ def test_ablations_are_noising_unless_told_otherwise_and_say_their_kind(agent: P
 
 def test_some_pairs_and_a_dry_run(agent: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(agent, "--dry_run", "--input_ids", IDS[0], "plain") == 0
-    assert "would run 14 experiments, 2 pairs, denoising and noising; engine fast (an MLP)" in capsys.readouterr().out
+    assert "would run 14 experiments, 2 pairs, denoising and noising; engine numpy (an MLP)" in capsys.readouterr().out
     assert not (agent / "patching_results").exists()
     assert run(agent, "--input_ids", IDS[0], "plain") == 0
     assert sweep_of(agent)["__metadata__"]["ids"] == [IDS[0], "plain"]
@@ -238,17 +236,17 @@ FAULTS: dict[str, tuple[Any, list[str], str]] = {
     "negative": (put("d.json", '[{"q_net.0": [-1]}]'), DEFINED, "entry 1: 'q_net.0': found -1"),
     "a fraction": (put("d.json", '[{"q_net.0": [1.0]}]'), DEFINED, "entry 1: 'q_net.0': found 1.0"),
     "twice in another order": (
-        put("d.json", '[{"q_net.0": [5, 6]}, {"q_net.0": [6, 5]}]'), DEFINED, "entry 2: found 'q_net.0:5,6' as in"),
-    "twice": (put("d.json", '[{"q_net.0": [1]}, {"q_net.0": [1]}]'), DEFINED, "entry 2: found 'q_net.0:1' as in"),
+        put("d.json", '[{"q_net.0": [5, 6]}, {"q_net.0": [6, 5]}]'), DEFINED, "entry 2: 'q_net.0:5,6' is also entry 1"),
+    "twice": (put("d.json", '[{"q_net.0": [1]}, {"q_net.0": [1]}]'), DEFINED, "entry 2: 'q_net.0:1' is also entry 1"),
     "no clean": (
         lambda agent: (agent / "activation_inputs" / "clean_inputs.json").unlink(), [],
         "clean_inputs.json: found no such file in"),
-    "other ids": (remove_one, [], "corrupted_inputs.json: found 3 inputs beside 4 clean ones, expected the same ids"),
+    "other ids": (remove_one, [], "corrupted_inputs.json: found 3 inputs, expected the 4 ids of the clean inputs"),
     "unknown id": (None, ["--input_ids", "plane"], "unknown input id 'plane'"),
     "ablation": (None, ["--ablate", "half"], "ablation: found 'half', expected zero, mean, resample"),
-    "seed": (None, ["--seed", "0"], "found --seed, expected it with --ablate resample or noise only"),
-    "seed of zero": (None, ["--ablate", "zero", "--seed", "0"], "found --seed, expected it with --ablate resample or"),
-    "reference": (None, ["--reference_inputs", "clean_inputs.json"], "found --reference_inputs, expected it with"),
+    "seed": (None, ["--seed", "0"], "--seed can only be used with --ablate"),
+    "seed of zero": (None, ["--ablate", "zero", "--seed", "0"], "--seed can only be used with --ablate"),
+    "reference": (None, ["--reference_inputs", "clean_inputs.json"], "--reference_inputs can only be used with"),
     "prefix": (None, ["--output_prefix", "../x"], "output prefix: found '../x', expected a plain file name"),
     "direction": (None, ["--direction", "up"], "--direction: found 'up', expected one of denoising, noising, both"),
 }  # fmt: skip
@@ -292,7 +290,7 @@ def test_without_hidden_layers_the_way_to_sweep_the_others_is_named_and_works(
     put_inputs(agent, 3, 4)
     assert run(agent) == 2
     assert capsys.readouterr().err == (
-        "error: definitions: found no hidden layer, expected --definitions FILE "
+        "error: the network has no hidden layer; --definitions FILE is required "
         "(generate_definitions.py --layers q_net.0 makes one)\n"
     )
     assert generate_definitions.main(["--agent_path", str(agent), "--layers", "q_net.0"]) == 0
@@ -309,10 +307,10 @@ def test_the_fast_engine_is_refused_where_it_does_not_apply(tmp_path: Path, caps
         document = {"x": {"input": {"a": [0.5 * sign, 0.1, 1], "b": [0.3, sign]}}}
         (agent / "activation_inputs" / f"{name}_inputs.json").write_text(json.dumps(document))
     assert run(agent, "--engine", "fast") == 2
-    assert "engine fast: layer features_extractor.extractors.b: found a second part" in capsys.readouterr().err
+    assert "engine numpy: layer features_extractor.extractors.b: found a second part" in capsys.readouterr().err
     assert run(agent) == 0
     assert (
-        "engine hooks (layer features_extractor.extractors.b: found a second part of a Dict" in capsys.readouterr().out
+        "engine torch (layer features_extractor.extractors.b: found a second part of a Dict" in capsys.readouterr().out
     )
     stored = sweep_of(agent)
     assert stored["denoising_q_net.0"].shape == (1, 5, 3)

@@ -16,12 +16,10 @@ import torch
 from gymnasium import spaces
 
 from Neuron_Selection.FileFormats.weights.perturbation_results import load_perturbation_results
-from Neuron_Selection.PatchingTooling.experiment import OpenedAgent
-from Neuron_Selection.PatchingTooling.numpy_network.mlp import compute_q_values, fast_mlp
-from Neuron_Selection.PatchingTooling.numpy_network.weight_changes import WeightChange
+from Neuron_Selection.PatchingTooling import OpenedAgent
+from Neuron_Selection.PatchingTooling.agent.network import Network, WeightChange
 from Parameter_Selection.PerturbationTooling import perturb_weights
 from Parameter_Selection.PerturbationTooling.perturbations.controls import least_gradient, random_sets
-from Parameter_Selection.PerturbationTooling.perturbations.networks import network_with
 from Parameter_Selection.PerturbationTooling.weights.targets import WeightTarget, chosen_values, parse_weight_targets
 from SaliencyTooling import initial_test
 from tests.conftest import ROOT
@@ -48,14 +46,19 @@ def run(agent: Path, *words: str) -> dict[str, Any]:
     return load_perturbation_results(agent / "perturbation_results" / "results.json")
 
 
+def scores_with(network: Network, changes: list[WeightChange], observations: Any) -> np.ndarray:
+    with network.with_weights(changes) as changed:
+        return changed.scores(observations)
+
+
 def test_every_number_of_a_record_is_what_its_definition_says(agent: Path) -> None:
     document = run(
         agent, "--weights", "; ".join(TARGETS), "--mode", "add", "--values", "0.5", "-2", "--control_sets", "0"
     )
-    opened = OpenedAgent(agent, engine="fast")
-    network = fast_mlp(opened.agent_zip, opened.architecture)
+    opened = OpenedAgent(agent, engine="numpy")
+    network = opened.numpy_network
     inputs = opened.inputs("clean_inputs.json")
-    q = compute_q_values(network, inputs.observations)
+    q = network.scores(inputs.observations)
     best = q.argmax(axis=1)
     assert [(r["target"], r["value"]) for r in document["results"]] == [
         *((target, value) for target in TARGETS for value in (0.5, -2.0)),
@@ -71,9 +74,9 @@ def test_every_number_of_a_record_is_what_its_definition_says(agent: Path) -> No
             after = float(np.float32(float(before) + record["value"]))
             edits.append(WeightChange(parameter=t.parameter, row=t.row, column=t.column, value=after))
             tiny = [WeightChange(parameter=t.parameter, row=t.row, column=t.column, value=float(before) + 1e-7)]
-            shifted = compute_q_values(network_with(network, tiny), inputs.observations)
+            shifted = scores_with(network, tiny, inputs.observations)
             predicted += (shifted - q)[range(len(q)), best] / 1e-7 * (after - float(before))
-        p = compute_q_values(network_with(network, edits), inputs.observations)
+        p = scores_with(network, edits, inputs.observations)
         flips = [inputs.ids[row] for row in range(len(q)) if p[row].argmax() != best[row]]
         assert record["flipped_ids"] == flips
         assert (record["flips"], record["flip_share"]) == (len(flips), len(flips) / len(q))
@@ -186,12 +189,12 @@ def test_a_network_that_is_no_mlp_runs_on_the_real_network_and_the_summary_recor
         agent, "--weights", "q_net.0.weight[1,4]; q_net.2.weight[0,1]", "--values", "0", "--control_sets", "3"
     )
     assert document["summary"]["computed_by"].startswith("weights changed on the real q_net, float64")
-    assert document["metadata"]["run"]["engine"] == "hooks"
+    assert document["metadata"]["run"]["engine"] == "torch"
     opened = OpenedAgent(agent, dtype="float64")
     observations = opened.inputs("clean_inputs.json").observations
     before = opened.q_values(observations)
     with torch.no_grad():
-        opened.agent.q_net.q_net[0].weight[1, 4] = 0.0
+        opened.torch_network.module.q_net[0].weight[1, 4] = 0.0
     assert document["results"][0]["q_change_max"] == pytest.approx(np.abs(opened.q_values(observations) - before).max())
 
 
@@ -200,7 +203,7 @@ def test_float32_is_computed_on_the_real_network(agent: Path) -> None:
     single = run(agent, *words, "--dtype", "float32")
     assert "float32" in single["summary"]["computed_by"]
     double = run(agent, *words, "--overwrite")
-    assert double["summary"]["computed_by"] == "engine fast: numpy, float64"
+    assert double["summary"]["computed_by"] == "engine numpy, float64"
     assert double["results"][0]["q_change"] == pytest.approx(single["results"][0]["q_change"], abs=1e-6)
 
 

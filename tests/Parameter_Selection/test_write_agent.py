@@ -14,9 +14,8 @@ from stable_baselines3 import DQN
 from Neuron_Selection.errors import InputError, UsageError
 from Neuron_Selection.FileFormats.agent_zip.edited_agent import TensorEdit, edited_agent_bytes
 from Neuron_Selection.FileFormats.weights.edits_file import load_weight_edits
-from Neuron_Selection.PatchingTooling.experiment import OpenedAgent
+from Neuron_Selection.PatchingTooling import OpenedAgent
 from Parameter_Selection.PerturbationTooling import write_agent
-from Parameter_Selection.PerturbationTooling.perturbations.networks import perturbed_network
 from Parameter_Selection.PerturbationTooling.weights.agent_edits import edits_from
 from tests.made_agents import data_fields, mlp_agent, mlp_state, state_bytes, write_zip
 
@@ -36,9 +35,10 @@ def test_the_edited_agent_gives_the_predicted_q_values_in_stable_baselines3(agen
     original, output = (agent / "agent.zip").read_bytes(), tmp_path / "edited.zip"
     assert write_agent.main(["--agent_path", str(agent), "--edits", EDITS, "--output", str(output)]) == 0
     assert (agent / "agent.zip").read_bytes() == original
-    opened = OpenedAgent(agent, engine="fast")
+    opened = OpenedAgent(agent, engine="numpy")
     observations = np.random.default_rng(0).normal(size=(20, 4)).astype(np.float32)
-    predicted = perturbed_network(opened).together(observations, edits_from(EDITS, opened))
+    with opened.network.with_weights(edits_from(EDITS, opened)) as edited:
+        predicted = edited.scores(observations)
     loaded = DQN.load(output)
     with torch.no_grad():
         q_values = loaded.policy.q_net.double().q_net(torch.from_numpy(observations).double()).numpy()

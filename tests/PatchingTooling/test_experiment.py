@@ -285,7 +285,7 @@ def test_saved_results_are_left_alone_unless_told_otherwise(tmp_path: Path) -> N
 
 
 def state_of(experiment: PatchingExperiment) -> tuple[Any, ...]:
-    net = experiment.agent.q_net
+    net = experiment.torch_network.module
     weights = {name: tensor.clone() for name, tensor in net.state_dict().items()}
     hooks = [tuple(module._forward_hooks) for module in net.modules()]
     flags = [(p.requires_grad, p.grad is None) for p in net.parameters()]
@@ -293,13 +293,13 @@ def state_of(experiment: PatchingExperiment) -> tuple[Any, ...]:
 
 
 def test_the_model_is_as_before_after_every_kind_of_run_and_error(mlp: PatchingExperiment) -> None:
-    mlp.agent.q_net.q_net[0].register_forward_hook(lambda *_: None)
+    mlp.torch_network.module.q_net[0].register_forward_hook(lambda *_: None)
     before = state_of(mlp)
     target, source = rows(3), mlp.activations(rows(3, seed=1))
     mlp.run_patching_experiment(target, source, "q_net.0:all")
     with pytest.raises(SuiteError):
         mlp.run_patching_experiment(target, source, "q_net.0:99")
-    boom = mlp.agent.q_net.q_net[4].register_forward_hook(lambda *_: 1 / 0)
+    boom = mlp.torch_network.module.q_net[4].register_forward_hook(lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         mlp.run_patching_experiment(target, source, "q_net.0:all")
     boom.remove()
@@ -310,7 +310,7 @@ def test_the_model_is_as_before_after_every_kind_of_run_and_error(mlp: PatchingE
 
 def test_q_values_that_are_not_finite_are_an_error_and_no_action(tmp_path: Path) -> None:
     experiment = PatchingExperiment(planted_agent(tmp_path, [([[3e38], [1.0]], [0.0, 0.0])]))
-    with pytest.raises(SuiteError, match="Q-values: found NaN or infinity"):
+    with pytest.raises(SuiteError, match="scores of the network: found NaN or infinity"):
         experiment.q_values({"large": [9.0]})
 
 
@@ -320,7 +320,7 @@ def test_a_source_with_other_rows_widths_or_layers_is_refused(mlp: PatchingExper
         mlp.run_patching_experiment(target, {"q_net.0": source["q_net.0"][:2]}, "q_net.0:1")
     with pytest.raises(InputError, match=r"q_net.0: found outputs of shape \(6,\), expected \(8,\)"):
         mlp.run_patching_experiment(target, {"q_net.0": source["q_net.2"]}, "q_net.0:1")
-    with pytest.raises(InputError, match=r"q_net.2: found no such layer \(it holds q_net.0\)"):
+    with pytest.raises(InputError, match=r"q_net.2: layer not recorded; the file has q_net.0"):
         mlp.run_patching_experiment(target, {"q_net.0": source["q_net.0"]}, "q_net.2:1")
     with pytest.raises(UsageError, match="expected finite floats"):
         mlp.run_patching_experiment(target, {"q_net.0": np.full((3, 8), np.nan)}, "q_net.0:1")
@@ -336,9 +336,7 @@ def test_activations_of_another_agent_are_refused_unless_told_otherwise(tmp_path
     (one / "activation_inputs" / "clean_inputs.json").write_text(json.dumps({"a": [1, 2, 3, 4]}))
     assert extract(["--agent_path", str(one), "--quiet"]) == 0
     source = one / "activation_logging" / "clean_activations.npz"
-    with pytest.raises(
-        InputError, match="weights_sha256: found activations of the agent .*--allow_mismatch takes them"
-    ):
+    with pytest.raises(InputError, match="weights_sha256: found activations of agent .*--allow_mismatch uses them"):
         PatchingExperiment(other).run_patching_experiment({"a": [0, 0, 0, 0]}, source, "q_net.0:1")
     results = PatchingExperiment(other).run_patching_experiment(
         {"a": [0, 0, 0, 0]}, source, "q_net.0:1", allow_mismatch=True

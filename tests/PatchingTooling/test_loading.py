@@ -18,7 +18,7 @@ from Neuron_Selection.PatchingTooling import PatchingExperiment
 from Neuron_Selection.PatchingTooling.agent.architecture import ACTIVATIONS
 from tests import slow_reference
 from tests.made_agents import mlp_agent, mlp_state, new_dqn, save_dqn, vector_space, write_zip
-from tests.PatchingTooling.torch_network.test_agents import samples, sb3_q_values
+from tests.PatchingTooling.torch_network.test_sb3_policy import samples, sb3_q_values
 
 SPACES: dict[str, spaces.Space] = {
     "vector": vector_space(4),
@@ -127,7 +127,7 @@ def test_float32_activations_go_into_a_float64_run_and_back_with_a_warning(tmp_p
 def test_device_auto_is_the_cpu_where_there_is_no_other(tmp_path: Path) -> None:
     experiment = PatchingExperiment(mlp_agent(tmp_path), device="auto")
     expected = "cuda" if torch.cuda.is_available() else "cpu"
-    assert experiment.agent.policy.device.type == expected
+    assert experiment.torch_network.policy.device.type == expected
 
 
 def test_weights_that_are_no_numbers_need_a_flag(tmp_path: Path) -> None:
@@ -142,7 +142,7 @@ def test_weights_that_are_no_numbers_need_a_flag(tmp_path: Path) -> None:
     assert np.isfinite(experiment.q_values(np.zeros((1, 4), np.float32))).all()
     state["q_net.q_net.0.bias"][0] = torch.nan
     broken = write_zip(tmp_path / "broken.zip", policy=state)
-    with pytest.raises(SuiteError, match="Q-values: found NaN or infinity"):
+    with pytest.raises(SuiteError, match="scores of the network: found NaN or infinity"):
         PatchingExperiment(broken, allow_nonfinite=True).q_values(np.zeros((1, 4), np.float32))
 
 

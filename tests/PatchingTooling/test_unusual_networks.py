@@ -11,6 +11,9 @@ from gymnasium import spaces
 from Neuron_Selection.errors import InputError, SuiteWarning
 from Neuron_Selection.FileFormats.activations import Activations
 from Neuron_Selection.PatchingTooling import PatchingExperiment
+from Neuron_Selection.PatchingTooling.patching_plan import plan_patching
+from Neuron_Selection.PatchingTooling.patching_records import run_plan
+from Neuron_Selection.PatchingTooling.sources import RecordedSource
 from tests import extractors
 from tests.made_agents import new_dqn, save_dqn, vector_space
 
@@ -65,10 +68,13 @@ def test_a_duelling_network_has_no_cut_and_its_q_values_are_its_own(tmp_path: Pa
     assert not any(layer.is_cut for layer in layers.values())
     assert not any(layer.role == "output" for layer in layers.values())
     target, other = pairs(space)
-    plan = experiment.plan_patching(
-        target, ["q_net.value.0:1", "q_net.advantage.2:0"], source=experiment.recorded_source(other)
+    plan = plan_patching(
+        experiment,
+        target,
+        ["q_net.value.0:1", "q_net.advantage.2:0"],
+        source=RecordedSource(inputs=experiment.inputs(other)),
     )
-    results = experiment.run_plan(plan, command={})
+    results = run_plan(experiment, plan, command={})
     own, donated = experiment.q_values(target), experiment.q_values(other)
     for told in results.values():
         for row, record in enumerate(told["results"].values()):
@@ -90,7 +96,7 @@ def test_final_q_values_of_another_width_are_refused(tmp_path: Path) -> None:
         values={**source, "final_q_values": np.zeros((3, 99), np.float32)},
     )  # fmt: skip
     with (
-        pytest.warns(SuiteWarning, match="does not say which agent"),
+        pytest.warns(SuiteWarning, match="does not record which agent"),
         pytest.raises(InputError, match=r"final_q_values: found outputs of shape \(99,\), expected \(3,\)"),
     ):
         experiment.run_patching_experiment(target, stored, "q_net.0:1")
@@ -105,7 +111,7 @@ def test_stored_final_q_values_are_the_sources_output(tmp_path: Path) -> None:
     stored = Activations(
         where="foreign.npz", sha256="", ids=("0", "1", "2"), metadata={}, values={**source, "final_q_values": told}
     )
-    with pytest.warns(SuiteWarning, match="does not say which agent"):
+    with pytest.warns(SuiteWarning, match="does not record which agent"):
         results = experiment.run_patching_experiment(target, stored, "q_net.0:1")
     assert [record["source_output"] for record in results.values()] == [[row] for row in told.tolist()]
     assert [record["source_action"] for record in results.values()] == [2, 0, 1]

@@ -165,7 +165,7 @@ def test_other_scores_rank_by_what_they_say(score: str, agent: Path) -> None:
     assert initial_test.main(["--agent_path", str(agent), "--quiet", "--score", score, "--k", "1", "--m", "0"]) == 0
     folder = agent / "gradient_analysis"
     averages = read(folder / "average_gradients.json")
-    from Neuron_Selection.PatchingTooling.experiment import OpenedAgent
+    from Neuron_Selection.PatchingTooling import OpenedAgent
 
     weights = OpenedAgent(agent).online_weights
     for target in load_candidate_weights(folder / "candidate_weights.json")["weight_targets"]:

@@ -18,8 +18,8 @@ from torch import nn
 from Neuron_Selection import __version__
 from Neuron_Selection.errors import EngineError
 from Neuron_Selection.FileFormats.weights.candidate_weights import load_candidate_weights
-from Neuron_Selection.PatchingTooling.experiment import OpenedAgent
-from SaliencyTooling import gradient_runs, gradient_sources, initial_test
+from Neuron_Selection.PatchingTooling import OpenedAgent
+from SaliencyTooling import gradient_runs, initial_test
 from SaliencyTooling.InitialGradients import average, extract, gradients
 from tests.extractors import MinigridFeaturesExtractor, MlpOfDict
 from tests.made_agents import mlp_agent, new_dqn, save_dqn, vector_space
@@ -205,14 +205,14 @@ def test_the_metadata_records_what_ran_and_where(agent: Path, monkeypatch: pytes
         metadata = read(agent / "gradient_analysis" / name)
         metadata = metadata.get("metadata", metadata)
         run = metadata["run"]
-        assert (run["gradients_by"], run["engine"], run["device"], run["dtype"]) == ("fast", "fast", "cpu", "float64")
+        assert (run["gradients_by"], run["engine"], run["device"], run["dtype"]) == ("numpy", "numpy", "cpu", "float64")
         assert run["stored_dtype"] == "float32"
         assert set(metadata["libraries"]) == {"python", "numpy"}
-    monkeypatch.setattr(gradient_sources, "fast_mlp", refuse)
+    monkeypatch.setattr("Neuron_Selection.PatchingTooling.numpy_network.loading.build_numpy_network", refuse)
     assert gradients.main([*words, "--overwrite", "--device", "cpu"]) == 0
     metadata = read(agent / "gradient_analysis" / "weight_gradients.meta.json")
     run = metadata["run"]
-    assert (run["gradients_by"], run["engine"], run["device"], run["dtype"]) == ("autograd", "hooks", "cpu", "float32")
+    assert (run["gradients_by"], run["engine"], run["device"], run["dtype"]) == ("autograd", "torch", "cpu", "float32")
     assert {"torch", "stable-baselines3"} < set(metadata["libraries"])
 
 

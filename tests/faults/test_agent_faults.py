@@ -92,7 +92,7 @@ def test_weights_that_are_not_finite_are_let_in_on_demand_and_never_written_as_n
 ) -> None:
     """A35: the flag lets the agent in; NaN among the results is one line, and no file that no reader takes."""
     BAD_AGENTS["A35 NaN"][0](agent / "agent.zip")
-    says = "Q-values: found NaN or infinity, expected finite numbers"
+    says = "scores of the network: found NaN or infinity, expected finite numbers"
     words = words_of(script, agent, fast=True, allow_nonfinite=True)
     refused(words, 2, says, agent.parent, process=script == "W")
 

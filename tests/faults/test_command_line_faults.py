@@ -72,7 +72,7 @@ def test_a_device_that_is_absent_is_never_replaced_in_silence(
 @pytest.mark.parametrize("script", ["E", "P"])
 def test_the_numpy_engine_on_another_device_is_refused(script: str, agent: Path) -> None:
     words = words_of(script, agent, fast=True, device="cuda")
-    says = "engine fast: found a dtype or device, expected"
+    says = "engine numpy computes in float64 on the cpu only"
     refused(words, 2, says, agent.parent, orders=NO_TORCH, process=script == "E")
 
 

@@ -70,7 +70,7 @@ def test_specs_that_are_unusual_and_right(spec: str, agent: Path) -> None:
 
 
 def test_the_same_spec_twice_is_refused(agent: Path) -> None:
-    refused(patching(agent, patch_spec=["q_net.0:1", "q_net.0:1"]), 2, "found 'q_net.0:1' twice", agent)
+    refused(patching(agent, patch_spec=["q_net.0:1", "q_net.0:1"]), 2, "patch spec 'q_net.0:1' is given twice", agent)
 
 
 def test_a_spec_without_value_and_no_agent_are_refused(agent: Path) -> None:
@@ -101,7 +101,7 @@ D_FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "D3 empty zip": (lambda path: path.write_bytes(b"PK\x05\x06" + bytes(18)), "found 0 arrays, none called"),
     "D4 pickled": (lambda path: np.savez(path, **{"x_q_net.0": np.array([{}], object)}), "found pickled objects"),
     "D5 bare pickle": (lambda path: path.write_bytes(b"\x80\x04K\x01."), "found a bare pickle, expected a zip file"),
-    "D8 layer": (lambda path: rewritten(path, lambda key: "q_net.0" not in key), "q_net.0: found no such layer"),
+    "D8 layer": (lambda path: rewritten(path, lambda key: "q_net.0" not in key), "q_net.0: layer not recorded"),
     "D9 id": (lambda path: rewritten(path, lambda key: IDS[1] not in key), f"unknown input id '{IDS[1]}'"),
     "D10 width": (lambda path: np.savez(path, **{f"{i}_q_net.0": np.zeros((1, 9), np.float32) for i in IDS}),
                   "q_net.0: found outputs of shape (9,), expected (8,)"),
@@ -125,7 +125,7 @@ def test_bad_activations(fault: str, agent: Path) -> None:
 def test_activations_of_another_agent_need_a_flag_that_is_recorded(agent: Path) -> None:
     """D11."""
     mlp_agent(agent, seed=1)
-    refused(patching(agent), 2, "--allow_mismatch takes them", agent)
+    refused(patching(agent), 2, "--allow_mismatch uses them", agent)
     works(patching(agent, allow_mismatch=True))
     assert json.loads(results(agent, "patching.meta.json"))["run"]["source"]["weights_match"] is False
 
@@ -141,7 +141,7 @@ def test_two_inputs_files_of_one_name_are_refused(agent: Path) -> None:
     other.mkdir()
     shutil.copy(agent / "activation_inputs" / "clean_inputs.json", other)
     words = words_of("E", agent, inputs=["clean_inputs.json", str(other / "clean_inputs.json")])
-    refused(words, 2, "two files whose activations would be called 'clean'", agent)
+    refused(words, 2, "the activations of two files would both be called 'clean'", agent)
 
 
 def test_unknown_layers_to_extract_are_refused(agent: Path) -> None:
@@ -154,7 +154,7 @@ def test_json_gives_one_document(agent: Path) -> None:
     document = json.loads(told.stdout)
     assert told.stderr == ""
     (found,) = document["runs"]
-    assert (found["direction"], found["engine"]) == ("denoising", "hooks")
+    assert (found["direction"], found["engine"]) == ("denoising", "torch")
     (summary,) = found["experiments"]
     assert set(summary) == {"patch_spec", "inputs", "contrast_pairs", "flips", "matches", "near_ties", "must_match"}
     assert summary["inputs"] == 3
@@ -210,8 +210,7 @@ def test_a_lack_of_memory_exits_4(error: Exception, agent: Path, monkeypatch: py
     def lacking(*_arguments: object, **_more: object) -> None:
         raise error
 
-    monkeypatch.setattr("Neuron_Selection.PatchingTooling.torch_network.q_values.compute_q_values", lacking)
-    monkeypatch.setattr("Neuron_Selection.PatchingTooling.torch_network.engine.compute_q_values", lacking)
+    monkeypatch.setattr("Neuron_Selection.PatchingTooling.torch_network.network.TorchNetwork.scores", lacking)
     refused(patching(agent), 4, "out of memory", agent)
 
 
@@ -219,7 +218,7 @@ def test_another_runtime_error_is_a_bug_and_traces_back(agent: Path, monkeypatch
     def broken(*_arguments: object, **_more: object) -> None:
         raise RuntimeError("broken")
 
-    monkeypatch.setattr("Neuron_Selection.PatchingTooling.torch_network.engine.compute_q_values", broken)
+    monkeypatch.setattr("Neuron_Selection.PatchingTooling.torch_network.network.TorchNetwork.scores", broken)
     with pytest.raises(RuntimeError, match="broken"):
         activation_patching.main(patching(agent)[1:])
 

@@ -19,22 +19,23 @@ from tests.faults.script_runs import snapshot
 METADATA = {"format": 1, "suite_version": "0", "libraries": {}, "run": {"seed": 1}}
 PERTURBATION = "Parameter_Selection.PerturbationTooling"
 EXPERIMENTS = "Neuron_Selection.ExperimentTooling"
+NUMPY = "Neuron_Selection.PatchingTooling.numpy_network"
 
 # of each script: its module, flags, the function that computes a block, what makes blocks small, calls outside blocks
 RUNS: dict[str, tuple[str, list[str], str, dict[str, int], int]] = {
     "sweep": (
         f"{EXPERIMENTS}.run_experiments",
         [],
-        f"{EXPERIMENTS}.sweeps.sweep.q_values_of_patches",
+        f"{NUMPY}.patches.scores_of_interventions",
         {f"{EXPERIMENTS}.sweeps.sweep.BLOCK_BYTES": 1},
         2,  # the check of a whole layer, in each direction
     ),
     "perturbation": (
         f"{PERTURBATION}.perturb_weights",
         ["--weights", "q_net.0.weight[0,1]; q_net.2.weight[1,2]", "--control_sets", "3"],
-        f"{PERTURBATION}.perturbations.networks.compute_q_values_of_weight_changes",
+        f"{NUMPY}.weight_changes.scores_of_weight_changes",
         {
-            f"{PERTURBATION}.perturbations.networks._NUMBERS_AT_ONCE": 1,
+            f"{NUMPY}.network._SCORES_AT_ONCE": 1,
             f"{PERTURBATION}.perturbations.sweep._BLOCK_BYTES": 1,
         },
         0,

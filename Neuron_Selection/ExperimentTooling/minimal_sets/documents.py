@@ -1,4 +1,4 @@
-"""What the search for minimal sets writes: the JSON document, and the rows of its two tables."""
+"""Results of the search for minimal sets as a JSON document and as the rows of two tables."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from Neuron_Selection.FileFormats.patch_spec import format_patch_spec
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LayerExplained:
-    """One layer in one direction. ``together`` is None where no pair has contrast, and ``curves`` are empty then."""
+    """One layer in one direction. ``together`` is None if no pair has contrast, and ``curves`` are empty then."""
 
     direction: str
     layer: str
@@ -29,52 +29,52 @@ class LayerExplained:
 def document_of(layers: Sequence[LayerExplained]) -> dict[str, Any]:
     """``{direction: {layer: {...}}}``."""
     document: dict[str, Any] = {}
-    for told in layers:
-        document.setdefault(told.direction, {})[told.layer] = {
-            "neurons": told.width,
-            "pairs_given": told.n_pairs,
-            "contrast_pairs": len(told.pairs),
-            "summary": summary_of(told),
-            "together": None if told.together is None else _explanation(told.layer, told.together),
-            "pairs": {pair.input_id: _explanation(told.layer, pair) for pair in told.pairs},
-            "curves": [_curve(curve) for curve in told.curves],
+    for site in layers:
+        document.setdefault(site.direction, {})[site.layer] = {
+            "neurons": site.width,
+            "pairs_given": site.n_pairs,
+            "contrast_pairs": len(site.pairs),
+            "summary": summary_of(site),
+            "together": None if site.together is None else _explanation(site.layer, site.together),
+            "pairs": {pair.input_id: _explanation(site.layer, pair) for pair in site.pairs},
+            "curves": [_curve(curve) for curve in site.curves],
         }
     return document
 
 
-def summary_of(told: LayerExplained) -> dict[str, Any]:
-    """Counts and median sizes over the pairs; sizes are None where no pair has a set."""
-    found = [pair.found for pair in told.pairs if pair.found is not None]
+def summary_of(site: LayerExplained) -> dict[str, Any]:
+    """Counts and median sizes over the pairs; sizes are None if no pair has a set."""
+    found = [pair.found for pair in site.pairs if pair.found is not None]
     sizes = [len(one.neurons) for one in found]
-    smallest = [len(pair.smallest) for pair in told.pairs if pair.smallest is not None]
+    smallest = [len(pair.smallest) for pair in site.pairs if pair.smallest is not None]
     return {
         "one_minimal_sets": len(found),
-        "whole_layer_fails": len(told.pairs) - len(found),
+        "whole_layer_fails": len(site.pairs) - len(found),
         "median_size": float(np.median(sizes)) if sizes else None,
         "least_size": min(sizes, default=None),
         "greatest_size": max(sizes, default=None),
         "median_smallest_size": float(np.median(smallest)) if smallest else None,
-        "proven_smallest": sum(pair.is_smallest for pair in told.pairs),
-        "not_monotone": sum(_is_not_monotone(pair) for pair in told.pairs),
-        "near_ties": sum(pair.near_tie for pair in told.pairs),
+        "proven_smallest": sum(pair.is_smallest for pair in site.pairs),
+        "not_monotone": sum(_is_not_monotone(pair) for pair in site.pairs),
+        "near_ties": sum(pair.near_tie for pair in site.pairs),
     }
 
 
 def set_rows(layers: Sequence[LayerExplained]) -> Iterator[dict[str, Any]]:
     """A row for each pair, and one with an empty input id for all together."""
-    for told in layers:
-        for one in (*told.pairs, *([] if told.together is None else [told.together])):
-            record = _explanation(told.layer, one)
+    for site in layers:
+        for one in (*site.pairs, *([] if site.together is None else [site.together])):
+            record = _explanation(site.layer, one)
             family, measures = record["family"] or {}, record["measures"] or {}
             yield {
-                "direction": told.direction,
-                "layer": told.layer,
+                "direction": site.direction,
+                "layer": site.layer,
                 "input_id": one.input_id,
                 **{key: record[key] for key in ("size", "is_minimal", "not_monotone", "near_tie", "runs")},
-                "patch": _spec(told.layer, None if one.found is None else one.found.neurons),
+                "patch": _spec(site.layer, None if one.found is None else one.found.neurons),
                 **{key: measures.get(key) for key in ("faithfulness", "completeness", "minimality")},
                 "smallest_size": None if one.smallest is None else len(one.smallest),
-                "smallest_patch": _spec(told.layer, one.smallest),
+                "smallest_patch": _spec(site.layer, one.smallest),
                 **{key: record["smallest"][key] for key in ("at_least", "is_smallest", "bound_by")},
                 "minimal_sets": len(family["sets"]) if family else None,
                 "complete_up_to": family.get("complete_up_to"),
@@ -83,12 +83,12 @@ def set_rows(layers: Sequence[LayerExplained]) -> Iterator[dict[str, Any]]:
 
 def curve_rows(layers: Sequence[LayerExplained]) -> Iterator[dict[str, Any]]:
     """A row for each size of each curve."""
-    for told in layers:
-        for curve in told.curves:
+    for site in layers:
+        for curve in site.curves:
             for place, size in enumerate(curve.sizes):
                 yield {
-                    "direction": told.direction,
-                    "layer": told.layer,
+                    "direction": site.direction,
+                    "layer": site.layer,
                     "ranking": curve.ranking,
                     "scope": curve.scope,
                     "size": int(size),

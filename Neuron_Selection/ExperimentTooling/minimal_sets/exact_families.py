@@ -1,7 +1,7 @@
 """All minimal sets, by branch and bound in the order of their size; nothing is assumed monotone.
 
-A set is minimal where it reaches the goal and no proper subset does. Sets grow by neurons that come later in one
-order, so each is looked at once; a branch ends at a set that reaches the goal, or where a bound shows that no neurons
+A set is minimal where it reaches the goal and no proper subset reaches. Sets grow by neurons that come later in one
+order, so each is visited once; a branch ends at a set that reaches the goal, or where a bound shows that no neurons
 that may still join can reach it.
 """
 
@@ -23,7 +23,7 @@ class Family:
     """Minimal sets, the smallest first.
 
     Every minimal set of at most ``complete_up_to`` neurons is among ``sets``; ``is_whole``: there are no others.
-    ``looked_at``: sets run or shut out by the bound.
+    ``looked_at``: sets run or excluded by the bound.
     """
 
     sets: tuple[tuple[int, ...], ...]
@@ -36,7 +36,7 @@ def search_family(order: np.ndarray, width: int, *, budget: int, possible: Possi
     """The minimal sets among ``order`` as far as the budget goes.
 
     :param order: the candidates, strongest first, so that what may still join a late branch is weak
-    :param budget: how many sets to look at
+    :param budget: how many sets to visit
     :param possible: False only where no subset of the free neurons, added to the chosen ones, reaches the goal
     """
     order = np.asarray(order, np.intp)
@@ -59,14 +59,14 @@ def search_family(order: np.ndarray, width: int, *, budget: int, possible: Possi
             masks, last = masks[keep], last[keep]
         if not len(masks):
             return _family(found, complete_up_to=len(order), is_whole=True, looked_at=looked_at)
-        does = yield masks
-        found = np.concatenate([found, masks[does]])
-        masks, last = masks[~does], last[~does]
+        reaches = yield masks
+        found = np.concatenate([found, masks[reaches]])
+        masks, last = masks[~reaches], last[~reaches]
     return _family(found, complete_up_to=len(order), is_whole=True, looked_at=looked_at)
 
 
 def _grown(masks: np.ndarray, last: np.ndarray, order: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Every set with one more neuron, from behind its last one."""
+    """Every set with one more neuron, after its last one."""
     counts = len(order) - 1 - last
     parents = np.repeat(np.arange(len(masks)), counts)
     starts = np.repeat(np.cumsum(counts) - counts, counts)

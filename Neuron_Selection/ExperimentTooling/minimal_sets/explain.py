@@ -1,4 +1,4 @@
-"""Which neurons of a layer explain a decision: sets with their certificates, for each pair and for all together."""
+"""Sets of neurons that explain a decision, with their certificates; for each pair and for all together."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ class Explanation:
 
     ``found``: the set that delta debugging ends at; None where even the whole layer fails. ``measures``: the found
     set's. ``near_tie``: its decision is one, or the target's or source's. ``smallest``: the smallest set known, run;
-    ``at_least``: no set is smaller than that. ``family``: only with a budget. ``method``: what the bound from below
-    rests on.
+    ``at_least``: no set is smaller than that. ``family``: only with a budget. ``method``: how ``at_least`` was
+    established.
     """
 
     input_id: str | None
@@ -75,7 +75,7 @@ def kept_nowhere(_name: str, find: Callable[[], Family]) -> Family:
 
 
 def contrast_rows(mixtures: Mixtures) -> np.ndarray:
-    """The inputs whose two runs decide differently."""
+    """The inputs whose two runs choose different actions."""
     return np.flatnonzero(greedy_actions(mixtures.baseline) != greedy_actions(mixtures.source_q_values))
 
 
@@ -92,7 +92,7 @@ def of_rows(mixtures: Mixtures, rows: np.ndarray) -> Mixtures:
 
 
 def single_effects(mixtures: Mixtures) -> tuple[np.ndarray, np.ndarray]:
-    """What each neuron does alone to each input's margin, (n, width); and the margins' whole difference, (n,)."""
+    """Each neuron's own effect on each input's margin, (n, width); and the margins' whole difference, (n,)."""
     (n_rows, width), moves = (len(mixtures.target), mixtures.layer.width), mixtures.moves
     moved = np.zeros((n_rows, width))
     rows, neurons = np.nonzero(moves)
@@ -117,9 +117,9 @@ def explain_pairs(
     orders = [np.argsort(effect, kind="stable") for effect in effects]
     orders = [order[move[order]] for order, move in zip(orders, moves, strict=True)]
 
-    def evaluate(asked: list[tuple[int, np.ndarray]]) -> np.ndarray:
-        rows = np.concatenate([np.full(len(masks), row) for row, masks in asked])
-        q_values = mixtures.q_values(rows, np.concatenate([masks for _, masks in asked]))
+    def evaluate(wanted: list[tuple[int, np.ndarray]]) -> np.ndarray:
+        rows = np.concatenate([np.full(len(masks), row) for row, masks in wanted])
+        q_values = mixtures.q_values(rows, np.concatenate([masks for _, masks in wanted]))
         return reached(goal, mixtures.baseline[rows], q_values, mixtures.source_q_values[rows])
 
     found = run_searches({row: search_minimal_set(order, width) for row, order in enumerate(orders)}, evaluate)
@@ -127,19 +127,19 @@ def explain_pairs(
     for row, input_id in enumerate(ids):
         explanation, result = Explanation(input_id=input_id, found=found[row]), found[row]
         tail = tail_of(mixtures, row)
-        asked = requirements(goal, mixtures.baseline[row], mixtures.source_q_values[row])
+        required = requirements(goal, mixtures.baseline[row], mixtures.source_q_values[row])
         if result is not None:
             explanation = _measured(of_rows(mixtures, np.array([row])), explanation, result)
         if result is not None and tail is not None:
-            explanation = _improved(explanation, at_least=least_size(tail, asked), method="bound")
-            optimum = _linear_optimum(tail, asked, budget)
+            explanation = _improved(explanation, at_least=least_size(tail, required), method="bound")
+            optimum = _linear_optimum(tail, required, budget)
             if optimum is not None:
                 neurons = optimum.neurons
                 if neurons is not None and not evaluate([(row, _mask(neurons, width))])[0]:
                     neurons = None
                 explanation = _improved(explanation, neurons=neurons, at_least=optimum.at_least, method=optimum.method)
         if budget:
-            possible = None if tail is None else partial(_possible, tail, asked)
+            possible = None if tail is None else partial(_possible, tail, required)
             search = search_family(orders[row][::-1], width, budget=budget, possible=possible)
             family = kept(input_id, partial(_searched, search, row, evaluate))
             explanation = _with_family(explanation, family)
@@ -147,18 +147,18 @@ def explain_pairs(
     return explained
 
 
-def _linear_optimum(tail: Tail, asked: Requirements, budget: int) -> LinearOptimum | None:
+def _linear_optimum(tail: Tail, required: Requirements, budget: int) -> LinearOptimum | None:
     """The smallest set where Q is linear; an integer program only where a budget says that time may be spent."""
-    needs_program = asked.needs_all and len(asked.least) > 1
+    needs_program = required.needs_all and len(required.least) > 1
     if not tail.is_linear or (needs_program and not budget):
         return None
-    pushes, start = linear_differences(tail, asked)
-    return smallest_linear_set(pushes, start, asked)
+    pushes, start = linear_differences(tail, required)
+    return smallest_linear_set(pushes, start, required)
 
 
-def _possible(tail: Tail, asked: Requirements, chosen: np.ndarray, free: np.ndarray) -> np.ndarray:
+def _possible(tail: Tail, required: Requirements, chosen: np.ndarray, free: np.ndarray) -> np.ndarray:
     parts = [slice(start, start + _BOUNDED_AT_ONCE) for start in range(0, len(chosen), _BOUNDED_AT_ONCE)]
-    return np.concatenate([could_reach(tail, asked, chosen[part], free[part]) for part in parts])
+    return np.concatenate([could_reach(tail, required, chosen[part], free[part]) for part in parts])
 
 
 def explain_together(
@@ -172,8 +172,8 @@ def explain_together(
     order = np.argsort(single_effects(mixtures)[0].sum(axis=0), kind="stable")
     order = order[np.asarray(mixtures.moves.any(axis=0))[order]]
 
-    def evaluate(asked: list[tuple[None, np.ndarray]]) -> np.ndarray:
-        masks, answers = asked[0][1], []
+    def evaluate(wanted: list[tuple[None, np.ndarray]]) -> np.ndarray:
+        masks, answers = wanted[0][1], []
         at_once = max(1, _NUMBERS_AT_ONCE // (n_rows * width))
         for start in range(0, len(masks), at_once):
             part = masks[start : start + at_once]

@@ -1,4 +1,4 @@
-"""When a set of neurons does enough: the goals ``flip``, ``matches_source`` and ``recovery=X``."""
+"""Goals of a search: ``flip``, ``matches_source`` and ``recovery=X``."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Requirements:
 def parse_goal(text: str) -> Goal:
     """The goal of ``--goal``.
 
-    :raises UsageError: another word, or a recovery that nothing or anything reaches
+    :raises UsageError: another word, or a recovery out of range
     """
     if text == "flip":
         return Goal(kind="flip")
@@ -58,7 +58,7 @@ def parse_goal(text: str) -> Goal:
 def reached(goal: Goal, baseline: np.ndarray, patched: np.ndarray, source: np.ndarray) -> np.ndarray:
     """Which rows reach the goal.
 
-    :param baseline: (m, n_actions), the target run's, and so ``patched`` and ``source``
+    :param baseline: (m, n_actions), the target run's, like ``patched`` and ``source``
     :return: (m,)
     """
     if goal.kind == "flip":
@@ -73,7 +73,7 @@ def reached_together(
 ) -> np.ndarray:
     """Which sets reach the goal over all inputs: ``share`` of them do, or their ratio of sums does for ``recovery``.
 
-    :param baseline: (n, n_actions), and so ``source``
+    :param baseline: (n, n_actions), like ``source``
     :param patched: (n_sets, n, n_actions)
     :return: (n_sets,)
     """
@@ -88,9 +88,9 @@ def reached_together(
 
 
 def requirements(goal: Goal, baseline: np.ndarray, source: np.ndarray) -> Requirements:
-    """What the goal asks of one input's patched Q-values.
+    """The goal's inequalities for one input.
 
-    :param baseline: (n_actions,), and so ``source``
+    :param baseline: (n_actions,), like ``source``
     """
     before, after = (int(greedy_actions(q_values[None])[0]) for q_values in (baseline, source))
     actions = range(len(baseline))

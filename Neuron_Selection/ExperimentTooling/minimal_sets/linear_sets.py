@@ -1,7 +1,7 @@
-"""The smallest set where Q is linear in the neurons: at the last activation, and at the Linear right under it.
+"""The smallest set where Q is linear in the neurons: at the last activation and at the Linear before it.
 
 One inequality is solved by sorting what each neuron adds to it; any of several, by the best of them; all of several, by
-an integer program (HiGHS in scipy): the fewest neurons whose sums reach every line.
+an integer program (HiGHS in scipy): the fewest neurons whose sums meet every inequality.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ _NODES = 10_000  # of its branch and bound, so that the answer does not depend o
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LinearOptimum:
-    """No set of fewer than ``at_least`` neurons does it; ``neurons`` do, None where no set was found."""
+    """No set of fewer than ``at_least`` neurons suffices; ``neurons`` do; None if no set was found."""
 
     at_least: int
     neurons: tuple[int, ...] | None
     method: str
 
 
-def smallest_linear_set(pushes: np.ndarray, start: np.ndarray, asked: Requirements) -> LinearOptimum | None:
-    """The fewest neurons whose sums reach what is asked.
+def smallest_linear_set(pushes: np.ndarray, start: np.ndarray, required: Requirements) -> LinearOptimum | None:
+    """The fewest neurons whose sums meet the requirements.
 
     :param pushes: (width, r), what each neuron adds to each difference
     :param start: (r,), the differences without any
     :return: None where no set does
     """
-    needed = asked.least - start
-    if asked.needs_all and len(needed) > 1:
+    needed = required.least - start
+    if required.needs_all and len(needed) > 1:
         return _by_integer_program(pushes, needed)
     found = [_by_sorting(pushes[:, number], float(need)) for number, need in enumerate(needed)]
     possible = [optimum for optimum in found if optimum is not None]

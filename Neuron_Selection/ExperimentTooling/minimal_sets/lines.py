@@ -1,4 +1,4 @@
-"""The console's short table of minimal sets, and the patch spec to go on with."""
+"""The console's short table of minimal sets, and the patch spec to use next."""
 
 from __future__ import annotations
 
@@ -22,36 +22,35 @@ def set_lines(document: Mapping[str, Any], goal: str) -> list[str]:
         target, source = TARGETS[direction]
         lines.append(f"{direction} (source {source}, target {target}): sets that are {_MEANINGS[direction]} for {goal}")
         lines.append("".join(f"{word:>{width}}" for word, width in _COLUMNS.items()))
-        lines += [_line(layer, told) for layer, told in layers.items()]
-        for layer, told in layers.items():
-            curves = ", ".join(map(_curve, told["curves"]))
+        lines += [_line(layer, site) for layer, site in layers.items()]
+        for layer, site in layers.items():
+            curves = ", ".join(map(_curve, site["curves"]))
             lines += [f"  {layer}: median number of first neurons needed: {curves}"] if curves else []
     return lines
 
 
 def remarks(document: Mapping[str, Any]) -> list[str]:
-    """What a reader of the table must know."""
-    counts = {(told["contrast_pairs"], told["pairs_given"]) for told in _sites(document)}
-    fails = sum(told["summary"]["whole_layer_fails"] for told in _sites(document))
+    """Remarks on what the table does not show."""
+    counts = {(site["contrast_pairs"], site["pairs_given"]) for site in _sites(document)}
+    fails = sum(site["summary"]["whole_layer_fails"] for site in _sites(document))
     lines = []
     for contrast, given in sorted(counts):
         if contrast < given:
-            lines.append(f"{given - contrast} of {given} pairs have no contrast: nothing to explain, left out")
+            lines.append(
+                f"{given - contrast} of {given} pairs have no contrast and are left out: there is nothing to explain"
+            )
     if fails:
-        lines.append(f"{fails} times even the whole layer fails; there is no set to find")
-    rankings = [{curve["ranking"] for curve in told["curves"]} for told in _sites(document) if told["curves"]]
-    if any("gradient_x_difference" not in names for names in rankings):
-        lines.append("no curve of gradient x difference: only the fast engine has these gradients")
+        lines.append(f"in {fails} cases even the whole layer fails, so there is no set")
     return lines
 
 
 def next_patch(document: Mapping[str, Any]) -> tuple[str, str] | None:
-    """Direction and patch spec of the smallest set for all pairs together; None where there is none."""
+    """Direction and patch spec of the smallest set for all pairs together; None if there is none."""
     found = [
-        (told["together"]["size"], direction, told["together"]["patch"])
+        (site["together"]["size"], direction, site["together"]["patch"])
         for direction, layers in document.items()
-        for told in layers.values()
-        if told["together"] and told["together"]["size"]
+        for site in layers.values()
+        if site["together"] and site["together"]["size"]
     ]
     if not found:
         return None
@@ -60,16 +59,16 @@ def next_patch(document: Mapping[str, Any]) -> tuple[str, str] | None:
 
 
 def _sites(document: Mapping[str, Any]) -> list[Any]:
-    return [told for layers in document.values() for told in layers.values()]
+    return [site for layers in document.values() for site in layers.values()]
 
 
-def _line(layer: str, told: Mapping[str, Any]) -> str:
-    summary, together = told["summary"], told["together"]
+def _line(layer: str, site: Mapping[str, Any]) -> str:
+    summary, together = site["summary"], site["together"]
     span = "-" if summary["least_size"] is None else f"{summary['least_size']}-{summary['greatest_size']}"
     joint = None if together is None else together["size"]
     cells = (
         layer,
-        told["contrast_pairs"],
+        site["contrast_pairs"],
         summary["one_minimal_sets"],
         _number(summary["median_size"]),
         span,

@@ -18,8 +18,7 @@ from Neuron_Selection.AnalysisTooling.measures.metrics import margin_parts
 from Neuron_Selection.ExperimentTooling.minimal_sets.explain import single_effects
 from Neuron_Selection.ExperimentTooling.minimal_sets.goals import Goal, reached
 from Neuron_Selection.ExperimentTooling.minimal_sets.mixtures import Mixtures
-from Neuron_Selection.PatchingTooling.numpy_network.engine import FastEngine
-from Neuron_Selection.PatchingTooling.numpy_network.gradients import compute_layer_gradients, margin_weights
+from Neuron_Selection.PatchingTooling.agent.network import margin_weights
 
 _MOST_SIZES, _MOST_RANDOM_SIZES = 512, 32  # a wide layer is looked at in steps
 _NUMBERS_AT_ONCE = 1 << 22
@@ -54,7 +53,7 @@ class Curve:
 
 
 def ranking_curves(mixtures: Mixtures, goal: Goal, *, random_orders: int, seed: int) -> list[Curve]:
-    """The curves of every ranking; gradients are known to the fast engine only.
+    """The curves of every ranking.
 
     :param mixtures: of contrast pairs only, at least one
     """
@@ -62,7 +61,7 @@ def ranking_curves(mixtures: Mixtures, goal: Goal, *, random_orders: int, seed: 
     sizes = _sizes(mixtures.layer.width, _MOST_SIZES)
     for ranking, scores in ranking_scores(mixtures).items():
         for scope, shown in (("pair", scores), ("all", np.broadcast_to(scores.mean(axis=0), scores.shape))):
-            effects, does = _run(mixtures, _places(-shown), sizes, goal)
+            effects, reaches = _run(mixtures, _places(-shown), sizes, goal)
             curves.append(
                 Curve(
                     ranking=ranking,
@@ -71,8 +70,8 @@ def ranking_curves(mixtures: Mixtures, goal: Goal, *, random_orders: int, seed: 
                     effects=effects,
                     low=None,
                     high=None,
-                    shares=does.mean(axis=0),
-                    median_size=median_size(first_sizes(sizes, does)),
+                    shares=reaches.mean(axis=0),
+                    median_size=median_size(first_sizes(sizes, reaches)),
                 )
             )
     if random_orders:
@@ -81,19 +80,20 @@ def ranking_curves(mixtures: Mixtures, goal: Goal, *, random_orders: int, seed: 
 
 
 def ranking_scores(mixtures: Mixtures) -> dict[str, np.ndarray]:
-    """Each ranking's score of each neuron for each pair, (n, width), the greatest first in line.
+    """Each ranking's score of each neuron for each pair, (n, width); the greatest comes first.
 
     ``measured_effect``: of the neuron alone on the margin. ``gradient_x_difference``: its linear estimate at the target
-    run (attribution patching). ``activation_difference``: |source - target|, which says nothing of the sign.
+    run (attribution patching). ``activation_difference``: |source - target|, without a sign.
     """
     moved, whole = single_effects(mixtures)
     scores = {"measured_effect": moved / whole[:, None]}
-    if isinstance(mixtures.engine, FastEngine):
-        name, network = mixtures.layer.name, mixtures.engine.network
-        ahead, behind = greedy_actions(mixtures.source_q_values), greedy_actions(mixtures.baseline)
-        q_weights = margin_weights(ahead, behind, network.n_actions)
-        gradients = compute_layer_gradients(network, mixtures.observations, q_weights, [name])[name]
-        scores["gradient_x_difference"] = gradients * (mixtures.source - mixtures.target) / whole[:, None]
+    name = mixtures.layer.name
+    ahead, behind = greedy_actions(mixtures.source_q_values), greedy_actions(mixtures.baseline)
+    score_weights = margin_weights(ahead, behind, mixtures.baseline.shape[1])
+    gradients = mixtures.network.layer_gradients(mixtures.observations, score_weights, [name])[name]
+    products = np.moveaxis(gradients * (mixtures.source - mixtures.target), mixtures.layer.neuron_axis, 1)
+    estimates = products.reshape(len(products), mixtures.layer.width, -1).sum(axis=2)
+    scores["gradient_x_difference"] = estimates / whole[:, None]
     difference = neuron_differences(mixtures.source, mixtures.target, neuron_axis=mixtures.layer.neuron_axis)
     scores["activation_difference"] = difference
     return scores
@@ -105,7 +105,7 @@ def _random_curve(mixtures: Mixtures, goal: Goal, count: int, seed: int) -> Curv
     shape = (len(mixtures.target), mixtures.layer.width)
     runs = [_run(mixtures, _places(generator.random(shape)), sizes, goal) for _ in range(count)]
     effects = np.stack([effect for effect, _ in runs])
-    does = np.concatenate([reached_there for _, reached_there in runs])
+    reaches = np.concatenate([reached_there for _, reached_there in runs])
     return Curve(
         ranking="random",
         scope="pair",
@@ -113,18 +113,18 @@ def _random_curve(mixtures: Mixtures, goal: Goal, count: int, seed: int) -> Curv
         effects=effects.mean(axis=0),
         low=effects.min(axis=0),
         high=effects.max(axis=0),
-        shares=does.mean(axis=0),
-        median_size=median_size(first_sizes(sizes, does)),
+        shares=reaches.mean(axis=0),
+        median_size=median_size(first_sizes(sizes, reaches)),
     )
 
 
 def _run(mixtures: Mixtures, places: np.ndarray, sizes: np.ndarray, goal: Goal) -> tuple[np.ndarray, np.ndarray]:
     """Effects (k,), and which pairs reach the goal at which size, (n, k).
 
-    :param places: (n, width), each neuron's place in line
+    :param places: (n, width), each neuron's place in the order
     """
     n_rows, width = places.shape
-    effects, does = np.empty(len(sizes)), np.empty((n_rows, len(sizes)), bool)
+    effects, reaches = np.empty(len(sizes)), np.empty((n_rows, len(sizes)), bool)
     at_once = max(1, _NUMBERS_AT_ONCE // (n_rows * width))
     for start in range(0, len(sizes), at_once):  # sizes side by side: a pass of few rows costs as much as a full one
         part = sizes[start : start + at_once]
@@ -133,8 +133,8 @@ def _run(mixtures: Mixtures, places: np.ndarray, sizes: np.ndarray, goal: Goal) 
         q_values = mixtures.q_values(rows, (places < part[:, None, None]).reshape(-1, width))
         moved, whole = (of.reshape(len(part), n_rows).sum(axis=1) for of in margin_parts(baseline, q_values, source))
         effects[start : start + at_once] = moved / whole
-        does[:, start : start + at_once] = reached(goal, baseline, q_values, source).reshape(len(part), n_rows).T
-    return effects, does
+        reaches[:, start : start + at_once] = reached(goal, baseline, q_values, source).reshape(len(part), n_rows).T
+    return effects, reaches
 
 
 def _places(keys: np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
 """From a whole layer down to a 1-minimal set: delta debugging (ddmin, Zeller and Hildebrandt 2002).
 
-A search yields the sets it wants run and is told which of them reach the goal; ``run_searches`` runs many searches side
-by side. Nothing is assumed monotone: every failure that makes the certificate was run.
+A search yields the sets that it needs run and receives which of them reach the goal; ``run_searches`` runs many
+searches in step. Nothing is assumed monotone: every failure that a certificate relies on was run.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _ALL_SUBSETS = 8  # up to this size every subset of the set found is run
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FoundSet:
-    """A set that reaches the goal and no longer does without any one of its members.
+    """A set that reaches the goal and no longer reaches without any one of its members.
 
     ``is_minimal``: no proper subset reaches it, all were run; None for sets above 8, whose subsets were not all run.
     ``broken_by``: neurons that, added to the set, undo the goal, so that the effect is not monotone. ``has_detour``:
@@ -37,7 +37,7 @@ class FoundSet:
 
 
 def search_minimal_set(order: np.ndarray, width: int) -> Search[FoundSet | None]:
-    """A 1-minimal set, weak neurons given up first; None where even all of ``order`` together fail.
+    """A 1-minimal set, weak neurons removed first; None if even all of ``order`` together fail.
 
     :param order: the candidates, weakest first; neurons that differ nowhere need not be among them
     """
@@ -51,17 +51,17 @@ def search_minimal_set(order: np.ndarray, width: int) -> Search[FoundSet | None]
         granularity = min(granularity, len(members))
         chunks = np.array_split(members, granularity)
         alone_masks = _masks(chunks, width)
-        does = yield np.concatenate([alone_masks, _masks([members], width) & ~alone_masks])
-        runs += len(does)
-        alone, without = np.flatnonzero(does[:granularity]), np.flatnonzero(does[granularity:])
+        reaches = yield np.concatenate([alone_masks, _masks([members], width) & ~alone_masks])
+        runs += len(reaches)
+        alone, without = np.flatnonzero(reaches[:granularity]), np.flatnonzero(reaches[granularity:])
         if len(alone) and granularity > 1:
             members, granularity = chunks[alone[-1]], 2
         elif len(without):
             counts = _halvings(len(without))
             fewer = [_less(members, [chunks[number] for number in without[:count]]) for count in counts]
-            does = yield _masks(fewer, width)
-            runs += len(does)
-            chosen = int(np.flatnonzero(does)[0])  # the last one, a single chunk, was run before
+            reaches = yield _masks(fewer, width)
+            runs += len(reaches)
+            chosen = int(np.flatnonzero(reaches)[0])  # the last one, a single chunk, was run before
             members, granularity = fewer[chosen], max(granularity - counts[chosen], 2)
         elif granularity == len(members):
             break
@@ -71,7 +71,7 @@ def search_minimal_set(order: np.ndarray, width: int) -> Search[FoundSet | None]
 
 
 def _certified(members: np.ndarray, width: int, runs: int) -> Search[FoundSet]:
-    """Run what lies below a 1-minimal set and what lies right above it."""
+    """Run the subsets of a 1-minimal set, and the sets with one more neuron."""
     is_minimal: bool | None = None
     has_detour = False
     if len(members) <= _ALL_SUBSETS:
@@ -79,18 +79,18 @@ def _certified(members: np.ndarray, width: int, runs: int) -> Search[FoundSet]:
         subsets = np.zeros((2 ** len(members) - 2, width), bool)
         subsets[:, members] = _proper_subsets(len(members))
         if len(subsets):
-            does = yield subsets
-            runs += len(does)
-            if does.any():  # the first is a smallest one: all its own subsets were run and fail
-                members, has_detour = np.flatnonzero(subsets[np.argmax(does)]), True
+            reaches = yield subsets
+            runs += len(reaches)
+            if reaches.any():  # the first is a smallest one: all its own subsets were run and fail
+                members, has_detour = np.flatnonzero(subsets[np.argmax(reaches)]), True
     larger = np.repeat(_masks([members], width), width, axis=0)
     others = np.flatnonzero(~larger[0])
     broken_by: tuple[int, ...] = ()
     if len(others):
         larger[others, others] = True
-        does = yield larger[others]
-        runs += len(does)
-        broken_by = tuple(int(other) for other in others[~does])
+        reaches = yield larger[others]
+        runs += len(reaches)
+        broken_by = tuple(int(other) for other in others[~reaches])
     neurons = tuple(sorted(int(neuron) for neuron in members))
     return FoundSet(neurons=neurons, is_minimal=is_minimal, broken_by=broken_by, has_detour=has_detour, runs=runs)
 
@@ -98,9 +98,9 @@ def _certified(members: np.ndarray, width: int, runs: int) -> Search[FoundSet]:
 def run_searches(
     searches: Mapping[Key, Search[Result]], evaluate: Callable[[list[tuple[Key, np.ndarray]]], np.ndarray]
 ) -> dict[Key, Result]:
-    """Run searches side by side: each round evaluates what all of them want together.
+    """Run searches in step: each round evaluates what all of them need together.
 
-    :param evaluate: (key, masks) of each search that still runs to the answers one after the other
+    :param evaluate: (key, masks) of each unfinished search -> the answers one after the other
     """
     results: dict[Key, Result] = {}
     wanted: dict[Key, np.ndarray] = {}
@@ -114,9 +114,9 @@ def run_searches(
     for key in searches:
         advance(key, None)
     while wanted:
-        asked, wanted = list(wanted.items()), {}
-        answers = np.split(evaluate(asked), np.cumsum([len(masks) for _, masks in asked])[:-1])
-        for (key, _), answer in zip(asked, answers, strict=True):
+        round_of, wanted = list(wanted.items()), {}
+        answers = np.split(evaluate(round_of), np.cumsum([len(masks) for _, masks in round_of])[:-1])
+        for (key, _), answer in zip(round_of, answers, strict=True):
             advance(key, answer)
     return {key: results[key] for key in searches}
 
@@ -131,9 +131,9 @@ def _halvings(count: int) -> list[int]:
 
 def _less(members: np.ndarray, chunks: list[np.ndarray]) -> np.ndarray:
     """Without these chunks, in the same order: the weakest stay first."""
-    given_up = np.zeros(int(members.max()) + 1, bool)
-    given_up[np.concatenate(chunks)] = True
-    kept: np.ndarray = members[~given_up[members]]
+    removed = np.zeros(int(members.max()) + 1, bool)
+    removed[np.concatenate(chunks)] = True
+    kept: np.ndarray = members[~removed[members]]
     return kept
 
 

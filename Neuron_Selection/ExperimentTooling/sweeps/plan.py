@@ -1,4 +1,4 @@
-"""What a sweep will do, with all that can be checked before a network runs."""
+"""Plans of sweeps: pairs, patches and directions, checked before a network runs."""
 
 from __future__ import annotations
 
@@ -18,15 +18,17 @@ from Neuron_Selection.FileFormats.inputs import Inputs
 from Neuron_Selection.FileFormats.patch_spec import Neurons, format_patch_spec, patch_configuration
 from Neuron_Selection.FileFormats.results.sweep import SweepGroup, groups_of
 from Neuron_Selection.FileFormats.storage.atomic_files import sha256_of
-from Neuron_Selection.PatchingTooling.experiment import PatchingExperiment
-from Neuron_Selection.PatchingTooling.patching.sources import AblatedSource
+from Neuron_Selection.PatchingTooling.ablations import check_ablation_flags
+from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
+from Neuron_Selection.PatchingTooling.patching_plan import ablated_source
+from Neuron_Selection.PatchingTooling.sources import AblatedSource
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class SweepPlan:
     """``inputs``: clean and corrupted, the same ids in the same order. ``ablated`` is None for patching.
 
-    ``random_sets``: which patches were drawn as control, as positions from 1.
+    ``random_sets``: which patches are random controls, as positions from 1.
     """
 
     inputs: Mapping[str, Inputs]
@@ -47,21 +49,28 @@ class SweepPlan:
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """Every layer that some experiment patches, each once."""
+        """Every patched layer, once."""
         return tuple(dict.fromkeys(layer for patch in self.patches for layer in patch))
 
     @property
-    def told(self) -> dict[str, dict[str, str]]:
-        """Source and target of each direction, for people."""
-        told = {}
+    def runs_by_direction(self) -> dict[str, dict[str, str]]:
+        """Direction to the names of its source and target."""
+        runs = {}
         for direction in self.directions:
             target, source = (Path(self.inputs[run].where).name for run in TARGETS[direction])
-            told[direction] = {"source": source if self.ablated is None else self.ablated.name, "target": target}
-        return told
+            runs[direction] = {"source": source if self.ablated is None else self.ablated.name, "target": target}
+        return runs
+
+    @property
+    def described(self) -> dict[str, Any]:
+        """Directions, ablation and sizes, for the metadata's command."""
+        ablation = {} if self.ablated is None else {"ablate": str(self.ablated.ablation)}
+        counts = {"patches": len(self.patches), "pairs": len(self.ids)}
+        return {"directions": self.runs_by_direction, **ablation, **counts}
 
     @property
     def decisive(self) -> dict[str, Any]:
-        """All that decides the values, for the metadata."""
+        """Everything that decides the values, for the metadata."""
         return {
             "task": "sweep",
             **{run: {"name": Path(inputs.where).name, "sha256": inputs.sha256} for run, inputs in self.inputs.items()},
@@ -74,18 +83,18 @@ class SweepPlan:
 
     @property
     def header(self) -> dict[str, Any]:
-        """What a sweep file says of itself beside its metadata."""
+        """What a sweep file holds in its metadata, in addition to those of every run."""
         clusters = {**self.inputs["corrupted"].clusters, **self.inputs["clean"].clusters}
         return {
             "ids": list(self.ids),
             "clusters": {input_id: clusters[input_id] for input_id in self.ids if input_id in clusters},
             "patches": [patch_configuration(patch) for patch in self.patches],
-            "directions": self.told,
+            "directions": self.runs_by_direction,
         }
 
 
 def plan_sweep(
-    experiment: PatchingExperiment,
+    agent: OpenedAgent,
     *,
     definitions: str | Sequence[Mapping[str, Any]] | None = None,
     clean: Any = CLEAN,
@@ -96,12 +105,12 @@ def plan_sweep(
     seed: int | None = None,
     input_ids: Sequence[str] | None = None,
 ) -> SweepPlan:
-    """Put a sweep together.
+    """Check everything that can be checked before a network runs.
 
     :param definitions: a file, or patches; None is every hidden neuron by itself
-    :param clean: an inputs file or arrays, and so ``corrupted``
+    :param clean: an inputs file or arrays, like ``corrupted``
     :param direction: denoising, noising or both; None is both, with ``ablate`` noising
-    :param ablate: take neurons out in the place of patching in the other run's values
+    :param ablate: ablate neurons instead of patching in the other run's values
     :param seed: of resample and noise; None is 0
     :raises SuiteError: files that do not fit together, a patch that the agent does not have
     """
@@ -110,13 +119,14 @@ def plan_sweep(
         raise UsageError(f"direction: found {shown(direction)}, expected denoising, noising or both")
     ablated = None
     if ablate is not None:
-        ablated = experiment.ablated_source(ablate, reference_inputs, seed=seed or 0)
-    if reference_inputs is not None and (ablated is None or not ablated.ablation.needs_reference):
-        raise UsageError("found --reference_inputs, expected it with --ablate mean or noise only")
-    if seed is not None and (ablated is None or not ablated.ablation.is_drawn):
-        raise UsageError("found --seed, expected it with --ablate resample or noise only: nothing else is drawn")
-    patches, random_sets = _patches(experiment, definitions)
-    pairs = paired_inputs(experiment, clean=clean, corrupted=corrupted, input_ids=input_ids)
+        ablated = ablated_source(agent, ablate, reference_inputs, seed=seed or 0)
+    check_ablation_flags(
+        None if ablated is None else ablated.ablation,
+        has_reference=reference_inputs is not None,
+        has_seed=seed is not None,
+    )
+    patches, random_sets = _patches(agent, definitions)
+    pairs = paired_inputs(agent, clean=clean, corrupted=corrupted, input_ids=input_ids)
     return SweepPlan(
         inputs=dict(zip(("clean", "corrupted"), pairs, strict=True)),
         patches=tuple(patches),
@@ -127,45 +137,45 @@ def plan_sweep(
 
 
 def _patches(
-    experiment: PatchingExperiment, definitions: str | Sequence[Mapping[str, Any]] | None
+    agent: OpenedAgent, definitions: str | Sequence[Mapping[str, Any]] | None
 ) -> tuple[list[dict[str, Neurons]], tuple[int, ...]]:
     """The patches, and which of them are random sets."""
     if definitions is None:
-        return _every_hidden_neuron(experiment), ()
+        return _every_hidden_neuron(agent), ()
     random_sets: tuple[int, ...] = ()
     if isinstance(definitions, str):
-        path = experiment.folder.find(definitions, ".")
+        path = agent.folder.find(definitions, ".")
         listed: Sequence[Mapping[str, Any]] = load_definitions(path)
         random_sets = load_random_sets(path)
         where = str(path)
     else:
         listed, where = definitions, "definitions"
     if not listed:
-        raise UsageError("definitions: found none, expected at least one patch")
-    patches = [_resolved(experiment, patch, where, number) for number, patch in enumerate(listed, start=1)]
+        raise UsageError("definitions: at least one patch is required")
+    patches = [_resolved(agent, patch, where, number) for number, patch in enumerate(listed, start=1)]
     seen: dict[str, int] = {}
     for number, patch in enumerate(patches, start=1):
         spec = sorted_spec(patch)
         if spec in seen:
-            raise InputError(where, f"entry {number}", found=f"{shown(spec)} as in entry {seen[spec]}", expected="once")
+            raise InputError(where, f"entry {number}", problem=f"{shown(spec)} is also entry {seen[spec]}")
         seen[spec] = number
     return patches, random_sets
 
 
-def _every_hidden_neuron(experiment: PatchingExperiment) -> list[dict[str, Neurons]]:
+def _every_hidden_neuron(agent: OpenedAgent) -> list[dict[str, Neurons]]:
     try:
-        return single_neurons(experiment.layer_table, hidden_layers(experiment))
+        return single_neurons(agent.layer_table, hidden_layers(agent))
     except UsageError as error:
-        layer = experiment.layer_table.output or "LAYER"
+        layer = agent.layer_table.output or "LAYER"
         raise UsageError(
-            "definitions: found no hidden layer, expected --definitions FILE "
+            "the network has no hidden layer; --definitions FILE is required "
             f"(generate_definitions.py --layers {layer} makes one)"
         ) from error
 
 
-def _resolved(experiment: PatchingExperiment, patch: Mapping[str, Any], where: str, number: int) -> dict[str, Neurons]:
+def _resolved(agent: OpenedAgent, patch: Mapping[str, Any], where: str, number: int) -> dict[str, Neurons]:
     try:
-        return experiment.layer_table.resolve(patch)
+        return agent.layer_table.resolve(patch)
     except UsageError as error:
         message = str(error).removeprefix("patch spec: ")
         raise InputError(where, f"entry {number}: {message}", hint="generate_definitions.py makes them") from error

@@ -11,7 +11,6 @@ import numpy as np
 
 from Neuron_Selection.AnalysisTooling.measures.decisions import greedy_actions, noise_floor
 from Neuron_Selection.AnalysisTooling.measures.differences import dead_test_of
-from Neuron_Selection.ExperimentTooling.sweeps.engines import activations_of_target, q_values_of_patches, read_by
 from Neuron_Selection.ExperimentTooling.sweeps.plan import SweepPlan
 from Neuron_Selection.FileFormats.directions import TARGETS
 from Neuron_Selection.FileFormats.kept_blocks import KeptBlocks
@@ -19,9 +18,9 @@ from Neuron_Selection.FileFormats.observations import rows_of
 from Neuron_Selection.FileFormats.patch_spec import Neurons
 from Neuron_Selection.FileFormats.results.sweep import BLOCK_BYTES, FLAGS, SweepGroup, SweepWriter, written_sweep
 from Neuron_Selection.FileFormats.run_metadata import CHUNK_ROWS
-from Neuron_Selection.PatchingTooling.experiment import PatchingExperiment
-from Neuron_Selection.PatchingTooling.patching.ablations import ablated_source
-from Neuron_Selection.PatchingTooling.patching.self_checks import NOT_APPLICABLE, PASSED, check_whole_layer
+from Neuron_Selection.PatchingTooling.agent.interventions import replacing
+from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
+from Neuron_Selection.PatchingTooling.self_checks import NOT_APPLICABLE, PASSED, check_whole_layer
 
 Progress = Callable[[Iterable[slice], int], Iterable[slice]]
 
@@ -41,19 +40,20 @@ class SweptBlock:
 
 def write_sweep(
     path: Path,
-    experiment: PatchingExperiment,
+    agent: OpenedAgent,
     plan: SweepPlan,
     *,
     metadata: Mapping[str, Any],
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Run a sweep into its file; what the file says of itself.
+    """Run a sweep into its file.
 
-    :param progress: wraps the blocks of inputs, whose number it is told
-    :raises CheckError: a whole layer from the source did not give the source's Q-values
+    :param progress: wraps the blocks of inputs and their number
+    :return: the metadata of the file
+    :raises CheckError: a whole layer from the source did not give the source's scores
     """
-    q_values = {run: _as_double(experiment.engine.q_values(inputs.observations)) for run, inputs in plan.inputs.items()}
-    checks = {"whole_layer": _check_whole_layer(experiment, plan, q_values)}
+    q_values = {run: _as_double(agent.network.scores(inputs.observations)) for run, inputs in plan.inputs.items()}
+    checks = {"whole_layer": _check_whole_layer(agent, plan, q_values)}
     kept = KeptBlocks(path, metadata)
     dead = dict.fromkeys(plan.directions, 0)
     with written_sweep(path) as writer:
@@ -64,7 +64,7 @@ def write_sweep(
                 baseline = q_values[TARGETS[direction][0]]
                 flags = _write_group(
                     writer,
-                    experiment,
+                    agent,
                     plan,
                     direction=direction,
                     group=group,
@@ -88,12 +88,12 @@ def write_sweep(
 
 
 def count_contrast(q_values: Mapping[str, np.ndarray]) -> int:
-    """In how many pairs the clean and the corrupted run act differently."""
+    """The number of pairs whose clean and corrupted run choose different actions."""
     return int(np.count_nonzero(greedy_actions(q_values["clean"]) != greedy_actions(q_values["corrupted"])))
 
 
 def sweep_blocks(
-    experiment: PatchingExperiment,
+    agent: OpenedAgent,
     plan: SweepPlan,
     direction: str,
     group: SweepGroup,
@@ -104,15 +104,15 @@ def sweep_blocks(
 ) -> Iterator[SweptBlock]:
     """The Q-values of one group of experiments in one direction, some inputs at a time.
 
-    Where an experiment moves nothing, the target's own Q-values stand, bit for bit.
+    Where an experiment changes no living neuron, the Q-values are the target's own, bit for bit.
 
     :param baseline: (n, n_actions), the target's own Q-values
-    :param kept: where an earlier run that was interrupted left blocks, and this one leaves its own
+    :param kept: where an interrupted run left blocks, and this one keeps its own
     """
     patches = [plan.patches[number - 1] for number in group.numbers]
     target, source = (plan.inputs[run].observations for run in TARGETS[direction])
-    held = None if plan.ablated is None else _ablated(experiment, plan, target)
-    numbers_a_row = max(len(patches) * baseline.shape[1], sum(_size(experiment, layer) for layer in plan.layers))
+    ablated = None if plan.ablated is None else plan.ablated.values(agent.network, target, plan.layers)
+    numbers_a_row = max(len(patches) * baseline.shape[1], sum(_size(agent, layer) for layer in plan.layers))
     at_once = CHUNK_ROWS * max(1, BLOCK_BYTES // 8 // numbers_a_row // CHUNK_ROWS)
     starts = [slice(start, min(start + at_once, len(baseline))) for start in range(0, len(baseline), at_once)]
     for rows in starts if progress is None else progress(starts, len(starts)):
@@ -122,13 +122,15 @@ def sweep_blocks(
             yield stored
             continue
         part = rows_of(target, rows)
-        own = activations_of_target(experiment, part, group.layers)
-        if held is None:
-            values = experiment.engine.activations(rows_of(source, rows), group.layers)
+        own = agent.network.reusable_activations(part, group.layers)
+        if ablated is None:
+            values = agent.network.activations(rows_of(source, rows), group.layers)
         else:
-            values = {layer: held[layer][rows] for layer in group.layers}
-        alive, moves = _movements(experiment, patches, own, values)
-        found = _as_double(q_values_of_patches(experiment, part, values, patches, own=own)).transpose(1, 0, 2)
+            values = {layer: ablated[layer][rows] for layer in group.layers}
+        alive, moves = _movements(agent, patches, own, values)
+        interventions = [replacing(patch, values) for patch in patches]
+        patched = agent.network.patched_many(part, interventions, target_run=own)
+        found = _as_double(patched).transpose(1, 0, 2)
         q_values = np.where(moves[:, :, None], found, baseline[rows, None])
         if kept is not None:
             kept.keep(name, q_values.astype("<f8").tobytes() + alive.tobytes() + moves.tobytes())
@@ -136,7 +138,7 @@ def sweep_blocks(
 
 
 def _stored_block(kept: KeptBlocks, name: str, rows: slice, n_patches: int, n_actions: int) -> SweptBlock | None:
-    """A block of an earlier run, or None where there is none of this size."""
+    """A block of an earlier run, or None if there is none of this size."""
     data, cells = kept.read(name), (rows.stop - rows.start) * n_patches
     if data is None or len(data) != cells * (8 * n_actions + 2):
         return None
@@ -147,7 +149,7 @@ def _stored_block(kept: KeptBlocks, name: str, rows: slice, n_patches: int, n_ac
 
 def _write_group(
     writer: SweepWriter,
-    experiment: PatchingExperiment,
+    agent: OpenedAgent,
     plan: SweepPlan,
     *,
     direction: str,
@@ -156,11 +158,11 @@ def _write_group(
     progress: Progress | None,
     kept: KeptBlocks,
 ) -> np.ndarray:
-    """Write a group's Q-values and flags; the flags."""
+    """Write a group's Q-values and flags, and return the flags."""
     alive, moves = np.zeros((2, len(group.numbers)), bool)
 
     def blocks() -> Iterator[np.ndarray]:
-        parts = sweep_blocks(experiment, plan, direction, group, baseline=baseline, progress=progress, kept=kept)
+        parts = sweep_blocks(agent, plan, direction, group, baseline=baseline, progress=progress, kept=kept)
         for block in parts:
             np.logical_or(alive, block.alive.any(axis=0), out=alive)
             np.logical_or(moves, block.moves.any(axis=0), out=moves)
@@ -174,17 +176,17 @@ def _write_group(
 
 
 def _movements(
-    experiment: PatchingExperiment,
+    agent: OpenedAgent,
     patches: Sequence[Mapping[str, Neurons]],
     own: Mapping[str, np.ndarray],
     values: Mapping[str, np.ndarray],
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Where experiments patch a neuron that is not dead in both runs, and where they change one, (n, n_experiments)."""
+    """Where experiments patch a neuron that is alive in either run, and where they change one, (n, n_experiments)."""
     count = len(next(iter(values.values())))
     alive, moves = np.zeros((2, count, len(patches)), bool)
     for name in values:
-        layer = experiment.layer_table.layers[name]
-        kind = layer.kind if layer.role == "post-activation" else read_by(experiment, name)
+        layer = agent.layer_table.layers[name]
+        kind = layer.kind if layer.role == "post-activation" else agent.network.read_by(name)
         test = dead_test_of(layer.role, kind)
         living: np.ndarray = np.ones(own[name].shape, bool)
         if test == "<= 0":
@@ -192,14 +194,14 @@ def _movements(
         elif test == "== 0":
             living = (own[name] != 0) | (values[name] != 0)
         moving: np.ndarray = living & (own[name] != values[name])
-        for gathered, here in ((alive, living), (moves, moving)):
-            by_neuron = np.any(np.moveaxis(here, layer.neuron_axis, 1).reshape(count, layer.width, -1), axis=2)
+        for gathered, values_that in ((alive, living), (moves, moving)):
+            by_neuron = np.any(np.moveaxis(values_that, layer.neuron_axis, 1).reshape(count, layer.width, -1), axis=2)
             np.logical_or(gathered, _of_patches(by_neuron, [patch[name] for patch in patches]), out=gathered)
     return alive, moves
 
 
 def _of_patches(by_neuron: np.ndarray, neurons: Sequence[Neurons]) -> np.ndarray:
-    """Whether any of a patch's neurons does, (n, n_patches)."""
+    """Whether it holds for any of a patch's neurons, (n, n_patches)."""
     if all(len(named) == 1 for named in neurons):
         chosen: np.ndarray = by_neuron[:, np.array(neurons)[:, 0]]
         return chosen
@@ -207,34 +209,24 @@ def _of_patches(by_neuron: np.ndarray, neurons: Sequence[Neurons]) -> np.ndarray
     return np.stack([column.any(axis=1) for column in columns], axis=1)
 
 
-def _ablated(experiment: PatchingExperiment, plan: SweepPlan, target: Any) -> dict[str, np.ndarray]:
-    """What the neurons output instead, for all inputs at once: some kinds draw on all of them."""
-    assert plan.ablated is not None  # noqa: S101 - the caller looked
-    own = experiment.engine.activations(target, plan.layers)
-    reference = own
-    if plan.ablated.reference is not None:
-        reference = experiment.engine.activations(plan.ablated.reference.observations, plan.layers)
-    return ablated_source(plan.ablated.ablation, own, reference=reference, seed=plan.ablated.seed)
-
-
-def _check_whole_layer(experiment: PatchingExperiment, plan: SweepPlan, q_values: Mapping[str, np.ndarray]) -> str:
-    """A whole layer that everything behind depends on alone gives the source's Q-values: on the first inputs."""
-    table = experiment.layer_table
+def _check_whole_layer(agent: OpenedAgent, plan: SweepPlan, q_values: Mapping[str, np.ndarray]) -> str:
+    """A whole bottleneck layer from the source gives the source's scores; checked on the first inputs."""
+    table = agent.layer_table
     cuts = [name for name in plan.layers if table.layers[name].is_cut and name != table.output]
     if not cuts:
         return f"{NOT_APPLICABLE}: no patched layer is a cut"
     rows = slice(0, CHUNK_ROWS)
     for direction in plan.directions:
         target, source = TARGETS[direction]
-        values = experiment.engine.activations(rows_of(plan.inputs[source].observations, rows), cuts[:1])
+        values = agent.network.activations(rows_of(plan.inputs[source].observations, rows), cuts[:1])
         part = rows_of(plan.inputs[target].observations, rows)
-        (found,) = q_values_of_patches(experiment, part, values, [{cuts[0]: "all"}])
+        (found,) = agent.network.patched_many(part, [replacing({cuts[0]: "all"}, values)])
         check_whole_layer(cuts[0], found, q_values[source][rows])
     return PASSED
 
 
-def _size(experiment: PatchingExperiment, layer: str) -> int:
-    return int(np.prod(experiment.layer_table.layers[layer].shape))
+def _size(agent: OpenedAgent, layer: str) -> int:
+    return int(np.prod(agent.layer_table.layers[layer].shape))
 
 
 def _as_double(q_values: np.ndarray) -> np.ndarray:

@@ -1,13 +1,12 @@
-"""What an agent's network is, from its zip alone: every choice checked before anything is built. No torch.
+"""The architecture of an agent's network, read from its zip and checked before anything is built. No torch.
 
-Its sizes are held against the tensors it stores, so that nothing larger than its file is ever built.
+Its sizes are checked against the stored tensors, so that nothing larger than the file is ever built.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any, TypeGuard
 
 import numpy as np
@@ -24,7 +23,9 @@ from Neuron_Selection.FileFormats.agent_zip.spaces import (
     MultiDiscreteSpace,
     Space,
 )
+from Neuron_Selection.PatchingTooling.agent.activation_functions import ACTIVATION_FUNCTIONS
 from Neuron_Selection.PatchingTooling.agent.custom_classes import CustomClasses, is_custom, is_torch_module
+from Neuron_Selection.PatchingTooling.agent.heads import DQN, Head
 
 POLICIES = {
     "DQNPolicy": "MlpPolicy",
@@ -54,34 +55,7 @@ _ALGORITHMS = {
     "sb3_contrib.common": "a sb3_contrib algorithm",
     "sb3_contrib.ars": "ARS",
 }
-# torch.nn classes that take no argument and keep the width
-ACTIVATIONS = frozenset(
-    {
-        "ReLU",
-        "ReLU6",
-        "LeakyReLU",
-        "PReLU",
-        "RReLU",
-        "ELU",
-        "SELU",
-        "CELU",
-        "GELU",
-        "SiLU",
-        "Mish",
-        "Tanh",
-        "Sigmoid",
-        "Softplus",
-        "Softsign",
-        "LogSigmoid",
-        "Hardtanh",
-        "Hardswish",
-        "Hardsigmoid",
-        "Tanhshrink",
-        "Softshrink",
-        "Hardshrink",
-        "Identity",
-    }
-)
+ACTIVATIONS = frozenset(ACTIVATION_FUNCTIONS)  # torch.nn classes that take no argument and keep the width
 _KWARGS = {
     "net_arch",
     "activation_fn",
@@ -98,10 +72,11 @@ class Architecture:
     """The choices that make a network.
 
     ``policy``, ``activation_fn`` and ``extractor`` are names of SB3's and torch.nn's classes, or, of custom ones,
-    where they come from (``module.Class``, ``FILE.py:Class``). A custom policy may keep its extractor ("") and its
-    ``net_arch`` (None) to itself. Classes inside of the arguments are ``Name``s.
+    their source (``module.Class``, ``FILE.py:Class``). A custom policy may not name its extractor ("") or its
+    ``net_arch`` (None). Classes among the arguments are ``Name``s.
     """
 
+    head: Head
     policy: str
     net_arch: tuple[int, ...] | None
     activation_fn: str
@@ -113,11 +88,11 @@ class Architecture:
 
 
 def architecture_of(agent: AgentZip, custom: CustomClasses) -> Architecture:
-    """The architecture that the zip describes, held against the tensors that it stores.
+    """The architecture that the zip describes, checked against the tensors that it stores.
 
-    :param custom: the custom classes that the user lets in
+    :param custom: the custom classes that the user trusts
     :raises InputError: not a DQN, or choices that are wrong, unknown, or do not fit the stored tensors
-    :raises UntrustedError: a custom class that is not let in
+    :raises UntrustedError: a custom class that the user does not trust
     """
     where = f"{agent.path}: data"
     policy = _policy(agent.policy_class, custom, where)
@@ -135,6 +110,7 @@ def architecture_of(agent: AgentZip, custom: CustomClasses) -> Architecture:
         raise InputError(where, "action_space", found=found, expected="Discrete, from 0 (DQN has no other)")
     more = {name: kwargs[name] for name in unknown}
     architecture = Architecture(
+        head=DQN,
         policy=policy,
         net_arch=_net_arch(kwargs.get("net_arch"), policy, extractor, where),
         activation_fn=_activation(kwargs.get("activation_fn", Name("torch.nn", "ReLU")), custom, where),
@@ -151,7 +127,7 @@ def architecture_of(agent: AgentZip, custom: CustomClasses) -> Architecture:
 
 
 def algorithm_of(policy: Name | ClassByValue) -> str | None:
-    """The algorithm whose policy this is, as far as its module tells; None for a custom class."""
+    """The algorithm whose policy this is, judged by its module; None for a custom class."""
     if not isinstance(policy, Name):
         return None
     if policy.module == "stable_baselines3.dqn.policies":
@@ -231,30 +207,32 @@ def _net_arch(value: Any, policy: str, extractor: str, where: str) -> tuple[int,
 
 
 _NATURE_CONVOLUTIONS = ((32, 8, 4), (64, 4, 2), (64, 3, 1))  # channels, kernel and stride (Mnih et al. 2015)
-_NETS = ("q_net", "q_net_target")
 
 
 def check_sizes(architecture: Architecture, agent: AgentZip) -> None:
     """Raise unless the zip stores exactly the float32 tensors that the architecture needs.
 
-    What a custom class needs only the class knows; its sizes are checked when the weights go in.
+    The tensors of a custom class are checked when its weights are loaded: only the class knows their shapes.
 
     :raises InputError: the tensor, its shape, the shape expected
     """
     if architecture.net_arch is None or is_custom(architecture.policy):
         return
-    where = f"{agent.path}: policy.pth"
+    where, head = f"{agent.path}: policy.pth", architecture.head
     extractor = _extractor_shapes(architecture, agent)
     sides = [_features_dim(architecture, agent), *architecture.net_arch, architecture.n_actions]
     shapes = {f"features_extractor.{name}": shape for name, shape in extractor.items()}
-    for number, (columns, rows) in enumerate(pairwise(sides)):
-        shapes |= {f"q_net.{2 * number}.weight": (rows, columns), f"q_net.{2 * number}.bias": (rows,)}
-        if architecture.activation_fn == "PReLU" and number < len(architecture.net_arch):
-            shapes[f"q_net.{2 * number + 1}.weight"] = (1,)
+    for (linear, activation), columns, rows in zip(
+        head.mlp_layers(len(architecture.net_arch)), sides[:-1], sides[1:], strict=True
+    ):
+        shapes |= {f"{linear}.weight": (rows, columns), f"{linear}.bias": (rows,)}
+        if architecture.activation_fn == "PReLU" and activation:
+            shapes[f"{activation}.weight"] = (1,)
+    stored_nets = (head.module, *head.copies)
     for name, shape in shapes.items():
-        for net in _NETS:
+        for net in stored_nets:
             _check_tensor(agent.tensors, f"{net}.{name}", shape, where)
-    known = {f"{net}.{name}" for net in _NETS for name in shapes}
+    known = {f"{net}.{name}" for net in stored_nets for name in shapes}
     extra = next((name for name in agent.tensors if name not in known and not _of_custom(name, architecture)), None)
     if extra is not None:
         raise InputError(where, shown(extra), found="a tensor that this network does not have", expected="none")
@@ -262,15 +240,18 @@ def check_sizes(architecture: Architecture, agent: AgentZip) -> None:
 
 def _of_custom(name: str, architecture: Architecture) -> bool:
     """Whether a tensor may belong to a custom class, which alone knows what it needs."""
-    net, _, inner = name.partition(".")
-    activations = {f"q_net.{2 * number + 1}" for number in range(len(architecture.net_arch or ()))}
+    head = architecture.head
+    net = next((net for net in (head.module, *head.copies) if name.startswith(f"{net}.")), None)
+    if net is None:
+        return False
+    inner = name.removeprefix(f"{net}.")
+    activations = tuple(f"{activation}." for _, activation in head.mlp_layers(len(architecture.net_arch or ()))[:-1])
     in_extractor = is_custom(architecture.extractor) and inner.startswith("features_extractor.")
-    in_activation = is_custom(architecture.activation_fn) and ".".join(inner.split(".")[:2]) in activations
-    return net in _NETS and (in_extractor or in_activation)
+    return in_extractor or (is_custom(architecture.activation_fn) and inner.startswith(activations))
 
 
 def refuse_nonfinite(agent: AgentZip) -> None:
-    """Raise for NaN or infinity among the weights: such a network answers action 0 in silence."""
+    """Raise for NaN or infinity among the weights: the greedy action of such a network means nothing."""
     for name, tensor in agent.tensors.items():
         if tensor.dtype.kind == "f" and not np.isfinite(tensor).all():
             raise InputError(
@@ -293,11 +274,12 @@ def _check_tensor(tensors: Mapping[str, np.ndarray], name: str, shape: tuple[int
 
 
 def _features_dim(architecture: Architecture, agent: AgentZip) -> int:
-    """The width of the features extractor's output, which the first layer of the Q-network reads."""
+    """The width of the features extractor's output, which the first Linear reads."""
     space = agent.observation_space
     where = f"{agent.path}: data"
     if is_custom(architecture.extractor):
-        stored = agent.tensors.get("q_net.q_net.0.weight")
+        head = architecture.head
+        stored = agent.tensors.get(f"{head.module}.{head.mlp_layers(1)[0][0]}.weight")
         return stored.shape[1] if stored is not None and stored.ndim == 2 else 0
     if architecture.extractor == "CombinedExtractor":
         if not isinstance(space, DictSpace):
@@ -364,7 +346,7 @@ def _nature_cnn_shapes(space: BoxSpace, width: int, where: str) -> dict[str, tup
 
 
 def flat_size(space: LeafSpace) -> int:
-    """How many numbers SB3's preprocessing makes of one observation; a discrete one becomes one-hot."""
+    """The number of features that SB3's preprocessing makes of one observation; a discrete one becomes one-hot."""
     if isinstance(space, DiscreteSpace):
         return space.n
     if isinstance(space, MultiDiscreteSpace):

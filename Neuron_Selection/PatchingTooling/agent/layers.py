@@ -1,4 +1,4 @@
-"""The layers of a network as records: names, widths, which axis counts the neurons. No torch."""
+"""The layers of a network as records: names, widths, neuron axes. No torch."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ Role: TypeAlias = Literal["pre-activation", "post-activation", "output", "other"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Layer:
-    """One leaf module of the Q-network.
+    """One leaf module of the network.
 
     ``shape`` is that of one output without the batch axis, ``neuron_axis`` counts with it: 1 for (n, width) and for
-    the channels of a convolution. ``is_cut``: the Q-values depend on the input through this layer alone.
-    ``is_default``: extracted unless asked otherwise.
+    the channels of a convolution. ``is_cut``: the scores depend on the input through this layer alone.
+    ``is_default``: extracted unless layers are named.
     """
 
     name: str
@@ -39,8 +39,11 @@ class Layer:
 class LayerTable:
     """Every layer that can be recorded or patched, in the order in which they fire; and the names that cannot be.
 
-    ``refused``: name to reason. ``left_out``: those of them that are layers, but fire never or more than once.
+    ``module``: the policy's attribute that layer names count from. ``refused``: name to reason. ``left_out``: the
+    refused layers that fire never or more than once.
     """
+
+    module: str
 
     layers: Mapping[str, Layer]
     refused: Mapping[str, str]
@@ -53,17 +56,18 @@ class LayerTable:
 
     @property
     def aliases(self) -> dict[str, str]:
-        """Names counted from the policy (``q_net.q_net.0``) to names counted from its ``q_net``."""
-        return {f"q_net.{name}": name for name in self.layers if f"q_net.{name}" not in self.layers}
+        """Names counted from the policy (``q_net.q_net.0``) to names counted from its ``module``."""
+        counted_from_policy = {f"{self.module}.{name}": name for name in self.layers}
+        return {alias: name for alias, name in counted_from_policy.items() if alias not in self.layers}
 
     @property
     def all_names(self) -> dict[str, str]:
-        """Every name that a layer answers to, to its canonical one."""
+        """Every accepted name of a layer to its canonical one."""
         return {**{name: name for name in self.layers}, **self.aliases}
 
     @property
     def output(self) -> str:
-        """The layer whose output is the Q-values; empty where no single layer's is, as in a duelling network."""
+        """The layer whose output is the scores; empty where no single layer's is, as in a duelling network."""
         return next((name for name, layer in self.layers.items() if layer.role == "output"), "")
 
     def resolve(self, spec: str | Mapping[str, object]) -> dict[str, Neurons]:
@@ -75,7 +79,7 @@ class LayerTable:
         return {name: resolved[name] for name in self.layers if name in resolved}
 
     def chosen(self, names: Iterable[str] | None) -> list[str]:
-        """Canonical names of the layers asked for, in the order in which they fire; None means the defaults.
+        """Canonical names of some layers, in the order in which they fire; None means the defaults.
 
         :raises UsageError: a name that is refused, with the reason
         :raises InputError: an unknown name
@@ -86,16 +90,16 @@ class LayerTable:
         for name in canonical:
             if name in self.refused:
                 raise UsageError(f"layer {shown(name)}: {self.refused[name]}; layers: {', '.join(self.layers)}")
-        refuse_unknown(canonical, list(self.layers), what="layer", where="q_net")
+        refuse_unknown(canonical, list(self.layers), what="layer", where=self.module)
         return [name for name in self.layers if name in canonical]
 
 
 def mlp_layers(architecture: Architecture, space: Space) -> LayerTable | None:
-    """The table of an MLP behind SB3's FlattenExtractor, from the zip alone; None for any other network."""
+    """The table of an MLP after SB3's FlattenExtractor, from the zip alone; None for any other network."""
     is_mlp = architecture.extractor == "FlattenExtractor" and not is_custom(architecture.policy)
     if not is_mlp or is_custom(architecture.activation_fn) or not isinstance(space, LeafSpace):
         return None
-    widths = architecture.net_arch or ()
+    head, hidden = architecture.head, architecture.net_arch or ()
     layers: dict[str, Layer] = {}
 
     def add(name: str, kind: str, role: Role, width: int, *, is_default: bool = True) -> None:
@@ -111,20 +115,22 @@ def mlp_layers(architecture: Architecture, space: Space) -> LayerTable | None:
         )
 
     add("features_extractor.flatten", "Flatten", "other", flat_size(space), is_default=False)
-    for number, width in enumerate(widths):
-        add(f"q_net.{2 * number}", "Linear", "pre-activation", width)
-        add(f"q_net.{2 * number + 1}", architecture.activation_fn, "post-activation", width)
-    add(f"q_net.{2 * len(widths)}", "Linear", "output", architecture.n_actions)
+    *hidden_names, (output, _) = head.mlp_layers(len(hidden))
+    for (linear, activation), width in zip(hidden_names, hidden, strict=True):
+        add(linear, "Linear", "pre-activation", width)
+        add(activation, architecture.activation_fn, "post-activation", width)
+    add(output, "Linear", "output", architecture.n_actions)
     parameters = [
         f"{name}.{kind}" for name, layer in layers.items() if layer.kind == "Linear" for kind in ("weight", "bias")
     ]
     if architecture.activation_fn == "PReLU":
-        parameters += [f"q_net.{2 * number + 1}.weight" for number in range(len(widths))]
-    return LayerTable(layers=layers, refused=refused_names(["features_extractor", "q_net"], parameters))
+        parameters += [f"{activation}.weight" for _, activation in hidden_names]
+    refused = refused_names(["features_extractor", head.mlp], parameters)
+    return LayerTable(module=head.module, layers=layers, refused=refused)
 
 
 def refused_names(containers: Iterable[str], parameters: Iterable[str]) -> dict[str, str]:
-    """The names in a network that are no layers, each with what they are."""
+    """The names in a network that are not layers, each with what it is."""
     return dict.fromkeys(containers, "a container of layers, not a layer") | {
         name: f"a parameter; its layer is {name.rpartition('.')[0]}" for name in parameters
     }

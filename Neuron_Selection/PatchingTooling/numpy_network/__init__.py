@@ -1,1 +1,1 @@
-"""The same numbers for MLPs in numpy, float64, without torch: patches and gradients by exact shortcuts."""
+"""``NumpyNetwork``: MLPs in numpy, float64, without torch; interventions and gradients by exact shortcuts."""

@@ -1,183 +1,164 @@
-"""Patches and neuron sweeps, put in terms of units that change."""
+"""Interventions in numpy, expressed as units that change."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from Neuron_Selection.FileFormats.observations import Observations, count_of
-from Neuron_Selection.FileFormats.patch_spec import Neurons
-from Neuron_Selection.PatchingTooling.numpy_network.changes import Exchange, Scene, change_units, exchange_units
-from Neuron_Selection.PatchingTooling.numpy_network.mlp import FastMlp, chunks, refuse_nonfinite_q_values, run_forward
-from Neuron_Selection.PatchingTooling.numpy_network.products import LANES, filled_array, filled_up
+from Neuron_Selection.PatchingTooling.agent.interventions import Edit, Intervention, alike
+from Neuron_Selection.PatchingTooling.agent.network import PatchedRun, refuse_nonfinite_scores
+from Neuron_Selection.PatchingTooling.numpy_network.changes import ChangedRun, SiteEdit, change_units, replace_inputs
+from Neuron_Selection.PatchingTooling.numpy_network.products import LANES, padded, padded_array
+from Neuron_Selection.PatchingTooling.numpy_network.runs import Run, Site
 
-Source: TypeAlias = Mapping[str, np.ndarray]
+if TYPE_CHECKING:
+    from Neuron_Selection.PatchingTooling.numpy_network.network import NumpyNetwork
 
-_FEW = 256  # more units than this, or than half of their layer, go by the full product
+_FEW = 256  # more units than this, or than half of their layer, are served by the full product
 _NUMBERS_AT_ONCE = 1 << 14  # deltas; temporary memory grows with them
 
 
-def compute_patched_q_values(
-    network: FastMlp, observations: Observations, source: Source, patch: Mapping[str, Neurons]
-) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Q-values with some neurons held at what they were in another run.
-
-    :param source: layer to (n, width), row by row what the neurons shall output
-    :param patch: layer to its neurons
-    :return: (n, n_actions), float64; and layer to the number of values that really changed, (n,)
-    """
+def run_patched(network: NumpyNetwork, observations: Observations, intervention: Intervention) -> PatchedRun:
+    """The scores under one intervention, float64, and how many values of each layer really changed."""
     total = count_of(observations)
-    q_values = np.empty((total, network.n_actions))
-    changed = {name: np.zeros(total, np.int64) for name in patch}
-    rank = _rank(network, patch) if len(patch) == 1 else 0  # full products, whose bits tell what changed later on
-    for rows, part in chunks(network, observations):
-        outputs, n_rows = run_forward(network, part), rows.stop - rows.start
-        scene = Scene(network=network, outputs=outputs, n_rows=n_rows, counts={})
-        donation = _donation(scene, source, patch, rows)
-        q_values[rows] = _run_alike(scene, donation, [patch], rank=rank)[0]
-        for name, values in donation.values.items():
-            position = network.names.index(name)
-            if scene.counts is not None and position in scene.counts:
-                changed[name][rows] = scene.counts[position][0, :n_rows]
-            if name == donation.first:
-                differs = _mask(network, name, [patch]) & (values != outputs[position])
-                changed[name][rows] = np.count_nonzero(differs[:n_rows], axis=1)
-    refuse_nonfinite_q_values(q_values)
-    return q_values, changed
+    scores = np.empty((total, network.n_actions))
+    counts = {name: np.zeros(total, np.int64) for name in intervention}
+    # of several layers by full products, so that what changes in the later ones can be counted
+    rank = _rank(network, intervention) if len(intervention) == 1 else 0
+    for rows, part in network.chunks(observations):
+        changed = ChangedRun(network=network, run=network.run(part), counts={})
+        first = _first_edit(network, changed.run, intervention, rows)
+        scores[rows] = _run_alike(changed, first, [intervention], rank=rank)[0]
+        for name in intervention:
+            site = network.sites[name]
+            if changed.counts is not None and site in changed.counts:
+                counts[name][rows] = changed.counts[site][0, : changed.n_rows]
+            if name == first.layer:
+                own = changed.run[site]
+                differs = _masks(network, name, [intervention]) & (first.edits[name].new_outputs(own) != own)
+                counts[name][rows] = np.count_nonzero(differs[: changed.n_rows], axis=1)
+    refuse_nonfinite_scores(scores)
+    return PatchedRun(scores=scores, changed=counts)
 
 
-def compute_q_values_of_patches(
-    network: FastMlp, observations: Observations, source: Source, patches: Sequence[Mapping[str, Neurons]]
+def scores_of_interventions(
+    network: NumpyNetwork, observations: Observations, interventions: Sequence[Intervention]
 ) -> np.ndarray:
-    """Q-values under each of many patches, one at a time.
-
-    :param source: layer to (n, width)
-    :return: (n_patches, n, n_actions), float64
-    """
-    q_values = np.empty((len(patches), count_of(observations), network.n_actions))
-    portions: dict[frozenset[str], dict[int, list[int]]] = {}
-    for number, patch in enumerate(patches):
-        by_rank = portions.setdefault(frozenset(patch), defaultdict(list))
-        by_rank[_rank(network, patch)].append(number)
-    for rows, part in chunks(network, observations):
-        scene = Scene(network=network, outputs=run_forward(network, part), n_rows=rows.stop - rows.start)
-        for names, by_rank in portions.items():
-            donation = _donation(scene, source, names, rows)
+    """The scores under each of many interventions, (n_interventions, n, n_actions), float64."""
+    scores = np.empty((len(interventions), count_of(observations), network.n_actions))
+    groups: list[dict[int, list[int]]] = []
+    for members in alike(interventions):
+        by_rank: dict[int, list[int]] = defaultdict(list)
+        for number in members:
+            by_rank[_rank(network, interventions[number])].append(number)
+        groups.append(by_rank)
+    for rows, part in network.chunks(observations):
+        changed = ChangedRun(network=network, run=network.run(part))
+        for by_rank in groups:
+            first = _first_edit(network, changed.run, interventions[next(iter(by_rank.values()))[0]], rows)
             for rank, members in by_rank.items():
-                at_once = max(scene.changes_at_once, _NUMBERS_AT_ONCE // (scene.n_rows * max(rank, 1)))
+                at_once = max(changed.changes_at_once, _NUMBERS_AT_ONCE // (changed.n_rows * max(rank, 1)))
                 for start in range(0, len(members), at_once):
                     chosen = members[start : start + at_once]
-                    together = [patches[number] for number in chosen]
-                    q_values[chosen, rows] = _run_alike(scene, donation, together, rank=rank)
-    refuse_nonfinite_q_values(q_values)
-    return q_values
-
-
-def sweep_neurons(
-    network: FastMlp, observations: Observations, source: Source, layers: Sequence[str]
-) -> dict[str, np.ndarray]:
-    """Q-values with each neuron of some layers patched alone.
-
-    :param source: layer to (n, width)
-    :return: layer to (width, n, n_actions), float64
-    """
-    total, widths = count_of(observations), network.layers.widths
-    swept = {layer: np.empty((widths[layer], total, network.n_actions)) for layer in layers}
-    for rows, part in chunks(network, observations):
-        scene = Scene(network=network, outputs=run_forward(network, part), n_rows=rows.stop - rows.start)
-        at_once = max(scene.changes_at_once, _NUMBERS_AT_ONCE // scene.n_rows)
-        for layer, q_values in swept.items():
-            donation = _donation(scene, source, [layer], rows)
-            for start in range(0, widths[layer], at_once):
-                neurons = range(start, min(start + at_once, widths[layer]))
-                alone: list[dict[str, Neurons]] = [{layer: (neuron,)} for neuron in neurons]
-                q_values[neurons.start : neurons.stop, rows] = _run_alike(
-                    scene, donation, alone, rank=_rank(network, alone[0])
-                )
-    for q_values in swept.values():
-        refuse_nonfinite_q_values(q_values)
-    return swept
+                    together = [interventions[number] for number in chosen]
+                    scores[chosen, rows] = _run_alike(changed, first, together, rank=rank)
+    refuse_nonfinite_scores(scores)
+    return scores
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class _Donation:
-    """What the source gives to the layers of a patch.
+class _FirstEdit:
+    """What interventions that differ in their neurons only do to the first layer that they edit.
 
-    ``values``: layer to the source's outputs, in the order in which the layers fire; filled up as the run's are.
-    ``inputs``: the position of what the next Linear behind the first of them reads; None where none follows.
-    ``new``: what it would read if all neurons of the first were patched; ``delta``: by how much that differs,
+    ``edits``: layer to its edit for these inputs, padded as the run is, in the order in which the layers fire.
+    ``reader``: the Linear that reads what the first layer feeds; None where it outputs the scores.
+    ``new``: what that would read if all neurons of the first layer were edited; ``delta``: by how much that differs,
     (width, n).
     """
 
-    values: Mapping[str, np.ndarray]
-    inputs: int | None
+    layer: str
+    edits: Mapping[str, Edit]
+    reader: int | None
     new: np.ndarray
     delta: np.ndarray
 
-    @property
-    def first(self) -> str:
-        return next(iter(self.values))
 
-
-def _donation(scene: Scene, source: Source, names: Iterable[str], rows: slice) -> _Donation:
-    network, wanted = scene.network, set(names)
-    positions = {name: position for position, name in enumerate(network.names) if name in wanted}
-    values = {
-        name: filled_array(source[name][rows], scene.outputs[position].shape) for name, position in positions.items()
+def _first_edit(network: NumpyNetwork, run: Run, intervention: Intervention, rows: slice) -> _FirstEdit:
+    edits = {
+        name: _padded_edit(intervention[name].of_rows(rows), run[site].shape)
+        for name, site in network.sites.items()
+        if name in intervention
     }
-    first, position = next(iter(positions.items()))
-    inputs = position + position % 2  # features and activations stand on even positions, Linears on odd ones
-    if inputs == len(scene.outputs):
-        return _Donation(values=values, inputs=None, new=values[first], delta=np.empty((0, 0)))
-    # of a pre-activation, what counts for the next Linear is what its activation makes of it
-    new = values[first] if position == inputs else network.activations[position // 2].compute(values[first])
-    delta = np.ascontiguousarray((new - scene.outputs[inputs])[: scene.n_rows].T)
-    return _Donation(values=values, inputs=inputs, new=new, delta=delta)
+    first, edit = next(iter(edits.items()))
+    site = network.sites[first]
+    new = edit.new_outputs(run[site])
+    if site.kind == "sum" and site.linear == len(network.linears) - 1:
+        return _FirstEdit(layer=first, edits=edits, reader=None, new=new, delta=np.empty((0, 0)))
+    reader = site.linear
+    if site.kind == "sum":  # of a pre-activation, what counts for the next Linear is what its activation makes of it
+        new, reader = network.linears[site.linear].following.compute(new), reader + 1
+    delta = np.ascontiguousarray((new - run.inputs[reader])[: run.n_rows].T)
+    return _FirstEdit(layer=first, edits=edits, reader=reader, new=new, delta=delta)
 
 
-def _rank(network: FastMlp, patch: Mapping[str, Neurons]) -> int:
-    """How many units of one layer the patch changes first, 0 where the full product is to serve it."""
-    first, *others = (name for name in network.names if name in patch) if len(patch) > 1 else patch
-    neurons, width = patch[first], network.layers.layers[first].width
-    if neurons == "all" or first == network.layers.output or not 0 < len(neurons) <= min(_FEW, width // 2):
+def _padded_edit(edit: Edit, shape: tuple[int, ...]) -> Edit:
+    """The edit with values of the run's padded shape; values for all inputs alike keep a single row."""
+    values = []
+    for array in edit.values:
+        is_number = array.shape == (1, 1)  # for every neuron and input alike
+        values.append(array if is_number else padded_array(array, (shape[0] if len(array) > 1 else 1, shape[1])))
+    return replace(edit, values=tuple(values))
+
+
+def _rank(network: NumpyNetwork, intervention: Intervention) -> int:
+    """How many units of one layer the intervention changes first, 0 where the full product is to serve it."""
+    first, *others = (name for name in network.sites if name in intervention) if len(intervention) > 1 else intervention
+    neurons, width = intervention[first].neurons, network.layers.layers[first].width
+    site = network.sites[first]
+    is_output = site == Site(len(network.linears) - 1, "sum")
+    if neurons == "all" or is_output or not 0 < len(neurons) <= min(_FEW, width // 2):
         return 0
-    position = network.names.index(first)
-    return 0 if position % 2 and network.names[position + 1] in others else len(neurons)  # two layers, the same units
+    same_units = site.kind == "sum" and network.linears[site.linear].activation in others
+    return 0 if same_units else len(neurons)
 
 
-def _run_alike(scene: Scene, donation: _Donation, patches: Sequence[Mapping[str, Neurons]], *, rank: int) -> np.ndarray:
-    """Run patches of the same layers.
+def _run_alike(
+    changed: ChangedRun, first: _FirstEdit, interventions: Sequence[Intervention], *, rank: int
+) -> np.ndarray:
+    """Run interventions that differ in their neurons only.
 
     :param rank: how many units of the first layer each of them changes, 0 for the full product
-    :return: (n_patches, n, n_actions)
+    :return: (n_interventions, n, n_actions)
     """
-    network, first, inputs = scene.network, donation.first, donation.inputs
-    if inputs is None:
-        mask, new = _mask(network, first, patches)[:, None], donation.new[: scene.n_rows]
-        return np.where(mask, new, scene.outputs[-1][: scene.n_rows])[..., : network.n_actions]
-    exchanges = {
-        network.names.index(name): Exchange(mask=_mask(network, name, patches), values=values)
-        for name, values in donation.values.items()
-        if name != first
+    network = changed.network
+    if first.reader is None:
+        masks, new = _masks(network, first.layer, interventions)[:, None], first.new[: changed.n_rows]
+        return np.where(masks, new, changed.run.sums[-1][: changed.n_rows])[..., : network.n_actions]
+    edits = {
+        network.sites[name]: SiteEdit(masks=_masks(network, name, interventions), edit=edit)
+        for name, edit in first.edits.items()
+        if name != first.layer
     }
-    entry = exchanges.pop(inputs, None)
-    scene = replace(scene, exchanges=exchanges)
+    of_inputs = edits.pop(Site(first.reader, "input"), None)
+    changed = replace(changed, edits=edits)
     if rank:
-        units = np.array([patch[first] for patch in patches], np.intp)
-        return change_units(scene, inputs // 2, units, donation.delta[units])
-    entries = [Exchange(mask=_mask(network, first, patches), values=donation.new)]
-    return exchange_units(scene, inputs // 2, entries if entry is None else [*entries, entry])
+        units = np.array([intervention[first.layer].neurons for intervention in interventions], np.intp)
+        return change_units(changed, first.reader, units, first.delta[units])
+    whole = Edit(neurons="all", operation="replace", values=(first.new,))
+    replaced = [SiteEdit(masks=_masks(network, first.layer, interventions), edit=whole)]
+    return replace_inputs(changed, first.reader, replaced if of_inputs is None else [*replaced, of_inputs])
 
 
-def _mask(network: FastMlp, name: str, patches: Sequence[Mapping[str, Neurons]]) -> np.ndarray:
-    """Which neurons of a layer each patch names, (n_patches, width filled up)."""
+def _masks(network: NumpyNetwork, name: str, interventions: Sequence[Intervention]) -> np.ndarray:
+    """Which neurons of a layer each intervention edits, (n_interventions, padded width)."""
     width = network.layers.layers[name].width
-    mask = np.zeros((len(patches), filled_up(width, LANES)), bool)
-    for row, patch in zip(mask, patches, strict=True):
-        neurons = patch[name]
-        row[slice(width) if neurons == "all" else list(neurons)] = True
-    return mask
+    masks = np.zeros((len(interventions), padded(width, LANES)), bool)
+    for mask, intervention in zip(masks, interventions, strict=True):
+        neurons = intervention[name].neurons
+        mask[slice(width) if neurons == "all" else list(neurons)] = True
+    return masks

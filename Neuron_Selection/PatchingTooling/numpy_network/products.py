@@ -17,12 +17,12 @@ LANES = 8  # widths, and the rows of a low-rank product, are multiples of it
 _SUMMED_AT_ONCE = 256
 
 
-def filled_up(count: int, multiple: int) -> int:
+def padded(count: int, multiple: int) -> int:
     """The next multiple, ``count`` itself where it is one."""
     return -(-count // multiple) * multiple
 
 
-def filled_array(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+def padded_array(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """``array`` in float64, with zeros behind, in this shape."""
     filled = np.zeros(shape)
     filled[tuple(slice(side) for side in array.shape)] = array

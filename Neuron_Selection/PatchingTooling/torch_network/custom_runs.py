@@ -1,4 +1,4 @@
-"""A network with classes of the user's own while it runs: it may raise anything, and draw random numbers."""
+"""Runs of networks with custom classes, which may raise anything and draw random numbers."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from Neuron_Selection.PatchingTooling.agent.custom_classes import CustomClasses
 
 
 @contextmanager
-def errors_told(custom: CustomClasses, *, dtype: str) -> Iterator[None]:
-    """Inside the block, what a custom class raises becomes one line; without any it is a bug of ours, and stays one.
+def errors_reported(custom: CustomClasses, *, dtype: str) -> Iterator[None]:
+    """Inside the block, an exception of a custom class becomes an error of one line; any other is a bug.
 
-    :param dtype: of the Q-network; classes that cast to float32 themselves cannot run in float64
+    :param dtype: of the network; classes that cast to float32 themselves cannot run in float64
     """
     try:
         yield
     except SuiteError:
         raise
-    except Exception as error:  # the user's own class may raise anything
+    except Exception as error:  # a custom class may raise anything
         if not custom.names or is_lack_of_memory(error):
             raise
         raise InputError(
             "custom classes",
             shown(", ".join(custom.names), limit=120, quoted=False),
             found=f"{type(error).__name__} in a forward pass: {shown(str(error), limit=160, quoted=False)}",
-            expected="Q-values",
+            expected="scores",
             hint="--dtype float32 computes as the agent was trained" if dtype == "float64" else "",
         ) from error
 
 
 def refuse_other_values(once: np.ndarray, again: np.ndarray, custom: CustomClasses) -> None:
-    """Raise where the same observations gave other Q-values a second time: no comparison of runs would mean a thing.
+    """Raise if two passes on the same observations gave different scores: no comparison of runs would mean anything.
 
     :param once: (n, n_actions)
     :param again: (n, n_actions)
@@ -44,7 +44,6 @@ def refuse_other_values(once: np.ndarray, again: np.ndarray, custom: CustomClass
         raise InputError(
             "custom classes",
             shown(", ".join(custom.names), limit=120, quoted=False),
-            found="other Q-values for the same observation a second time",
-            expected="the same",
+            "not deterministic: two forward passes on the same observation gave different scores",
             hint="dropout or noise that ignores eval mode, or a state kept between passes",
         )

@@ -1,7 +1,4 @@
-"""Forward hooks as ``with`` blocks: what a network computes is seen, or replaced, for one forward pass.
-
-``compute_in_double`` alone is for good: it belongs to a network of our own making.
-"""
+"""Forward hooks as ``with`` blocks: outputs of layers are observed or edited for one forward pass."""
 
 from __future__ import annotations
 
@@ -9,20 +6,23 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from Neuron_Selection.errors import CheckError, SuiteError
+from Neuron_Selection.PatchingTooling.agent.interventions import OPERATIONS, Edit, Intervention
+from Neuron_Selection.PatchingTooling.agent.layers import Layer
 
 
 @contextmanager
 def observed(net: nn.Module, layers: Iterable[str], see: Callable[[str, Any], Any]) -> Iterator[None]:
     """Inside the block, ``see(layer, output)`` is called whenever a layer fires.
 
-    Where it returns something else than None, that takes the output's place. All hooks go when the block ends,
-    however it ends; those that were there before stay.
+    If it returns something else than None, that replaces the output. All hooks are removed when the block ends,
+    however it ends; hooks of others stay.
     """
-    with ExitStack() as undo:  # undoes a half-done set-up too
+    with ExitStack() as undo:  # removes the hooks of a half-done set-up too
         for layer in layers:
 
             def hook(_module: nn.Module, _arguments: Any, output: Any, layer: str = layer) -> Any:
@@ -50,39 +50,45 @@ def recorded(net: nn.Module, layers: Iterable[str]) -> Iterator[dict[str, torch.
 
 
 @contextmanager
-def patched(
-    net: nn.Module,
-    values: Mapping[str, torch.Tensor],
-    neurons: Mapping[str, torch.Tensor],
-    *,
-    axes: Mapping[str, int],
-) -> Iterator[dict[str, torch.Tensor]]:
-    """Inside the block, in one forward pass, the named neurons output ``values`` instead of what they compute.
+def patched(net: nn.Module, intervention: Intervention, *, layers: Mapping[str, Layer]) -> Iterator[dict[str, Any]]:
+    """Inside the block, in one forward pass, edited neurons output something else than what they compute.
 
-    :param values: layer to what it would output if all its neurons were patched, (n, *shape)
-    :param neurons: layer to the indices that are patched, int64
-    :param axes: layer to the axis of its output that counts neurons
+    :param intervention: layer to its edit, with one row of values for each row of the pass, or one for all
+    :param layers: the records of the edited layers, which name the axis of their neurons
     :return: yields a dict that the pass fills: layer to the number of values that really changed, (n,)
     :raises SuiteError: in the pass, for values of another shape
     :raises CheckError: at the end of the block, for a layer that did not fire exactly once
     """
     changed: dict[str, torch.Tensor] = {}
-    with _each_fires_once(neurons) as count:
+    with _each_fires_once(intervention) as count:
 
-        def swap(layer: str, output: torch.Tensor) -> torch.Tensor:
+        def edited(layer: str, output: torch.Tensor) -> torch.Tensor:
             count(layer)
-            source, axis, indices = values[layer], axes[layer], neurons[layer]
-            if source.shape != output.shape:
-                raise SuiteError(
-                    f"layer {layer}: found a source of {tuple(source.shape)}, expected {tuple(output.shape)}"
-                )
-            swapped = output.clone()  # laid out in memory as it was: another layout gives other bits behind it
-            swapped.index_copy_(axis, indices, source.index_select(axis, indices))
-            changed[layer] = (swapped != output).flatten(1).sum(dim=1)
-            return swapped
+            edit, axis = intervention[layer], layers[layer].neuron_axis
+            values = edit_values(layer, edit, output)
+            neurons = range(layers[layer].width) if edit.neurons == "all" else edit.neurons
+            indices = torch.tensor(neurons, dtype=torch.int64, device=output.device)
+            new = OPERATIONS[edit.operation](output, *values).expand(output.shape)
+            result = output.clone()  # laid out in memory as it was: another layout gives other bits after it
+            result.index_copy_(axis, indices, new.index_select(axis, indices))
+            changed[layer] = (result != output).flatten(1).sum(dim=1)
+            return result
 
-        with observed(net, neurons, swap):
+        with observed(net, intervention, edited):
             yield changed
+
+
+def edit_values(layer: str, edit: Edit, output: torch.Tensor) -> list[torch.Tensor]:
+    """An edit's values as tensors that fit a layer's output: of its shape, of one row of it, or a single number.
+
+    :raises SuiteError: values of another shape
+    """
+    for array in edit.values:
+        if array.shape not in {tuple(output.shape), (1, *output.shape[1:]), (1, 1)}:
+            raise SuiteError(f"layer {layer}: found values of {array.shape}, expected {tuple(output.shape)}")
+    return [
+        torch.as_tensor(np.ascontiguousarray(array), dtype=output.dtype, device=output.device) for array in edit.values
+    ]
 
 
 @contextmanager
@@ -98,9 +104,9 @@ def _each_fires_once(layers: Iterable[str]) -> Iterator[Callable[[str], None]]:
             raise CheckError("hooks_fired", f"layer {layer}: found {times} firings in one forward pass, expected 1")
 
 
-def compute_in_double(q_net: nn.Module, features_extractor: nn.Module) -> None:
-    """Turn a Q-network to float64 for good; observations are cast after SB3's preprocessing, which gives float32."""
-    q_net.double()
+def compute_in_double(module: nn.Module, features_extractor: nn.Module) -> None:
+    """Convert a network to float64 for good; observations are cast after SB3's preprocessing, which gives float32."""
+    module.double()
 
     def cast(_module: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
         return tuple(_as_double(argument) for argument in arguments)

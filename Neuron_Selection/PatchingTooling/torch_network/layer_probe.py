@@ -1,4 +1,4 @@
-"""The layers of any network, found out by running it once."""
+"""The layers of any network, found by running it once."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from Neuron_Selection.PatchingTooling.agent.heads import Head
 from Neuron_Selection.PatchingTooling.agent.layers import Layer, LayerTable, Role, refused_names
 from Neuron_Selection.PatchingTooling.torch_network.hooks import observed
 
@@ -28,22 +29,22 @@ _NEURONS_LAST = ("Linear", "LayerNorm", "Embedding", "Flatten")
 _SEQUENTIAL_EXTRACTORS = ("FlattenExtractor", "NatureCNN")
 
 
-def probe_layers(q_net: nn.Module, observations: Any) -> LayerTable:
-    """Run ``q_net`` on two rows and table what fired.
+def probe_layers(net: nn.Module, head: Head, observations: Any) -> LayerTable:
+    """Run a network on two rows and list the layers that fired.
 
-    :param observations: two observations as tensors, as ``q_net`` takes them
+    :param observations: two observations as tensors, as ``net`` takes them
     """
-    modules = dict(q_net.named_modules())
+    modules = dict(net.named_modules())
     leaves = {name: module for name, module in modules.items() if name and not list(module.children())}
     fired: list[tuple[str, Any]] = []
-    with torch.no_grad(), observed(q_net, leaves, lambda name, output: fired.append((name, output))):
-        q_net(observations)
+    with torch.no_grad(), observed(net, leaves, lambda name, output: fired.append((name, output))):
+        net(observations)
     containers = [name for name in modules if name and name not in leaves]
-    refused = refused_names(containers, (name for name, _ in q_net.named_parameters()))
+    refused = refused_names(containers, (name for name, _ in net.named_parameters()))
     counts = Counter(name for name, _ in fired)
     left_out = {name: reason for name in leaves if (reason := _why_left_out(counts[name], dict(fired).get(name)))}
     ordered = [(name, output) for name, output in fired if name not in left_out]
-    activation = getattr(q_net, "activation_fn", None)
+    activation = getattr(net, "activation_fn", None)
     layers: dict[str, Layer] = {}
     axis = 1
     for place, (name, output) in enumerate(ordered):
@@ -52,30 +53,30 @@ def probe_layers(q_net: nn.Module, observations: Any) -> LayerTable:
         layers[name] = Layer(
             name=name,
             kind=type(leaves[name]).__name__,
-            role=_role(leaves[name], following, activation, ends=is_of_sb3(q_net, "QNetwork")),
+            role=_role(leaves[name], following, activation, ends=is_of_sb3(net, "QNetwork")),
             width=output.shape[axis],
             shape=tuple(output.shape[1:]),
             neuron_axis=axis,
-            is_cut=_is_cut(name, q_net),
+            is_cut=_is_cut(name, net, head),
             is_default=bool(list(leaves[name].parameters())) or _is_activation(leaves[name], activation),
         )
-    return LayerTable(layers=layers, refused=refused | left_out, left_out=tuple(left_out))
+    return LayerTable(module=head.module, layers=layers, refused=refused | left_out, left_out=tuple(left_out))
 
 
 def _why_left_out(count: int, output: Any) -> str:
     if count != 1:
         return "it never fires in a forward pass" if count == 0 else f"it fires {count} times in one forward pass"
     if not isinstance(output, torch.Tensor) or not output.is_floating_point():
-        return "its output is no tensor of floats"
+        return "its output is not a tensor of floats"
     if output.dim() < 2 or output.shape[0] != PROBE_ROWS:
         return "its output has no batch axis"
     return ""
 
 
 def _neuron_axis(module: nn.Module, rank: int, axis_before: int) -> int:
-    """Channels stand on axis 1, features on the last; an activation keeps the axis of what it is applied to.
+    """Channels are on axis 1, features on the last; an activation keeps the axis of what it is applied to.
 
-    So does a LayerNorm over several sides: behind a convolution its first side is the channels.
+    So does a LayerNorm over several sides: after a convolution its first side is the channels.
     """
     kind = type(module).__name__
     over_several_sides = len(getattr(module, "normalized_shape", ())) > 1
@@ -93,7 +94,7 @@ def _is_activation(module: nn.Module, activation: Any) -> bool:
 
 
 def _role(module: nn.Module, following: nn.Module | None, activation: Any, *, ends: bool) -> Role:
-    """``ends``: whether the layer that fires last gives the Q-values; in a custom network it may be a part."""
+    """``ends``: whether the layer that fires last gives the scores; in a custom network it may be one of several."""
     if following is None:
         return "output" if ends else "other"
     if _is_activation(module, activation):
@@ -102,11 +103,11 @@ def _role(module: nn.Module, following: nn.Module | None, activation: Any, *, en
     return "pre-activation" if has_parameters and _is_activation(following, activation) else "other"
 
 
-def _is_cut(name: str, q_net: nn.Module) -> bool:
-    if not is_of_sb3(q_net, "QNetwork"):
+def _is_cut(name: str, net: nn.Module, head: Head) -> bool:
+    if not is_of_sb3(net, "QNetwork"):
         return False
-    extractor = q_net.get_submodule("features_extractor")
-    return name.startswith("q_net.") or is_of_sb3(extractor, *_SEQUENTIAL_EXTRACTORS)
+    extractor = net.get_submodule("features_extractor")
+    return name.startswith(f"{head.mlp}.") or is_of_sb3(extractor, *_SEQUENTIAL_EXTRACTORS)
 
 
 def is_of_sb3(module: nn.Module, *names: str) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from Neuron_Selection.PatchingTooling.numpy_network.mlp import FastMlp
+from Neuron_Selection.PatchingTooling.numpy_network.network import NumpyNetwork
 
 _RAYS_AT_ONCE = 1024
 
@@ -31,7 +31,7 @@ class Rays:
     ends: np.ndarray
 
 
-def walk_to_flips(network: FastMlp, number: int, rays: Rays) -> np.ndarray:
+def walk_to_flips(network: NumpyNetwork, number: int, rays: Rays) -> np.ndarray:
     """The least s beyond which another action is chosen; a rival that only reaches a tie flips nothing.
 
     :param number: the Linear whose outputs move
@@ -50,7 +50,7 @@ def walk_to_flips(network: FastMlp, number: int, rays: Rays) -> np.ndarray:
     return found
 
 
-def _walk(network: FastMlp, number: int, rays: Rays) -> np.ndarray:
+def _walk(network: NumpyNetwork, number: int, rays: Rays) -> np.ndarray:
     found = np.full(len(rays.ends), np.inf)
     going = np.flatnonzero(rays.ends > 0)
     reached = np.zeros(len(found))
@@ -75,24 +75,24 @@ def _walk(network: FastMlp, number: int, rays: Rays) -> np.ndarray:
 _Piece = tuple[np.ndarray, np.ndarray]
 
 
-def _patterns_at_start(network: FastMlp, number: int, start: np.ndarray) -> list[np.ndarray]:
+def _patterns_at_start(network: NumpyNetwork, number: int, start: np.ndarray) -> list[np.ndarray]:
     """The open units of each later hidden layer, (rays, width) each."""
     patterns, values = [], start
-    for following in range(number + 1, len(network.columns)):
+    for following in range(number + 1, len(network.linears)):
         patterns.append(values > 0)
-        values = np.maximum(values, 0.0) @ network.columns[following] + network.biases[following]
+        values = np.maximum(values, 0.0) @ network.linears[following].columns + network.linears[following].bias
     return patterns
 
 
 def _linear_pieces(
-    network: FastMlp, number: int, start: np.ndarray, direction: np.ndarray, active: Sequence[np.ndarray]
+    network: NumpyNetwork, number: int, start: np.ndarray, direction: np.ndarray, active: Sequence[np.ndarray]
 ) -> list[_Piece]:
     """The c and g of each later Linear's outputs, the Q-values last."""
     pieces = [(start, direction)]
-    for pattern, following in zip(active, range(number + 1, len(network.columns)), strict=True):
+    for pattern, following in zip(active, range(number + 1, len(network.linears)), strict=True):
         constant, slope = pieces[-1]
-        columns = network.columns[following]
-        pieces.append(((constant * pattern) @ columns + network.biases[following], (slope * pattern) @ columns))
+        columns, bias = network.linears[following].columns, network.linears[following].bias
+        pieces.append(((constant * pattern) @ columns + bias, (slope * pattern) @ columns))
     return pieces
 
 

@@ -4,33 +4,32 @@ from __future__ import annotations
 
 from Neuron_Selection.errors import UntrustedError, UsageError, shown
 from Neuron_Selection.PatchingTooling.agent.architecture import Architecture
-from Neuron_Selection.PatchingTooling.experiment import OpenedAgent
-from Neuron_Selection.PatchingTooling.numpy_network.mlp import fast_mlp
+from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
 
 
 def open_relu_network(agent_path: str) -> OpenedAgent:
-    """The agent, with the fast engine.
+    """The agent, with the numpy engine.
 
     :raises UsageError: another network; also a custom one, which no flag makes usable
     """
     try:
-        opened = OpenedAgent(agent_path, engine="fast")
+        agent = OpenedAgent(agent_path, engine="numpy")
     except UntrustedError as error:
         found = str(error).partition(", expected")[0]
         supported = "only MLPs with ReLU, of Stable-Baselines3's own classes, are supported"
         raise UsageError(f"smallest flips: {supported} ({found})") from error
     except UsageError as error:
-        found = str(error).removeprefix("engine fast: ").partition(", expected")[0]
+        found = str(error).removeprefix("engine numpy: ").partition(", expected")[0]
         raise UsageError(f"smallest flips: only MLPs with ReLU are supported ({found})") from error
-    refuse_other_than_relu(opened.architecture)
-    return opened
+    refuse_other_than_relu(agent.architecture)
+    return agent
 
 
-def flips_can_be_found(opened: OpenedAgent) -> bool:
+def flips_can_be_found(agent: OpenedAgent) -> bool:
     """Whether the search applies to this agent."""
     try:
-        fast_mlp(opened.agent_zip, opened.architecture)
-        refuse_other_than_relu(opened.architecture)
+        _ = agent.numpy_network
+        refuse_other_than_relu(agent.architecture)
     except UsageError:
         return False
     return True

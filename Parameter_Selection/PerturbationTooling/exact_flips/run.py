@@ -16,8 +16,8 @@ from Neuron_Selection.FileFormats.inputs import Inputs
 from Neuron_Selection.FileFormats.results.patching_results import results_path
 from Neuron_Selection.FileFormats.run_metadata import check_outputs, is_up_to_date
 from Neuron_Selection.FileFormats.weights.perturbation_results import PERTURBATIONS, save_records
-from Neuron_Selection.PatchingTooling.experiment import OpenedAgent
-from Neuron_Selection.PatchingTooling.numpy_network.mlp import FastMlp, compute_q_values, fast_mlp
+from Neuron_Selection.PatchingTooling.numpy_network.network import NumpyNetwork
+from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
 from Parameter_Selection.PerturbationTooling.exact_flips.relu_networks import refuse_other_than_relu
 from Parameter_Selection.PerturbationTooling.exact_flips.smallest_flips import (
     SmallestFlips,
@@ -88,7 +88,7 @@ def find_smallest_flips(
     :raises SuiteError: another network, weights or inputs that do not fit it, or the file of a different run without
         ``overwrite``
     """
-    network = fast_mlp(agent.agent_zip, agent.architecture)
+    network = agent.numpy_network
     refuse_other_than_relu(agent.architecture)
     folder = output_folder(None if output_dir is None else str(output_dir), agent.folder.folder / PERTURBATIONS)
     path = results_path(folder, output_prefix)
@@ -109,7 +109,7 @@ def find_smallest_flips(
     if is_up_to_date(path, stored, metadata, overwrite=overwrite) and stored_summary is not None:
         return FoundFlips(files=(path,), written=False, summary=stored_summary)
     found = _search(network, selected, chosen.targets, ranges, progress)
-    near = near_ties(compute_q_values(network, selected.observations))
+    near = near_ties(network.scores(selected.observations))
     summary = FlipSummary(
         targets=len(chosen.targets),
         inputs=len(selected.ids),
@@ -128,7 +128,7 @@ def find_smallest_flips(
 
 
 def _search(
-    network: FastMlp,
+    network: NumpyNetwork,
     inputs: Inputs,
     targets: Sequence[WeightTarget],
     ranges: Mapping[str, float],

@@ -14,7 +14,7 @@ import numpy as np
 
 from Neuron_Selection.AnalysisTooling.measures.decisions import greedy_actions
 from Neuron_Selection.FileFormats.observations import Observations, count_of
-from Neuron_Selection.PatchingTooling.numpy_network.mlp import FastMlp, run_forward
+from Neuron_Selection.PatchingTooling.numpy_network.network import NumpyNetwork
 from Parameter_Selection.PerturbationTooling.exact_flips.flip_walk import Rays, walk_to_flips
 from Parameter_Selection.PerturbationTooling.weights.targets import WeightTarget
 
@@ -39,34 +39,36 @@ class SmallestFlips:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class _Run:
-    """The unchanged network on n inputs: ``outputs`` by layer position, (n, padded width); greedy ``actions``."""
+    """The unchanged network on n inputs: what each Linear reads and outputs, (n, padded width); greedy ``actions``."""
 
-    network: FastMlp
-    outputs: Sequence[np.ndarray]
+    network: NumpyNetwork
+    inputs: Sequence[np.ndarray]
+    sums: Sequence[np.ndarray]
     actions: np.ndarray
 
 
 def compute_smallest_flips(
-    network: FastMlp, observations: Observations, targets: Sequence[WeightTarget], *, ranges: Mapping[str, float]
+    network: NumpyNetwork, observations: Observations, targets: Sequence[WeightTarget], *, ranges: Mapping[str, float]
 ) -> SmallestFlips:
     """Exact in float64; rounding a found weight to float32 can put it on either side of its point.
 
     :param ranges: parameter to the largest change that is considered
     """
     n_inputs = count_of(observations)
-    outputs = [array[:n_inputs] for array in run_forward(network, observations)]
-    actions = greedy_actions(outputs[-1][:, : network.n_actions])
-    run = _Run(network=network, outputs=outputs, actions=actions)
-    weights = [f"{name}.weight" for name, layer in network.layers.layers.items() if layer.kind == "Linear"]
+    outputs = network.run(observations)
+    inputs, sums = ([array[:n_inputs] for array in arrays] for arrays in (outputs.inputs, outputs.sums))
+    actions = greedy_actions(sums[-1][:, : network.n_actions])
+    run = _Run(network=network, inputs=inputs, sums=sums, actions=actions)
+    weights = [f"{linear.name}.weight" for linear in network.linears]
     changes = np.full((len(targets), n_inputs), np.nan)
     rows: dict[tuple[int, int], list[int]] = {}
     for place, target in enumerate(targets):
         rows.setdefault((weights.index(target.parameter), target.row), []).append(place)
     for (number, row), places in rows.items():
-        reads = outputs[2 * number][:, [targets[place].column for place in places]].T
+        reads = inputs[number][:, [targets[place].column for place in places]].T
         limit = ranges[weights[number]]
-        if number == len(network.columns) - 1:
-            moves = _moves_of_q(outputs[-1][:, : network.n_actions], row, actions)
+        if number == len(network.linears) - 1:
+            moves = _moves_of_q(sums[-1][:, : network.n_actions], row, actions)
         else:
             farthest = limit * np.abs(reads).max(axis=0)
             moves = _moves_of_neuron(run, number, row, farthest)
@@ -88,9 +90,9 @@ def _moves_of_q(q_values: np.ndarray, row: int, actions: np.ndarray) -> list[np.
 
 def _moves_of_neuron(run: _Run, number: int, row: int, farthest: np.ndarray) -> list[np.ndarray]:
     """By how much the neuron's pre-activation must move, (n,) upwards and (n,) downwards; NaN where it cannot flip."""
-    network, outputs = run.network, run.outputs
-    before, value = outputs[2 * number + 1][:, row], outputs[2 * number + 2][:, row]
-    start, column = outputs[2 * number + 3], network.columns[number + 1][row]
+    network = run.network
+    before, value = run.sums[number][:, row], run.inputs[number + 1][:, row]
+    start, column = run.sums[number + 1], network.linears[number + 1].columns[row]
     moves = []
     for sign, ends in ((1.0, farthest), (-1.0, value)):  # a ReLU goes down to 0 and no further
         direction = np.broadcast_to(sign * column, start.shape)
@@ -160,8 +162,8 @@ def _actions_at(
     :param places: row, column and input of each change
     """
     network, (rows, columns, inputs) = run.network, places
-    values = run.outputs[2 * number + 1][inputs]  # a copy
-    values[np.arange(len(inputs)), rows] += change * run.outputs[2 * number][inputs, columns]
-    for following in range(number + 1, len(network.columns)):
-        values = np.maximum(values, 0.0) @ network.columns[following] + network.biases[following]
+    values = run.sums[number][inputs]  # a copy
+    values[np.arange(len(inputs)), rows] += change * run.inputs[number][inputs, columns]
+    for linear in network.linears[number + 1 :]:
+        values = np.maximum(values, 0.0) @ linear.columns + linear.bias
     return greedy_actions(values[:, : network.n_actions])

@@ -93,7 +93,7 @@ def compare_with_controls(
     members = np.array([[place_of[target] for target in chosen] for chosen in drawn])
     shares = np.bincount(members.ravel(), minlength=len(unique)) / members.size
     control = sweep_alone(plan, unique, shares=shares)
-    magnitudes = plan.network.mean_magnitudes(plan.inputs.observations)
+    magnitudes = plan.mean_magnitudes()
     weakest = sweep_alone(plan, least_gradient(targets, matrices, magnitudes))
     comparisons: list[dict[str, Any]] = []
     for measure in MEASURES:

@@ -21,10 +21,9 @@ from Neuron_Selection.FileFormats.weights.perturbation_results import (
     save_perturbation_results,
     stored_run,
 )
-from Neuron_Selection.PatchingTooling.experiment import OpenedAgent
+from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
 from Parameter_Selection.PerturbationTooling.perturbations.controls import compare_with_controls, enough_sets
 from Parameter_Selection.PerturbationTooling.perturbations.metrics import baseline_of
-from Parameter_Selection.PerturbationTooling.perturbations.networks import perturbed_network
 from Parameter_Selection.PerturbationTooling.perturbations.sweep import Plan, sweep_alone, sweep_together
 from Parameter_Selection.PerturbationTooling.weights.targets import choose_weights, chosen_values
 from SaliencyTooling.gradient_runs import Progress
@@ -103,8 +102,7 @@ def perturb_weights(
     path = results_path(folder, output_prefix)
     chosen = choose_weights(agent, candidates=candidates, weights=weights, all_weights=all_weights)
     selected = agent.inputs(inputs).selected(input_ids)
-    network = perturbed_network(agent)
-    reduced = control_sets is None and agent.engine_name != "fast"
+    reduced = control_sets is None and agent.engine != "numpy"
     compared = chosen_scales[:_COMPARED_ON_THE_REAL_NETWORK] if reduced else chosen_scales
     sets = enough_sets(len(compared)) if control_sets is None else control_sets
     run = {
@@ -126,10 +124,10 @@ def perturb_weights(
     if stored is not None:
         return Perturbations(files=(path, table), written=False, summary=stored)
     clusters = clusters_of(selected.ids, selected.clusters, cluster_by, where=selected.where)
-    baseline = baseline_of(network.q_values(selected.observations))
+    baseline = baseline_of(agent.network.scores(selected.observations))
     kept = KeptBlocks(path, metadata)
     plan = Plan(
-        network=network,
+        network=agent.network,
         tensors=agent.online_weights,
         inputs=selected,
         baseline=baseline,
@@ -158,7 +156,7 @@ def perturb_weights(
         targets_that_flip=len({record["target"] for record in swept.records if record["flips"]}),
         strongest={name: strongest[name] for name in ("target", "value", "weight_after", "flips")},
         together={repr(record["value"]): record["flip_share"] for record in together},
-        computed_by=network.described,
+        computed_by=_computed_by(agent),
         noise_floor=noise_floor(baseline.q_values),
         controls=comparison,
     )
@@ -182,6 +180,13 @@ def _stored_summary(
         return summary
     is_up_to_date(table, None, metadata, overwrite=overwrite)
     return None
+
+
+def _computed_by(agent: OpenedAgent) -> str:
+    """The engine in words."""
+    if agent.engine == "numpy":
+        return "engine numpy, float64"
+    return f"weights changed on the real q_net, {agent.dtype} (the numpy engine does not apply)"
 
 
 def stored_result(path: Path, kind: type[Summary]) -> tuple[dict[str, Any] | None, Summary | None]:

@@ -12,11 +12,12 @@ import numpy as np
 from Neuron_Selection.FileFormats.inputs import Inputs
 from Neuron_Selection.FileFormats.kept_blocks import KeptBlocks
 from Neuron_Selection.FileFormats.storage.atomic_files import sha256_of
-from Neuron_Selection.PatchingTooling.numpy_network.weight_changes import WeightChange
+from Neuron_Selection.PatchingTooling.agent.network import Network, WeightChange
 from Parameter_Selection.PerturbationTooling.perturbations.metrics import Baseline, effects_of, records_of
-from Parameter_Selection.PerturbationTooling.perturbations.networks import PerturbedNetwork
 from Parameter_Selection.PerturbationTooling.weights.targets import WeightTarget, changes_of, weight_before
+from SaliencyTooling.gradient_network import of_the_maximum
 from SaliencyTooling.gradient_runs import Progress
+from SaliencyTooling.weight_ranking import weight_matrices
 
 MEASURES = ("flip_share", "margin_change_size")
 _GRADIENTS_AT_ONCE = 1 << 21  # numbers, 16 MiB
@@ -43,7 +44,7 @@ class Plan:
     ``kept``: Q-values stored by an interrupted run with the same settings, and by this one.
     """
 
-    network: PerturbedNetwork
+    network: Network
     tensors: Mapping[str, np.ndarray]
     inputs: Inputs
     baseline: Baseline
@@ -51,6 +52,16 @@ class Plan:
     values: Sequence[float]
     kept: KeptBlocks | None = None
     progress: Progress | None = None
+
+    def gradients(self, targets: Sequence[WeightTarget]) -> np.ndarray:
+        """Gradient of each input's greatest Q-value with respect to each weight, (n_targets, n)."""
+        weights = [(target.parameter, target.row, target.column) for target in targets]
+        return self.network.weight_gradients(self.inputs.observations, of_the_maximum(self.baseline.q_values), weights)
+
+    def mean_magnitudes(self) -> dict[str, np.ndarray]:
+        """Mean over inputs of the absolute gradient of the greatest Q-value, for every weight matrix."""
+        of_maximum = of_the_maximum(self.baseline.q_values)
+        return weight_matrices(self.network.mean_gradients(self.inputs.observations, of_maximum, magnitudes=True))
 
 
 def sweep_alone(plan: Plan, targets: Sequence[WeightTarget], *, shares: np.ndarray | None = None) -> Swept:
@@ -63,14 +74,14 @@ def sweep_alone(plan: Plan, targets: Sequence[WeightTarget], *, shares: np.ndarr
     records: list[dict[str, Any]] = [{}] * (len(targets) * n_values)
     by_target = {name: np.empty((n_values, len(targets))) for name in MEASURES}
     by_input = {name: np.zeros((n_values, n_inputs)) for name in MEASURES}
-    observations, at_once = plan.inputs.observations, max(1, _GRADIENTS_AT_ONCE // n_inputs)
+    at_once = max(1, _GRADIENTS_AT_ONCE // n_inputs)
     steps: Iterable[tuple[int, int]] = list(product(range(0, len(targets), at_once), range(n_values)))
     if plan.progress is not None:
         steps = plan.progress(steps, total=-(-len(targets) // at_once) * n_values, unit="value")
     for start, place in steps:
         block, value = targets[start : start + at_once], plan.values[place]
         if place == 0:
-            gradients = plan.network.gradients(observations, block)
+            gradients = plan.gradients(block)
             before = np.array([weight_before(target, plan.tensors) for target in block])
         changes = changes_of(block, plan.tensors, plan.mode, value)
         differences = np.array([change.value for change in changes]) - before
@@ -97,7 +108,7 @@ def sweep_alone(plan: Plan, targets: Sequence[WeightTarget], *, shares: np.ndarr
 def _each_alone(plan: Plan, changes: Sequence[WeightChange]) -> Iterator[tuple[slice, np.ndarray]]:
     """Changes and the Q-values under each alone, (changes, n, n_actions): stored by an earlier run, or computed."""
     observations, kept, shape = plan.inputs.observations, plan.kept, plan.baseline.q_values.shape
-    row_bytes, at_once = 8 * shape[0] * shape[1], plan.network.at_once(observations)
+    row_bytes, at_once = 8 * shape[0] * shape[1], plan.network.changes_at_once(shape[0])
     in_block = at_once * max(1, _BLOCK_BYTES // (row_bytes * at_once))
     run = sha256_of(repr(changes).encode())
     for start in range(0, len(changes), in_block):
@@ -109,7 +120,7 @@ def _each_alone(plan: Plan, changes: Sequence[WeightChange]) -> Iterator[tuple[s
             stored = np.frombuffer(data, "<f8").reshape(-1, *shape)
             found = [stored[part.start - start : part.stop - start] for part in parts]
         else:
-            found = [plan.network.each_alone(observations, changes[part]) for part in parts]
+            found = [plan.network.scores_of_changes(observations, changes[part]) for part in parts]
             if kept is not None:
                 kept.keep(name, b"".join(np.asarray(q_values, "<f8").tobytes() for q_values in found))
         yield from zip(parts, found, strict=True)
@@ -126,9 +137,10 @@ def sweep_together(plan: Plan, targets: Sequence[WeightTarget]) -> list[dict[str
     differences = np.array([[change.value for change in changes] for changes in changes_by_value]) - before
     for start in range(0, len(targets), at_once):
         part = slice(start, start + at_once)
-        summed += differences[:, part] @ plan.network.gradients(observations, targets[part])
+        summed += differences[:, part] @ plan.gradients(targets[part])
     for place, value in enumerate(plan.values):
-        q_values = plan.network.together(observations, changes_by_value[place])
+        with plan.network.with_weights(changes_by_value[place]) as network:
+            q_values = network.scores(observations)
         effects = effects_of(plan.baseline, q_values[None])
         (record,) = records_of(effects, summed[place][None], plan.inputs.ids)
         head = {"target": "all together", "layer_name": None, "neuron_index": None, "weight_index": None}

@@ -21,8 +21,8 @@ from Neuron_Selection.FileFormats.storage.stored_documents import (
 )
 from Neuron_Selection.FileFormats.weights.edits_file import load_weight_edits, save_weight_edits
 from Neuron_Selection.flag_types import plain_float
-from Neuron_Selection.PatchingTooling.experiment import OpenedAgent
-from Neuron_Selection.PatchingTooling.numpy_network.weight_changes import WeightChange
+from Neuron_Selection.PatchingTooling.agent.network import WeightChange
+from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
 from Parameter_Selection.PerturbationTooling.weights.targets import (
     WeightTarget,
     change_to,
@@ -150,10 +150,10 @@ def _write_edited_agent(
         is_up_to_date(manifest, stored_json_metadata(manifest), metadata, overwrite=overwrite)
         if stored_document(inverse) != {"edits": back, "metadata": inverse_metadata}:  # not of an interrupted run
             is_up_to_date(inverse, None, metadata, overwrite=overwrite)
-        source = read_bytes(original)
+        source, module = read_bytes(original), agent.architecture.head.module
         if sha256_of(source) != agent.agent_zip.sha256:
             raise InputError(original, "", "changed while it was being read")
-        data = edited_agent_bytes(source, [_tensor_edit(change, tensors) for change in changes], where=original)
+        data = edited_agent_bytes(source, [_tensor_edit(module, change, tensors) for change in changes], where=original)
         # the zip is put in place last, so that an interrupted run leaves no agent without its manifest
         with written_atomically(output) as file:
             file.write(data)
@@ -182,7 +182,7 @@ def _edited(changes: Sequence[WeightChange], tensors: dict[str, np.ndarray]) -> 
     return edited
 
 
-def _tensor_edit(change: WeightChange, tensors: dict[str, np.ndarray]) -> TensorEdit:
+def _tensor_edit(module: str, change: WeightChange, tensors: dict[str, np.ndarray]) -> TensorEdit:
     within = np.unravel_index(change.column, tensors[change.parameter].shape[1:])
     index = (change.row, *(int(side) for side in within))
-    return TensorEdit(tensor=f"q_net.{change.parameter}", index=index, value=change.value)
+    return TensorEdit(tensor=f"{module}.{change.parameter}", index=index, value=change.value)

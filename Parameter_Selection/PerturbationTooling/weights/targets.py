@@ -18,8 +18,8 @@ from Neuron_Selection.FileFormats.run_metadata import fingerprint_in
 from Neuron_Selection.FileFormats.storage.atomic_files import read_bytes, sha256_of
 from Neuron_Selection.FileFormats.storage.known_names import refuse_unknown
 from Neuron_Selection.FileFormats.weights.candidate_weights import CANDIDATES_FILE, load_candidate_weights
-from Neuron_Selection.PatchingTooling.experiment import OpenedAgent
-from Neuron_Selection.PatchingTooling.numpy_network.weight_changes import WeightChange
+from Neuron_Selection.PatchingTooling.agent.network import WeightChange
+from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
 from SaliencyTooling.weight_ranking import weight_matrices
 
 _TARGET = re.compile(r"\s*([^\s\[\]=]+)\s*\[\s*([0-9]{1,18})\s*,\s*([0-9]{1,18})\s*\]\s*", re.ASCII)

@@ -119,7 +119,7 @@ def test_unknown_layers_and_ids_are_refused(agent: Path, capsys: pytest.CaptureF
         (["--input_ids", "a"], "unknown input id 'a'"),
         (
             ["--layers", "features_extractor.flatten"],
-            "features_extractor.flatten: found no such layer (it holds q_net.0",
+            "features_extractor.flatten: layer not recorded; the file has q_net.0",
         ),
         (["--clean", "nothing.npz"], "nothing.npz: found no such file in"),
         (["--top", "0"], "--top: found '0', expected a whole number from 1"),

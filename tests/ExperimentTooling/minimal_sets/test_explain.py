@@ -13,7 +13,6 @@ import pytest
 from gymnasium import spaces
 
 from Neuron_Selection.errors import UsageError
-from Neuron_Selection.ExperimentTooling.engine_choice import open_for_experiments
 from Neuron_Selection.ExperimentTooling.minimal_sets.exact_families import search_family
 from Neuron_Selection.ExperimentTooling.minimal_sets.explain import (
     contrast_rows,
@@ -32,8 +31,9 @@ from Neuron_Selection.ExperimentTooling.minimal_sets.interval_bounds import (
 from Neuron_Selection.ExperimentTooling.minimal_sets.linear_sets import smallest_linear_set
 from Neuron_Selection.ExperimentTooling.minimal_sets.mixtures import Mixtures, mixtures_of
 from Neuron_Selection.ExperimentTooling.minimal_sets.search import run_searches, search_minimal_set
-from Neuron_Selection.PatchingTooling.experiment import OpenedAgent
+from Neuron_Selection.PatchingTooling import OpenedAgent, open_agent
 from tests.gates import GATES
+from tests.interventions import patched
 from tests.made_agents import mlp_agent, new_dqn, planted_agent, save_dqn
 
 Sets = set[tuple[int, ...]]
@@ -72,9 +72,9 @@ def random_mixtures(folder: Path, seed: int, *, layer: str, count: int = 8, **mo
     random = np.random.default_rng(seed)
     sides = more.get("sides", [4, 9, 7, 3])
     layers = [(random.normal(size=(b, a)), random.normal(size=b)) for a, b in itertools.pairwise(sides)]
-    agent = OpenedAgent(planted_agent(folder, layers), engine=more.get("engine", "fast"), dtype="float64")
+    agent = OpenedAgent(planted_agent(folder, layers), engine=more.get("engine", "numpy"), dtype="float64")
     target, source = (agent.inputs(random.normal(size=(60, sides[0])).astype(np.float32)) for _ in range(2))
-    mixtures = mixtures_of(agent.engine, layer, target, source)
+    mixtures = mixtures_of(agent.network, layer, target, source)
     rows = contrast_rows(mixtures)[:count]
     assert len(rows) == count, "too few pairs to test with"
     return of_rows(mixtures, rows)
@@ -100,10 +100,10 @@ def gate(folder: Path, name: str, direction: str) -> Mixtures:
         ([weights for weights, _ in inner], [bias for _, bias in inner]),
         ([outer, [0.0] * len(outer)], [shift, 0.55]),
     ]
-    agent = OpenedAgent(planted_agent(folder, layers), engine="fast")
+    agent = OpenedAgent(planted_agent(folder, layers), engine="numpy")
     clean, corrupted = agent.inputs({"pair": np.ones(width)}), agent.inputs({"pair": np.zeros(width)})
     target, source = (corrupted, clean) if direction == "denoising" else (clean, corrupted)
-    return mixtures_of(agent.engine, "q_net.1", target, source)
+    return mixtures_of(agent.network, "q_net.1", target, source)
 
 
 @pytest.mark.parametrize("direction", ["denoising", "noising"])
@@ -318,10 +318,10 @@ def test_searches_side_by_side_find_what_each_finds_alone(tmp_path: Path) -> Non
 
 def test_what_denoising_recovers_with_a_set_noising_damages_with_the_rest_less(tmp_path: Path) -> None:
     random = np.random.default_rng(1)
-    agent = OpenedAgent(mlp_agent(tmp_path), engine="fast")
+    agent = OpenedAgent(mlp_agent(tmp_path), engine="numpy")
     clean, corrupted = (agent.inputs(random.normal(size=(5, 4)).astype(np.float32)) for _ in range(2))
-    denoising = mixtures_of(agent.engine, "q_net.1", corrupted, clean)
-    noising = mixtures_of(agent.engine, "q_net.1", clean, corrupted)
+    denoising = mixtures_of(agent.network, "q_net.1", corrupted, clean)
+    noising = mixtures_of(agent.network, "q_net.1", clean, corrupted)
     rows, masks = np.arange(5), random.random((5, 8)) < 0.5
     assert np.array_equal(denoising.q_values(rows, masks), noising.q_values(rows, ~masks))
 
@@ -332,19 +332,19 @@ def test_mixtures_of_both_engines_are_the_patches_of_the_definition(layer: str, 
     values = random.normal(size=(2, 6, 4)).astype(np.float32)
     folder = mlp_agent(tmp_path)
     answers = {}
-    for engine in ("fast", "hooks"):
+    for engine in ("numpy", "torch"):
         agent = OpenedAgent(folder, engine=engine, dtype="float64")
         target, source = agent.inputs(values[0]), agent.inputs(values[1])
-        mixtures = mixtures_of(agent.engine, layer, target, source)
+        mixtures = mixtures_of(agent.network, layer, target, source)
         rows = np.array([0, 5, 2, 2, 1])
         masks = np.random.default_rng(3).random((5, mixtures.layer.width)) < 0.5
         answers[engine] = mixtures.q_values(rows, masks)
-        given = agent.engine.activations(source.observations, [layer])
+        given = agent.network.activations(source.observations, [layer])
         for row, mask, answer in zip(rows, masks, answers[engine], strict=True):
             patch = {layer: tuple(map(int, np.flatnonzero(mask)))}
-            expected, _ = agent.engine.patched_q_values(target.observations, given, patch)
+            expected, _ = patched(agent.network, target.observations, given, patch)
             assert np.abs(expected[row] - answer).max() < 1e-12
-    assert np.abs(answers["fast"] - answers["hooks"]).max() < 1e-12
+    assert np.abs(answers["numpy"] - answers["torch"]).max() < 1e-12
 
 
 def test_neurons_that_do_not_differ_have_no_effect_and_are_in_no_set(tmp_path: Path) -> None:
@@ -397,11 +397,11 @@ def test_a_share_of_the_pairs_or_the_ratio_of_sums_is_what_a_set_for_all_must_re
 
 def test_channels_of_a_convolution_go_through_hooks(tmp_path: Path) -> None:
     space = spaces.Box(0, 255, (3, 36, 36), np.uint8)
-    agent, _ = open_for_experiments(save_dqn(tmp_path, new_dqn(space, policy="CnnPolicy")))
-    assert (agent.engine_name, agent.dtype) == ("hooks", "float64")
+    agent = open_agent(save_dqn(tmp_path, new_dqn(space, policy="CnnPolicy")))
+    assert (agent.engine, agent.dtype) == ("torch", "float64")
     random = np.random.default_rng(0)
     target, source = (agent.inputs(random.integers(0, 256, (12, 3, 36, 36), dtype=np.uint8)) for _ in range(2))
-    mixtures = mixtures_of(agent.engine, "features_extractor.cnn.0", target, source)
+    mixtures = mixtures_of(agent.network, "features_extractor.cnn.0", target, source)
     goal = parse_goal("recovery=0.5")
     rows = contrast_rows(mixtures)[:1]
     assert len(rows)
@@ -412,23 +412,23 @@ def test_channels_of_a_convolution_go_through_hooks(tmp_path: Path) -> None:
         patch = {"features_extractor.cnn.0": tuple(n for n in one.found.neurons if n != left_out)}
         if not patch["features_extractor.cnn.0"]:
             continue
-        patched, _ = agent.engine.patched_q_values(target.observations, given, patch)
-        does = reached(goal, mixtures.baseline, patched, mixtures.source_q_values)[rows[0]]
+        scores, _ = patched(agent.network, target.observations, given, patch)
+        does = reached(goal, mixtures.baseline, scores, mixtures.source_q_values)[rows[0]]
         assert does == (left_out is None)
 
 
 def test_many_images_are_mixed_a_few_megabytes_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     space = spaces.Box(0, 255, (1, 36, 36), np.uint8)
-    agent, _ = open_for_experiments(save_dqn(tmp_path, new_dqn(space, policy="CnnPolicy")))
+    agent = open_agent(save_dqn(tmp_path, new_dqn(space, policy="CnnPolicy")))
     target, source = (agent.inputs(np.full((1, 1, 36, 36), value, np.uint8)) for value in (0, 200))
-    mixtures = mixtures_of(agent.engine, "features_extractor.cnn.1", target, source)
+    mixtures = mixtures_of(agent.network, "features_extractor.cnn.1", target, source)
     sizes = []
 
     def counted(self: Mixtures, rows: np.ndarray, masks: np.ndarray) -> np.ndarray:
         sizes.append(len(rows) * self.target[0].nbytes)
         return np.zeros((len(rows), 3))
 
-    monkeypatch.setattr(Mixtures, "_some_q_values", counted)
+    monkeypatch.setattr(Mixtures, "_some_scores", counted)
     mixtures.q_values(np.zeros(500, np.intp), np.zeros((500, 32), bool))
     assert max(sizes) <= 8 << 20
 

@@ -14,13 +14,16 @@ from Neuron_Selection.AnalysisTooling.experiment_metrics import gather_metrics
 from Neuron_Selection.AnalysisTooling.measures.clusters import clusters_of
 from Neuron_Selection.AnalysisTooling.runs.swept_runs import runs_of_sweep
 from Neuron_Selection.ExperimentTooling.definition_lists import single_neurons
-from Neuron_Selection.ExperimentTooling.engine_choice import open_for_experiments
 from Neuron_Selection.ExperimentTooling.hidden_layers import hidden_layers
 from Neuron_Selection.ExperimentTooling.sweeps import sweep as sweeps
 from Neuron_Selection.ExperimentTooling.sweeps.plan import plan_sweep
 from Neuron_Selection.ExperimentTooling.sweeps.sweep import write_sweep
 from Neuron_Selection.FileFormats.results.sweep import opened_sweep
+from Neuron_Selection.PatchingTooling import open_agent
+from Neuron_Selection.PatchingTooling.numpy_network.network import NumpyNetwork
+from Neuron_Selection.PatchingTooling.patching_plan import ablated_source
 from tests.gates import GATES
+from tests.interventions import patched, patched_many
 from tests.made_agents import mlp_agent, new_dqn, planted_agent, save_dqn
 from tests.slow_reference import mlp_weights, run_one
 
@@ -54,7 +57,7 @@ def swept_effects(path: Path) -> dict[str, np.ndarray]:
 
 
 def sweep(path: Path, agent: Path, clean: Any, corrupted: Any, engine: str = "auto", **more: Any) -> Path:
-    experiment, _ = open_for_experiments(agent, engine=engine)
+    experiment = open_agent(agent, engine=engine)
     plan = plan_sweep(experiment, clean=clean, corrupted=corrupted, **more)
     write_sweep(path, experiment, plan, metadata=experiment.metadata(plan.decisive, command={}))
     return path
@@ -65,7 +68,7 @@ def arrays_of(path: Path) -> dict[str, np.ndarray]:
         return {name: stored[name] for name in stored.files if name != "__metadata__"}
 
 
-@pytest.mark.parametrize("engine", ["fast", "hooks"])
+@pytest.mark.parametrize("engine", ["numpy", "torch"])
 @pytest.mark.parametrize("gate", GATES)
 def test_planted_gates_give_their_known_answers_in_both_directions(gate: str, engine: str, tmp_path: Path) -> None:
     agent = gate_agent(tmp_path / gate, gate)
@@ -94,7 +97,7 @@ def test_a_sweep_equals_the_definition_told_slowly(
 ) -> None:
     clean, corrupted = (inputs[:3] for inputs in pairs)
     found = arrays_of(sweep(tmp_path / "s.npz", agent, clean, corrupted))
-    experiment, _ = open_for_experiments(agent)
+    experiment = open_agent(agent)
     weights = mlp_weights(experiment.agent_zip.tensors)
     assert found["denoising_q_net.0"].shape == (3, 9, 3)
     for layer in ("q_net.0", "q_net.2"):
@@ -127,7 +130,7 @@ def test_single_effects_in_the_last_hidden_layer_sum_to_one(
         assert effects.sum() == pytest.approx(1, abs=1e-12)
 
 
-@pytest.mark.parametrize("engine", ["fast", "hooks"])
+@pytest.mark.parametrize("engine", ["numpy", "torch"])
 def test_a_linear_and_the_relu_behind_it_are_one_place(
     engine: str, agent: Path, pairs: tuple[np.ndarray, np.ndarray], tmp_path: Path
 ) -> None:
@@ -141,7 +144,7 @@ def test_both_engines_give_the_same_sweep(agent: Path, pairs: tuple[np.ndarray, 
     definitions = [{"q_net.0": [3]}, {"q_net.2": "all"}, {"q_net.0": [1, 2], "q_net.3": [0]}, {"q_net.0": [0]}]
     fast, hooks = (
         arrays_of(sweep(tmp_path / f"{engine}.npz", agent, *pairs, engine, definitions=definitions))
-        for engine in ("fast", "hooks")
+        for engine in ("numpy", "torch")
     )
     assert fast.keys() == hooks.keys()
     assert "denoising_q_net.0+q_net.3" in fast
@@ -151,25 +154,23 @@ def test_both_engines_give_the_same_sweep(agent: Path, pairs: tuple[np.ndarray, 
 
 
 def test_batched_hooks_equal_one_patch_after_the_other(agent: Path, pairs: tuple[np.ndarray, np.ndarray]) -> None:
-    from Neuron_Selection.PatchingTooling.torch_network.batched_patches import compute_q_values_of_patches
-
-    experiment, _ = open_for_experiments(agent, engine="hooks")
+    experiment = open_agent(agent, engine="torch")
     clean, corrupted = (experiment.inputs(inputs[:33]).observations for inputs in pairs)
-    source = experiment.engine.activations(clean, ["q_net.0", "q_net.2"])
+    source = experiment.network.activations(clean, ["q_net.0", "q_net.2"])
     patches: list[Any] = [{"q_net.0": (1, 2), "q_net.2": (0,)}, {"q_net.0": "all", "q_net.2": (3, 1)}]
-    batched = compute_q_values_of_patches(experiment.agent, corrupted, source, patches)
+    batched = patched_many(experiment.network, corrupted, source, patches)
     for patch, found in zip(patches, batched, strict=True):
-        alone, _ = experiment.engine.patched_q_values(corrupted, source, patch)
+        alone, _ = patched(experiment.network, corrupted, source, patch)
         assert np.array_equal(alone, found)
 
 
 def test_channels_of_a_cnn_go_by_hooks_and_the_reason_is_told(tmp_path: Path) -> None:
     space = spaces.Box(0, 255, (1, 36, 36), np.uint8)
     folder = save_dqn(tmp_path / "cnn", new_dqn(space, policy="CnnPolicy", n_actions=2, net_arch=[4]))
-    experiment, reason = open_for_experiments(folder)
-    assert experiment.engine_name == "hooks"
+    experiment = open_agent(folder)
+    assert experiment.engine == "torch"
     assert experiment.dtype == "float64"
-    assert reason == "layer features_extractor.cnn.0: found a convolution"
+    assert experiment.engine_reason == "layer features_extractor.cnn.0: found a convolution"
     conv = "features_extractor.cnn.4"
     assert conv in hidden_layers(experiment)
     clean, corrupted = np.random.default_rng(0).integers(0, 256, (2, 3, 1, 36, 36), np.uint8)
@@ -181,7 +182,7 @@ def test_channels_of_a_cnn_go_by_hooks_and_the_reason_is_told(tmp_path: Path) ->
     source = experiment.activations(clean, layers=[conv])
     target = experiment.inputs(corrupted).observations
     for number, patch in enumerate(definitions):
-        expected, _ = experiment.engine.patched_q_values(target, source, experiment.layer_table.resolve(patch))
+        expected, _ = patched(experiment.network, target, source, experiment.layer_table.resolve(patch))
         assert found[f"denoising_{conv}"][:, number] == pytest.approx(expected, rel=1e-12)
     assert found[f"denoising_{conv}"][:, 2] == pytest.approx(found["clean_q_values"], rel=1e-10)
 
@@ -190,7 +191,7 @@ def test_dead_and_constant_neurons_are_flagged_and_move_nothing_at_all(tmp_path:
     """Neuron 0 copies the input, 1 is below zero always, 2 is constant."""
     layers = [([[1.0], [-1.0], [0.0]], [0.0, -20.0, 2.0]), ([[1.0, 5.0, 3.0], [0.0, 0.0, 0.0]], [0.0, 7.0])]
     agent = planted_agent(tmp_path / "agent", layers)
-    for engine in ("fast", "hooks"):
+    for engine in ("numpy", "torch"):
         path = sweep(tmp_path / f"{engine}.npz", agent, np.array([[2.0], [4.0]]), np.array([[-2.0], [0.5]]), engine)
         with opened_sweep(path) as stored:
             assert stored.flags("denoising") == stored.flags("noising") == ["", "dead", "constant"]
@@ -208,8 +209,8 @@ def test_the_noise_of_a_forward_pass_does_not_reach_what_cannot_matter(
     """Neuron 0 copies the input, 1 is below zero always, 2 is constant."""
     layers = [([[1.0], [-1.0], [0.0]], [0.0, -20.0, 2.0]), ([[1.0, 5.0, 3.0], [0.0, 0.0, 0.0]], [0.0, 7.0])]
     agent = planted_agent(tmp_path / "agent", layers)
-    usual = sweeps.q_values_of_patches
-    monkeypatch.setattr(sweeps, "q_values_of_patches", lambda *of, **more: np.add(usual(*of, **more), [1e-9, 0]))
+    usual = NumpyNetwork.patched_many
+    monkeypatch.setattr(NumpyNetwork, "patched_many", lambda *of, **more: np.add(usual(*of, **more), [1e-9, 0]))
     path = sweep(tmp_path / "s.npz", agent, np.array([[2.0], [4.0]]), np.array([[-2.0], [0.5]]))
     found = arrays_of(path)
     for direction, target in (("denoising", "corrupted"), ("noising", "clean")):
@@ -226,7 +227,7 @@ def test_dead_is_what_never_passes_its_relu_and_constant_what_passes_it_alike(la
     agent = planted_agent(tmp_path / "agent", [hidden, ([[1.0] * 5, [0.0] * 5], [0.0, 5.5])])
     clean, corrupted = np.array([[2.0, 1.0], [4.0, -1.0]]), np.array([[1.0, 1.0], [0.5, -2.0]])
     patches = [{layer: [neuron]} for neuron in range(5)] + [{layer: [1, 2]}, {layer: [2, 3]}]
-    for engine in ("fast", "hooks"):
+    for engine in ("numpy", "torch"):
         path = sweep(tmp_path / f"{engine}.npz", agent, clean, corrupted, engine, definitions=patches)
         with opened_sweep(path) as stored:
             assert stored.flags("denoising") == ["", "dead", "dead", "constant", "constant", "dead", "constant"]
@@ -252,7 +253,7 @@ def test_memory_does_not_grow_with_the_pairs(agent: Path, tmp_path: Path) -> Non
     """What one block of inputs needs is all that is held at a time, beside the inputs and their own Q-values."""
     import tracemalloc
 
-    experiment, _ = open_for_experiments(agent)
+    experiment = open_agent(agent)
     clean, corrupted = np.random.default_rng(0).uniform(-9, 9, (2, 30_000, 5)).astype(np.float32)
     inputs = {"clean": experiment.inputs(clean), "corrupted": experiment.inputs(corrupted)}
     plan = plan_sweep(experiment, **inputs)
@@ -268,12 +269,12 @@ def test_memory_does_not_grow_with_the_pairs(agent: Path, tmp_path: Path) -> Non
 def test_an_ablation_keeps_the_pair_and_takes_the_neurons_out(
     agent: Path, pairs: tuple[np.ndarray, np.ndarray], tmp_path: Path
 ) -> None:
-    experiment, _ = open_for_experiments(agent)
+    experiment = open_agent(agent)
     for ablation in ("zero", "mean", "resample", "noise=2", "constant=1.5"):
         seed = 4 if ablation in ("resample", "noise=2") else None
         plan = plan_sweep(experiment, clean=pairs[0], corrupted=pairs[1], ablate=ablation, seed=seed)
         assert plan.directions == ("noising",)
-        assert plan.told["noising"] == {"source": f"ablation {ablation}", "target": "arrays"}
+        assert plan.runs_by_direction["noising"] == {"source": f"ablation {ablation}", "target": "arrays"}
         path = tmp_path / f"{ablation}.npz"
         write_sweep(path, experiment, plan, metadata=experiment.metadata(plan.decisive, command={}))
         found = arrays_of(path)
@@ -281,10 +282,7 @@ def test_an_ablation_keeps_the_pair_and_takes_the_neurons_out(
             if number not in (2, 12):
                 continue
             (layer,) = patch
-            source = experiment.ablated_source(ablation, seed=4)
-            one = experiment.plan_patching(pairs[0], [*map(dict, plan.patches)], source=source)
-            from Neuron_Selection.PatchingTooling.patching.source_runs import run_source
-
-            values = run_source(experiment.engine, one).values
-            expected, _ = experiment.engine.patched_q_values(plan.inputs["clean"].observations, values, patch)
+            target = plan.inputs["clean"].observations
+            values = ablated_source(experiment, ablation, seed=4).values(experiment.network, target, list(plan.layers))
+            expected, _ = patched(experiment.network, target, values, patch)
             assert found[f"noising_{layer}"][:, number % 9] == pytest.approx(expected, rel=1e-12), ablation

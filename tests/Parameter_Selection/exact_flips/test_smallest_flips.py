@@ -11,28 +11,28 @@ import pytest
 from gymnasium import spaces
 from torch import nn
 
-from Neuron_Selection.PatchingTooling.experiment import OpenedAgent
-from Neuron_Selection.PatchingTooling.numpy_network.mlp import FastMlp, compute_q_values, fast_mlp
-from Neuron_Selection.PatchingTooling.numpy_network.weight_changes import WeightChange
+from Neuron_Selection.PatchingTooling import OpenedAgent
+from Neuron_Selection.PatchingTooling.agent.network import WeightChange
+from Neuron_Selection.PatchingTooling.numpy_network.network import NumpyNetwork
 from Parameter_Selection.PerturbationTooling import find_smallest_flips as flips_script
 from Parameter_Selection.PerturbationTooling.exact_flips import run as flips_run
 from Parameter_Selection.PerturbationTooling.exact_flips.smallest_flips import SmallestFlips, compute_smallest_flips
-from Parameter_Selection.PerturbationTooling.perturbations.networks import network_with
 from Parameter_Selection.PerturbationTooling.weights.targets import WeightTarget, all_weights_of
 from SaliencyTooling.weight_ranking import weight_matrices
 from tests.extractors import MinigridFeaturesExtractor
 from tests.made_agents import mlp_agent, new_dqn, planted_agent, save_dqn
 
 
-def opened_network(folder: Path) -> tuple[OpenedAgent, FastMlp]:
-    opened = OpenedAgent(folder, engine="fast")
-    return opened, fast_mlp(opened.agent_zip, opened.architecture)
+def opened_network(folder: Path) -> tuple[OpenedAgent, NumpyNetwork]:
+    opened = OpenedAgent(folder, engine="numpy")
+    return opened, opened.numpy_network
 
 
-def actions_with(network: FastMlp, observation: np.ndarray, target: WeightTarget, value: float) -> int:
+def actions_with(network: NumpyNetwork, observation: np.ndarray, target: WeightTarget, value: float) -> int:
     """The definition once more: a network with that weight, run from its input on."""
     edit = WeightChange(parameter=target.parameter, row=target.row, column=target.column, value=value)
-    return int(compute_q_values(network_with(network, [edit]), observation[None]).argmax())
+    with network.with_weights([edit]) as changed:
+        return int(changed.scores(observation[None]).argmax())
 
 
 @pytest.mark.parametrize("net_arch", [[8, 6], [6], [], [5, 6, 5]])
@@ -49,7 +49,7 @@ def test_no_smaller_change_on_a_grid_flips_and_the_found_one_does(tmp_path: Path
     flips = np.isfinite(found.changes)
     assert flips.any()
     assert found.verified[flips].all()
-    baseline = compute_q_values(network, observations).argmax(axis=1)
+    baseline = network.scores(observations).argmax(axis=1)
     for place, target in enumerate(targets):
         before = float(matrices[target.parameter][target.row, target.column])
         for row in range(len(observations)):

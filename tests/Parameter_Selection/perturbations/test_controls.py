@@ -11,7 +11,7 @@ import pytest
 
 from Neuron_Selection.AnalysisTooling.measures.clusters import clusters_of
 from Neuron_Selection.FileFormats.weights.perturbation_results import load_perturbation_results
-from Neuron_Selection.PatchingTooling.experiment import OpenedAgent
+from Neuron_Selection.PatchingTooling import OpenedAgent
 from Parameter_Selection.PerturbationTooling import perturb_weights
 from Parameter_Selection.PerturbationTooling.perturbations import run as perturbation_run
 from Parameter_Selection.PerturbationTooling.perturbations.controls import (
@@ -20,7 +20,6 @@ from Parameter_Selection.PerturbationTooling.perturbations.controls import (
     random_sets,
 )
 from Parameter_Selection.PerturbationTooling.perturbations.metrics import baseline_of, effects_of, records_of
-from Parameter_Selection.PerturbationTooling.perturbations.networks import perturbed_network
 from Parameter_Selection.PerturbationTooling.perturbations.sweep import Plan, sweep_alone
 from Parameter_Selection.PerturbationTooling.weights.targets import parse_weight_targets
 from SaliencyTooling.weight_ranking import weight_matrices
@@ -100,10 +99,10 @@ def test_the_real_network_is_compared_at_the_first_two_values_only(tmp_path: Pat
 
 
 def test_a_control_counts_in_the_interval_as_often_as_it_was_drawn(planted: Path) -> None:
-    opened = OpenedAgent(with_clusters(planted, 50), engine="fast")
-    network, inputs = perturbed_network(opened), opened.inputs("clean_inputs.json")
+    opened = OpenedAgent(with_clusters(planted, 50), engine="numpy")
+    network, inputs = opened.network, opened.inputs("clean_inputs.json")
     tensors = opened.online_weights
-    baseline = baseline_of(network.q_values(inputs.observations))
+    baseline = baseline_of(network.scores(inputs.observations))
     plan = Plan(network=network, tensors=tensors, inputs=inputs, baseline=baseline, mode="scale", values=[0.0])
     # idle targets: the difference to the controls is minus the mean of all draws, whatever the sets share
     targets = parse_weight_targets("q_net.2.weight[1,7]; q_net.2.weight[1,8]; q_net.2.weight[1,9]")

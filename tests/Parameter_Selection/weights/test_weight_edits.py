@@ -10,15 +10,12 @@ import torch
 from torch import nn
 
 from Neuron_Selection.errors import UsageError
-from Neuron_Selection.PatchingTooling.experiment import OpenedAgent
-from Neuron_Selection.PatchingTooling.numpy_network.weight_changes import WeightChange
-from Parameter_Selection.PerturbationTooling.perturbations.networks import (
-    FastPerturbed,
-    RealPerturbed,
-    perturbed_network,
-)
+from Neuron_Selection.PatchingTooling import OpenedAgent
+from Neuron_Selection.PatchingTooling.agent.network import WeightChange
+from Neuron_Selection.PatchingTooling.torch_network.weight_edits import weights_changed
 from Parameter_Selection.PerturbationTooling.weights.targets import WeightTarget, changes_of
-from Parameter_Selection.PerturbationTooling.weights.weight_edits import weights_changed
+from SaliencyTooling.gradient_network import of_the_maximum
+from tests.interventions import patched
 from tests.made_agents import mlp_agent
 
 
@@ -65,7 +62,7 @@ def test_an_error_in_the_block_restores_every_weight(net: nn.Module) -> None:
 def test_a_set_up_that_fails_half_way_restores_what_was_written(
     net: nn.Module, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from Parameter_Selection.PerturbationTooling.weights import weight_edits
+    from Neuron_Selection.PatchingTooling.torch_network import weight_edits
 
     stored, write, calls = bits(net), weight_edits._write, []
 
@@ -133,11 +130,8 @@ def test_the_fast_sweep_is_the_definition_on_random_networks(
     tmp_path: Path, net_arch: list[int], activation: type[nn.Module]
 ) -> None:
     folder = mlp_agent(tmp_path / "agent", net_arch=net_arch, activation_fn=activation, seed=3)
-    fast = perturbed_network(OpenedAgent(folder, engine="fast"))
     opened = OpenedAgent(folder, dtype="float64")
-    real = perturbed_network(opened)
-    assert isinstance(fast, FastPerturbed)
-    assert isinstance(real, RealPerturbed)
+    fast, real = opened.numpy_network, opened.torch_network
     random = np.random.default_rng(1)
     for count in (1, 7, 70):
         observations = random.normal(size=(count, 4)).astype(np.float32)
@@ -150,27 +144,33 @@ def test_the_fast_sweep_is_the_definition_on_random_networks(
         ]
         for value in (0.0, -1.0, 3.0):
             changes = changes_of(targets, tensors, "scale", value)
-            alone = fast.each_alone(observations, changes)
-            defined = real.each_alone(observations, changes)
+            alone = fast.scores_of_changes(observations, changes)
+            defined = real.scores_of_changes(observations, changes)
             assert np.allclose(alone, defined, rtol=0, atol=1e-12)
-            assert count < 70 or np.abs(alone - fast.q_values(observations)).max() > 1e-6  # something moved
-            together = [network.together(observations, changes) for network in (fast, real)]
+            assert count < 70 or np.abs(alone - fast.scores(observations)).max() > 1e-6  # something moved
+            together = []
+            for network in (fast, real):
+                with network.with_weights(changes) as changed:
+                    together.append(changed.scores(observations))
             assert np.allclose(*together, rtol=0, atol=1e-12)
-        assert np.allclose(fast.gradients(observations, targets), real.gradients(observations, targets), atol=1e-12)
-    magnitudes = [network.mean_magnitudes(observations) for network in (fast, real)]
-    assert list(magnitudes[0]) == list(magnitudes[1]) == list(tensors)
+        wanted, weights = of_the_maximum(fast.scores(observations)), [(t.parameter, t.row, t.column) for t in targets]
+        by_weight = [network.weight_gradients(observations, wanted, weights) for network in (fast, real)]
+        assert np.allclose(*by_weight, rtol=0, atol=1e-12)
+    magnitudes = [network.mean_gradients(observations, wanted, magnitudes=True) for network in (fast, real)]
+    assert list(magnitudes[0]) == list(magnitudes[1]) == list(opened.online_weights)
     for name in tensors:
         assert np.allclose(magnitudes[0][name], magnitudes[1][name], atol=1e-12)
 
 
 def test_zeroing_all_outgoing_weights_of_a_neuron_is_its_zero_ablation(tmp_path: Path) -> None:
     folder = mlp_agent(tmp_path / "agent")
-    opened = OpenedAgent(folder, engine="fast")
+    opened = OpenedAgent(folder, engine="numpy")
     observations = np.random.default_rng(0).normal(size=(9, 4)).astype(np.float32)
     for neuron in range(8):
         outgoing = [WeightTarget(parameter="q_net.2.weight", row=row, column=neuron) for row in range(6)]
         changes = changes_of(outgoing, opened.online_weights, "scale", 0.0)
-        zeroed = perturbed_network(opened).together(observations, changes)
+        with opened.network.with_weights(changes) as changed:
+            zeroed = changed.scores(observations)
         source = {"q_net.1": np.zeros((9, 8))}
-        ablated, _ = opened.engine.patched_q_values(observations, source, {"q_net.1": (neuron,)})
+        ablated, _ = patched(opened.network, observations, source, {"q_net.1": (neuron,)})
         assert np.allclose(zeroed, ablated, rtol=0, atol=1e-14)

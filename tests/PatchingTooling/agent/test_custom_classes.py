@@ -116,7 +116,7 @@ def test_a_custom_policy_with_an_argument_of_its_own(tmp_path: Path) -> None:
         PatchingExperiment(folder)
     experiment = PatchingExperiment(folder, trust="tests.extractors.QuietPolicy")
     assert np.array_equal(experiment.q_values(rows), sb3_answer(model, rows))
-    assert experiment.agent.policy.loudness == 3
+    assert experiment.torch_network.policy.loudness == 3
 
 
 def test_published_inputs_run_through_an_agent_of_the_published_form(published_files: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from torch import nn
 
 from Neuron_Selection.errors import InputError, SuiteError, UsageError
 from Neuron_Selection.PatchingTooling import PatchingExperiment
+from Neuron_Selection.PatchingTooling.agent.heads import DQN
 from Neuron_Selection.PatchingTooling.torch_network.layer_probe import probe_layers
 from tests.made_agents import mlp_agent, new_dqn, save_dqn, vector_space
 
@@ -24,7 +25,7 @@ def test_the_table_from_the_zip_equals_the_one_found_by_running(
     net_arch: list[int], activation: type[nn.Module], tmp_path: Path
 ) -> None:
     experiment = PatchingExperiment(mlp_agent(tmp_path, net_arch=net_arch, activation_fn=activation))
-    cheap, probed = experiment.layer_table, experiment.agent.layers
+    cheap, probed = experiment.layer_table, experiment.torch_network.layers
     assert cheap is not probed
     assert cheap.layers == probed.layers
     assert cheap.refused == {name: probed.refused[name] for name in cheap.refused}
@@ -83,7 +84,7 @@ class Odd(nn.Module):
 
 
 def test_layers_that_fire_never_or_twice_are_left_out_by_name() -> None:
-    table = probe_layers(Odd(), torch.zeros(2, 3))
+    table = probe_layers(Odd(), DQN, torch.zeros(2, 3))
     assert list(table.layers) == ["first", "positions", "tanh", "last"]
     assert set(table.left_out) == {"relu", "unused", "memory"}
     assert table.layers["tanh"].neuron_axis == 1
@@ -92,13 +93,13 @@ def test_layers_that_fire_never_or_twice_are_left_out_by_name() -> None:
         table.chosen(["relu"])
     with pytest.raises(UsageError, match="layer 'unused': it never fires in a forward pass"):
         table.resolve("unused:1")
-    with pytest.raises(UsageError, match="its output is no tensor of floats"):
+    with pytest.raises(UsageError, match="its output is not a tensor of floats"):
         table.resolve({"memory": "all"})
 
 
 def test_a_norm_over_whole_maps_keeps_the_channels_as_neurons() -> None:
     net = nn.Sequential(nn.Conv2d(3, 6, 2), nn.LayerNorm([6, 4, 5]), nn.ELU(), nn.Flatten(2), nn.LayerNorm(20))
-    layers = probe_layers(net, torch.zeros(2, 3, 5, 6)).layers
+    layers = probe_layers(net, DQN, torch.zeros(2, 3, 5, 6)).layers
     assert {name: (layer.width, layer.neuron_axis) for name, layer in layers.items()} == {
         "0": (6, 1),
         "1": (6, 1),
@@ -110,7 +111,7 @@ def test_a_norm_over_whole_maps_keeps_the_channels_as_neurons() -> None:
 
 def test_probing_leaves_no_hooks() -> None:
     net = Odd()
-    probe_layers(net, torch.zeros(2, 3))
+    probe_layers(net, DQN, torch.zeros(2, 3))
     assert not any(module._forward_hooks for module in net.modules())
 
 

@@ -10,28 +10,23 @@ import torch
 
 from Neuron_Selection.errors import UsageError
 from Neuron_Selection.PatchingTooling import PatchingExperiment
-from Neuron_Selection.PatchingTooling.numpy_network.mlp import FastMlp, compute_q_values, fast_mlp
-from Neuron_Selection.PatchingTooling.numpy_network.weight_changes import (
-    WeightChange,
-    compute_q_values_of_weight_changes,
-)
+from Neuron_Selection.PatchingTooling.agent.network import WeightChange
+from Neuron_Selection.PatchingTooling.numpy_network.network import NumpyNetwork
 from tests.made_agents import mlp_agent
 
 
-def read(folder: Path) -> tuple[PatchingExperiment, FastMlp]:
+def read(folder: Path) -> tuple[PatchingExperiment, NumpyNetwork]:
     experiment = PatchingExperiment(folder, dtype="float64")
-    return experiment, fast_mlp(experiment.agent_zip, experiment.architecture)
+    return experiment, experiment.numpy_network
 
 
-def random_changes(network: FastMlp, count: int) -> list[WeightChange]:
+def random_changes(network: NumpyNetwork, count: int) -> list[WeightChange]:
     random, changes = np.random.default_rng(0), []
-    linear = [name for name, layer in network.layers.layers.items() if layer.kind == "Linear"]
     for _ in range(count):
-        number = int(random.integers(len(linear)))
-        width, before = (network.layers.widths[network.names[2 * number + step]] for step in (1, 0))
-        row, column = int(random.integers(width)), int(random.integers(before))
+        linear = network.linears[int(random.integers(len(network.linears)))]
+        row, column = int(random.integers(linear.n_outputs)), int(random.integers(linear.n_inputs))
         changes.append(
-            WeightChange(parameter=f"{linear[number]}.weight", row=row, column=column, value=float(random.normal()))
+            WeightChange(parameter=f"{linear.name}.weight", row=row, column=column, value=float(random.normal()))
         )
     return changes
 
@@ -45,8 +40,8 @@ def test_q_values_are_those_of_a_network_whose_weight_was_set(
     observations = np.random.default_rng(1).normal(size=(9, 4)).astype(np.float32)
     observations[::2, 1:3] = 0.0  # weights that read nothing
     changes = random_changes(network, 80)
-    found = compute_q_values_of_weight_changes(network, observations, changes)
-    q_net = experiment.agent.q_net
+    found = network.scores_of_changes(observations, changes)
+    q_net = experiment.torch_network.module
     for change, q_values in zip(changes, found, strict=True):
         weight = q_net.get_parameter(change.parameter).data
         kept = weight[change.row, change.column].item()
@@ -64,18 +59,18 @@ def test_a_weight_set_to_what_it_is_changes_nothing(tmp_path: Path) -> None:
         tensor = experiment.agent_zip.tensors[f"q_net.{change.parameter}"]
         value = float(tensor[change.row, change.column])
         same.append(WeightChange(parameter=change.parameter, row=change.row, column=change.column, value=value))
-    found = compute_q_values_of_weight_changes(network, observations, same)
-    assert (found == compute_q_values(network, observations)).all()
+    found = network.scores_of_changes(observations, same)
+    assert (found == network.scores(observations)).all()
 
 
 def test_order_and_grouping_change_no_bit(tmp_path: Path) -> None:
     _, network = read(mlp_agent(tmp_path / "agent", net_arch=[20, 12]))
     observations = np.random.default_rng(1).normal(size=(90, 4)).astype(np.float32)
     changes = random_changes(network, 60)
-    together = compute_q_values_of_weight_changes(network, observations, changes)
-    backwards = compute_q_values_of_weight_changes(network, observations[::-1], changes[::-1])
+    together = network.scores_of_changes(observations, changes)
+    backwards = network.scores_of_changes(observations[::-1], changes[::-1])
     assert np.array_equal(together, backwards[::-1, ::-1])
-    assert np.array_equal(compute_q_values_of_weight_changes(network, observations[4:5], changes), together[:, 4:5])
+    assert np.array_equal(network.scores_of_changes(observations[4:5], changes), together[:, 4:5])
 
 
 @pytest.mark.parametrize(
@@ -95,5 +90,5 @@ def test_a_weight_that_is_not_there_is_refused(
     _, network = read(mlp_agent(tmp_path / "agent"))
     change = WeightChange(parameter=parameter, row=row, column=column, value=0.0)
     with pytest.raises(UsageError) as caught:
-        compute_q_values_of_weight_changes(network, np.zeros((2, 4), np.float32), [change])
+        network.scores_of_changes(np.zeros((2, 4), np.float32), [change])
     assert str(caught.value) == message

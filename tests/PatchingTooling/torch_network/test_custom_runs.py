@@ -32,9 +32,9 @@ def test_what_a_custom_class_prints_stays_out_of_the_result(tmp_path: Path, caps
     ("forward", "words"),
     [
         ("return {}['image']", "custom classes: .*MinigridFeaturesExtractor: found KeyError in a forward pass: 'im"),
-        ("return self.linear(observations)", "found RuntimeError in a forward pass: mat1 and .* expected Q-values"),
+        ("return self.linear(observations)", "found RuntimeError in a forward pass: mat1 and .* expected scores"),
         ("return torch.dropout(self.linear(self.cnn(observations)) + 1, 0.5, True)",
-         "found other Q-values for the same observation a second time, expected the same .dropout or noise that"),
+         "not deterministic: two forward passes on the same observation gave different scores .dropout or noise that"),
     ],
 )  # fmt: skip
 def test_a_custom_class_that_cannot_be_run_is_told_in_one_line(forward: str, words: str, tmp_path: Path) -> None:
@@ -51,7 +51,7 @@ def test_a_custom_class_that_casts_to_float32_says_how_to_run_it(tmp_path: Path)
     other = tmp_path / "other.py"
     other.write_text(FILE.read_text().replace("self.cnn(observations))", "self.cnn(observations.float()))", 1))
     copy = f"{other}:MinigridFeaturesExtractor"
-    with pytest.raises(InputError, match=r"expected Q-values \(--dtype float32 computes as the agent was trained\)"):
+    with pytest.raises(InputError, match=r"expected scores \(--dtype float32 computes as the agent was trained\)"):
         PatchingExperiment(folder, features_extractor=copy, dtype="float64").q_values(images())
     found = PatchingExperiment(folder, features_extractor=copy, dtype="float32").q_values(images())
     assert np.array_equal(found, sb3_answer(model, images()))

@@ -1,0 +1,210 @@
+"""An opened agent: its folder, its zip read and checked, its layers; its network is built when it is first used."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from Neuron_Selection.address_space import require_address_space
+from Neuron_Selection.errors import EngineError, UsageError, shown
+from Neuron_Selection.FileFormats.activations import Activations
+from Neuron_Selection.FileFormats.agent_zip.agent_folder import ACTIVATIONS, INPUTS, find_agent
+from Neuron_Selection.FileFormats.agent_zip.agent_zip import read_agent_zip
+from Neuron_Selection.FileFormats.inputs import Inputs, inputs_from_arrays, load_inputs
+from Neuron_Selection.FileFormats.readable_activations import load_npz_or_readable
+from Neuron_Selection.FileFormats.run_metadata import CHUNK_ROWS, run_metadata
+from Neuron_Selection.flag_types import ENGINES, engine_name
+from Neuron_Selection.PatchingTooling.agent.architecture import architecture_of, refuse_nonfinite
+from Neuron_Selection.PatchingTooling.agent.custom_classes import CustomClasses
+from Neuron_Selection.PatchingTooling.agent.layers import Layer, LayerTable, mlp_layers
+from Neuron_Selection.PatchingTooling.agent.network import Network
+
+if TYPE_CHECKING:
+    from Neuron_Selection.PatchingTooling.numpy_network.network import NumpyNetwork
+    from Neuron_Selection.PatchingTooling.torch_network.network import TorchNetwork
+
+LIBRARIES = ("numpy", "torch", "stable-baselines3", "gymnasium")
+
+
+class OpenedAgent:
+    """An agent as every room uses it.
+
+    :param agent_path: an agent folder or a zip
+    :param engine: ``torch``, forward hooks on the agent's real network, which is the definition; ``numpy``, the same
+        numbers in float64 for MLPs; ``auto``, numpy where it applies, else torch in float64
+    :param device: ``cpu``, ``cuda``, ``cuda:N`` or ``auto``
+    :param dtype: ``float32`` as the agent was trained, or ``float64``; numpy always computes in float64
+    :param trust: names of custom classes (``module.Class``) that may be imported
+    :param features_extractor: your own copy of the agent's custom one, ``FILE.py:Class`` or the class
+    :param activation_fn: the same for its activation function
+    :param policy: the same for its policy
+    :param allow_nonfinite: load weights that are NaN or infinite
+    :raises InputError: the zip cannot be read, or its algorithm is not supported
+    :raises UntrustedError: the network has custom classes that are not trusted
+    :raises EngineError: ``numpy`` was named and does not apply
+    """
+
+    def __init__(
+        self,
+        agent_path: str | Path,
+        *,
+        engine: str = "torch",
+        device: str = "cpu",
+        dtype: str | None = None,
+        trust: str | Sequence[str] = (),
+        features_extractor: str | type | None = None,
+        activation_fn: str | type | None = None,
+        policy: str | type | None = None,
+        allow_nonfinite: bool = False,
+    ) -> None:
+        engine = engine_name(engine)
+        if engine not in ENGINES:
+            raise UsageError(f"engine: found {shown(engine)}, expected auto, numpy or torch")
+        if dtype not in (None, "float32", "float64"):
+            raise UsageError(f"dtype: found {shown(dtype)}, expected float32 or float64")
+        has_numpy_settings = dtype != "float32" and device in ("cpu", "auto")
+        if engine == "numpy" and not has_numpy_settings:
+            raise EngineError("engine numpy computes in float64 on the cpu only; use --engine torch for others")
+        self.folder = find_agent(agent_path)
+        self.agent_zip = read_agent_zip(self.folder.zip_path)
+        self.custom_classes = CustomClasses(
+            trust=(trust,) if isinstance(trust, str) else tuple(trust or ()),
+            features_extractor=features_extractor,
+            activation_fn=activation_fn,
+            policy=policy,
+        )
+        self.architecture = architecture_of(self.agent_zip, self.custom_classes)
+        if not allow_nonfinite:
+            refuse_nonfinite(self.agent_zip)
+        self.device = device
+        self.engine, self.engine_reason = engine, "as requested"
+        if engine == "auto":
+            self.engine, self.engine_reason = self._choose_engine(has_numpy_settings=has_numpy_settings)
+        if engine == "numpy":
+            _ = self.numpy_network  # what it cannot compute is refused at once
+            self.engine_reason = "an MLP"
+        if engine == "auto" and self.engine == "torch":
+            dtype = dtype or "float64"
+        self.dtype = dtype or ("float32" if engine == "torch" else "float64")
+        self.stored_dtype = np.dtype(dtype or "float32")  # of the activations that files hold
+
+    def _choose_engine(self, *, has_numpy_settings: bool) -> tuple[str, str]:
+        """The engine of ``auto``, and why."""
+        if not has_numpy_settings:
+            return "torch", "a device or dtype that numpy does not have"
+        try:
+            _ = self.numpy_network
+        except EngineError as error:
+            return "torch", str(error).removeprefix("engine numpy: ").partition(", expected")[0]
+        return "numpy", "an MLP"
+
+    @cached_property
+    def torch_network(self) -> TorchNetwork:
+        """The agent's real network; torch and Stable-Baselines3 are imported when it is first used."""
+        require_address_space("torch")
+        from Neuron_Selection.PatchingTooling.torch_network.sb3_policy import build_torch_network
+
+        return build_torch_network(
+            self.agent_zip, self.architecture, self.custom_classes, device=self.device, dtype=self.dtype
+        )
+
+    @cached_property
+    def numpy_network(self) -> NumpyNetwork:
+        """The network in numpy.
+
+        :raises EngineError: the network is not an MLP that numpy computes
+        """
+        from Neuron_Selection.PatchingTooling.numpy_network.loading import build_numpy_network
+
+        return build_numpy_network(self.agent_zip, self.architecture)
+
+    @property
+    def network(self) -> Network:
+        """The network of the chosen engine."""
+        return self.numpy_network if self.engine == "numpy" else self.torch_network
+
+    @property
+    def device_name(self) -> str:
+        """Where the network is, with ``auto`` resolved.
+
+        :raises MachineError: a device that this machine lacks
+        """
+        if self.engine == "numpy" or self.device == "cpu":
+            return self.device
+        from Neuron_Selection.PatchingTooling.torch_network.sb3_policy import torch_device
+
+        return str(torch_device(self.device))
+
+    @cached_property
+    def layer_table(self) -> LayerTable:
+        """Every name in the network; of an MLP it is known before the network is built."""
+        if self.engine == "numpy":
+            return self.numpy_network.layers
+        return mlp_layers(self.architecture, self.agent_zip.observation_space) or self.torch_network.layers
+
+    @property
+    def online_weights(self) -> dict[str, np.ndarray]:
+        """Every tensor of the network, under the name its parameter has there: ``q_net.0.weight``."""
+        return self.architecture.head.network_tensors(self.agent_zip.tensors)
+
+    def layers(self) -> dict[str, Layer]:
+        """Every layer that can be recorded or patched, in the order in which they fire."""
+        return dict(self.layer_table.layers)
+
+    def inputs(self, inputs: Any) -> Inputs:
+        """Inputs from a file or arrays.
+
+        :param inputs: a file, ``{id: observation}``, or a batch (n, *shape) whose ids are "0", "1", ...
+        """
+        if isinstance(inputs, Inputs):
+            return inputs
+        space = self.agent_zip.observation_space
+        if isinstance(inputs, str | Path):
+            return load_inputs(self.folder.find(str(inputs), INPUTS), space)
+        return inputs_from_arrays(inputs, space)
+
+    def q_values(self, inputs: Any) -> np.ndarray:
+        """One score for each action, (n, n_actions), in the agent's dtype, rows in the order of the inputs."""
+        return self.network.scores(self.inputs(inputs).observations)
+
+    def activations(self, inputs: Any, *, layers: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+        """Outputs of layers.
+
+        :param layers: names; None means every layer with parameters or an activation function
+        :return: layer to (n, *shape), rows in the order of the inputs
+        """
+        chosen = self.layer_table.chosen(layers)
+        return self.network.activations(self.inputs(inputs).observations, chosen)
+
+    def stored_run(self, name: str | Path) -> Activations:
+        """A run's activations from an npz or a readable file."""
+        return load_npz_or_readable(self.folder.find(str(name), ACTIVATIONS), self.layer_table.all_names)
+
+    def metadata(self, run: Mapping[str, Any], *, command: Mapping[str, Any]) -> dict[str, Any]:
+        """The metadata of a run with these decisive settings."""
+        uses_torch = self.engine == "torch"
+        of_torch = {"chunk_rows": CHUNK_ROWS, "mkl_cbwr": os.environ.get("MKL_CBWR")} if uses_torch else {}
+        numerics = {
+            "engine": self.engine,
+            "device": self.device_name,
+            "dtype": self.dtype,
+            **of_torch,
+            "custom_classes": self.custom_classes.described,
+        }
+        libraries = LIBRARIES if uses_torch else LIBRARIES[:1]
+        return run_metadata(command=command, run={**run, **numerics}, agent=self.agent_zip, libraries=libraries)
+
+
+def open_agent(agent_path: str | Path, *, engine: str = "auto", **options: Any) -> OpenedAgent:
+    """Open an agent for many experiments, in float64 unless ``dtype`` says otherwise.
+
+    :param options: as for ``OpenedAgent``
+    """
+    if engine_name(engine) == "torch":
+        options = {**options, "dtype": options.get("dtype") or "float64"}
+    return OpenedAgent(agent_path, engine=engine, **options)

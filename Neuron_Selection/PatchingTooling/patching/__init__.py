@@ -1,1 +1,0 @@
-"""One patching run: planned, its sources turned into values, checked by itself, told input by input."""
