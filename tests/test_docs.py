@@ -1,4 +1,4 @@
-"""The walks in docs/: every command, and the Python, runs as it stands; what they claim is what comes out."""
+"""The documents in docs/: every command of the guides, and their Python, runs as written; their claims are checked."""
 
 from __future__ import annotations
 
@@ -17,8 +17,13 @@ import pytest
 from Neuron_Selection.FileFormats.agent_zip.agent_zip import read_agent_zip
 from tests.conftest import ROOT
 from tests.in_process import typed
+from tests.test_house import TOPS
 from tests.test_readme import not_ours
 
+DOCUMENTS = [
+    *ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "examples").rglob("*.md"),
+    ROOT / "SaliencyTooling" / "README.md",
+]  # fmt: skip
 PATCHING, WEIGHTS = ((ROOT / "docs" / name).read_text() for name in ("patching_guide.md", "weights_guide.md"))
 
 
@@ -86,3 +91,32 @@ def test_what_the_walk_to_the_weights_says_is_what_came_out(tmp_path: Path) -> N
     changed = {name for name in original if not np.array_equal(original[name], edited[name])}
     assert changed == {"q_net.q_net.2.weight"}
     assert all(np.array_equal(original[name], restored[name]) for name in original)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_link_of_every_document_leads_somewhere(document: Path) -> None:
+    text = document.read_text()
+    for target in re.findall(r"\]\(([^)]+)\)", text):
+        path, _, anchor = target.partition("#")
+        linked = document.parent / path if path else document
+        assert linked.exists(), target
+        assert not anchor or anchor in _anchors(linked.read_text()), target
+
+
+def test_the_index_lists_every_document() -> None:
+    index = (ROOT / "docs" / "index.md").read_text()
+    for document in (ROOT / "docs").glob("*.md"):
+        assert document.name == "index.md" or f"]({document.name})" in index, document.name
+
+
+def test_the_architecture_describes_every_room() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    for package in TOPS:
+        for init in (ROOT / package).rglob("__init__.py"):
+            folder = f"`{init.parent.relative_to(ROOT)}/`"
+            assert re.search(rf"^\| {folder} \|", text, re.MULTILINE), folder
+
+
+def _anchors(text: str) -> set[str]:
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
