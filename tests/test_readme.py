@@ -63,6 +63,7 @@ def test_the_commands_and_the_snippet_run_as_they_stand(checkout: Path) -> None:
 
 
 def test_the_two_commands_stand_on_the_first_screen_and_in_the_makefile() -> None:
+    assert len(README.splitlines()) <= 150
     first_screen = README.splitlines()[:20]
     makefile = (ROOT / "Makefile").read_text()
     for target in ("demo", "test"):
