@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from Neuron_Selection.AnalysisTooling.experiment_metrics import ALL_METRICS, DEFAULT_METRICS, gather_metrics
+from Neuron_Selection.AnalysisTooling.experiment_metrics import gather_metrics, selection_metrics
 from Neuron_Selection.AnalysisTooling.experiment_statistics import (
     DirectionStatistics,
     Sampling,
@@ -62,10 +62,9 @@ def analyse(
     :param q_threshold: name only those whose q is at most this
     """
     is_random = runs.is_random
-    more = [name for name in ALL_METRICS if name in metrics and name not in DEFAULT_METRICS]
     statistics = {
         direction: direction_statistics(
-            gather_metrics(told, clusters.of_input, clusters.count, more_metrics=more),
+            gather_metrics(told, clusters.of_input, clusters.count, more_metrics=selection_metrics(metrics)),
             runs.patches,
             sampling,
             is_random=is_random,

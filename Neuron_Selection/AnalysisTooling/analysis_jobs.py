@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from Neuron_Selection.AnalysisTooling.analysis import Analysis, analyse, result_rows
-from Neuron_Selection.AnalysisTooling.experiment_metrics import DEFAULT_METRICS, chosen_metrics
+from Neuron_Selection.AnalysisTooling.experiment_metrics import averaged_metrics, chosen_metrics, selection_metrics
 from Neuron_Selection.AnalysisTooling.experiment_statistics import Sampling
 from Neuron_Selection.AnalysisTooling.measures.clusters import clusters_of
 from Neuron_Selection.AnalysisTooling.runs.patched_runs import PatchedRuns
@@ -130,10 +130,11 @@ def run_analysis(request: AnalysisRequest, *, command: Mapping[str, Any]) -> Ana
             q_threshold=request.q_threshold,
             sampling=sampling,
         )
-    more = [name for name in metrics if name not in DEFAULT_METRICS]
-    rows = results_table_bytes(result_rows(analysis), more_columns=more)
+    table_bytes = results_table_bytes(
+        result_rows(analysis), metrics=averaged_metrics(), selection_metrics=selection_metrics(metrics)
+    )
     document = json_bytes(summary_document(analysis, metadata=planned))
-    save_with_summary(table, rows, summary, document, metadata=planned)
+    save_with_summary(table, table_bytes, summary, document, metadata=planned)
     return AnalysisDone(analysis=analysis, table=table, summary=summary, made_by=runs.command)
 
 

@@ -15,8 +15,8 @@ from Neuron_Selection.errors import UsageError, shown
 
 MARGINS = {"denoising": "margin_recovery", "noising": "margin_damage"}
 
-DEFAULT_METRICS = (*MARGINS.values(), "action_flip", "matches_source", *list(OF_ITSELF)[1:], "vector_recovery")
-ALL_METRICS = (*DEFAULT_METRICS, *PUBLISHED_METRICS)
+_COUNTED = ("action_flip", "matches_source")  # a table has their counts
+_MARGIN_EFFECT = "margin_effect"  # named margin_recovery or margin_damage by direction
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -42,16 +42,32 @@ class DirectionMetrics:
         return self.moved.sum(axis=0) / whole if whole > 0 else np.full(self.moved.shape[1], np.nan)
 
 
-def chosen_metrics(names: Sequence[str] | None) -> tuple[str, ...]:
-    """The metrics that were asked for; None means the default ones.
+def averaged_metrics() -> tuple[str, ...]:
+    """The metrics whose means are columns of ``results.csv``, in the order of their columns."""
+    return tuple(name for name in (*OF_ITSELF, *OF_THE_PAIR) if name not in (*_COUNTED, _MARGIN_EFFECT))
 
-    :raises UsageError: an unknown one, or one twice
+
+def default_metrics() -> tuple[str, ...]:
+    """Every metric except the published selection metrics."""
+    return (*MARGINS.values(), *_COUNTED, *averaged_metrics())
+
+
+def selection_metrics(names: Sequence[str]) -> tuple[str, ...]:
+    """The published selection metrics among ``names``."""
+    return tuple(name for name in names if name in PUBLISHED_METRICS)
+
+
+def chosen_metrics(names: Sequence[str] | None) -> tuple[str, ...]:
+    """The requested metrics; None means the default ones.
+
+    :raises UsageError: an unknown metric, or one given twice
     """
     if names is None:
-        return DEFAULT_METRICS
+        return default_metrics()
+    known = (*default_metrics(), *PUBLISHED_METRICS)
     for place, name in enumerate(names):
-        if name not in ALL_METRICS:
-            raise UsageError(f"unknown metric {shown(name)}; metrics: {', '.join(ALL_METRICS)}")
+        if name not in known:
+            raise UsageError(f"unknown metric {shown(name)}; metrics: {', '.join(known)}")
         if name in names[:place]:
             raise UsageError(f"metric {name} is given twice")
     return tuple(names)

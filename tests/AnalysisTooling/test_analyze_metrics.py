@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 from pathlib import Path
@@ -12,10 +13,9 @@ import pytest
 
 import activation_patching
 from Neuron_Selection.AnalysisTooling import analyze_metrics
-from Neuron_Selection.AnalysisTooling.measures import clusters
+from Neuron_Selection.AnalysisTooling.measures import clusters, metrics
 from Neuron_Selection.ExperimentTooling import generate_definitions, run_experiments
 from Neuron_Selection.FileFormats.results.cross_metric_summary import load_cross_metric_summary
-from Neuron_Selection.FileFormats.results.results_table import load_results_table
 from tests.made_agents import mlp_agent, planted_agent
 
 N_PAIRS = 24
@@ -56,9 +56,19 @@ def analyse(agent: Path, *words: str) -> int:
     return analyze_metrics.main(["--agent_path", str(agent), *QUICK, *words])
 
 
+def results_table(path: Path) -> list[dict[str, Any]]:
+    """The rows of ``results.csv``: text where the column holds text, else numbers, None for empty cells."""
+    text = {"experiment", "direction", "patch", "source", "target", "flag"}
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    return [
+        {name: cell if name in text else float(cell) if cell else None for name, cell in row.items()} for row in rows
+    ]
+
+
 def outputs(agent: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     folder = agent / "patching_results"
-    return load_results_table(folder / "results.csv"), json.loads((folder / "cross_metric_summary.json").read_text())
+    return results_table(folder / "results.csv"), json.loads((folder / "cross_metric_summary.json").read_text())
 
 
 def test_planted_neurons_come_out_in_their_order_with_their_effects(
@@ -99,6 +109,22 @@ def test_planted_neurons_come_out_in_their_order_with_their_effects(
     assert "denoising: source clean_inputs.json, target corrupted_inputs.json" in lines
     assert "cannot matter: 1 constant, 1 dead" in lines
     assert any(line.startswith("8 clusters with contrast: below 40") for line in lines)
+
+
+def added(baseline: np.ndarray, patched: np.ndarray, source: np.ndarray | None = None) -> np.ndarray:
+    return np.full(len(patched), 0.25)
+
+
+@pytest.mark.parametrize("table", ["OF_ITSELF", "OF_THE_PAIR"])
+def test_an_added_metric_is_in_the_summary_and_has_its_column(
+    table: str, agent: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(getattr(metrics, table), "added_metric", added)
+    assert analyse(agent, "--overwrite") == 0
+    rows, summary = outputs(agent)
+    assert {row["added_metric"] for row in rows} == {0.25}
+    assert "added_metric" in summary["metrics_info"]
+    assert summary["common_neurons"]["exp_1_q_net.0"]["added_metric"]["noising"]["value"] == 0.25
 
 
 def test_results_by_input_say_the_same_as_the_sweep(agent: Path, tmp_path: Path) -> None:
