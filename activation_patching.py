@@ -7,16 +7,18 @@ import sys
 from typing import Any
 
 from Neuron_Selection.command_line import (
-    FLAGS_WITHOUT_INFLUENCE,
     Console,
     SuiteParser,
     add_agent_flags,
     add_engine_flag,
+    add_input_ids_flag,
     add_shared_flags,
     agent_options,
+    recorded_flags,
     script,
     whole_number,
 )
+from Neuron_Selection.FileFormats.agent_zip.agent_folder import CLEAN, CORRUPTED
 from Neuron_Selection.next_command import next_command
 
 
@@ -65,12 +67,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help='many experiments: a list such as [{"q_net.0": [5, 6]}, {"q_net.2": "all"}]',
     )
-    parser.add_argument(
-        "--input_ids",
-        nargs="+",
-        metavar="ID",
-        help="only these inputs, one id an argument (ids may hold commas), or @FILE with one a line (default: all)",
-    )
+    add_input_ids_flag(parser)
     parser.add_argument("--output_prefix", help="results go to patching_results/PREFIX.json (default: patching)")
     parser.add_argument("--output_dir", help="a folder in the place of the agent's patching_results/")
     parser.add_argument(
@@ -88,7 +85,7 @@ def main(args: argparse.Namespace, console: Console) -> None:
     """Plan, run, save, sum up."""
     from dataclasses import fields
 
-    from Neuron_Selection.FileFormats.agent_zip.agent_folder import CLEAN, CORRUPTED, INPUTS
+    from Neuron_Selection.FileFormats.agent_zip.agent_folder import INPUTS
     from Neuron_Selection.FileFormats.inputs import ids_from_arguments
     from Neuron_Selection.PatchingTooling import PatchingExperiment
     from Neuron_Selection.PatchingTooling.patching_jobs import PatchingRequest, plan_jobs, run_job
@@ -96,7 +93,7 @@ def main(args: argparse.Namespace, console: Console) -> None:
     experiment = PatchingExperiment(args.agent_path, **agent_options(args))
     asked = {field.name: getattr(args, field.name) for field in fields(PatchingRequest)}
     request = PatchingRequest(**{**asked, "input_ids": ids_from_arguments(args.input_ids)})
-    flags = {name: value for name, value in vars(args).items() if name not in _WITHOUT_INFLUENCE}
+    flags = recorded_flags(args, without=("output_prefix", "dry_run"))
     jobs = plan_jobs(experiment, request, command={"script": "activation_patching.py", **flags})
     documents, lines = [], []
     console.say(f"engine: {args.engine}, {experiment.dtype}")
@@ -127,7 +124,7 @@ def main(args: argparse.Namespace, console: Console) -> None:
 def _following(args: argparse.Namespace) -> str:
     """The same neurons taken out instead: what they carry may be there without being needed."""
     kind = "zero" if (args.ablate or "").startswith("mean") else "mean"
-    words = ["--agent_path", args.agent_path, "--target_input", args.target_input or args.clean or "clean_inputs.json"]
+    words = ["--agent_path", args.agent_path, "--target_input", args.target_input or args.clean or CLEAN]
     words += ["--ablate", kind, *(["--patches_file", args.patches_file] if args.patches_file else [])]
     words += ["--patch_spec", *args.patch_spec] if args.patch_spec else []
     words += ["--input_ids", *args.input_ids] if args.input_ids else []
@@ -135,9 +132,6 @@ def _following(args: argparse.Namespace) -> str:
     words += ["--output_prefix", f"{args.output_prefix or 'patching'}_{kind}"]
     words += ["--engine", args.engine] if args.engine != "hooks" else []
     return next_command("activation_patching.py", *words, loading=args)
-
-
-_WITHOUT_INFLUENCE = FLAGS_WITHOUT_INFLUENCE | {"output_prefix", "dry_run"}
 
 
 def _line(spec: str, summary: dict[str, Any]) -> str:

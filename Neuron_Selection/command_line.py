@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from types import FrameType
 from typing import Any, NoReturn, Protocol
@@ -21,9 +21,20 @@ from Neuron_Selection.flag_types import device, number, positive_int, size, whol
 from Neuron_Selection.streams import Console, let_go_of_stdout, open_closed_streams, warnings_on_one_line
 
 __all__ = [
-    "Console", "SuiteParser", "add_agent_flags", "add_engine_flag", "add_loading_flags", "add_shared_flags",
-    "agent_options", "number", "positive_int", "script", "whole_number",
-]  # fmt: skip
+    "Console",
+    "SuiteParser",
+    "add_agent_flags",
+    "add_engine_flag",
+    "add_input_ids_flag",
+    "add_loading_flags",
+    "add_shared_flags",
+    "agent_options",
+    "number",
+    "positive_int",
+    "recorded_flags",
+    "script",
+    "whole_number",
+]
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -72,8 +83,16 @@ class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescrip
         return action.help if is_none else super()._get_help_string(action)
 
 
-# of the flags in every script and of those that only name an output: no result depends on them
-FLAGS_WITHOUT_INFLUENCE = frozenset({"threads", "quiet", "json", "debug", "overwrite", "max_size", "output_dir"})
+_WITHOUT_EFFECT = frozenset({"threads", "quiet", "json", "debug", "overwrite", "max_size", "output_dir"})
+
+
+def recorded_flags(args: argparse.Namespace, *, without: Iterable[str] = ()) -> dict[str, Any]:
+    """The flags that metadata record: all but those that cannot change a result.
+
+    :param without: flags of this script that cannot change a result either
+    """
+    left_out = {*_WITHOUT_EFFECT, *without}
+    return {name: value for name, value in vars(args).items() if name not in left_out}
 
 
 def add_shared_flags(parser: argparse.ArgumentParser, *, writes: bool = True) -> None:
@@ -114,6 +133,20 @@ def add_loading_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--activation_fn", metavar="FILE.py:CLASS", help="your copy of a custom activation function")
     group.add_argument("--policy", metavar="FILE.py:CLASS", help="your copy of a custom policy")
     group.add_argument("--allow_nonfinite", action="store_true", help="load weights that are NaN or infinite")
+
+
+def add_input_ids_flag(parser: argparse.ArgumentParser, *, of: str = "inputs") -> None:
+    """Add ``--input_ids``; ``FileFormats.inputs.ids_from_arguments`` reads what it collects.
+
+    :param of: what the ids name in this script, inputs or pairs
+    """
+    parser.add_argument(
+        "--input_ids",
+        nargs="+",
+        metavar="ID",
+        help=f"only these {of}: one id per argument (ids may contain commas), or @FILE with one id per line "
+        "(default: all)",
+    )
 
 
 def add_engine_flag(parser: argparse.ArgumentParser) -> None:

@@ -14,11 +14,13 @@ from Neuron_Selection.command_line import (
     Console,
     SuiteParser,
     add_agent_flags,
+    add_input_ids_flag,
     add_shared_flags,
     agent_options,
     positive_int,
     script,
 )
+from Neuron_Selection.FileFormats.agent_zip.agent_folder import CORRUPTED
 from Neuron_Selection.next_command import next_command
 
 
@@ -36,9 +38,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--corrupted", default="corrupted_activations.npz", metavar="FILE", help="activations of the corrupted run"
     )
     parser.add_argument("--layers", nargs="+", metavar="LAYER", help="layers to look at (default: all that are stored)")
-    parser.add_argument(
-        "--input_ids", nargs="+", metavar="ID", help="only these inputs, or @FILE with one a line (default: all)"
-    )
+    add_input_ids_flag(parser)
     parser.add_argument("--top", type=positive_int, default=10, help="how many neurons of each layer to show")
     parser.add_argument("--allow_mismatch", action="store_true", help="take activations of another agent")
     add_shared_flags(parser, writes=False)
@@ -67,9 +67,9 @@ def main(args: argparse.Namespace, console: Console) -> None:
     console.result(compared, [*_lines(compared), *(["", "a patch spec to try:", spec] if spec else [])])
     if spec:
         name, recorded, _ = Path(args.corrupted).name.partition("_activations")
-        target = f"{name}_inputs.json" if recorded else "corrupted_inputs.json"
+        target = f"{name}_inputs.json" if recorded else CORRUPTED
         agent = ("--agent_path", args.agent_path, "--target_input", target)
-        words = ["--source_activations", args.clean.replace("_readable.json", ".npz"), "--patch_spec", spec]
+        words = ["--source_activations", args.clean, "--patch_spec", spec]
         words += ["--input_ids", *args.input_ids] if args.input_ids else []
         words += ["--allow_mismatch"] if args.allow_mismatch else []
         console.say(f"next: {next_command('activation_patching.py', *agent, *words, loading=args)}")

@@ -17,6 +17,7 @@ from Neuron_Selection.command_line import (
     agent_options,
     script,
 )
+from Neuron_Selection.FileFormats.agent_zip.agent_folder import CLEAN
 from SaliencyTooling.InitialGradients.extract import add_selection_flags, selection_lines, useful_neurons
 
 
@@ -27,7 +28,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add_agent_flags(parser)
     add_selection_flags(parser)
-    parser.add_argument("--inputs", default="clean_inputs.json", metavar="FILE", help="inputs to differentiate at")
+    parser.add_argument("--inputs", default=CLEAN, metavar="FILE", help="inputs to differentiate at")
     parser.add_argument(
         "--format",
         choices=("json", "npz", "both"),

@@ -5,18 +5,17 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
 
 if __package__ != "Neuron_Selection.AnalysisTooling":  # started as a file, perhaps not installed
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from Neuron_Selection.command_line import (
-    FLAGS_WITHOUT_INFLUENCE,
     Console,
     SuiteParser,
     add_shared_flags,
     number,
     positive_int,
+    recorded_flags,
     script,
     whole_number,
 )
@@ -78,8 +77,7 @@ def main(args: argparse.Namespace, console: Console) -> None:
     from Neuron_Selection.AnalysisTooling.ranked_table import ranked_document, ranked_lines
 
     request = AnalysisRequest(**{field.name: getattr(args, field.name) for field in fields(AnalysisRequest)})
-    flags: dict[str, Any] = {name: value for name, value in vars(args).items() if name not in FLAGS_WITHOUT_INFLUENCE}
-    done = run_analysis(request, command={"script": "analyze_metrics.py", **flags})
+    done = run_analysis(request, command={"script": "analyze_metrics.py", **recorded_flags(args)})
     written = {"results": str(done.table), "summary": str(done.summary)}
     if done.analysis is None:
         console.say(f"{done.table} and {done.summary}: up to date, left as they are (--overwrite makes them again)")

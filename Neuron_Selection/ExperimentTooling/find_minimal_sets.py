@@ -7,22 +7,23 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
 if __package__ != "Neuron_Selection.ExperimentTooling":  # started as a file, perhaps not installed
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from Neuron_Selection.command_line import (
-    FLAGS_WITHOUT_INFLUENCE,
     Console,
     SuiteParser,
     add_agent_flags,
+    add_input_ids_flag,
     add_shared_flags,
     agent_options,
     number,
+    recorded_flags,
     script,
     whole_number,
 )
+from Neuron_Selection.FileFormats.agent_zip.agent_folder import CLEAN, CORRUPTED
 from Neuron_Selection.next_command import next_command
 
 
@@ -35,10 +36,8 @@ def build_parser() -> argparse.ArgumentParser:
         "      --direction denoising --goal matches_source",
     )
     add_agent_flags(parser)
-    parser.add_argument("--clean", default="clean_inputs.json", metavar="FILE", help="inputs of the clean run")
-    parser.add_argument(
-        "--corrupted", default="corrupted_inputs.json", metavar="FILE", help="inputs of the corrupted run"
-    )
+    parser.add_argument("--clean", default=CLEAN, metavar="FILE", help="inputs of the clean run")
+    parser.add_argument("--corrupted", default=CORRUPTED, metavar="FILE", help="inputs of the corrupted run")
     parser.add_argument(
         "--layers",
         nargs="+",
@@ -72,9 +71,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="look at up to N sets of each pair, the smallest first, to list all minimal sets and prove the smallest; "
         "0 looks at none",
     )
-    parser.add_argument(
-        "--input_ids", nargs="+", metavar="ID", help="only these inputs, or @FILE with one a line (default: all)"
-    )
+    add_input_ids_flag(parser)
     parser.add_argument(
         "--random_orders", type=whole_number, default=10, metavar="N", help="random orders to hold the rankings against"
     )
@@ -97,7 +94,7 @@ def main(args: argparse.Namespace, console: Console) -> None:
 
     asked = {field.name: getattr(args, field.name) for field in fields(MinimalSetRequest)}
     request = MinimalSetRequest(**{**asked, "input_ids": ids_from_arguments(args.input_ids)})
-    flags: dict[str, Any] = {name: value for name, value in vars(args).items() if name not in FLAGS_WITHOUT_INFLUENCE}
+    flags = recorded_flags(args)
     agent, _ = open_for_experiments(args.agent_path, **agent_options(args))
     for name, why in layers_left_out(agent).items() if args.layers is None else ():
         console.say(f"left out: {name} ({why})")

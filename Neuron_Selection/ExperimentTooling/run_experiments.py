@@ -12,15 +12,17 @@ if __package__ != "Neuron_Selection.ExperimentTooling":  # started as a file, pe
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from Neuron_Selection.command_line import (
-    FLAGS_WITHOUT_INFLUENCE,
     Console,
     SuiteParser,
     add_agent_flags,
+    add_input_ids_flag,
     add_shared_flags,
     agent_options,
+    recorded_flags,
     script,
     whole_number,
 )
+from Neuron_Selection.FileFormats.agent_zip.agent_folder import CLEAN, CORRUPTED
 from Neuron_Selection.next_command import handed_on, next_command
 
 
@@ -36,8 +38,8 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="the experiments, of generate_definitions.py or your own (default: each hidden neuron)",
     )
-    parser.add_argument("--clean", default="clean_inputs.json", metavar="FILE", help="clean inputs")
-    parser.add_argument("--corrupted", default="corrupted_inputs.json", metavar="FILE", help="corrupted inputs")
+    parser.add_argument("--clean", default=CLEAN, metavar="FILE", help="clean inputs")
+    parser.add_argument("--corrupted", default=CORRUPTED, metavar="FILE", help="corrupted inputs")
     parser.add_argument(
         "--direction",
         choices=("denoising", "noising", "both"),
@@ -52,12 +54,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--reference_inputs", metavar="FILE", help="inputs that mean and noise are made of (default: the target's)"
     )
     parser.add_argument("--seed", type=whole_number, help="of --ablate resample and noise (default: 0)")
-    parser.add_argument(
-        "--input_ids",
-        nargs="+",
-        metavar="ID",
-        help="only these pairs, one id an argument (ids may hold commas), or @FILE with one a line (default: all)",
-    )
+    add_input_ids_flag(parser, of="pairs")
     parser.add_argument(
         "--engine",
         choices=("auto", "fast", "hooks"),
@@ -83,7 +80,7 @@ def main(args: argparse.Namespace, console: Console) -> None:
 
     asked = {field.name: getattr(args, field.name) for field in fields(SweepRequest)}
     request = SweepRequest(**{**asked, "input_ids": ids_from_arguments(args.input_ids)})
-    flags = {name: value for name, value in vars(args).items() if name not in _WITHOUT_INFLUENCE}
+    flags = recorded_flags(args, without=("output_prefix", "dry_run"))
     command = {"script": "run_experiments.py", **flags}
     job = plan_sweep_job(args.agent_path, agent_options(args), request, command=command)
     plan, engine, dtype = job.plan, job.experiment.engine_name, job.experiment.dtype
@@ -132,7 +129,6 @@ def main(args: argparse.Namespace, console: Console) -> None:
     console.say(f"next: {next_command('Neuron_Selection/AnalysisTooling/analyze_metrics.py', *words)}")
 
 
-_WITHOUT_INFLUENCE = FLAGS_WITHOUT_INFLUENCE | {"output_prefix", "dry_run"}
 _NO_CONTRAST = (
     "no contrast pair: clean and corrupted runs act alike everywhere, so nothing can be restored or damaged "
     "(generate_pairs.py makes pairs that differ)"

@@ -128,7 +128,7 @@ def load_activations(path: Path, layers: Mapping[str, str]) -> Activations:
     """
     data = read_bytes(path, hint="activation_extraction.py makes it")
     if data.lstrip()[:1] == b"{":
-        raise InputError(path, found="JSON", expected="a .npz file", hint="the readable JSON is its twin for people")
+        raise InputError(path, found="JSON", expected="an npz file", hint="readable activations end in .json")
     members = ZipMembers(data, where=path)
     keys = [name.removesuffix(".npy") for name in members.names]
     if len(set(keys)) < len(keys):

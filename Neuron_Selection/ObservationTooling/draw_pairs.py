@@ -9,7 +9,7 @@ from pathlib import Path
 if __package__ != "Neuron_Selection.ObservationTooling":  # started as a file, perhaps not installed
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from Neuron_Selection.command_line import Console, SuiteParser, add_shared_flags, script
+from Neuron_Selection.command_line import Console, SuiteParser, add_input_ids_flag, add_shared_flags, script
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -20,9 +20,7 @@ def build_parser() -> argparse.ArgumentParser:
         "      --input_ids MiniGrid-LavaCrossingS9N1-v0-81110-1,4,1-0000",
     )
     parser.add_argument("--agent_path", required=True, help="agent folder with inputs that generate_pairs.py wrote")
-    parser.add_argument(
-        "--input_ids", nargs="+", metavar="ID", help="only these pairs, or @FILE with one a line (default: all)"
-    )
+    add_input_ids_flag(parser, of="pairs")
     parser.add_argument("--output_dir", help="where the pictures go (default: the agent's pair_drawings/)")
     add_shared_flags(parser)
     return parser

@@ -15,12 +15,12 @@ import numpy as np
 
 from Neuron_Selection.address_space import require_address_space
 from Neuron_Selection.errors import EngineError, UsageError, shown
-from Neuron_Selection.FileFormats.activations import Activations, load_activations
+from Neuron_Selection.FileFormats.activations import Activations
 from Neuron_Selection.FileFormats.agent_zip.agent_folder import ACTIVATIONS, INPUTS, RESULTS, find_agent, output_folder
 from Neuron_Selection.FileFormats.agent_zip.agent_zip import read_agent_zip
 from Neuron_Selection.FileFormats.inputs import Inputs, inputs_from_arrays, load_inputs
 from Neuron_Selection.FileFormats.patch_spec import Neurons
-from Neuron_Selection.FileFormats.readable_activations import load_npz_or_readable
+from Neuron_Selection.FileFormats.readable_activations import open_activations
 from Neuron_Selection.FileFormats.results.patching_results import (
     patching_results_path,
     save_patching_results,
@@ -169,7 +169,7 @@ class OpenedAgent:
 
     def stored_run(self, name: str | Path) -> Activations:
         """A run's activations from an npz or a readable file."""
-        return load_npz_or_readable(self.folder.find(str(name), ACTIVATIONS), self.layer_table.all_names)
+        return open_activations(self.folder.find(str(name), ACTIVATIONS), self.layer_table.all_names)
 
     def metadata(self, run: Mapping[str, Any], *, command: Mapping[str, Any]) -> dict[str, Any]:
         """The metadata of a run with these decisive settings."""
@@ -300,7 +300,7 @@ class PatchingExperiment(OpenedAgent):
 
     def _stored_activations(self, source: Any, ids: Sequence[str]) -> Activations:
         if isinstance(source, str | Path):
-            return load_activations(self.folder.find(str(source), ACTIVATIONS), self.layer_table.all_names)
+            return self.stored_run(source)
         return source if isinstance(source, Activations) else activations_from_arrays(source, ids, self.layer_table)
 
     def run_plan(self, plan: PatchingPlan, *, command: Mapping[str, Any]) -> PatchingResults:

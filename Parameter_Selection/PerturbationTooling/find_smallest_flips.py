@@ -10,6 +10,7 @@ if __package__ != "Parameter_Selection.PerturbationTooling":  # started as a fil
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from Neuron_Selection.command_line import Console, SuiteParser, add_shared_flags, number, script
+from Neuron_Selection.FileFormats.agent_zip.agent_folder import CLEAN
 from Parameter_Selection.PerturbationTooling.perturb_weights import add_weight_flags
 
 
@@ -22,7 +23,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--agent_path", required=True, help="agent folder (with agent.zip), or a zip")
     add_weight_flags(parser)
-    parser.add_argument("--inputs", default="clean_inputs.json", metavar="FILE", help="inputs to decide on")
+    parser.add_argument("--inputs", default=CLEAN, metavar="FILE", help="inputs to decide on")
     parser.add_argument(
         "--input_ids", nargs="+", metavar="ID", help="only these inputs, or @FILE with one a line (default: all)"
     )

@@ -19,6 +19,7 @@ from Neuron_Selection.command_line import (
     script,
     whole_number,
 )
+from Neuron_Selection.FileFormats.agent_zip.agent_folder import CLEAN
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -30,7 +31,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add_agent_flags(parser)
     add_weight_flags(parser)
-    parser.add_argument("--inputs", default="clean_inputs.json", metavar="FILE", help="inputs to decide on")
+    parser.add_argument("--inputs", default=CLEAN, metavar="FILE", help="inputs to decide on")
     parser.add_argument(
         "--input_ids", nargs="+", metavar="ID", help="only these inputs, or @FILE with one a line (default: all)"
     )

@@ -17,6 +17,7 @@ from Neuron_Selection.command_line import (
     agent_options,
     script,
 )
+from Neuron_Selection.FileFormats.agent_zip.agent_folder import CLEAN
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -26,7 +27,7 @@ def build_parser() -> argparse.ArgumentParser:
         example="python SaliencyTooling/InitialGradients/gradients.py --agent_path my_agent --output_dir gradients",
     )
     add_agent_flags(parser)
-    parser.add_argument("--inputs", default="clean_inputs.json", metavar="FILE", help="inputs to differentiate at")
+    parser.add_argument("--inputs", default=CLEAN, metavar="FILE", help="inputs to differentiate at")
     parser.add_argument("--output_dir", help="where the files go (default: the agent's gradient_analysis/)")
     parser.add_argument(
         "--format",

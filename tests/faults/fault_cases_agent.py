@@ -156,7 +156,7 @@ BAD_AGENTS: dict[str, tuple[Spoil, int, str]] = {
     "A7 cut at 10 %": (cut(0.1), 2, "download it again"),
     "A7 cut at 50 %": (cut(0.5), 2, "truncated"),
     "A7 cut at 99 %": (cut(0.99), 2, "truncated"),
-    "A8 a bit flipped": (flip_a_bit, 2, "found a damaged member (Bad CRC"),
+    "A8 a bit flipped": (flip_a_bit, 2, "the member is damaged (Bad CRC"),
     "A9 encrypted": (encrypt, 2, "found an encrypted member"),
     "A10 pipe": (in_its_place(os.mkfifo), 2, "found a pipe, socket or device"),
     "A10 socket": (in_its_place(lambda path: os.mknod(path, stat.S_IFSOCK | 0o600)), 2, "expected a file"),

@@ -105,7 +105,7 @@ D_FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "D9 id": (lambda path: rewritten(path, lambda key: IDS[1] not in key), f"unknown input id '{IDS[1]}'"),
     "D10 width": (lambda path: np.savez(path, **{f"{i}_q_net.0": np.zeros((1, 9), np.float32) for i in IDS}),
                   "q_net.0: found outputs of shape (9,), expected (8,)"),
-    "D28 readable": (lambda path: path.write_bytes(b"{}"), "found JSON, expected a .npz file"),
+    "D28 readable": (lambda path: path.write_bytes(b"{}"), "found JSON, expected an npz file"),
 }  # fmt: skip
 
 

@@ -32,7 +32,7 @@ from Neuron_Selection.FileFormats.storage.npz_files import (
     npy_header,
     parse_metadata,
 )
-from Neuron_Selection.FileFormats.storage.zip_members import DAMAGE, check_members_of, what_it_is
+from Neuron_Selection.FileFormats.storage.zip_members import ZipMembers
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -188,7 +188,7 @@ class SweepFile:
 
     path: Path
     header: SweepHeader
-    archive: zipfile.ZipFile
+    members: ZipMembers
 
     def q_values(self, run: str) -> np.ndarray:
         """The unpatched Q-values of ``clean`` or ``corrupted``, (n_inputs, n_actions)."""
@@ -215,7 +215,7 @@ class SweepFile:
     def _blocks(self, key: str, shape: tuple[int, ...], dtype: str) -> Iterator[tuple[slice, np.ndarray]]:
         row_bytes = int(np.prod(shape[1:])) * np.dtype(dtype).itemsize
         at_once = max(1, BLOCK_BYTES // max(row_bytes, 1))
-        with _damage_named(self.path), self.archive.open(_info(self.archive, key, self.path)) as member:
+        with self.members.opened(f"{key}.npy") as member:
             _check_array(member, self.path, key, shape, dtype)
             for start in range(0, shape[0], at_once):
                 rows = slice(start, min(start + at_once, shape[0]))
@@ -234,24 +234,17 @@ def opened_sweep(path: Path) -> Iterator[SweepFile]:
     :raises InputError: no sweep file, or one that a newer suite wrote
     """
     with opened_to_read(path, hint=_HINT) as file:
-        check_members_of(file, path)
-        try:
-            archive = zipfile.ZipFile(file)
-        except DAMAGE as error:
-            file.seek(0)
-            raise InputError(path, found=what_it_is(file.read(512)), expected="a sweep", hint=_HINT) from error
-        with archive:
-            yield SweepFile(path=path, header=header_from(_metadata(archive, path), path), archive=archive)
+        members = ZipMembers(file, where=path, expected="a sweep", hint=_HINT)
+        yield SweepFile(path=path, header=header_from(_metadata(members, path), path), members=members)
 
 
 def stored_metadata(path: Path) -> dict[str, Any] | None:
     """The metadata of a sweep that is there, or None where it has none that can be read."""
     try:
         with opened_sweep(path) as sweep:
-            names = {info.filename for info in sweep.archive.infolist()}
             header = sweep.header
             wanted = {f"{way}_{group.name}.npy" for way in header.directions for group in header.groups}
-            return dict(header.metadata) if wanted <= names else None
+            return dict(header.metadata) if wanted <= set(sweep.members.names) else None
     except InputError:
         return None
 
@@ -261,24 +254,8 @@ def experiment_names(patches: Sequence[Mapping[str, Any]]) -> list[str]:
     return [experiment_name(number, patch) for number, patch in enumerate(patches, start=1)]
 
 
-def _metadata(archive: zipfile.ZipFile, path: Path) -> Any:
-    with _damage_named(path):
-        info = _info(archive, METADATA_KEY, path)
-        if info.file_size > _HEADER_LIMIT:
-            found = f"{info.file_size:,} bytes"
-            raise InputError(path, METADATA_KEY, found=found, expected=f"at most {_HEADER_LIMIT:,}")
-        raw = archive.read(info)
-    return parse_metadata(raw, path)
-
-
-def _info(archive: zipfile.ZipFile, key: str, path: Path) -> zipfile.ZipInfo:
-    infos = [info for info in archive.infolist() if info.filename == f"{key}.npy"]
-    if len(infos) != 1:
-        found = f"{len(infos)} arrays of this name" if infos else "no such array"
-        raise InputError(path, shown(key), found=found, expected="one", hint=_HINT)
-    if infos[0].compress_type != zipfile.ZIP_STORED or infos[0].flag_bits & 1:
-        raise InputError(path, shown(key), found="a packed or encrypted array", expected="a plain one", hint=_HINT)
-    return infos[0]
+def _metadata(members: ZipMembers, path: Path) -> Any:
+    return parse_metadata(members.read(f"{METADATA_KEY}.npy", limit=_HEADER_LIMIT), path)
 
 
 def _check_array(member: Any, path: Path, key: str, shape: tuple[int, ...], dtype: str) -> None:
@@ -292,13 +269,3 @@ def _check_array(member: Any, path: Path, key: str, shape: tuple[int, ...], dtyp
     if found != shape or found_dtype != np.dtype(dtype) or fortran:
         told = f"{found_dtype.name} of shape {found}"
         raise InputError(path, shown(key), found=told, expected=f"{np.dtype(dtype).name} of shape {shape}")
-
-
-@contextmanager
-def _damage_named(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except InputError:
-        raise
-    except DAMAGE as error:
-        raise InputError(path, found=f"a damaged file ({error})", expected="a sweep", hint=_HINT) from error

@@ -184,7 +184,7 @@ def with_one_row(difference: int) -> Callable[[Path], None]:
 
 FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "a row too many": (with_one_row(1), "'denoising_q_net.2': found bytes behind the array, expected none"),
-    "a row too few": (with_one_row(-1), "found a damaged file ("),
+    "a row too few": (with_one_row(-1), "the member is damaged ("),
     "missing": (lambda path: path.unlink(), "found no such file (run_experiments.py makes it)"),
     "a directory": (lambda path: (path.unlink(), path.mkdir()), "found a directory, expected a file"),
     "empty": (lambda path: path.write_bytes(b""), "found an empty file, expected a sweep"),
@@ -192,12 +192,12 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "cut at 10 %": (cut(0.1), "found a truncated or damaged zip"),
     "cut at 50 %": (cut(0.5), "found a truncated or damaged zip"),
     "cut at 99 %": (cut(0.99), "found a truncated or damaged zip"),
-    "a bit flipped": (flip, "found a damaged file (Bad CRC-32"),
-    "packed": (pack, "found a packed or encrypted array, expected a plain one"),
+    "a bit flipped": (flip, "the member is damaged (Bad CRC-32"),
+    "packed": (pack, "found a compressed member, expected an uncompressed one"),
     "no metadata": (
-        lambda path: np.savez(path, a=np.zeros(2)), "'__metadata__': found no such array, expected one"),
+        lambda path: np.savez(path, a=np.zeros(2)), "'__metadata__.npy': no such member (run_experiments.py"),
     "NaN": (replaced("denoising_q_net.2", with_nan()), "'denoising_q_net.2': found NaN or infinity"),
-    "array missing": (replaced("denoising_q_net.2", None), "'denoising_q_net.2': found no such array"),
+    "array missing": (replaced("denoising_q_net.2", None), "'denoising_q_net.2.npy': no such member"),
     "float32": (
         replaced("clean_q_values", ARRAYS["clean_q_values"].astype(np.float32)),
         "'clean_q_values': found float32 of shape (3, 2), expected float64 of shape (3, 2)"),

@@ -226,7 +226,7 @@ BAD_NPZ: dict[str, tuple[Callable[[Members], object], str]] = {
     "metadata of activations": (metadata_is({"ids": ["a"], "layers": {}}), "found metadata without its ids"),
     "metadata no bytes": (lambda m: m.update(__metadata__=np.zeros(3)), "found metadata without its ids"),
     "metadata no JSON": (lambda m: m.update(__metadata__=np.zeros(3, np.uint8)), "found bytes that are no JSON"),
-    "no metadata": (lambda m: m.pop("__metadata__"), "'__metadata__.npy': found no such member"),
+    "no metadata": (lambda m: m.pop("__metadata__"), "'__metadata__.npy': no such member"),
     "objects": (lambda m: m.update({W: np.array([None, None])}), f"'{W}': found pickled objects"),
 }  # fmt: skip
 
