@@ -453,7 +453,7 @@ FAULTS: dict[str, tuple[Any, list[str], str]] = {
     "source nested": (with_source([1.0], [2.0]), ["--by_input"], "source_output: found"),
     "other ids": (other_ids, ["--by_input"], "noising: input ids: found other inputs than in denoising"),
     "other patches": (other_patches, ["--by_input"], "'exp_2_q_net.0': found other experiments than in the first"),
-    "text": (with_text, ["--by_input"], "'exp_2_q_net.0'.patched_output: found a list, expected [[one number"),
+    "text": (with_text, ["--by_input"], "'exp_2_q_net.0'.patched_output[0][0]: found '1.0', expected a finite number"),
     "several baselines": (several_baselines, ["--by_input"], "baseline_output: found several of one input, expected"),
     "no such clean": (lambda _: None, ["--by_input", "--clean", "typo.json"], "typo.json: found no such file in"),
     "no such path": (lambda _: None, ["--by_input", "--clean", "./in/typo.json"], "typo.json: found no such file"),

@@ -109,7 +109,7 @@ def test_the_table_holds_the_same_records_and_belongs_to_the_document(agent: Pat
         assert float(row["q_change"]) == record["q_change"]
         assert int(row["flips"]) == record["flips"]
     table.write_text("other")
-    with pytest.raises(Exception, match="the table of another run"):
+    with pytest.raises(Exception, match="was not written with results.json"):
         load_perturbation_results(agent / "perturbation_results" / "results.json")
 
 

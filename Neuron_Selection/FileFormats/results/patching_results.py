@@ -1,25 +1,37 @@
 """Results of patching: ``{input id: {...}}`` or ``{experiment: {patch_configuration, results: {id: {...}}}}``.
 
-Such a file holds ids or experiments only; its metadata lies in ``<stem>.meta.json`` beside it, with its sha256. The
-metadata takes its place first: an interrupted run leaves no results that nobody owns.
+Such a file holds ids or experiments only; its metadata is in ``<stem>.meta.json`` next to it, with its SHA-256. The
+metadata is renamed into place first, so that an interrupted run leaves no results without metadata.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeAlias
+
+import msgspec
+from msgspec import Meta
 
 from Neuron_Selection.errors import InputError, UsageError, shown
 from Neuron_Selection.FileFormats.run_metadata import check_format
 from Neuron_Selection.FileFormats.storage.atomic_files import read_bytes, sha256_of, write_together
+from Neuron_Selection.FileFormats.storage.document_checks import Index, checked_document
 from Neuron_Selection.FileFormats.storage.json_files import json_bytes, parse_edited_json, read_edited_json
 from Neuron_Selection.FileFormats.storage.stored_documents import meta_path, metadata_of_files, stored_document
 
 _RESERVED = {"CON", "PRN", "AUX", "NUL", *(f"{port}{n}" for port in ("COM", "LPT") for n in range(1, 10))}
 _TAKEN = ("denoising", "noising", "by_input", "results")  # folders of results by input, and results.csv
-_REQUIRED = ("baseline_output", "baseline_action", "patched_output", "patched_action", "action_changed")
+_Row: TypeAlias = Annotated[list[float], Meta(min_length=1)]
+_Output: TypeAlias = Annotated[list[_Row], Meta(min_length=1, max_length=1)]  # [[one Q-value per action]]
+
+
+class _Result(msgspec.Struct):
+    baseline_output: _Output
+    baseline_action: Index
+    patched_output: _Output
+    patched_action: Index
+    action_changed: Any  # a boolean, or in published files "True" or "False"
 
 
 def results_path(folder: Path, output_prefix: str) -> Path:
@@ -101,24 +113,14 @@ def load_patching_results(path: Path) -> dict[str, dict[str, Any]]:
 
 
 def _checked(result: Any, path: Path, field: str) -> dict[str, Any]:
-    if not isinstance(result, dict):
-        raise InputError(path, field, found=shown(result), expected="a result")
-    missing = [key for key in _REQUIRED if key not in result]
-    if missing:
-        raise InputError(path, field, found=f"no key {missing[0]}", expected=f"the keys {', '.join(_REQUIRED)}")
-    for key in ("baseline_output", "patched_output"):
-        rows = result[key]
-        ok = isinstance(rows, list) and len(rows) == 1 and isinstance(rows[0], list) and rows[0]
-        if not ok or not all(type(value) in (int, float) and abs(value) < math.inf for value in rows[0]):
-            raise InputError(path, f"{field}.{key}", found=shown(rows), expected="[[one number an action]]")
-    for key in ("baseline_action", "patched_action"):
-        if type(result[key]) is not int or not 0 <= result[key] < len(result["baseline_output"][0]):
-            raise InputError(path, f"{field}.{key}", found=shown(result[key]), expected="the index of an action")
-    changed = result["action_changed"]
-    if isinstance(changed, str):
-        changed = {"True": True, "False": False}.get(changed)
-    if not isinstance(changed, bool):
-        raise InputError(
-            path, f"{field}.action_changed", found=shown(result["action_changed"]), expected="true or false"
-        )
-    return {**result, "action_changed": changed}
+    checked = checked_document(result, _Result, path, field=field)
+    n_actions = len(checked.baseline_output[0])
+    for key, action in (("baseline_action", checked.baseline_action), ("patched_action", checked.patched_action)):
+        if action >= n_actions:
+            raise InputError(
+                path, f"{field}.{key}", found=shown(action), expected=f"an action from 0 to {n_actions - 1}"
+            )
+    changed = checked.action_changed
+    if not isinstance(changed, bool) and changed not in ("True", "False"):
+        raise InputError(path, f"{field}.action_changed", found=shown(changed), expected="true or false")
+    return {**result, "action_changed": changed in (True, "True")}

@@ -9,13 +9,15 @@ other ever differs; the unpatched ``clean_q_values`` and ``corrupted_q_values`` 
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import numpy as np
+from msgspec import Meta
 
 from Neuron_Selection.errors import InputError, shown
 from Neuron_Selection.FileFormats.definitions import check_patch, positions_of
@@ -25,6 +27,7 @@ from Neuron_Selection.FileFormats.patch_spec import experiment_name
 from Neuron_Selection.FileFormats.run_metadata import check_format
 from Neuron_Selection.FileFormats.storage.array_checks import check_float32
 from Neuron_Selection.FileFormats.storage.atomic_files import opened_to_read, written_atomically
+from Neuron_Selection.FileFormats.storage.document_checks import checked_document
 from Neuron_Selection.FileFormats.storage.npz_files import (
     EPOCH,
     METADATA_KEY,
@@ -33,6 +36,20 @@ from Neuron_Selection.FileFormats.storage.npz_files import (
     parse_metadata,
 )
 from Neuron_Selection.FileFormats.storage.zip_members import ZipMembers
+
+
+class _Runs(msgspec.Struct):
+    source: str
+    target: str
+
+
+class _Metadata(msgspec.Struct):
+    run: dict[str, Any]
+    ids: Annotated[list[Any], Meta(min_length=1)]
+    clusters: dict[str, str]
+    patches: Annotated[list[Any], Meta(min_length=1)]
+    directions: dict[str, _Runs]
+    n_actions: Annotated[int, Meta(ge=1)]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,27 +106,25 @@ def header_from(metadata: Any, path: Path) -> SweepHeader:
 
     :raises InputError: the field, what was found and what was expected
     """
-    if not isinstance(metadata, dict):
-        raise InputError(path, "__metadata__", found=shown(metadata), expected="an object")
-    check_format(metadata, path)
-    for field, (fits, expected) in _FIELDS.items():
-        if field not in metadata:
-            raise InputError(path, f"metadata.{field}", found="no such field", expected=expected)
-        if not fits(metadata[field]):
-            raise InputError(path, f"metadata.{field}", found=shown(metadata[field]), expected=expected)
-    ids = tuple(metadata["ids"])
-    for input_id in ids:
+    if isinstance(metadata, dict):
+        check_format(metadata, path)
+    checked = checked_document(metadata, _Metadata, path, field="metadata")
+    for input_id in checked.ids:
         check_input_id(input_id, path)
-    if len(set(ids)) < len(ids):
-        raise InputError(path, "metadata.ids", found="an id twice", expected="each once")
+    if len(set(checked.ids)) < len(checked.ids):
+        raise InputError(path, "metadata.ids", "an id is listed twice")
+    if not checked.directions or not set(checked.directions) <= set(DIRECTIONS):
+        found = ", ".join(shown(name) for name in checked.directions) or "none"
+        raise InputError(path, "metadata.directions", found=found, expected="denoising, noising or both")
+    patches = patches_of(checked.patches, path)
     return SweepHeader(
-        ids=ids,
-        clusters=dict(metadata["clusters"]),
-        patches=(patches := patches_of(metadata["patches"], path)),
+        ids=tuple(checked.ids),
+        clusters=checked.clusters,
+        patches=patches,
         groups=groups_of(patches),
-        directions=metadata["directions"],
-        n_actions=metadata["n_actions"],
-        random_sets=positions_of(metadata["run"].get("random_sets", []), path, count=len(patches)),
+        directions={name: {"source": runs.source, "target": runs.target} for name, runs in checked.directions.items()},
+        n_actions=checked.n_actions,
+        random_sets=positions_of(checked.run.get("random_sets", []), path, count=len(patches)),
         metadata=metadata,
     )
 
@@ -119,29 +134,6 @@ def patches_of(patches: list[Any], path: Path) -> tuple[dict[str, Any], ...]:
     for number, patch in enumerate(patches, start=1):
         check_patch(patch, path, f"metadata.patches: entry {number}")
     return tuple(patches)
-
-
-def _is_list(value: Any) -> bool:
-    return isinstance(value, list) and bool(value)
-
-
-def _is_text_to_text(value: Any) -> bool:
-    return isinstance(value, dict) and all(isinstance(text, str) for text in value.values())
-
-
-def _are_directions(value: Any) -> bool:
-    known = isinstance(value, dict) and bool(value) and set(value) <= set(DIRECTIONS)
-    return known and all(_is_text_to_text(told) and {"source", "target"} <= set(told) for told in value.values())
-
-
-_FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "run": (lambda value: isinstance(value, dict), "an object"),
-    "ids": (_is_list, "a list of input ids"),
-    "clusters": (_is_text_to_text, "an object {id: cluster}"),
-    "patches": (_is_list, "a list of patches"),
-    "directions": (_are_directions, "denoising and noising, or one of them, each with its source and target"),
-    "n_actions": (lambda value: type(value) is int and value > 0, "a whole number from 1"),
-}
 
 
 FLAGS = ("", "constant", "dead")

@@ -293,7 +293,7 @@ def test_a_flipped_bit_in_a_tensor_is_found(good):
     )
     inner = bytearray(state_bytes(mlp_state(2, (3,), 2)))
     inner[inner.index(weights) + 5] ^= 1
-    assert refusal(rezipped(good, policy_pth=bytes(inner))).startswith("policy.pth: 'archive/data/0': found a damaged")
+    assert refusal(rezipped(good, policy_pth=bytes(inner))).startswith("policy.pth: 'archive/data/0': the member is")
 
 
 def central(data, name, offset, value):

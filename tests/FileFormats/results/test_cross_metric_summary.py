@@ -71,7 +71,7 @@ def test_a_key_is_a_position_or_a_name_or_only_a_key(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changed", "says"),
     [
-        ({"common_neurons": ...}, "common_neurons: found no such field, expected an object {experiment: {...}}"),
+        ({"common_neurons": ...}, "common_neurons: is missing (analyze_metrics.py makes it)"),
         ({"common_neurons": []}, "common_neurons: found a list, expected an object"),
         ({"common_neurons": {"exp_1_q_net.0": 3}}, "common_neurons.exp_1_q_net.0: found 3, expected an object"),
         ({"common_neurons": {"a": {"patch": [1]}}}, "common_neurons.a.patch: found a list, expected an object {layer"),
@@ -81,9 +81,9 @@ def test_a_key_is_a_position_or_a_name_or_only_a_key(tmp_path: Path) -> None:
         ({"common_neurons": {"a": {"final_average_importance": "1"}}}, "final_average_importance: found '1'"),
         ({"common_neurons": {"a": {"final_average_importance": True}}}, "final_average_importance: found true"),
         ({"common_neurons": {"a": {"final_average_importance": 10**400}}}, "found an integer of 1329 bits, expected a"),
-        ({"metrics_info": [1]}, "metrics_info: found a list, expected an object {metric: {...}}"),
-        ({"metrics_info": {"kl": 1}}, "metrics_info: found an object, expected an object {metric: {...}}"),
-        ({"common_count": -1}, "common_count: found -1, expected a whole number from 0"),
+        ({"metrics_info": [1]}, "metrics_info: found a list, expected an object"),
+        ({"metrics_info": {"kl": 1}}, "metrics_info[...]: found a whole number, expected an object"),
+        ({"common_count": -1}, "common_count: found -1, expected a whole number, at least 0"),
         ({"common_count": True}, "common_count: found true"),
         ({"metadata": 1}, "metadata: found 1, expected an object"),
         ({"metadata": {"format": 7}}, "metadata.format: found 7"),
