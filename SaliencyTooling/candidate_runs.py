@@ -12,11 +12,17 @@ import numpy as np
 from Neuron_Selection.errors import InputError, UsageError
 from Neuron_Selection.FileFormats.agent_zip.agent_zip import AgentZip
 from Neuron_Selection.FileFormats.definitions import load_definitions
+from Neuron_Selection.FileFormats.provenance import (
+    check_outputs,
+    different_run_error,
+    fingerprint_in,
+    run_metadata,
+    stored_document,
+    stored_json_metadata,
+)
 from Neuron_Selection.FileFormats.results.cross_metric_summary import load_cross_metric_summary
-from Neuron_Selection.FileFormats.run_metadata import check_outputs, fingerprint_in, of_another_run, run_metadata
 from Neuron_Selection.FileFormats.storage.atomic_files import read_bytes, sha256_of
 from Neuron_Selection.FileFormats.storage.json_files import json_bytes, parse_edited_json
-from Neuron_Selection.FileFormats.storage.stored_documents import stored_document, stored_json_metadata
 from Neuron_Selection.FileFormats.weights.average_gradients import MAGNITUDE, AverageGradients, load_average_gradients
 from Neuron_Selection.FileFormats.weights.candidate_weights import CANDIDATES_FILE, save_candidate_weights
 from SaliencyTooling.candidate_neurons import CandidateNeuron, candidate_neurons
@@ -94,7 +100,7 @@ def check_candidates(
     if path.exists() and not overwrite:
         stored = (stored_json_metadata(path) or {}).get("run")
         if not isinstance(stored, dict) or any(stored.get(key) != value for key, value in chosen.run.items()):
-            raise of_another_run(path)
+            raise different_run_error(path)
 
 
 def write_candidates(
@@ -123,7 +129,7 @@ def write_candidates(
     document["metadata"] |= {**metadata, "agent": average.metadata.get("agent")}
     if path.exists() and not overwrite:
         if _decisive(stored_document(path)) != _decisive(parse_edited_json(json_bytes(document), path)):
-            raise of_another_run(path)
+            raise different_run_error(path)
         return path, document["metadata"], False
     save_candidate_weights(path, document)
     return path, document["metadata"], True

@@ -11,9 +11,14 @@ import numpy as np
 
 from Neuron_Selection.errors import InputError, SuiteWarning, shown
 from Neuron_Selection.FileFormats.inputs import Inputs
-from Neuron_Selection.FileFormats.run_metadata import check_outputs, is_up_to_date, run_metadata
+from Neuron_Selection.FileFormats.provenance import (
+    StoredOutput,
+    check_outputs,
+    is_up_to_date,
+    run_metadata,
+    stored_json_metadata,
+)
 from Neuron_Selection.FileFormats.storage.atomic_files import sha256_of_file
-from Neuron_Selection.FileFormats.storage.stored_documents import stored_json_metadata
 from Neuron_Selection.FileFormats.weights.average_gradients import (
     AVERAGE_FILE,
     MAGNITUDE,
@@ -26,7 +31,7 @@ from Neuron_Selection.FileFormats.weights.weight_gradients import (
     InputGradient,
     load_weight_gradients,
     save_weight_gradients,
-    stored_metadata,
+    stored_gradients,
 )
 from Neuron_Selection.PatchingTooling.experiment import OpenedAgent
 from SaliencyTooling.gradient_sources import GradientSource, gradient_source, of_the_margin, of_the_maximum
@@ -49,7 +54,7 @@ def write_weight_gradients(
     metadata = _metadata(opened, inputs, "gradients", source, formats=list(formats))
     paths = [folder / f"weight_gradients.{kind}" for kind in formats]
     check_outputs(paths, [Path(inputs.where), opened.folder.zip_path])
-    done = [is_up_to_date(path, stored_metadata(path), metadata, overwrite=overwrite) for path in paths]
+    done = [is_up_to_date(stored_gradients(path), metadata, overwrite=overwrite) for path in paths]
     if all(done):
         return paths, False, source.name
     if "json" in formats:
@@ -135,11 +140,11 @@ def plan_averages(
     path = folder / AVERAGE_FILE
     read = [gradients_path, Path(inputs.where) if inputs else None, opened.folder.zip_path if opened else None]
     check_outputs([path], [one for one in read if one is not None])
-    origin: dict[str, Any] = {}
+    origin: Mapping[str, Any] = {}
     more: dict[str, Any] = {}
     if gradients_path is not None:
         sha256 = sha256_of_file(gradients_path, hint="gradients.py makes it")
-        origin = stored_metadata(gradients_path) or {}
+        origin = stored_gradients(gradients_path).complete or {}
         run = origin.get("run", {})
         _refuse_mixture(opened, inputs, run, gradients_path)
         more = {"gradients_sha256": sha256, "gradients_inputs": run.get("inputs")}
@@ -151,7 +156,8 @@ def plan_averages(
         command = {"task": "averages", "gradients_path": str(gradients_path)}
         metadata = run_metadata(command=command, run=run, agent=None, libraries=("numpy",))
         metadata["agent"] = origin.get("agent")
-    return metadata, is_up_to_date(path, stored_json_metadata(path), metadata, overwrite=overwrite)
+    stored = StoredOutput(files=(path,), complete=stored_json_metadata(path))
+    return metadata, is_up_to_date(stored, metadata, overwrite=overwrite)
 
 
 def _refuse_mixture(

@@ -27,16 +27,15 @@ from Neuron_Selection.FileFormats.agent_zip.agent_folder import (
 )
 from Neuron_Selection.FileFormats.agent_zip.agent_zip import AgentZip, read_agent_zip
 from Neuron_Selection.FileFormats.inputs import clusters_in
+from Neuron_Selection.FileFormats.provenance import is_up_to_date, run_metadata
 from Neuron_Selection.FileFormats.results.cross_metric_summary import SUMMARY_FILE
 from Neuron_Selection.FileFormats.results.results_by_input import file_names
 from Neuron_Selection.FileFormats.results.results_table import (
     results_table_bytes,
     save_with_summary,
-    stored_table_metadata,
+    stored_analysis,
 )
-from Neuron_Selection.FileFormats.run_metadata import is_up_to_date, run_metadata
 from Neuron_Selection.FileFormats.storage.json_files import json_bytes
-from Neuron_Selection.FileFormats.storage.stored_documents import stored_json_metadata
 
 SWEEP, TABLE = "sweep.npz", "results.csv"
 
@@ -77,7 +76,7 @@ def run_analysis(request: AnalysisRequest, *, command: Mapping[str, Any]) -> Ana
     """Analyse and write; outputs of the same analysis are left as they are.
 
     :raises InputError: no runs (which script makes them), runs of another agent, damaged ones
-    :raises UsageError: an unknown metric, or an output of another analysis
+    :raises SuiteError: an unknown metric, or an output of a different run
     """
     metrics = chosen_metrics(request.metrics)
     if not 0 < request.confidence < 1:
@@ -114,13 +113,7 @@ def run_analysis(request: AnalysisRequest, *, command: Mapping[str, Any]) -> Ana
         planned = run_metadata(command=command, run=settings, agent=agent, libraries=("numpy", "scipy"))
         out = output_folder(request.output_dir, folder.folder / RESULTS)
         table, summary = out / TABLE, out / SUMMARY_FILE
-        stored = stored_table_metadata(table, summary)
-        its_own = stored or stored_json_metadata(summary)  # an interrupted run leaves a summary without a table
-        done = [
-            is_up_to_date(path, told, planned, overwrite=request.overwrite)
-            for path, told in ((table, stored), (summary, its_own))
-        ]
-        if all(done):  # a list: neither file may be another's
+        if is_up_to_date(stored_analysis(table, summary), planned, overwrite=request.overwrite):
             return AnalysisDone(analysis=None, table=table, summary=summary, made_by=runs.command)
         analysis = analyse(
             runs,

@@ -21,9 +21,8 @@ from Neuron_Selection.FileFormats.definitions import (
     tells_of_definitions,
 )
 from Neuron_Selection.FileFormats.patch_spec import Neurons, format_patch_spec, patch_configuration
-from Neuron_Selection.FileFormats.run_metadata import check_outputs
+from Neuron_Selection.FileFormats.provenance import check_outputs, meta_path
 from Neuron_Selection.FileFormats.storage.atomic_files import read_bytes
-from Neuron_Selection.FileFormats.storage.stored_documents import meta_path
 from Neuron_Selection.PatchingTooling.experiment import OpenedAgent
 
 GROUP_SIZE = 8

@@ -59,7 +59,7 @@ def main(args: argparse.Namespace, console: Console) -> None:
     """List, save, count."""
     from Neuron_Selection.ExperimentTooling.definition_jobs import write_definitions
     from Neuron_Selection.ExperimentTooling.hidden_layers import layers_left_out
-    from Neuron_Selection.FileFormats.storage.stored_documents import meta_path
+    from Neuron_Selection.FileFormats.provenance import meta_path
     from Neuron_Selection.PatchingTooling import PatchingExperiment
 
     experiment = PatchingExperiment(args.agent_path, **agent_options(args))

@@ -18,7 +18,7 @@ import numpy as np
 
 from Neuron_Selection.errors import InputError, shown
 from Neuron_Selection.FileFormats.inputs import check_input_id
-from Neuron_Selection.FileFormats.run_metadata import check_format
+from Neuron_Selection.FileFormats.provenance import StoredOutput, check_format, metadata_of_files
 from Neuron_Selection.FileFormats.storage.atomic_files import read_bytes, sha256_of, write_together
 from Neuron_Selection.FileFormats.storage.json_files import large_json_bytes
 from Neuron_Selection.FileFormats.storage.known_names import refuse_unknown
@@ -155,8 +155,17 @@ def load_activations(path: Path, layers: Mapping[str, str]) -> Activations:
     return _collected(path, sha256_of(data), members, wanted, metadata)
 
 
-def stored_metadata(path: Path) -> dict[str, Any] | None:
-    """The metadata of an npz that is there, or None where it has none that can be read."""
+def stored_activations(npz_path: Path, readable_path: Path) -> StoredOutput:
+    """Both files of one inputs file as they are on disk now."""
+    metadata = stored_npz_metadata(npz_path)
+    has_twin = readable_path.is_file()
+    complete = metadata_of_files(metadata, {"readable_sha256": readable_path}) if has_twin else None
+    unfinished = None if readable_path.exists() else metadata
+    return StoredOutput(files=(npz_path, readable_path), complete=complete, unfinished=unfinished)
+
+
+def stored_npz_metadata(path: Path) -> dict[str, Any] | None:
+    """The metadata in an npz file, or None if it has none that can be read."""
     try:
         return _read_metadata(ZipMembers(read_bytes(path), where=path), path)
     except InputError:

@@ -11,9 +11,9 @@ from typing import Any
 
 from Neuron_Selection.errors import InputError, UsageError, shown
 from Neuron_Selection.FileFormats.patch_spec import parse_patch_spec
+from Neuron_Selection.FileFormats.provenance import meta_path
 from Neuron_Selection.FileFormats.storage.atomic_files import read_bytes, sha256_of, write_atomically, write_together
 from Neuron_Selection.FileFormats.storage.json_files import json_bytes, read_edited_json
-from Neuron_Selection.FileFormats.storage.stored_documents import meta_path
 
 
 def load_definitions(path: Path) -> list[dict[str, Any]]:

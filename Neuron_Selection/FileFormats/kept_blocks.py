@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from Neuron_Selection.errors import InputError
-from Neuron_Selection.FileFormats.run_metadata import decisive_of
+from Neuron_Selection.FileFormats.provenance import decisive_of
 from Neuron_Selection.FileFormats.storage.atomic_files import read_bytes, refuse_link, sha256_of
 
 AFTER_SECONDS = 60.0

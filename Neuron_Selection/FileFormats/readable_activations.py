@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from Neuron_Selection.errors import InputError, shown
-from Neuron_Selection.FileFormats.activations import FINAL_Q_VALUES, Activations, load_activations, stored_metadata
+from Neuron_Selection.FileFormats.activations import FINAL_Q_VALUES, Activations, load_activations, stored_npz_metadata
 from Neuron_Selection.FileFormats.inputs import check_input_id
 from Neuron_Selection.FileFormats.storage.atomic_files import read_bytes, sha256_of
 from Neuron_Selection.FileFormats.storage.json_files import parse_edited_json
@@ -81,7 +81,7 @@ def _metadata_of_npz(path: Path, sha256: str) -> dict[str, Any]:
     :raises InputError: the npz file was written with a readable file of other content
     """
     npz = path.with_name(f"{path.stem.removesuffix('_readable')}.npz")
-    metadata = stored_metadata(npz) if npz.stem != path.stem and npz.exists() else None
+    metadata = stored_npz_metadata(npz) if npz.stem != path.stem and npz.exists() else None
     if metadata is not None and metadata.get("readable_sha256") != sha256:
         raise InputError(
             path,

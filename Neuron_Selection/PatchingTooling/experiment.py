@@ -20,13 +20,13 @@ from Neuron_Selection.FileFormats.agent_zip.agent_folder import ACTIVATIONS, INP
 from Neuron_Selection.FileFormats.agent_zip.agent_zip import read_agent_zip
 from Neuron_Selection.FileFormats.inputs import Inputs, inputs_from_arrays, load_inputs
 from Neuron_Selection.FileFormats.patch_spec import Neurons
+from Neuron_Selection.FileFormats.provenance import CHUNK_ROWS, is_up_to_date, run_metadata
 from Neuron_Selection.FileFormats.readable_activations import open_activations
 from Neuron_Selection.FileFormats.results.patching_results import (
     patching_results_path,
     save_patching_results,
-    stored_metadata,
+    stored_results,
 )
-from Neuron_Selection.FileFormats.run_metadata import CHUNK_ROWS, is_up_to_date, run_metadata
 from Neuron_Selection.FileFormats.storage.atomic_files import sha256_of
 from Neuron_Selection.FileFormats.storage.json_files import json_bytes
 from Neuron_Selection.PatchingTooling.agent.architecture import architecture_of, refuse_nonfinite
@@ -318,7 +318,7 @@ class PatchingExperiment(OpenedAgent):
         """Write results to ``patching_results/<output_prefix>.json`` in the agent's folder, with their metadata beside.
 
         :return: the path; a file that the same run wrote is left as it is
-        :raises UsageError: the file is there from another run, and ``overwrite`` is off
+        :raises InputError: the file was written by a different run, and ``overwrite`` is off
         """
         if not results:
             raise UsageError("results: found none, expected what run_patching_experiment returned")
@@ -327,6 +327,6 @@ class PatchingExperiment(OpenedAgent):
         if metadata is None:  # a dict of the user's own making
             told = {"task": "results", "sha256": sha256_of(json_bytes(results))}
             metadata = self.metadata(told, command={"function": "save_results"})
-        if is_up_to_date(path, stored_metadata(path), metadata, overwrite=overwrite):
+        if is_up_to_date(stored_results(path), metadata, overwrite=overwrite):
             return path
         return save_patching_results(path, results, metadata=metadata)

@@ -12,12 +12,11 @@ from Neuron_Selection.FileFormats.activations import (
     activation_paths,
     activations_name,
     save_activations,
-    stored_metadata,
+    stored_activations,
 )
 from Neuron_Selection.FileFormats.agent_zip.agent_folder import INPUTS
 from Neuron_Selection.FileFormats.inputs import Inputs, load_inputs
-from Neuron_Selection.FileFormats.run_metadata import check_outputs, is_up_to_date
-from Neuron_Selection.FileFormats.storage.atomic_files import read_bytes, sha256_of
+from Neuron_Selection.FileFormats.provenance import check_outputs, is_up_to_date
 
 if TYPE_CHECKING:
     from Neuron_Selection.PatchingTooling.experiment import PatchingExperiment
@@ -47,7 +46,7 @@ def plan_extraction(
 
     :param inputs: inputs files; None means every ``*_inputs.json`` of the agent's ``activation_inputs/``
     :param folder: where the activations go
-    :raises UsageError: two inputs files whose activations would have one name, or an output of another run
+    :raises SuiteError: two inputs files whose activations would have one name, or an output of a different run
     """
     place = experiment.folder.folder / INPUTS
     if inputs is None:
@@ -75,14 +74,7 @@ def plan_extraction(
             },
             command={"script": "activation_extraction.py", "inputs": str(path), "layers": chosen},
         )
-        there = npz_path if npz_path.exists() else readable_path
-        done = is_up_to_date(
-            there,
-            _stored(npz_path, readable_path),
-            metadata,
-            overwrite=overwrite,
-            unfinished=None if readable_path.exists() else stored_metadata(npz_path),
-        )
+        done = is_up_to_date(stored_activations(npz_path, readable_path), metadata, overwrite=overwrite)
         plans.append(
             ExtractionPlan(
                 inputs=loaded,
@@ -94,14 +86,6 @@ def plan_extraction(
             )
         )
     return plans
-
-
-def _stored(npz_path: Path, readable_path: Path) -> dict[str, Any] | None:
-    """The metadata of both files, or None where one is missing, or is not the other's twin."""
-    stored = stored_metadata(npz_path) if npz_path.exists() and readable_path.is_file() else None
-    if stored is None or stored.get("readable_sha256") != sha256_of(read_bytes(readable_path)):
-        return None
-    return stored
 
 
 def extract_activations(experiment: PatchingExperiment, plan: ExtractionPlan) -> dict[str, Any]:

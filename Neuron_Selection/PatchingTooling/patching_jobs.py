@@ -11,20 +11,18 @@ from Neuron_Selection.errors import UsageError
 from Neuron_Selection.FileFormats.agent_zip.agent_folder import CLEAN, CORRUPTED, RESULTS, output_folder
 from Neuron_Selection.FileFormats.definitions import load_definitions, load_random_sets
 from Neuron_Selection.FileFormats.directions import TARGETS, directions_of
+from Neuron_Selection.FileFormats.provenance import check_outputs, is_up_to_date, meta_path
 from Neuron_Selection.FileFormats.results.patching_results import (
     patching_results_path,
     results_path,
     save_patching_results,
-    stored_metadata,
+    stored_results,
 )
 from Neuron_Selection.FileFormats.results.results_by_input import (
-    is_folder_up_to_date,
     save_by_input,
-    stored_folder_metadata,
+    stored_folder,
 )
-from Neuron_Selection.FileFormats.run_metadata import check_outputs, is_up_to_date
 from Neuron_Selection.FileFormats.storage.atomic_files import refuse_link
-from Neuron_Selection.FileFormats.storage.stored_documents import meta_path
 from Neuron_Selection.PatchingTooling.patching.plan import PatchingPlan
 
 if TYPE_CHECKING:
@@ -69,7 +67,7 @@ def plan_jobs(
 ) -> list[PatchingJob]:
     """Check all that was asked for, and what lies where the results shall go.
 
-    :raises UsageError: flags that do not go together, or an output of another run
+    :raises SuiteError: flags that do not go together, or an output of a different run
     """
     _check_flags(request)
     listed = None if request.patches_file is None else experiment.folder.find(request.patches_file, ".")
@@ -186,11 +184,7 @@ def _job(
     command: Mapping[str, Any],
 ) -> PatchingJob:
     planned = experiment.metadata(plan.decisive, command=command)
-    if request.by_input:
-        done = is_folder_up_to_date(path, planned, overwrite=request.overwrite)
-        stored = stored_folder_metadata(path) if done else None
-    else:
-        stored = stored_metadata(path)
-        done = is_up_to_date(path, stored, planned, overwrite=request.overwrite)
-    summary = stored["summary"] if done and stored is not None else None
+    stored = stored_folder(path) if request.by_input else stored_results(path)
+    done = is_up_to_date(stored, planned, overwrite=request.overwrite)
+    summary = stored.complete["summary"] if done and stored.complete is not None else None
     return PatchingJob(plan=plan, path=path, by_input=request.by_input, command=command, done=summary)

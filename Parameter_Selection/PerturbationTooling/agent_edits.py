@@ -11,13 +11,16 @@ import numpy as np
 from Neuron_Selection.errors import InputError, UsageError, shown
 from Neuron_Selection.FileFormats.agent_zip.edited_agent import TensorEdit, edited_agent_bytes
 from Neuron_Selection.FileFormats.agent_zip.tensors import weights_sha256
-from Neuron_Selection.FileFormats.run_metadata import check_outputs, is_up_to_date
-from Neuron_Selection.FileFormats.storage.atomic_files import is_there, read_bytes, sha256_of, written_atomically
-from Neuron_Selection.FileFormats.storage.stored_documents import (
+from Neuron_Selection.FileFormats.provenance import (
+    StoredOutput,
+    check_outputs,
+    different_run_error,
+    is_up_to_date,
     metadata_of_files,
     stored_document,
     stored_json_metadata,
 )
+from Neuron_Selection.FileFormats.storage.atomic_files import is_there, read_bytes, sha256_of, written_atomically
 from Neuron_Selection.FileFormats.weights.edits_file import load_weight_edits, save_weight_edits
 from Neuron_Selection.flag_types import plain_float
 from Neuron_Selection.PatchingTooling.experiment import OpenedAgent
@@ -103,11 +106,10 @@ def write_edited_agent(
     own = opened.agent_zip.weights_sha256
     inverse_metadata = {"format": 1, "weights_sha256": after, "restores": own}
     stored = _stored(manifest, inverse, output)
-    if is_up_to_date(output, stored, metadata, overwrite=overwrite):
-        return stored or {}, False
-    is_up_to_date(manifest, stored_json_metadata(manifest), metadata, overwrite=overwrite)
-    if stored_document(inverse) != {"edits": back, "metadata": inverse_metadata}:  # not left by an interrupted run
-        is_up_to_date(inverse, None, metadata, overwrite=overwrite)
+    if is_up_to_date(stored, metadata, overwrite=overwrite):
+        return dict(stored.complete or {}), False
+    if inverse.exists() and not overwrite and stored_document(inverse) != {"edits": back, "metadata": inverse_metadata}:
+        raise different_run_error(inverse)
     source = read_bytes(original)
     if sha256_of(source) != opened.agent_zip.sha256:
         raise InputError(original, found="a file that changed while it was worked on", expected="the agent as it was")
@@ -152,6 +154,9 @@ def _tensor_edit(change: WeightChange, tensors: dict[str, np.ndarray]) -> Tensor
     return TensorEdit(tensor=f"q_net.{change.parameter}", index=index, value=change.value)
 
 
-def _stored(manifest: Path, inverse: Path, output: Path) -> dict[str, Any] | None:
-    """The manifest's metadata where all three files belong together."""
-    return metadata_of_files(stored_json_metadata(manifest), {"edited_sha256": output, "inverse_sha256": inverse})
+def _stored(manifest: Path, inverse: Path, output: Path) -> StoredOutput:
+    """All three files as they are on disk now; the agent is written last."""
+    metadata = stored_json_metadata(manifest)
+    complete = metadata_of_files(metadata, {"edited_sha256": output, "inverse_sha256": inverse})
+    unfinished = None if output.exists() else metadata
+    return StoredOutput(files=(output, manifest), complete=complete, unfinished=unfinished)

@@ -43,7 +43,7 @@ def main(args: argparse.Namespace, console: Console) -> None:
     """Average, save, say where."""
     from Neuron_Selection.errors import UsageError
     from Neuron_Selection.FileFormats.agent_zip.agent_folder import CLEAN, GRADIENTS, output_folder
-    from Neuron_Selection.FileFormats.storage.stored_documents import stored_json_metadata
+    from Neuron_Selection.FileFormats.provenance import stored_json_metadata
     from Neuron_Selection.PatchingTooling.experiment import OpenedAgent
     from SaliencyTooling.gradient_runs import write_averages
     from SaliencyTooling.next_steps import agent_told_by, extracting

@@ -240,7 +240,7 @@ def test_the_same_analysis_again_is_left_alone_and_another_is_refused(
     assert analyse(agent) == 0
     assert "up to date, left as they are" in capsys.readouterr().err
     assert analyse(agent, "--seed", "1") == 2
-    assert "found the output of another run, expected none (--overwrite replaces it)" in capsys.readouterr().err
+    assert "already exists and was written by a different run; pass --overwrite" in capsys.readouterr().err
     assert before == {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.glob("*.*")}
     assert analyse(agent, "--overwrite") == 0
     assert {path: data for path, (data, _) in before.items()} == {p: p.read_bytes() for p in folder.glob("*.*")}
@@ -250,7 +250,7 @@ def test_a_summary_of_others_is_not_written_over(agent: Path, capsys: pytest.Cap
     theirs = agent / "patching_results" / "cross_metric_summary.json"
     theirs.write_text('{"common_neurons": {}}')
     assert analyse(agent) == 2
-    assert "cross_metric_summary.json: found the output of another run" in capsys.readouterr().err
+    assert "cross_metric_summary.json: already exists and was written by a different run" in capsys.readouterr().err
     assert theirs.read_text() == '{"common_neurons": {}}'
     assert not (agent / "patching_results" / "results.csv").exists()
 

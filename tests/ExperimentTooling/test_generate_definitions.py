@@ -119,7 +119,7 @@ def test_metadata_of_other_files_and_the_agent_are_not_written_over(
     assert generate(agent, *words) == 0
     assert other.read_text() == '{"results_sha256": ""}'
     assert generate(agent, "--output", str(agent / "agent.zip"), "--overwrite") == 2
-    assert "found as input and as output, expected two files" in capsys.readouterr().err
+    assert "is both an input and an output of this run" in capsys.readouterr().err
     assert (agent / "agent.zip").read_bytes() == archive
 
 

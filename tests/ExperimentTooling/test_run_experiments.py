@@ -98,7 +98,7 @@ def test_a_sweep_that_is_up_to_date_is_left_alone_and_another_is_refused(
     assert run(agent) == 0
     assert "sweep.npz: up to date, left as it is (--overwrite makes it again)" in capsys.readouterr().err
     assert run(agent, "--direction", "noising") == 2
-    assert "found the output of another run, expected none (--overwrite replaces it)" in capsys.readouterr().err
+    assert "already exists and was written by a different run; pass --overwrite" in capsys.readouterr().err
     (agent / "activation_inputs" / "clean_inputs.json").write_text(
         (agent / "activation_inputs" / "clean_inputs.json").read_text() + " "
     )
@@ -279,7 +279,7 @@ def test_a_sweep_does_not_write_over_what_it_reads(agent: Path, capsys: pytest.C
     shutil.copy(agent / "activation_inputs" / "clean_inputs.json", clean)
     before = clean.read_bytes()
     assert run(agent, "--clean", str(clean), "--overwrite") == 2
-    assert "sweep.npz: found as input and as output, expected two files" in capsys.readouterr().err
+    assert "sweep.npz: is both an input and an output of this run" in capsys.readouterr().err
     assert clean.read_bytes() == before
 
 

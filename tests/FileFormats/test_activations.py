@@ -19,7 +19,7 @@ from Neuron_Selection.FileFormats.activations import (
     activations_name,
     load_activations,
     save_activations,
-    stored_metadata,
+    stored_npz_metadata,
 )
 from Neuron_Selection.FileFormats.storage import zip_members
 
@@ -131,11 +131,11 @@ def test_metadata_and_fingerprint_come_back():
     loaded = load_activations(NPZ, LAYERS)
     assert loaded.weights_sha256 == "abc"
     assert loaded.metadata["run"] == METADATA["run"]
-    assert stored_metadata(NPZ) == loaded.metadata
+    assert stored_npz_metadata(NPZ) == loaded.metadata
     write_members([("a_q_net.0.npy", ONE)])
     assert load_activations(NPZ, LAYERS).weights_sha256 == ""
-    assert stored_metadata(NPZ) is None
-    assert stored_metadata(Path("absent.npz")) is None
+    assert stored_npz_metadata(NPZ) is None
+    assert stored_npz_metadata(Path("absent.npz")) is None
 
 
 @pytest.mark.parametrize("save_as", [np.savez, np.savez_compressed])

@@ -271,7 +271,7 @@ TARGET = {"layer_name": "q_net.0.weight", "neuron_index": 1, "weight_index": 2, 
 @pytest.mark.parametrize(
     ("document", "message"),
     [
-        ({"weight_targets": []}, "found an empty list"),
+        ({"weight_targets": []}, "found a list of length 0"),
         ({"weight_targets": [TARGET, TARGET]}, "twice"),
         ({"weight_targets": [TARGET | {"layer_name": "q_net.8.weight"}]}, "parameter"),
         ({"weight_targets": [TARGET | {"layer_name": "q_net.0.bias"}]}, "the name of a weight"),

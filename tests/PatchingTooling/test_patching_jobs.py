@@ -159,7 +159,7 @@ def test_results_by_input_are_left_alone_replaced_or_refused_as_a_whole(
     assert patch(agent, *words, "q_net.0:1") == 0
     assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before
     assert patch(agent, *words, "q_net.0:2") == 2
-    assert "found the output of another run" in capsys.readouterr().err
+    assert "already exists and was written by a different run" in capsys.readouterr().err
     assert patch(agent, *words, "q_net.0:1", "--overwrite", "--input_ids", "plain") == 0
     assert [path.name for path in folder.iterdir()] == ["plain.json"]
     (folder / "plain.json").write_text("{}")

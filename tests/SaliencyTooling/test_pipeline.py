@@ -154,7 +154,7 @@ def test_a_second_run_leaves_everything_and_another_is_refused(agent: Path, caps
     assert initial_test.main(flags) == 0
     assert capsys.readouterr().err.count("up to date, left as it is") == 3
     assert initial_test.main([*flags, "--k", "3"]) == 2
-    assert "candidate_weights.json: found the output of another run" in capsys.readouterr().err
+    assert "candidate_weights.json: already exists and was written by a different run" in capsys.readouterr().err
     assert files_of(agent) == before
     assert initial_test.main([*flags, "--k", "3", "--overwrite"]) == 0
     assert files_of(agent) != before

@@ -89,7 +89,7 @@ def test_what_decides_the_candidates_decides_whether_they_are_up_to_date(
     change(agent)
     before = files_of(agent)
     assert initial_test.main(words) == 2
-    assert "candidate_weights.json: found the output of another run" in capsys.readouterr().err
+    assert "candidate_weights.json: already exists and was written by a different run" in capsys.readouterr().err
     assert extract.main(words_for(agent, "--useful_neurons_path", "own.json")) == 2
     assert files_of(agent) == before
     assert initial_test.main([*words, "--overwrite"]) == 0
@@ -116,7 +116,7 @@ def test_averages_of_another_agent_are_refused_and_the_agents_fingerprint_is_rec
     run = load_candidate_weights(path.with_name("candidate_weights.json"))["metadata"]["run"]
     assert run["weights_sha256"] == OpenedAgent(agent).agent_zip.weights_sha256
     assert extract.main([*words, "--agent_path", str(other)]) == 2
-    assert "found the output of another run" in capsys.readouterr().err
+    assert "already exists and was written by a different run" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("script", ["initial_test", "extract"])
@@ -146,13 +146,13 @@ def other_candidates(agent: Path) -> None:
 
 
 @pytest.mark.parametrize("spoil", [other_averages, other_candidates])
-def test_an_output_of_another_run_is_met_before_the_first_file_is_written(
+def test_an_output_different_run_error_is_met_before_the_first_file_is_written(
     spoil: Callable[[Path], None], agent: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     spoil(agent)
     before = files_of(agent)
     assert initial_test.main(["--agent_path", str(agent), "--useful_neurons_path", "own.json"]) == 2
-    assert "found the output of another run" in capsys.readouterr().err
+    assert "already exists and was written by a different run" in capsys.readouterr().err
     assert files_of(agent) == before
 
 

@@ -168,7 +168,7 @@ def test_a_file_that_is_read_is_never_written_over(flag: str, agent: Path, tmp_p
     own.write_text('[{"q_net.0": [1]}]' if flag == "patches_file" else inputs)
     flags: dict[str, Flag] = {"patch_spec": None} if flag == "patches_file" else {}
     flags |= {"ablate": "mean", "output_dir": str(own.parent), "output_prefix": "x", flag: str(own)}
-    refused(words_of("P", agent, **flags), 2, "found as input and as output", own.parent)
+    refused(words_of("P", agent, **flags), 2, "is both an input and an output", own.parent)
 
 
 def test_an_inputs_file_called_like_an_output_is_never_written_over(agent: Path, tmp_path: Path) -> None:
@@ -177,7 +177,7 @@ def test_an_inputs_file_called_like_an_output_is_never_written_over(agent: Path,
     for name in ("a.json", "a_activations_readable.json"):
         shutil.copy(agent / "activation_inputs" / "clean_inputs.json", own / name)
     inputs: list[str] = [str(own / "a.json"), str(own / "a_activations_readable.json")]
-    refused(words_of("E", agent, output_dir=str(own), inputs=inputs), 2, "found as input and as output", own)
+    refused(words_of("E", agent, output_dir=str(own), inputs=inputs), 2, "is both an input and an output", own)
 
 
 def test_a_damaged_twin_is_made_again_by_overwrite(agent: Path) -> None:
@@ -187,7 +187,7 @@ def test_a_damaged_twin_is_made_again_by_overwrite(agent: Path) -> None:
     twin.write_bytes(kept + b" ")
     extraction = words_of("E", agent, fast=True, overwrite=None)
     refused(patching(agent), 2, "--overwrite makes both again", agent)
-    refused(extraction, 2, "found the output of another run", agent)
+    refused(extraction, 2, "already exists and was written by a different run", agent)
     works([*extraction, "--overwrite"])
     assert twin.read_bytes() == kept
     works(patching(agent))
@@ -197,7 +197,7 @@ def test_a_readable_file_of_somebody_else_is_kept(agent: Path) -> None:
     logging = agent / "activation_logging"
     (logging / "clean_activations.npz").unlink()
     (logging / "clean_activations_readable.json").write_text('{"mine": 1}')
-    says = "readable.json: found the output of another run"
+    says = "readable.json: already exists and was written by a different run"
     refused(words_of("E", agent, overwrite=None), 2, says, agent)
 
 

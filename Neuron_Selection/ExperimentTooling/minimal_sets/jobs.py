@@ -32,15 +32,14 @@ from Neuron_Selection.FileFormats.agent_zip.agent_folder import RESULTS, output_
 from Neuron_Selection.FileFormats.directions import TARGETS, directions_of
 from Neuron_Selection.FileFormats.inputs import Inputs
 from Neuron_Selection.FileFormats.kept_blocks import KeptBlocks
+from Neuron_Selection.FileFormats.provenance import check_outputs, is_up_to_date
 from Neuron_Selection.FileFormats.results.minimal_sets_file import (
     load_minimal_sets,
     paths_of,
     save_minimal_sets,
-    stored_minimal_sets_metadata,
-    unfinished_minimal_sets_metadata,
+    stored_minimal_sets,
 )
 from Neuron_Selection.FileFormats.results.patching_results import results_path
-from Neuron_Selection.FileFormats.run_metadata import check_outputs, is_up_to_date
 from Neuron_Selection.FileFormats.storage.json_files import json_bytes
 from Neuron_Selection.PatchingTooling.experiment import OpenedAgent
 
@@ -82,7 +81,7 @@ def find_minimal_sets(
     """Search and write; outputs of the same search are left as they are.
 
     :param progress: goes over the (direction, layer) pairs
-    :raises UsageError: a goal or share that cannot be, or an output of another run
+    :raises SuiteError: a goal or share that cannot be, or an output of a different run
     """
     goal = parse_goal(request.goal)
     if not 0 < request.share <= 1:
@@ -100,13 +99,8 @@ def find_minimal_sets(
     path = results_path(folder, request.output_prefix)
     check_outputs([*paths_of(path).values()], [Path(clean.where), Path(corrupted.where), agent.folder.zip_path])
     planned = agent.metadata(_decisive(request, goal, clean, corrupted, layers), command=command)
-    stored = stored_minimal_sets_metadata(path)
-    unfinished = unfinished_minimal_sets_metadata(path)
-    there = [
-        is_up_to_date(place, stored, planned, overwrite=request.overwrite, unfinished=unfinished)
-        for place in paths_of(path).values()
-    ]
-    if all(there):
+    done = is_up_to_date(stored_minimal_sets(path), planned, overwrite=request.overwrite)
+    if done:
         document = load_minimal_sets(path)
     else:
         runs = {"clean": clean, "corrupted": corrupted}
@@ -119,7 +113,7 @@ def find_minimal_sets(
         document = document_of(explained)
         save_minimal_sets(path, document, [*set_rows(explained)], [*curve_rows(explained)], metadata=planned)
         blocks.remove()
-    return MinimalSetsDone(document=document, path=path, engine=agent.engine_name, was_up_to_date=all(there))
+    return MinimalSetsDone(document=document, path=path, engine=agent.engine_name, was_up_to_date=done)
 
 
 def _explained(

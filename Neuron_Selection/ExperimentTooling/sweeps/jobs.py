@@ -12,10 +12,10 @@ from Neuron_Selection.ExperimentTooling.sweeps.plan import SweepPlan, plan_sweep
 from Neuron_Selection.ExperimentTooling.sweeps.records import write_by_input
 from Neuron_Selection.ExperimentTooling.sweeps.sweep import Progress, write_sweep
 from Neuron_Selection.FileFormats.agent_zip.agent_folder import RESULTS, output_folder
+from Neuron_Selection.FileFormats.provenance import check_outputs, is_up_to_date
 from Neuron_Selection.FileFormats.results.patching_results import results_path
-from Neuron_Selection.FileFormats.results.results_by_input import is_folder_up_to_date
-from Neuron_Selection.FileFormats.results.sweep import stored_metadata
-from Neuron_Selection.FileFormats.run_metadata import check_outputs, is_up_to_date
+from Neuron_Selection.FileFormats.results.results_by_input import stored_folder
+from Neuron_Selection.FileFormats.results.sweep import stored_sweep
 from Neuron_Selection.FileFormats.storage.atomic_files import refuse_link
 from Neuron_Selection.PatchingTooling.experiment import PatchingExperiment
 
@@ -62,7 +62,7 @@ def plan_sweep_job(
     """Check all that was asked for, and what lies where the results shall go.
 
     :param options: what ``open_for_experiments`` takes
-    :raises UsageError: flags that do not go together, or an output of another run
+    :raises SuiteError: flags that do not go together, or an output of a different run
     """
     experiment, reason = open_for_experiments(agent_path, **options)
     plan = plan_sweep(
@@ -80,7 +80,8 @@ def plan_sweep_job(
     named = results_path(out, request.output_prefix or PREFIX)
     path = named.with_name(f"{named.name.removesuffix('.json')}.npz")
     metadata = experiment.metadata(plan.decisive, command=command)
-    done = is_up_to_date(path, stored_metadata(path) if path.exists() else None, metadata, overwrite=request.overwrite)
+    stored = stored_sweep(path)
+    done = is_up_to_date(stored, metadata, overwrite=request.overwrite)
     by_input = out
     if request.output_prefix and request.by_input:
         by_input = named.with_name(named.stem)
@@ -89,7 +90,7 @@ def plan_sweep_job(
     folders = {
         direction: folder
         for direction, folder in wanted.items()
-        if not is_folder_up_to_date(folder, metadata, overwrite=request.overwrite)
+        if not is_up_to_date(stored_folder(folder), metadata, overwrite=request.overwrite)
     }
     inputs = [Path(one.where) for one in plan.inputs.values()]
     check_outputs([path], [*inputs, experiment.folder.zip_path])
@@ -100,7 +101,7 @@ def plan_sweep_job(
         path=path,
         folders=folders,
         metadata=metadata,
-        stored=stored_metadata(path) if done else None,
+        stored=stored.complete if done else None,
     )
 
 

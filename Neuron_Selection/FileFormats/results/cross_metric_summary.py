@@ -17,7 +17,7 @@ import msgspec
 
 from Neuron_Selection.errors import shown
 from Neuron_Selection.FileFormats.definitions import check_patch
-from Neuron_Selection.FileFormats.run_metadata import check_format
+from Neuron_Selection.FileFormats.provenance import check_format
 from Neuron_Selection.FileFormats.storage.atomic_files import read_bytes
 from Neuron_Selection.FileFormats.storage.document_checks import Index, checked_document
 from Neuron_Selection.FileFormats.storage.json_files import parse_edited_json

@@ -11,15 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from Neuron_Selection.errors import InputError
+from Neuron_Selection.FileFormats.provenance import StoredOutput, meta_path, stored_document, stored_output
 from Neuron_Selection.FileFormats.storage.atomic_files import sha256_of, write_together
 from Neuron_Selection.FileFormats.storage.csv_tables import csv_bytes
 from Neuron_Selection.FileFormats.storage.json_files import json_bytes, read_edited_json
-from Neuron_Selection.FileFormats.storage.stored_documents import (
-    meta_path,
-    metadata_of_files,
-    stored_document,
-    unfinished_run,
-)
 
 SET_COLUMNS = (
     "direction", "layer", "input_id", "size", "patch", "is_minimal", "not_monotone", "near_tie", "faithfulness",
@@ -60,19 +55,10 @@ def save_minimal_sets(
     write_together({**files, meta_path(path): json_bytes({**metadata, **hashes})})
 
 
-def stored_minimal_sets_metadata(path: Path) -> dict[str, Any] | None:
-    """The metadata beside a results file, or None where there are none that belong to all three files."""
-    return metadata_of_files(stored_document(meta_path(path)), _hashed(path))
-
-
-def unfinished_minimal_sets_metadata(path: Path) -> dict[str, Any] | None:
-    """The metadata of a run that was interrupted before all three files were in their places."""
-    return unfinished_run(stored_document(meta_path(path)), _hashed(path))
-
-
-def _hashed(path: Path) -> dict[str, Path]:
-    """Key of the metadata to the file whose SHA-256 is stored under it."""
-    return {f"{kind}_sha256": place for kind, place in paths_of(path).items()}
+def stored_minimal_sets(path: Path) -> StoredOutput:
+    """The three files as they are on disk now."""
+    hashed = {f"{kind}_sha256": place for kind, place in paths_of(path).items()}
+    return stored_output(stored_document(meta_path(path)), hashed)
 
 
 def load_minimal_sets(path: Path) -> dict[str, Any]:
@@ -83,7 +69,7 @@ def load_minimal_sets(path: Path) -> dict[str, Any]:
     document = read_edited_json(path, hint="find_minimal_sets.py makes it")
     if not isinstance(document, dict) or not document or not all(isinstance(part, dict) for part in document.values()):
         raise InputError(path, found="another document", expected="{direction: {layer: ...}}")
-    if meta_path(path).exists() and stored_minimal_sets_metadata(path) is None:
+    if meta_path(path).exists() and stored_minimal_sets(path).complete is None:
         raise InputError(
             meta_path(path), found="the hashes of other files", expected="a set", hint="run find_minimal_sets.py again"
         )

@@ -14,11 +14,16 @@ import msgspec
 from msgspec import Meta
 
 from Neuron_Selection.errors import InputError, UsageError, shown
-from Neuron_Selection.FileFormats.run_metadata import check_format
+from Neuron_Selection.FileFormats.provenance import (
+    StoredOutput,
+    check_format,
+    meta_path,
+    stored_document,
+    stored_output,
+)
 from Neuron_Selection.FileFormats.storage.atomic_files import read_bytes, sha256_of, write_together
 from Neuron_Selection.FileFormats.storage.document_checks import Index, checked_document
 from Neuron_Selection.FileFormats.storage.json_files import json_bytes, parse_edited_json, read_edited_json
-from Neuron_Selection.FileFormats.storage.stored_documents import meta_path, metadata_of_files, stored_document
 
 _RESERVED = {"CON", "PRN", "AUX", "NUL", *(f"{port}{n}" for port in ("COM", "LPT") for n in range(1, 10))}
 _TAKEN = ("denoising", "noising", "by_input", "results")  # folders of results by input, and results.csv
@@ -66,9 +71,9 @@ def save_patching_results(path: Path, results: Mapping[str, Any], *, metadata: M
     return path
 
 
-def stored_metadata(path: Path) -> dict[str, Any] | None:
-    """The metadata beside a results file, or None where there is none that belongs to it."""
-    return metadata_of_files(stored_document(meta_path(path)), {"results_sha256": path})
+def stored_results(path: Path) -> StoredOutput:
+    """A results file as it is on disk now."""
+    return stored_output(stored_document(meta_path(path)), {"results_sha256": path})
 
 
 def load_patching_results(path: Path) -> dict[str, dict[str, Any]]:

@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from Neuron_Selection.errors import InputError
+from Neuron_Selection.FileFormats.provenance import StoredOutput, check_format, stored_document
 from Neuron_Selection.FileFormats.results.patching_results import load_patching_results
-from Neuron_Selection.FileFormats.run_metadata import check_format, is_up_to_date
 from Neuron_Selection.FileFormats.storage.atomic_files import read_bytes, refuse_link, sha256_of, write_atomically
 from Neuron_Selection.FileFormats.storage.json_files import json_bytes, large_json_bytes, read_edited_json
-from Neuron_Selection.FileFormats.storage.stored_documents import stored_document
 
 _NAME_LIMIT = 150
 _UNFINISHED = "unfinished"  # in the metadata of a run that has not written all of its files yet
@@ -66,30 +65,21 @@ def save_by_input(folder: Path, by_input: Mapping[str, Mapping[str, Any]], *, me
     write_atomically(folder_meta_path(folder), json_bytes({**metadata, "files": written}))
 
 
-def is_folder_up_to_date(folder: Path, planned: Mapping[str, Any], *, overwrite: bool) -> bool:
-    """Whether a folder of results already holds what the planned run would write.
+def stored_folder(folder: Path) -> StoredOutput:
+    """A folder of results as it is on disk now; a folder without results counts as missing.
 
-    :param planned: the metadata of that run
-    :raises UsageError: the folder holds results of another run, and ``overwrite`` is off
+    :raises UsageError: the folder is a link
     """
     refuse_link(folder)
-    there = folder if any(folder.glob("*.json")) else folder_meta_path(folder)  # an empty folder is nobody's output
+    there = folder if any(folder.glob("*.json")) else folder_meta_path(folder)
     recorded = stored_document(folder_meta_path(folder)) or {}
-    return is_up_to_date(
-        there,
-        stored_folder_metadata(folder),
-        planned,
-        overwrite=overwrite,
-        unfinished=recorded if recorded.get(_UNFINISHED) is True else None,
-    )
-
-
-def stored_folder_metadata(folder: Path) -> dict[str, Any] | None:
-    """The metadata beside a folder of results, or None where its files are not all there as they were written."""
     try:
-        return load_folder_metadata(folder) or None
+        complete = load_folder_metadata(folder) or None
     except InputError:
-        return None
+        complete = None
+    return StoredOutput(
+        files=(there,), complete=complete, unfinished=recorded if recorded.get(_UNFINISHED) is True else None
+    )
 
 
 def load_folder_metadata(folder: Path) -> dict[str, Any]:

@@ -6,13 +6,20 @@ Its metadata are in ``results.meta.json`` next to it, with the SHA-256 of the ta
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from Neuron_Selection.FileFormats.provenance import (
+    StoredOutput,
+    meta_path,
+    stored_document,
+    stored_json_metadata,
+    stored_output,
+)
 from Neuron_Selection.FileFormats.storage.atomic_files import sha256_of, write_together
 from Neuron_Selection.FileFormats.storage.csv_tables import csv_bytes
 from Neuron_Selection.FileFormats.storage.json_files import json_bytes
-from Neuron_Selection.FileFormats.storage.stored_documents import meta_path, metadata_of_files, stored_document
 
 EXPERIMENT_COLUMNS = (
     "experiment",
@@ -61,6 +68,10 @@ def save_with_summary(
     write_together({path: table, summary_path: summary, meta_path(path): json_bytes({**metadata, **hashes})})
 
 
-def stored_table_metadata(path: Path, summary: Path) -> dict[str, Any] | None:
-    """The metadata beside a table, or None where there are none that belong to it and to this summary."""
-    return metadata_of_files(stored_document(meta_path(path)), {"results_sha256": path, "summary_sha256": summary})
+def stored_analysis(path: Path, summary_path: Path) -> StoredOutput:
+    """A table and its summary as they are on disk now."""
+    hashed = {"results_sha256": path, "summary_sha256": summary_path}
+    stored = stored_output(stored_document(meta_path(path)), hashed)
+    if stored.unfinished is None and not path.exists():  # a summary alone has metadata of its own
+        return replace(stored, unfinished=stored_json_metadata(summary_path))
+    return stored

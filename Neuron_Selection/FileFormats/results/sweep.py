@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,7 +24,7 @@ from Neuron_Selection.FileFormats.definitions import check_patch, positions_of
 from Neuron_Selection.FileFormats.directions import DIRECTIONS
 from Neuron_Selection.FileFormats.inputs import check_input_id
 from Neuron_Selection.FileFormats.patch_spec import experiment_name
-from Neuron_Selection.FileFormats.run_metadata import check_format
+from Neuron_Selection.FileFormats.provenance import StoredOutput, check_format
 from Neuron_Selection.FileFormats.storage.array_checks import check_float32
 from Neuron_Selection.FileFormats.storage.atomic_files import opened_to_read, written_atomically
 from Neuron_Selection.FileFormats.storage.document_checks import checked_document
@@ -230,15 +230,14 @@ def opened_sweep(path: Path) -> Iterator[SweepFile]:
         yield SweepFile(path=path, header=header_from(_metadata(members, path), path), members=members)
 
 
-def stored_metadata(path: Path) -> dict[str, Any] | None:
-    """The metadata of a sweep that is there, or None where it has none that can be read."""
-    try:
-        with opened_sweep(path) as sweep:
-            header = sweep.header
-            wanted = {f"{way}_{group.name}.npy" for way in header.directions for group in header.groups}
-            return dict(header.metadata) if wanted <= set(sweep.members.names) else None
-    except InputError:
-        return None
+def stored_sweep(path: Path) -> StoredOutput:
+    """A sweep file as it is on disk now; its arrays are listed, not read."""
+    complete = None
+    with suppress(InputError), opened_sweep(path) as sweep:
+        header = sweep.header
+        wanted = {f"{way}_{group.name}.npy" for way in header.directions for group in header.groups}
+        complete = header.metadata if wanted <= set(sweep.members.names) else None
+    return StoredOutput(files=(path,), complete=complete)
 
 
 def experiment_names(patches: Sequence[Mapping[str, Any]]) -> list[str]:

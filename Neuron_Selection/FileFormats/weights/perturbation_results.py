@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from Neuron_Selection.errors import InputError
+from Neuron_Selection.FileFormats.provenance import StoredOutput, stored_json_metadata
 from Neuron_Selection.FileFormats.storage.atomic_files import read_bytes, sha256_of, written_atomically
 from Neuron_Selection.FileFormats.storage.csv_tables import csv_bytes
 from Neuron_Selection.FileFormats.storage.document_checks import checked_document
@@ -90,10 +91,18 @@ def load_perturbation_results(path: Path) -> dict[str, Any]:
     return dict(document)
 
 
-def stored_run(path: Path) -> dict[str, Any] | None:
-    """The metadata and summary of a complete result, or None if there is none."""
+def stored_perturbation_results(path: Path) -> StoredOutput:
+    """A JSON file and its table as they are on disk now."""
+    table = path.with_suffix(".csv")
+    unfinished = None if table.exists() else stored_json_metadata(path)
+    complete = stored_records(path).complete if table.exists() else None
+    return StoredOutput(files=(path, table), complete=complete, unfinished=unfinished)
+
+
+def stored_records(path: Path) -> StoredOutput:
+    """A JSON file without a table as it is on disk now."""
     try:
-        document = load_perturbation_results(path)
+        complete = load_perturbation_results(path)["metadata"]
     except InputError:
-        return None
-    return {"metadata": document["metadata"], "summary": document["summary"]}
+        complete = None
+    return StoredOutput(files=(path,), complete=complete)

@@ -19,6 +19,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from Neuron_Selection.errors import InputError, shown
+from Neuron_Selection.FileFormats.provenance import StoredOutput, stored_document, stored_output
 from Neuron_Selection.FileFormats.storage.array_checks import check_float32
 from Neuron_Selection.FileFormats.storage.atomic_files import (
     opened_to_read,
@@ -35,7 +36,6 @@ from Neuron_Selection.FileFormats.storage.npz_files import (
     read_floats,
     write_array,
 )
-from Neuron_Selection.FileFormats.storage.stored_documents import metadata_of_files, stored_document
 from Neuron_Selection.FileFormats.storage.zip_members import ZipMembers
 
 BLOCK = 64
@@ -76,15 +76,16 @@ def load_weight_gradients(path: Path) -> Iterator[InputGradient]:
         yield gradient
 
 
-def stored_metadata(path: Path) -> dict[str, Any] | None:
-    """The metadata of a weight_gradients file, or None where it has none that belongs to it."""
+def stored_gradients(path: Path) -> StoredOutput:
+    """A weight_gradients file, JSON or npz, as it is on disk now."""
     if path.suffix != ".npz":
         meta = path.with_name("weight_gradients.meta.json")
-        return metadata_of_files(stored_document(meta), {"gradients_sha256": path})
+        return stored_output(stored_document(meta), {"gradients_sha256": path})
     try:
-        return _npz_metadata(_npz_members(path), path)
+        complete = _npz_metadata(_npz_members(path), path)
     except InputError:
-        return None
+        complete = None
+    return StoredOutput(files=(path,), complete=complete)
 
 
 def _read_json(path: Path) -> Iterator[InputGradient]:

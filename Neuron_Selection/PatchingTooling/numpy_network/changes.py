@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from Neuron_Selection.FileFormats.run_metadata import CHUNK_ROWS
+from Neuron_Selection.FileFormats.provenance import CHUNK_ROWS
 from Neuron_Selection.PatchingTooling.numpy_network.mlp import FastMlp
 from Neuron_Selection.PatchingTooling.numpy_network.products import LANES, filled_up, low_rank_product, product
 

@@ -17,7 +17,7 @@ from Neuron_Selection.FileFormats.agent_zip.spaces import (
     MultiDiscreteSpace,
 )
 from Neuron_Selection.FileFormats.observations import Observations, count_of, rows_of
-from Neuron_Selection.FileFormats.run_metadata import CHUNK_ROWS
+from Neuron_Selection.FileFormats.provenance import CHUNK_ROWS
 from Neuron_Selection.PatchingTooling.agent.architecture import Architecture, is_image
 from Neuron_Selection.PatchingTooling.agent.custom_classes import is_custom
 from Neuron_Selection.PatchingTooling.agent.layers import LayerTable, mlp_layers, refused_names

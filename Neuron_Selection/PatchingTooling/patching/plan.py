@@ -14,7 +14,7 @@ from Neuron_Selection.errors import InputError, SuiteWarning, UsageError, shown
 from Neuron_Selection.FileFormats.activations import FINAL_Q_VALUES, Activations
 from Neuron_Selection.FileFormats.inputs import Inputs
 from Neuron_Selection.FileFormats.patch_spec import Neurons, format_patch_spec, patch_configuration
-from Neuron_Selection.FileFormats.run_metadata import installed_version
+from Neuron_Selection.FileFormats.provenance import installed_version
 from Neuron_Selection.FileFormats.storage.atomic_files import sha256_of
 from Neuron_Selection.PatchingTooling.agent.layers import LayerTable
 from Neuron_Selection.PatchingTooling.patching.sources import AblatedSource, Source, StoredSource

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from Neuron_Selection.FileFormats.run_metadata import CHUNK_ROWS
+from Neuron_Selection.FileFormats.provenance import CHUNK_ROWS
 from Neuron_Selection.PatchingTooling.torch_network.agents import Agent
 from Neuron_Selection.PatchingTooling.torch_network.layer_probe import is_of_sb3
 from Neuron_Selection.PatchingTooling.torch_network.patch_batches import PatchBatch, Run

@@ -14,7 +14,7 @@ import torch
 
 from Neuron_Selection.FileFormats.observations import Observations, count_of
 from Neuron_Selection.FileFormats.patch_spec import Neurons
-from Neuron_Selection.FileFormats.run_metadata import CHUNK_ROWS
+from Neuron_Selection.FileFormats.provenance import CHUNK_ROWS
 from Neuron_Selection.PatchingTooling.torch_network.agents import Agent
 from Neuron_Selection.PatchingTooling.torch_network.q_values import record_activations
 

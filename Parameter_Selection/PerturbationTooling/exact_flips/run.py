@@ -11,8 +11,12 @@ import numpy as np
 from Neuron_Selection.AnalysisTooling.measures.decisions import near_ties
 from Neuron_Selection.errors import UsageError
 from Neuron_Selection.FileFormats.inputs import Inputs
-from Neuron_Selection.FileFormats.run_metadata import check_outputs, is_up_to_date
-from Neuron_Selection.FileFormats.weights.perturbation_results import save_records, stored_run
+from Neuron_Selection.FileFormats.provenance import check_outputs, is_up_to_date
+from Neuron_Selection.FileFormats.weights.perturbation_results import (
+    load_perturbation_results,
+    save_records,
+    stored_records,
+)
 from Neuron_Selection.PatchingTooling.experiment import OpenedAgent
 from Neuron_Selection.PatchingTooling.numpy_network.mlp import compute_q_values, fast_mlp
 from Parameter_Selection.PerturbationTooling.exact_flips.smallest_flips import (
@@ -53,9 +57,8 @@ def write_smallest_flips(
     command = {"task": "smallest_flips", "agent_path": str(opened.folder.folder), "inputs": inputs.where}
     metadata = opened.metadata(run, command=command)
     check_outputs([path], [opened.folder.zip_path, Path(inputs.where), *chosen.paths])
-    stored = stored_run(path)
-    if is_up_to_date(path, stored and stored["metadata"], metadata, overwrite=overwrite):
-        return (stored or {})["summary"], False
+    if is_up_to_date(stored_records(path), metadata, overwrite=overwrite):
+        return load_perturbation_results(path)["summary"], False
     found = find_smallest_flips(network, inputs.observations, chosen.targets, ranges=ranges)
     near = near_ties(compute_q_values(network, inputs.observations))
     summary = {

@@ -10,10 +10,13 @@ from Neuron_Selection.AnalysisTooling.measures.clusters import clusters_of
 from Neuron_Selection.AnalysisTooling.measures.decisions import noise_floor
 from Neuron_Selection.FileFormats.inputs import Inputs
 from Neuron_Selection.FileFormats.kept_blocks import KeptBlocks
-from Neuron_Selection.FileFormats.run_metadata import check_outputs, is_up_to_date
+from Neuron_Selection.FileFormats.provenance import check_outputs, is_up_to_date
 from Neuron_Selection.FileFormats.storage.atomic_files import sha256_of
-from Neuron_Selection.FileFormats.storage.stored_documents import stored_json_metadata
-from Neuron_Selection.FileFormats.weights.perturbation_results import save_perturbation_results, stored_run
+from Neuron_Selection.FileFormats.weights.perturbation_results import (
+    load_perturbation_results,
+    save_perturbation_results,
+    stored_perturbation_results,
+)
 from Neuron_Selection.PatchingTooling.experiment import OpenedAgent
 from Parameter_Selection.PerturbationTooling.perturbations.controls import compare_with_controls, enough_sets
 from Parameter_Selection.PerturbationTooling.perturbations.metrics import baseline_of
@@ -63,13 +66,8 @@ def write_perturbations(
     command = {"task": "perturb_weights", "agent_path": str(opened.folder.folder), "inputs": inputs.where}
     metadata = opened.metadata(run, command=command)
     check_outputs([path, path.with_suffix(".csv")], [opened.folder.zip_path, Path(inputs.where), *chosen.paths])
-    stored = stored_run(path)
-    if path.with_suffix(".csv").exists():
-        if is_up_to_date(path, stored and stored["metadata"], metadata, overwrite=overwrite):
-            return (stored or {})["summary"], False
-        is_up_to_date(path.with_suffix(".csv"), None, metadata, overwrite=overwrite)
-    else:  # an interrupted run of the same settings is taken up again
-        is_up_to_date(path, stored_json_metadata(path), metadata, overwrite=overwrite)
+    if is_up_to_date(stored_perturbation_results(path), metadata, overwrite=overwrite):
+        return load_perturbation_results(path)["summary"], False
     clusters = clusters_of(inputs.ids, inputs.clusters, cluster_by, where=inputs.where)
     baseline = baseline_of(network.q_values(inputs.observations))
     tensors = opened.online_weights

@@ -15,7 +15,7 @@ from Neuron_Selection.FileFormats.results.results_table import (
     EXPERIMENT_COLUMNS,
     results_table_bytes,
     save_with_summary,
-    stored_table_metadata,
+    stored_analysis,
 )
 from Neuron_Selection.FileFormats.storage.json_files import json_bytes
 
@@ -136,8 +136,8 @@ def test_a_table_has_its_columns_in_a_fixed_order_and_empty_cells_for_what_is_un
 def test_metadata_belong_to_a_table_and_its_summary_or_to_none(tmp_path: Path) -> None:
     table, summary = tmp_path / "results.csv", tmp_path / "cross_metric_summary.json"
     save_with_summary(table, table_bytes(row()), summary, json_bytes(OURS), metadata={"format": 1})
-    stored = stored_table_metadata(table, summary)
+    stored = stored_analysis(table, summary).complete
     assert stored is not None
     assert stored["format"] == 1
     summary.write_text(summary.read_text() + " ")
-    assert stored_table_metadata(table, summary) is None
+    assert stored_analysis(table, summary).complete is None

@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 
 from Neuron_Selection.errors import InputError, UsageError
+from Neuron_Selection.FileFormats.provenance import meta_path
 from Neuron_Selection.FileFormats.results.patching_results import (
     load_patching_results,
     results_path,
     save_patching_results,
-    stored_metadata,
+    stored_results,
 )
 from Neuron_Selection.FileFormats.storage.json_files import json_bytes
-from Neuron_Selection.FileFormats.storage.stored_documents import meta_path
 
 PATH = Path("patching.json")
 META = {"format": 1, "suite_version": "x"}
@@ -142,7 +142,7 @@ def test_metadata_lies_beside_with_the_hash_of_the_results():
     assert meta_path(PATH) == Path("patching.meta.json")
     metadata = json.loads(meta_path(PATH).read_text())
     assert metadata == {**META, "results_sha256": metadata["results_sha256"]}
-    assert stored_metadata(PATH) == metadata
+    assert stored_results(PATH).complete == metadata
 
 
 PAIR = "results_sha256: found the hash of other results, expected a pair (run activation_patching.py again)"
@@ -163,15 +163,15 @@ def test_metadata_of_other_results_is_an_error(meta, message):
     with pytest.raises(InputError) as raised:
         load_patching_results(PATH)
     assert str(raised.value) == f"patching.meta.json: {message}"
-    assert stored_metadata(PATH) is None
+    assert stored_results(PATH).complete is None
 
 
 def test_results_that_changed_since_have_no_metadata():
     save_patching_results(PATH, {"a": record()}, metadata=META)
     PATH.write_bytes(json_bytes({"b": record()}))
-    assert stored_metadata(PATH) is None
+    assert stored_results(PATH).complete is None
     PATH.unlink()
-    assert stored_metadata(PATH) is None
+    assert stored_results(PATH).complete is None
 
 
 @pytest.mark.parametrize("prefix", ["patching", "a b", "ö-1,2", "x.y", "console", "COM10", "a" * 245])

@@ -13,7 +13,7 @@ from Neuron_Selection.FileFormats.results.minimal_sets_file import (
     SET_COLUMNS,
     load_minimal_sets,
     save_minimal_sets,
-    stored_minimal_sets_metadata,
+    stored_minimal_sets,
 )
 from Neuron_Selection.FileFormats.results.results_by_input import (
     file_names,
@@ -21,7 +21,7 @@ from Neuron_Selection.FileFormats.results.results_by_input import (
     load_by_input,
     load_folder_metadata,
     save_by_input,
-    stored_folder_metadata,
+    stored_folder,
 )
 
 METADATA = {"format": 1, "run": {"weights_sha256": "abc"}}
@@ -45,7 +45,7 @@ def saved(tmp_path: Path) -> Path:
 def test_results_are_read_as_they_were_written(tmp_path: Path) -> None:
     folder = saved(tmp_path)
     assert load_folder_metadata(folder)["run"] == METADATA["run"]
-    assert stored_folder_metadata(folder) == load_folder_metadata(folder)
+    assert stored_folder(folder).complete == load_folder_metadata(folder)
     for input_id, name in file_names(IDS).items():
         assert load_by_input(folder / name) == (input_id, {"exp_1_q_net.0": RECORD})
 
@@ -78,14 +78,14 @@ def test_a_folder_that_is_not_as_it_was_written_is_refused(change: str, tmp_path
     with pytest.raises(InputError) as caught:
         load_folder_metadata(folder)
     assert says in str(caught.value)
-    assert stored_folder_metadata(folder) is None
+    assert stored_folder(folder).complete is None
 
 
 def test_a_folder_of_others_has_no_metadata(tmp_path: Path) -> None:
     folder = saved(tmp_path)
     folder_meta_path(folder).unlink()
     assert load_folder_metadata(folder) == {}
-    assert stored_folder_metadata(folder) is None
+    assert stored_folder(folder).complete is None
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_minimal_sets_are_refused_where_a_file_of_them_was_edited(tmp_path: Path
     rows = [dict.fromkeys(SET_COLUMNS, 1)]
     save_minimal_sets(path, document, rows, [dict.fromkeys(CURVE_COLUMNS)], metadata=METADATA)
     assert load_minimal_sets(path) == document
-    assert stored_minimal_sets_metadata(path) is not None
+    assert stored_minimal_sets(path).complete is not None
     (tmp_path / "minimal_sets.csv").write_text("edited")
     with pytest.raises(InputError, match=r"minimal_sets.meta.json: found the hashes of other files, expected a set"):
         load_minimal_sets(path)

@@ -13,7 +13,7 @@ import pytest
 
 from Neuron_Selection.errors import InputError
 from Neuron_Selection.FileFormats.results import sweep as sweep_module
-from Neuron_Selection.FileFormats.results.sweep import opened_sweep, stored_metadata, written_sweep
+from Neuron_Selection.FileFormats.results.sweep import opened_sweep, stored_sweep, written_sweep
 
 METADATA: dict[str, Any] = {
     "format": 1,
@@ -103,12 +103,12 @@ def test_finite_values_whose_squares_overflow_are_refused_before_anything_is_com
 
 def test_the_metadata_of_a_whole_sweep_are_found_and_of_nothing_else(tmp_path: Path) -> None:
     path = written(tmp_path / "s.npz")
-    assert stored_metadata(path) == METADATA
-    assert stored_metadata(tmp_path / "none.npz") is None
+    assert stored_sweep(path).complete == METADATA
+    assert stored_sweep(tmp_path / "none.npz").complete is None
     incomplete = {name: array for name, array in ARRAYS.items() if name != "denoising_q_net.2"}
-    assert stored_metadata(written(tmp_path / "t.npz", incomplete)) is None
+    assert stored_sweep(written(tmp_path / "t.npz", incomplete)).complete is None
     path.write_bytes(path.read_bytes()[:-30])
-    assert stored_metadata(path) is None
+    assert stored_sweep(path).complete is None
 
 
 @pytest.mark.parametrize(

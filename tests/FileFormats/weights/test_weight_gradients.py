@@ -21,7 +21,7 @@ from Neuron_Selection.FileFormats.weights.weight_gradients import (
     InputGradient,
     load_weight_gradients,
     save_weight_gradients,
-    stored_metadata,
+    stored_gradients,
 )
 
 Members = dict[str, np.ndarray]
@@ -67,11 +67,11 @@ def test_gradients_of_any_number_of_inputs_are_read_as_they_were_written(kind: s
 @pytest.mark.parametrize("kind", ["json", "npz"])
 def test_metadata_belong_to_the_file_that_was_written_with_them(kind: str, tmp_path: Path) -> None:
     path = saved(tmp_path, 3, kind)
-    stored = stored_metadata(path)
+    stored = stored_gradients(path).complete
     assert stored is not None
     assert stored["run"] == METADATA["run"]
     path.write_bytes(path.read_bytes()[:-2])
-    assert stored_metadata(path) is None
+    assert stored_gradients(path).complete is None
 
 
 def test_a_json_file_is_never_read_back_to_hash_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -282,7 +282,7 @@ def test_an_npz_of_another_kind_has_no_metadata_of_gradients(document: Any, tmp_
     members = members_of(path)
     metadata_is(document)(members)
     write_members(path, members)
-    assert stored_metadata(path) is None
+    assert stored_gradients(path).complete is None
 
 
 def test_both_files_are_written_in_one_pass_and_hold_the_same(tmp_path: Path) -> None:
