@@ -16,9 +16,9 @@ from Neuron_Selection.ExperimentTooling.definition_lists import (
 from Neuron_Selection.ExperimentTooling.hidden_layers import hidden_layers
 from Neuron_Selection.FileFormats.definitions import (
     definitions_bytes,
+    is_definitions_metadata,
     load_random_sets,
     save_definitions,
-    tells_of_definitions,
 )
 from Neuron_Selection.FileFormats.patch_spec import Neurons, format_patch_spec, patch_configuration
 from Neuron_Selection.FileFormats.provenance import check_outputs, meta_path
@@ -57,7 +57,7 @@ def write_definitions(
             return path, patches, False
         raise UsageError(f"{path}: found other definitions, expected none (--overwrite replaces them)")
     beside = meta_path(path)
-    if drawn and beside.exists() and not overwrite and not tells_of_definitions(beside):
+    if drawn and beside.exists() and not overwrite and not is_definitions_metadata(beside):
         raise UsageError(f"{beside}: found another file's metadata, expected none (--output takes another name)")
     check_outputs([path, beside], [experiment.folder.zip_path])
     run = {"task": "definitions", "type": kind, "random_sets": drawn, "seed": seed or 0}

@@ -1,4 +1,4 @@
-"""Readable activations: ``{id: {layer: [[floats]]}}``, with a leading batch axis of 1."""
+"""Readable activations files: ``{id: {layer: [[floats]]}}``, with a leading batch axis of 1."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def load_readable(path: Path, layers: Mapping[str, str]) -> Activations:
     """
     data = read_bytes(path, hint="activation_extraction.py makes it")
     if data[:2] == b"PK":
-        raise InputError(path, found="a zip", expected="readable JSON", hint="an npz keeps its ending")
+        raise InputError(path, found="a zip", expected="readable JSON", hint="the name of an npz file must end in .npz")
     sha256 = sha256_of(data)
     metadata = _metadata_of_npz(path, sha256)
     dtype = np.float64 if metadata.get("run", {}).get("stored_dtype") == "float64" else np.float32
@@ -54,15 +54,13 @@ def load_readable(path: Path, layers: Mapping[str, str]) -> Activations:
                     _array(entry[layer], path, f"{shown(input_id)}.{layer}").astype(dtype, copy=False)
                 )
     if not rows:
-        raise InputError(
-            path, found="none of this agent's layers", expected=f"layers such as {', '.join(layers)}"[:120]
-        )
+        raise InputError(path, found="no layer of this agent", expected=f"layers such as {', '.join(layers)}"[:120])
     values: dict[str, np.ndarray] = {}
     for layer, arrays in rows.items():
         shapes = {array.shape for array in arrays}
         if len(arrays) != len(document) or len(shapes) > 1:
             found = f"{len(arrays)} arrays of {len(shapes)} shapes"
-            raise InputError(path, layer, found=found, expected=f"one an id, {len(document)}, of one shape")
+            raise InputError(path, layer, found=found, expected=f"{len(document)} arrays, one per id, of one shape")
         values[layer] = np.concatenate(arrays)
     return Activations(where=str(path), sha256=sha256, ids=tuple(document), values=values, metadata=metadata)
 

@@ -227,7 +227,7 @@ def remove_one(agent: Path) -> None:
 DEFINED = ["--definitions", "d.json"]
 FAULTS: dict[str, tuple[Any, list[str], str]] = {
     "no definitions": (None, DEFINED, "d.json: found no such file in"),
-    "empty list": (put("d.json", "[]"), DEFINED, "d.json: found an empty list, expected at least one patch"),
+    "empty list": (put("d.json", "[]"), DEFINED, "d.json: found an empty list, expected a list of patches"),
     "an object": (put("d.json", "{}"), DEFINED, "d.json: found an object, expected a list of patches"),
     "no patch": (put("d.json", "[3]"), DEFINED, "d.json: entry 1: found 3, expected an object"),
     "unknown layer": (put("d.json", '[{"q_net.9": [0]}]'), DEFINED, "d.json: entry 1: unknown layer 'q_net.9'; did"),

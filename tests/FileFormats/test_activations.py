@@ -258,14 +258,14 @@ def test_an_array_that_is_no_finite_float_row_is_refused(content, message):
 @pytest.mark.parametrize(
     ("members", "message"),
     [
-        ([], "found 0 arrays, none called <id>_<layer>, expected layers such as q_net.0, q_net.2, q_net.q_net.0"),
+        ([], "found 0 arrays, none named <id>_<layer>, expected layers such as q_net.0, q_net.2, q_net.q_net.0"),
         (["a_fc1", "q_net.0", "_q_net.0"],
-         "found 3 arrays, none called <id>_<layer>, expected layers such as q_net.0, q_net.2, q_net.q_net.0"),
-        (["a_q_net.0", "a_q_net.2", "b_q_net.0"], "'b': found no array of q_net.2, expected one, as 1 have"),
-        (["a_q_net.2", "b_q_net.0", "b_q_net.2"], "'a': found no array of q_net.0, expected one, as 1 have"),
-        (["a_q_net.0", "a_q_net.q_net.0"], "'a': found two arrays of q_net.0 (under two names), expected one"),
-        (["a_q_net.0", "a_q_net.0.npy"], "'a_q_net.0': found arrays with and without .npy, expected one of a name"),
-        (["a\n_q_net.0"], r"'a\n': found an unprintable character, expected a printable input id"),
+         "found 3 arrays, none named <id>_<layer>, expected layers such as q_net.0, q_net.2, q_net.q_net.0"),
+        (["a_q_net.0", "a_q_net.2", "b_q_net.0"], "'b': has no array of q_net.2, which 1 ids have"),
+        (["a_q_net.2", "b_q_net.0", "b_q_net.2"], "'a': has no array of q_net.0, which 1 ids have"),
+        (["a_q_net.0", "a_q_net.q_net.0"], "'a': has two arrays of q_net.0, under two names"),
+        (["a_q_net.0", "a_q_net.0.npy"], "'a_q_net.0': is stored twice, with and without .npy"),
+        (["a\n_q_net.0"], r"'a\n': the input id contains an unprintable character"),
     ],
 )  # fmt: skip
 def test_arrays_that_make_no_table_of_ids_and_layers_are_refused(members, message):
@@ -332,15 +332,15 @@ def test_a_twin_with_other_values_is_an_error_and_a_missing_one_is_not():
     save()
     READABLE.write_bytes(READABLE.read_bytes() + b" ")
     assert refusal() == (
-        "found a clean_activations_readable.json beside it with other values, expected the one written with it "
-        "(activation_extraction.py --overwrite makes both again)"
+        "does not hold the values of clean_activations_readable.json next to it "
+        "(activation_extraction.py --overwrite writes both again)"
     )
     READABLE.unlink()
     assert load_activations(NPZ, LAYERS).ids == ("a", "b")
 
 
 FULL = {**METADATA, "ids": ["a"], "layers": {"q_net.0": [2]}, "key_encoding": "<id>_<layer>"}
-ALL_OF_THEM = "__metadata__: found metadata without its ids, layers or run, expected all of them"
+ALL_OF_THEM = "__metadata__: lacks ids, layers or run"
 
 
 @pytest.mark.parametrize(
@@ -356,9 +356,9 @@ ALL_OF_THEM = "__metadata__: found metadata without its ids, layers or run, expe
         ({**FULL, "run": None}, ALL_OF_THEM),
         ({**FULL, "key_encoding": "<layer>_<id>"}, ALL_OF_THEM),
         ({**FULL, "ids": ["b"]}, "'b_q_net.0': no such member"),
-        ({**FULL, "ids": ["a", "b"]}, "found 1 arrays, expected 2 ids x 1 layers, as the metadata says"),
+        ({**FULL, "ids": ["a", "b"]}, "found 1 arrays, expected 2 ids x 1 layers, as in the metadata"),
         ({**FULL, "ids": []},
-         "found 2 arrays, none called <id>_<layer>, expected layers such as q_net.0, q_net.2, q_net.q_net.0"),
+         "found 2 arrays, none named <id>_<layer>, expected layers such as q_net.0, q_net.2, q_net.q_net.0"),
         ([], "__metadata__: found a list, expected an object"),
         (b"{", "__metadata__: found bytes that are no JSON, expected metadata"),
         (b"[" * 50_000, "__metadata__: found bytes that are no JSON, expected metadata"),
@@ -389,7 +389,7 @@ def test_selected_rows_follow_the_ids_asked_for():
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_an_activation_that_is_not_finite_is_not_written(bad):
-    with pytest.raises(InputError, match=r"^clean_activations\.npz: q_net\.0: found NaN or infinity in an activation"):
+    with pytest.raises(InputError, match=r"^clean_activations\.npz: q_net\.0: found NaN or infinity"):
         save(values={"q_net.0": np.array([[1], [bad]], np.float32)})
     assert list(Path().iterdir()) == []
 
@@ -398,7 +398,5 @@ def test_ids_that_would_share_a_key_are_not_written():
     values = {"x": np.ones((2, 1), np.float32), "b_x": np.ones((2, 1), np.float32)}
     with pytest.raises(InputError) as raised:
         save(("a", "a_b"), values)
-    assert str(raised.value) == (
-        "clean_activations.npz: 'a_b': found an id that with x makes the same key as 'a', expected ids that stay apart"
-    )
+    assert str(raised.value) == ("clean_activations.npz: 'a_b': with x, has the same key as 'a'")
     assert list(Path().iterdir()) == []

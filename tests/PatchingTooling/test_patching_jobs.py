@@ -178,7 +178,7 @@ def test_clean_and_corrupted_of_other_ids_are_refused(agent: Path, capsys: pytes
     ("content", "words"),
     [
         ("{}", "found an object, expected a list of patches"),
-        ("[]", "found an empty list, expected at least one patch"),
+        ("[]", "found an empty list, expected a list of patches"),
         ("[5]", "entry 1: found 5, expected an object"),
         ('[{"q_net.0": [1]}, {"q_net.0": [-1]}]', "entry 2: 'q_net.0': found -1, expected a neuron index from 0"),
         ('[{"q_net.0": [true]}]', "entry 1: 'q_net.0': found true"),

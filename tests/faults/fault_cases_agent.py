@@ -166,7 +166,7 @@ BAD_AGENTS: dict[str, tuple[Spoil, int, str]] = {
     "A15 nested bomb": (lambda path: write_zip(path, policy=nested_bomb()), 2, "found 134,217,728 bytes to unpack"),
     "A16 member twice": (member_twice, 2, "'data': found this member twice"),
     "A18 no data": (lambda path: path.write_bytes(state_bytes(mlp_state())), 2, "a bare .pth"),
-    "A19 no UTF-8": (with_data(b'{"a": "\xff"}'), 2, "data: found bytes that are no UTF-8"),
+    "A19 no UTF-8": (with_data(b'{"a": "\xff"}'), 2, "data: found bytes that are not UTF-8"),
     "A19 no JSON": (with_data(b'{"a": '), 2, "data: line 1, column 7: found no JSON"),
     "A20 key twice": (with_data(b'{"a": 1, "a": 2}'), 2, "data: 'a': found this key twice"),
     "A21 deep": (with_data(b"[" * 100_000 + b"]" * 100_000), 2, "data: found nesting too deep"),

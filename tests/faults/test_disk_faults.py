@@ -210,7 +210,7 @@ def test_a_signal_while_writing_leaves_the_old_files(ends: signal.Signals, code:
     """F27, F28, F29."""
     orders = {"call": "fsync", "number": 1, "signal": int(ends)}
     words = words_of(script, agent, fast=True, **OTHER[script])
-    says = "nothing half-written was left"
+    says = "no partially written files remain"
     refused(words, code, says, agent.parent, orders=orders, preexec_fn=signals_heard)
 
 

@@ -45,9 +45,9 @@ B_FAULTS = {
     "B16": ("q_net.0:1_0", "found '1_0'"), "B17": ("q_net.0:٣", "found '٣'"), "B18": ("q_net.0:+5", "found '+5'"),
     "B19": ("q_net.0:5.0", "found '5.0'"), "B19b": ("q_net.0:1e3", "found '1e3'"),
     "B20": ("q_net.0:5,,7", "found nothing, expected a neuron index"), "B21": ("q_net.0:5,", "found nothing"),
-    "B24": ("q_net.0:5,5", "neuron 5 of q_net.0 named twice"), "B25": ("q_net.0:5;q_net.0:7", "named twice"),
-    "B26": ("q_net.0:all,5", "found 'all' beside indices"), "B27": ("q_net.0:ALL", "found 'ALL'"),
-    "B28": ("q_net.0:7-5", "found the range 7-5, expected one that rises"), "B29": ("q_net.0:5:7", "found '5:7'"),
+    "B24": ("q_net.0:5,5", "neuron 5 of q_net.0 is named twice"), "B25": ("q_net.0:5;q_net.0:7", "is named twice"),
+    "B26": ("q_net.0:all,5", "'all' cannot be combined"), "B27": ("q_net.0:ALL", "found 'ALL'"),
+    "B28": ("q_net.0:7-5", "found the range 7-5, expected its first"), "B29": ("q_net.0:5:7", "found '5:7'"),
     "B30": ("q_net.0：5；", "found no ':'"),
 }  # fmt: skip
 
@@ -98,7 +98,7 @@ def test_ids_with_commas_and_slashes_are_one_id_each(agent: Path) -> None:
 D_FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "D1 missing": (lambda path: path.unlink(), "found no such file in"),
     "D2 truncated": (cut(0.6), "found a truncated or damaged zip"),
-    "D3 empty zip": (lambda path: path.write_bytes(b"PK\x05\x06" + bytes(18)), "found 0 arrays, none called"),
+    "D3 empty zip": (lambda path: path.write_bytes(b"PK\x05\x06" + bytes(18)), "found 0 arrays, none named"),
     "D4 pickled": (lambda path: np.savez(path, **{"x_q_net.0": np.array([{}], object)}), "found pickled objects"),
     "D5 bare pickle": (lambda path: path.write_bytes(b"\x80\x04K\x01."), "found a bare pickle, expected a zip file"),
     "D8 layer": (lambda path: rewritten(path, lambda key: "q_net.0" not in key), "q_net.0: found no such layer"),
@@ -186,7 +186,7 @@ def test_a_damaged_twin_is_made_again_by_overwrite(agent: Path) -> None:
     kept = twin.read_bytes()
     twin.write_bytes(kept + b" ")
     extraction = words_of("E", agent, fast=True, overwrite=None)
-    refused(patching(agent), 2, "--overwrite makes both again", agent)
+    refused(patching(agent), 2, "--overwrite writes both again", agent)
     refused(extraction, 2, "already exists and was written by a different run", agent)
     works([*extraction, "--overwrite"])
     assert twin.read_bytes() == kept

@@ -88,7 +88,7 @@ def _text_of(data: bytes, where: object) -> str:
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise InputError(where, found=f"bytes that are no UTF-8 (at byte {error.start})", expected="JSON") from error
+        raise InputError(where, found=f"bytes that are not UTF-8 (at byte {error.start})", expected="JSON") from error
 
 
 def _first_fault(document: Any) -> tuple[str, _Fault]:

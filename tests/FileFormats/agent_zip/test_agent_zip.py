@@ -371,7 +371,7 @@ def test_members_that_lie_on_the_same_bytes_are_counted_each_time(good, monkeypa
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"\xff\xfe", "data: found bytes that are no UTF-8 (at byte 0), expected JSON"),
+        (b"\xff\xfe", "data: found bytes that are not UTF-8 (at byte 0), expected JSON"),
         (b"{",
          "data: line 1, column 2: found no JSON (Expecting property name enclosed in double quotes), expected JSON"),
         (b'{"policy_class": 1, "policy_class": 2}',

@@ -119,7 +119,7 @@ def test_the_metadata_of_a_whole_sweep_are_found_and_of_nothing_else(tmp_path: P
         ("ids", {}, "metadata.ids: found an object, expected a list"),
         ("ids", [], "metadata.ids: found a list of length 0, expected a list of length at least 1"),
         ("ids", ["a", "a", "b"], "metadata.ids: an id is listed twice"),
-        ("ids", ["a", 1, "b"], "found an input id that is no text"),
+        ("ids", ["a", 1, "b"], "input id: found"),
         ("clusters", {"b_c": 1}, "metadata.clusters[...]: found a whole number, expected text"),
         ("patches", "q_net.0", "metadata.patches: found 'q_net.0', expected a list"),
         ("patches", [{"q_net.0": [0]}, {"q_net.0": [True]}], "metadata.patches: entry 2: 'q_net.0': found true"),
