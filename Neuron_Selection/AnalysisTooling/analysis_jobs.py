@@ -1,4 +1,4 @@
-"""What ``analyze_metrics.py`` does: find the runs, check whose they are, analyse unless up to date, and save."""
+"""The work of ``analyze_metrics.py``: find the runs, check that they belong to the agent, analyse, save."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ SWEEP, TABLE = "sweep.npz", "results.csv"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AnalysisRequest:
-    """What was asked for; ``sweep`` is read unless ``by_input``; None means the usual file, and so ``clean``."""
+    """The flags of the script; ``sweep`` is ignored with ``by_input``; None is the default file of each."""
 
     agent_path: str
     sweep: str | None
@@ -61,9 +61,9 @@ class AnalysisRequest:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class AnalysisDone:
-    """The analysis and where it was written; ``analysis`` is None where the files were up to date.
+    """The analysis and its files; ``analysis`` is None if the files were up to date.
 
-    ``made_by``: what was typed for the runs that were analysed.
+    ``made_by``: the command that made the analysed runs.
     """
 
     analysis: Analysis | None
@@ -73,9 +73,9 @@ class AnalysisDone:
 
 
 def run_analysis(request: AnalysisRequest, *, command: Mapping[str, Any]) -> AnalysisDone:
-    """Analyse and write; outputs of the same analysis are left as they are.
+    """Analyse and write the results; outputs of the same analysis are left unchanged.
 
-    :raises InputError: no runs (which script makes them), runs of another agent, damaged ones
+    :raises InputError: no runs, damaged runs, or runs of a different agent
     :raises SuiteError: an unknown metric, or an output of a different run
     """
     metrics = chosen_metrics(request.metrics)
@@ -84,9 +84,9 @@ def run_analysis(request: AnalysisRequest, *, command: Mapping[str, Any]) -> Ana
     if request.q_threshold is not None and not 0 <= request.q_threshold <= 1:
         raise UsageError(f"q_threshold: found {request.q_threshold:g}, expected a number from 0 to 1")
     if request.by_input and request.sweep is not None:
-        raise UsageError("found --sweep beside --by_input, expected one of them")
+        raise UsageError("--sweep cannot be used with --by_input")
     if request.clean is not None and not request.by_input:
-        raise UsageError("found --clean without --by_input, expected both: a sweep holds its inputs' clusters itself")
+        raise UsageError("--clean requires --by_input; a sweep holds the clusters of its inputs")
     folder, agent = _opened(request)
     with _runs(request, folder) as runs:
         if agent is not None and runs.weights_sha256 not in ("", agent.weights_sha256):
@@ -94,7 +94,7 @@ def run_analysis(request: AnalysisRequest, *, command: Mapping[str, Any]) -> Ana
                 runs.where,
                 "weights_sha256",
                 found=f"patched runs of the agent {runs.weights_sha256[:12]}",
-                expected=f"of this one, {agent.weights_sha256[:12]}",
+                expected=f"runs of this agent, {agent.weights_sha256[:12]}",
                 hint="run_experiments.py --overwrite makes them again",
             )
         sampling = Sampling(confidence=request.confidence, resamples=request.resamples, seed=request.seed)
@@ -132,7 +132,7 @@ def run_analysis(request: AnalysisRequest, *, command: Mapping[str, Any]) -> Ana
 
 
 def _opened(request: AnalysisRequest) -> tuple[AgentFolder, AgentZip | None]:
-    """The agent's folder and zip; a folder of published results may come without its agent."""
+    """The agent's folder and zip; published results may lack the zip."""
     path = Path(request.agent_path)
     if request.by_input and path.is_dir() and not any(entry.suffix == ".zip" for entry in path.iterdir()):
         return AgentFolder(zip_path=path / "agent.zip", folder=path), None
@@ -146,10 +146,12 @@ def _runs(request: AnalysisRequest, folder: AgentFolder) -> Iterator[PatchedRuns
         with runs_of_sweep(folder.find(request.sweep or SWEEP, RESULTS)) as runs:
             yield runs
         return
-    if request.clean is None:  # files of others may lie without their inputs
+    if request.clean is None:  # published results may lack their inputs
         inputs = folder.folder / INPUTS / CLEAN
         clusters = clusters_in(inputs) if inputs.exists() else {}
     else:
         clusters = clusters_in(folder.find(request.clean, INPUTS))
     by_file = {name.removesuffix(".json"): clusters[input_id] for input_id, name in file_names(list(clusters)).items()}
-    yield runs_by_input(folder.folder / RESULTS, {**by_file, **clusters})  # files of others name their input only so
+    yield runs_by_input(
+        folder.folder / RESULTS, {**by_file, **clusters}
+    )  # published files name their input only by the file name

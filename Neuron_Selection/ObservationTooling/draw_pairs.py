@@ -1,4 +1,4 @@
-"""Draw pairs side by side: both grids, what the agent sees of them, and its Q-values. Needs matplotlib."""
+"""Draw pairs side by side: both grids, the agent's views, and its Q-values. Requires matplotlib."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--agent_path", required=True, help="agent folder with inputs that generate_pairs.py wrote")
     add_input_ids_flag(parser, of="pairs")
-    parser.add_argument("--output_dir", help="where the pictures go (default: the agent's pair_drawings/)")
+    parser.add_argument("--output_dir", help="output folder (default: the agent's pair_drawings/)")
     add_shared_flags(parser)
     return parser
 
@@ -29,7 +29,7 @@ def build_parser() -> argparse.ArgumentParser:
 @script(build_parser)
 def main(args: argparse.Namespace, console: Console) -> None:
     """Load, draw, save."""
-    from Neuron_Selection.errors import UsageError
+    from Neuron_Selection.errors import InputError
     from Neuron_Selection.FileFormats.agent_zip.agent_folder import find_agent, output_folder
     from Neuron_Selection.FileFormats.inputs import ids_from_arguments
     from Neuron_Selection.FileFormats.storage.atomic_files import write_atomically
@@ -45,7 +45,7 @@ def main(args: argparse.Namespace, console: Console) -> None:
     paths = {input_id: output / f"{input_id}.png" for input_id in ids}
     for path in paths.values():
         if path.exists() and not args.overwrite:
-            raise UsageError(f"{path}: exists already (--overwrite replaces it)")
+            raise InputError(path, problem="already exists; pass --overwrite to replace it")
     for input_id, path in console.progress(paths.items(), total=len(paths), unit="pair"):
         write_atomically(path, draw_pair(pairs[input_id]))
     console.result({"written": [str(path) for path in paths.values()]}, map(str, paths.values()))

@@ -337,7 +337,7 @@ def test_a_metric_that_is_alike_everywhere_ranks_nothing_and_does_not_claim_that
     assert "no important neuron: by matches_source no experiment differs from the others" in out
     assert "no patch changed anything" not in out
     assert "initial_test.py" not in err
-    assert "no neuron was chosen, so there are no weights to look for" in err
+    assert "no important neuron, so there are no weights to choose" in err
 
 
 def test_merged_clusters_are_told(
@@ -433,10 +433,10 @@ def with_nan(agent: Path) -> None:
 FAULTS: dict[str, tuple[Any, list[str], str]] = {
     "no sweep": (
         lambda agent: (agent / "patching_results" / "sweep.npz").unlink(), [],
-        "sweep.npz: found no such file in "),
+        "sweep.npz: no such file in "),
     "no results": (
         lambda agent: shutil.rmtree(agent / "patching_results"), ["--by_input"],
-        "found no *.json in denoising/ nor in noising/, expected results (run_experiments.py --by_input makes them)"),
+        "contains no *.json in denoising/ or noising/ (run_experiments.py --by_input makes them)"),
     "another agent": (other_agent, [], "weights_sha256: found patched runs of the agent "),
     "truncated": (truncate, [], "found a truncated or damaged zip, expected a sweep"),
     "unknown metric": (lambda _: None, ["--metrics", "importance"], "unknown metric 'importance'"),
@@ -447,18 +447,18 @@ FAULTS: dict[str, tuple[Any, list[str], str]] = {
     "q 2": (lambda _: None, ["--q_threshold", "2"], "q_threshold: found 2, expected a number from 0 to 1"),
     "confidence": (lambda _: None, ["--confidence", "1"], "confidence: found 1, expected a number between 0 and 1"),
     "cluster_by": (lambda _: None, ["--cluster_by", "seed"], "--cluster_by: found 'seed', expected one of auto, file"),
-    "edited": (edited, ["--by_input"], ".json: found other content than was written, expected the same (run again"),
+    "edited": (edited, ["--by_input"], ".json: was changed after it was written (run again"),
     "source text": (with_source("a", 1.0), ["--by_input"], "source_output: found 'a', expected numbers"),
     "source huge": (with_source(10**400, 1.0), ["--by_input"], "source_output: found"),
     "source nested": (with_source([1.0], [2.0]), ["--by_input"], "source_output: found"),
-    "other ids": (other_ids, ["--by_input"], "noising: input ids: found other inputs than in denoising"),
-    "other patches": (other_patches, ["--by_input"], "'exp_2_q_net.0': found other experiments than in the first"),
+    "other ids": (other_ids, ["--by_input"], "noising: input ids: differ from those in denoising"),
+    "other patches": (other_patches, ["--by_input"], "'exp_2_q_net.0': the experiment differs from the first"),
     "text": (with_text, ["--by_input"], "'exp_2_q_net.0'.patched_output[0][0]: found '1.0', expected a finite number"),
-    "several baselines": (several_baselines, ["--by_input"], "baseline_output: found several of one input, expected"),
-    "no such clean": (lambda _: None, ["--by_input", "--clean", "typo.json"], "typo.json: found no such file in"),
-    "no such path": (lambda _: None, ["--by_input", "--clean", "./in/typo.json"], "typo.json: found no such file"),
-    "clean of a sweep": (lambda _: None, ["--clean", "clean_inputs.json"], "found --clean without --by_input"),
-    "two sources": (lambda _: None, ["--by_input", "--sweep", "sweep.npz"], "found --sweep beside --by_input"),
+    "several baselines": (several_baselines, ["--by_input"], "baseline_output: differs between experiments"),
+    "no such clean": (lambda _: None, ["--by_input", "--clean", "typo.json"], "typo.json: no such file in"),
+    "no such path": (lambda _: None, ["--by_input", "--clean", "./in/typo.json"], "typo.json: no such file"),
+    "clean of a sweep": (lambda _: None, ["--clean", "clean_inputs.json"], "--clean requires --by_input"),
+    "two sources": (lambda _: None, ["--by_input", "--sweep", "sweep.npz"], "--sweep cannot be used with --by_input"),
     "NaN": (with_nan, ["--by_input"], "found the literal NaN, expected finite numbers"),
 }  # fmt: skip
 

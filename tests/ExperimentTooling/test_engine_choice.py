@@ -39,7 +39,7 @@ def test_a_network_that_numpy_cannot_run_goes_by_hooks_and_by_nothing_where_nump
 
 
 def test_what_no_engine_can_mend_is_raised_at_once(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="found no such file or folder"):
+    with pytest.raises(InputError, match="no such file or folder"):
         open_for_experiments(tmp_path / "none")
     with pytest.raises(UsageError, match="dtype: found 'half'") as caught:
         open_for_experiments(mlp_agent(tmp_path), dtype="half")

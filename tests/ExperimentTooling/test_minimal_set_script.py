@@ -174,7 +174,7 @@ def test_pairs_without_contrast_are_counted_and_nothing_is_made_up(agent: Path, 
         (["--layers", "q_net.9"], "unknown layer 'q_net.9'"),
         (["--layers", "q_net"], "a container of layers"),
         (["--input_ids", "id;0"], "unknown input id 'id;0'"),
-        (["--clean", "none.json"], "found no such file"),
+        (["--clean", "none.json"], "no such file"),
         (["--output_prefix", "../up"], "output prefix: found '../up'"),
         (
             ["--goal", "recovery=0.9", "--share", "0.1"],

@@ -226,7 +226,7 @@ def remove_one(agent: Path) -> None:
 
 DEFINED = ["--definitions", "d.json"]
 FAULTS: dict[str, tuple[Any, list[str], str]] = {
-    "no definitions": (None, DEFINED, "d.json: found no such file in"),
+    "no definitions": (None, DEFINED, "d.json: no such file in"),
     "empty list": (put("d.json", "[]"), DEFINED, "d.json: found an empty list, expected a list of patches"),
     "an object": (put("d.json", "{}"), DEFINED, "d.json: found an object, expected a list of patches"),
     "no patch": (put("d.json", "[3]"), DEFINED, "d.json: entry 1: found 3, expected an object"),
@@ -242,7 +242,7 @@ FAULTS: dict[str, tuple[Any, list[str], str]] = {
     "twice": (put("d.json", '[{"q_net.0": [1]}, {"q_net.0": [1]}]'), DEFINED, "entry 2: found 'q_net.0:1' as in"),
     "no clean": (
         lambda agent: (agent / "activation_inputs" / "clean_inputs.json").unlink(), [],
-        "clean_inputs.json: found no such file in"),
+        "clean_inputs.json: no such file in"),
     "other ids": (remove_one, [], "corrupted_inputs.json: found 3 inputs beside 4 clean ones, expected the same ids"),
     "unknown id": (None, ["--input_ids", "plane"], "unknown input id 'plane'"),
     "ablation": (None, ["--ablate", "half"], "ablation: found 'half', expected zero, mean, resample"),

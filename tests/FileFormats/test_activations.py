@@ -204,8 +204,8 @@ def test_a_header_of_python_2_is_read():
 
 
 TERABYTES = "{'descr': '<f4', 'fortran_order': False, 'shape': (1, 1099511627776), }"
-CLAIM = "'a_q_net.0': found a header that claims"
-NO_ARRAY = "'a_q_net.0': found no .npy array, expected float32 arrays"
+SHORT = "'a_q_net.0': found"
+NO_ARRAY = "'a_q_net.0': found another format, expected a .npy array of float32"
 
 
 @pytest.mark.parametrize(
@@ -222,14 +222,14 @@ NO_ARRAY = "'a_q_net.0': found no .npy array, expected float32 arrays"
         (ONE[:, :0], "'a_q_net.0': found shape (1, 0), expected (1, n): a batch axis of 1, then the neurons"),
         (ONE[0], "'a_q_net.0': found shape (2,), expected (1, n): a batch axis of 1, then the neurons"),
         (np.repeat(ONE, 2, 0), "'a_q_net.0': found shape (2, 2), expected (1, n): a batch axis of 1, then the neurons"),
-        (header(TERABYTES, b"1234"), f"{CLAIM} 4,398,046,511,104 bytes before 4, expected the same"),
+        (header(TERABYTES, b"1234"), f"{SHORT} 4 bytes, expected 4,398,046,511,104, as in the header"),
         (header(TERABYTES.replace("(1,", "(-1,")), NO_ARRAY),
         (header(TERABYTES.replace("(1, 1099511627776)", "(0, 4611686018427387904)")), NO_ARRAY),
         (header(TERABYTES.replace("(1, 1099511627776)", "(True, 1)"), b"1234"), NO_ARRAY),
         (header(TERABYTES.replace("(1, 1099511627776)", repr((1,) * 65)), b"1234"), NO_ARRAY),
         (header(TERABYTES.replace("1099511627776", "1" + "0" * 4400)), NO_ARRAY),
         (header(TERABYTES.replace("(1, 1099511627776)", repr((10**15,) * 300))), NO_ARRAY),
-        (npy(ONE)[:-1], f"{CLAIM} 8 bytes before 7, expected the same"),
+        (npy(ONE)[:-1], f"{SHORT} 7 bytes, expected 8, as in the header"),
         (b"", NO_ARRAY),
         (b"\x93NUMPY\x01\x00\xff\xff{", NO_ARRAY),
         (b"\x93NUMPY\x09\x00\x10\x00" + b" " * 20, NO_ARRAY),
@@ -281,18 +281,18 @@ def test_arrays_of_one_layer_have_one_shape():
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_a_member_twice_is_refused():
     write_members([("a_q_net.0.npy", ONE), ("a_q_net.0.npy", ONE * 2)])
-    assert refusal() == "'a_q_net.0.npy': found this member twice in one zip, expected once"
+    assert refusal() == "'a_q_net.0.npy': is stored twice in the zip"
 
 
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (None, "found no such file (activation_extraction.py makes it)"),
+        (None, "no such file (activation_extraction.py makes it)"),
         (b"", "found an empty file, expected a zip file (download it again)"),
         (b'{"a": {}}', "found JSON, expected an npz file (readable activations end in .json)"),
         (b'\n {"a": {}}', "found JSON, expected an npz file (readable activations end in .json)"),
         (pickle.dumps({}), "found a bare pickle, expected a zip file (download it again)"),
-        (b"\x93NUMPY", "found no zip, expected a zip file (download it again)"),
+        (b"\x93NUMPY", "found something other than a zip, expected a zip file (download it again)"),
     ],
 )
 def test_a_file_that_is_no_npz_is_named_for_what_it_is(data, message):
@@ -360,8 +360,8 @@ ALL_OF_THEM = "__metadata__: lacks ids, layers or run"
         ({**FULL, "ids": []},
          "found 2 arrays, none named <id>_<layer>, expected layers such as q_net.0, q_net.2, q_net.q_net.0"),
         ([], "__metadata__: found a list, expected an object"),
-        (b"{", "__metadata__: found bytes that are no JSON, expected metadata"),
-        (b"[" * 50_000, "__metadata__: found bytes that are no JSON, expected metadata"),
+        (b"{", "__metadata__: found bytes that are not JSON, expected metadata"),
+        (b"[" * 50_000, "__metadata__: found bytes that are not JSON, expected metadata"),
         (None, "__metadata__: found null, expected an object"),
     ],
     ids=range(15),

@@ -110,10 +110,10 @@ PRINTABLE = "the input id contains an unprintable character"
     ("text", "message"),
     [
         ("", "found an empty file, expected JSON"),
-        ('{"a" 1}', "line 1, column 6: found no JSON (Expecting ':' delimiter), expected JSON"),
+        ('{"a" 1}', "line 1, column 6: found invalid JSON (Expecting ':' delimiter), expected JSON"),
         (f'{{"a": {FINE}}}'.encode("utf-16"), "found bytes that are not UTF-8 (at byte 0), expected JSON"),
-        (f'{{"a": {FINE}, "a": {FINE}}}', "'a': found this key twice in one object, expected once"),
-        (f'{{"a": {{"input": 1, "input": {FINE}}}}}', "'a'.input: found this key twice in one object, expected once"),
+        (f'{{"a": {FINE}, "a": {FINE}}}', "'a': found a duplicate key, expected unique keys"),
+        (f'{{"a": {{"input": 1, "input": {FINE}}}}}', "'a'.input: found a duplicate key, expected unique keys"),
         (f"[{FINE}]", "found a list, expected an object {id: {'input': [...]}}"),
         ("3.5", "found 3.5, expected an object {id: {'input': [...]}}"),
         ("{}", "contains no inputs"),
@@ -137,7 +137,7 @@ PRINTABLE = "the input id contains an unprintable character"
         (f'{{"a\\u0000": {FINE}}}', rf"'a\x00': {PRINTABLE}"),
         (f'{{"\\ud800": {FINE}}}', rf"'\ud800': {PRINTABLE}"),
         (f'{{"{"y" * 10_000}": {FINE}}}', f"{CUT}: found an input id of 10,000 characters, expected {LENGTH}"),
-        (f'{{"a": {"[" * 100_000}', "found nesting too deep to read, expected a few levels"),
+        (f'{{"a": {"[" * 100_000}', "is nested too deeply"),
         (f'{{"a": {"[" * 20}1{"]" * 20}}}', "'a': found lists nested more than 8 deep, expected an array"),
         (f'{{"a": [1, 2, 3, {"9" * 5000}]}}', "found an integer of thousands of digits, expected ordinary numbers"),
         (f'{{"a": [1, 2, 3, {"9" * 400}]}}', "'a': found an integer too large, expected numbers"),
@@ -157,7 +157,7 @@ def test_a_faulty_file_is_told_by_file_field_found_and_expected(text, message):
 def test_a_missing_file_says_what_an_inputs_file_is():
     with pytest.raises(InputError) as raised:
         load_inputs(Path("absent.json"), SPACE)
-    assert str(raised.value) == "absent.json: found no such file (an inputs file is {id: {'input': [...]}})"
+    assert str(raised.value) == "absent.json: no such file (an inputs file is {id: {'input': [...]}})"
 
 
 def test_a_byte_order_mark_is_accepted():
@@ -241,7 +241,7 @@ def test_an_at_sign_names_a_file_of_ids():
         (b"", "ids.txt: contains no input ids"),
         (b"\n\r\n", "ids.txt: contains no input ids"),
         (b"a\xff", "ids.txt: found bytes that are not UTF-8 (at byte 1), expected text"),
-        (None, "ids.txt: found no such file (--input_ids @FILE reads one id per line)"),
+        (None, "ids.txt: no such file (--input_ids @FILE reads one id per line)"),
     ],
 )
 def test_a_faulty_file_of_ids_is_an_error(data, message):

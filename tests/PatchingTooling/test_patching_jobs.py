@@ -196,5 +196,5 @@ def test_bad_patches_files(content: str, words: str, agent: Path, capsys: pytest
 
 @pytest.mark.parametrize("prefix", ["denoising", "noising", "by_input", "results"])
 def test_a_prefix_that_other_results_are_called_is_refused(prefix: str, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="taken by other results"):
+    with pytest.raises(UsageError, match="is reserved for other results"):
         patching_results_path(tmp_path, prefix)

@@ -180,8 +180,8 @@ def test_other_scores_rank_by_what_they_say(score: str, agent: Path) -> None:
 
 FAULTS: dict[str, tuple[Any, list[str], str]] = {
     "E1 no summary": (lambda a: (a / "patching_results" / "cross_metric_summary.json").unlink(), [],
-                      "cross_metric_summary.json: found no such file (analyze_metrics.py makes it)"),
-    "C1 no inputs": (lambda a: (a / "activation_inputs" / "clean_inputs.json").unlink(), [], "found no such file in"),
+                      "cross_metric_summary.json: no such file (analyze_metrics.py makes it)"),
+    "C1 no inputs": (lambda a: (a / "activation_inputs" / "clean_inputs.json").unlink(), [], "no such file in"),
     "E12 nothing asked for": (None, ["--k", "0", "--m", "0"], "k and m: found 0 and 0, expected at least one"),
     "E13 k negative": (None, ["--k", "-1"], "--k: found '-1', expected a whole number from 0"),
     "E14 k no number": (None, ["--k", "2.5"], "--k: found '2.5', expected a whole number from 0"),
@@ -209,9 +209,9 @@ def test_bad_input_to_the_pipeline(fault: str, agent: Path, capsys: pytest.Captu
 def test_a_missing_step_says_which_command_makes_it(agent: Path, capsys: pytest.CaptureFixture[str]) -> None:
     summary = str(agent / "patching_results" / "cross_metric_summary.json")
     assert average.main(["--gradients_path", str(agent / "none.json")]) == 2
-    assert "found no such file (gradients.py makes it)" in capsys.readouterr().err
+    assert "no such file (gradients.py makes it)" in capsys.readouterr().err
     assert extract.main(["--cross_metric_path", summary, "--average_gradients_path", str(agent / "none.json")]) == 2
-    assert "found no such file (average.py makes it)" in capsys.readouterr().err
+    assert "no such file (average.py makes it)" in capsys.readouterr().err
     assert average.main([]) == 2
     assert "found neither --gradients_path nor --agent_path" in capsys.readouterr().err
     assert average.main(["--gradients_path", "any.json", "--inputs", "clean_inputs.json"]) == 2

@@ -331,7 +331,7 @@ def test_a_bare_definitions_file_is_looked_for_in_the_agents_folder_first(
         assert average.main(["--agent_path", str(agent), "--quiet"]) == 0
         more = ["--agent_path", str(agent)] if by.endswith("agent") else []
         assert extract.main(words_for(agent, "--useful_neurons_path", "own.json", *more)) == 0
-    assert "warning: own.json: found here and in" in capsys.readouterr().err
+    assert "warning: own.json: is in " in capsys.readouterr().err
     chosen = load_candidate_weights(agent / "gradient_analysis" / "candidate_weights.json")["neuron_weights"]
     assert chosen["exp_2_q_net.0"]["neuron_index"] == 6
 
@@ -346,16 +346,16 @@ def test_bare_names_are_looked_for_in_the_agents_folder_first(
     of_agent = ["--agent_path", str(agent), "--useful_neurons_path", "own.json", "--quiet"]
     bare = ["--cross_metric_path", "cross_metric_summary.json", "--average_gradients_path", "average_gradients.json"]
     assert average.main([*of_agent[:2], "--gradients_path", "weight_gradients.json"]) == 2
-    assert "weight_gradients.json: found no such file in" in capsys.readouterr().err
+    assert "weight_gradients.json: no such file in" in capsys.readouterr().err
     assert extract.main([*bare, *of_agent]) == 2
     error = capsys.readouterr().err.splitlines()[-1]
-    assert "average_gradients.json: found no such file in " in error
+    assert "average_gradients.json: no such file in " in error
     assert error.endswith("(average.py makes it)")
     assert gradients.main([*of_agent[:2], "--quiet"]) == 0
     assert average.main([*of_agent[:2], "--gradients_path", "weight_gradients.json", "--quiet"]) == 0
     capsys.readouterr()
     assert extract.main([*bare, *of_agent[:-1]]) == 0
-    assert "warning: cross_metric_summary.json: found here and in" in capsys.readouterr().err
+    assert "warning: cross_metric_summary.json: is in " in capsys.readouterr().err
     chosen = load_candidate_weights(agent / "gradient_analysis" / "candidate_weights.json")["neuron_weights"]
     assert set(chosen) == set(KEYS)
     (agent / "patching_results" / "cross_metric_summary.json").unlink()

@@ -148,8 +148,8 @@ BOX_ACTIONS = pickled(spaces.Box(-1.0, 1.0, (2,), np.float32))
 
 # name: (what is done to agent.zip, exit code, words of the error line)
 BAD_AGENTS: dict[str, tuple[Spoil, int, str]] = {
-    "A1 path missing": (lambda path: shutil.rmtree(path.parent), 2, "found no such file or folder"),
-    "A2 no zip": (lambda path: path.unlink(), 2, "found no zip, expected agent.zip"),
+    "A1 path missing": (lambda path: shutil.rmtree(path.parent), 2, "no such file or folder"),
+    "A2 no zip": (lambda path: path.unlink(), 2, "found something other than a zip, expected agent.zip"),
     "A4 empty": (replaced_by(b""), 2, "found an empty file"),
     "A5 git-lfs": (replaced_by(b"version https://git-lfs.example/spec/v1\n"), 2, "found a git-lfs pointer"),
     "A6 web page": (replaced_by(b"<!DOCTYPE html><html>"), 2, "found a web page"),
@@ -161,14 +161,14 @@ BAD_AGENTS: dict[str, tuple[Spoil, int, str]] = {
     "A10 pipe": (in_its_place(os.mkfifo), 2, "found a pipe, socket or device"),
     "A10 socket": (in_its_place(lambda path: os.mknod(path, stat.S_IFSOCK | 0o600)), 2, "expected a file"),
     "A10 device": (in_its_place(lambda path: path.symlink_to("/dev/zero")), 2, "found a pipe, socket or device"),
-    "A12 link loop": (in_its_place(lambda path: path.symlink_to(path.name)), 2, "found a path that leads to no file"),
+    "A12 link loop": (in_its_place(lambda path: path.symlink_to(path.name)), 2, "is not a valid path of a file"),
     "A14 bomb": (lambda path: path.write_bytes(blanks(1 << 27)), 2, "'data': found 134,217,728 bytes"),
     "A15 nested bomb": (lambda path: write_zip(path, policy=nested_bomb()), 2, "found 134,217,728 bytes to unpack"),
     "A16 member twice": (member_twice, 2, "'data': found this member twice"),
     "A18 no data": (lambda path: path.write_bytes(state_bytes(mlp_state())), 2, "a bare .pth"),
     "A19 no UTF-8": (with_data(b'{"a": "\xff"}'), 2, "data: found bytes that are not UTF-8"),
-    "A19 no JSON": (with_data(b'{"a": '), 2, "data: line 1, column 7: found no JSON"),
-    "A20 key twice": (with_data(b'{"a": 1, "a": 2}'), 2, "data: 'a': found this key twice"),
+    "A19 no JSON": (with_data(b'{"a": '), 2, "data: line 1, column 7: found invalid JSON"),
+    "A20 key twice": (with_data(b'{"a": 1, "a": 2}'), 2, "data: 'a': found a duplicate key"),
     "A21 deep": (with_data(b"[" * 100_000 + b"]" * 100_000), 2, "data: found nesting too deep"),
     "A22 policy_class": (payload_in("policy_class"), 3, "policy_class: found a call of 'os.system'"),
     "A22 policy_kwargs": (payload_in("policy_kwargs"), 3, "policy_kwargs: found a call of 'os.system'"),

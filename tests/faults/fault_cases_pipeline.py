@@ -86,14 +86,14 @@ def nothing(_agent: Path) -> None:
 OF_ANOTHER = {"metadata": {"format": 1, "run": {"weights_sha256": "0" * 64}}}
 BOTH = {"k": "0", "m": "0"}
 PIPELINE_FAULTS: dict[str, Case] = {
-    "E1 no summary": ("G", without(SUMMARY), {}, "found no such file (analyze_metrics.py makes it)"),
-    "E1 no summary to extract": ("extract", without(SUMMARY), {}, "found no such file (analyze_metrics.py makes it)"),
-    "E2 no gradients": ("average", without(GRADIENTS), {}, "found no such file (gradients.py makes it)"),
-    "E3 no averages": ("extract", without(AVERAGES), {}, "found no such file (average.py makes it)"),
+    "E1 no summary": ("G", without(SUMMARY), {}, "no such file (analyze_metrics.py makes it)"),
+    "E1 no summary to extract": ("extract", without(SUMMARY), {}, "no such file (analyze_metrics.py makes it)"),
+    "E2 no gradients": ("average", without(GRADIENTS), {}, "no such file (gradients.py makes it)"),
+    "E3 no averages": ("extract", without(AVERAGES), {}, "no such file (average.py makes it)"),
     "E5 no definitions": ("G", neurons(**{"exp_1_q_net.0": {}}), {"useful_neurons_path": "none.json"},
                           "(generate_definitions.py makes it)"),
     "E5 no definitions to extract": ("extract", neurons(**{"exp_1_q_net.0": {}}),
-                                     {"useful_neurons_path": "none.json"}, "none.json: found no such file"),
+                                     {"useful_neurons_path": "none.json"}, "none.json: no such file"),
     "E6 summary of another": ("G", edited(SUMMARY, lambda document: {**document, **OF_ANOTHER}), {},
                               "weights_sha256: found a summary of the agent 000000000000, expected"),
     "E7 unknown layer": ("G", neurons(**{"q_net.8_neuron_1": {}}), {}, "found layer 'q_net.8', which has no weight"),
@@ -108,7 +108,7 @@ PIPELINE_FAULTS: dict[str, Case] = {
     "E10 NaN gradient": ("average", bad_entry("gradients", "q_net.0.bias", value=[float("inf")] * 8), {},
                          "found the literal Infinity, expected finite numbers"),
     "E10 negative average": ("extract", with_field(AVERAGES, "average_gradients", "q_net.0.bias", value=[-1.0] * 8),
-                             {}, "q_net.0.bias: found a negative magnitude"),
+                             {}, "q_net.0.bias: found a negative value"),
     "E11 no neurons": ("G", neurons(), {}, "common_neurons: found no important neuron, expected at least one"),
     "E11 no neurons to extract": ("extract", neurons(), {}, "found no important neuron, expected at least one"),
     "E11 no gradients": ("average", text(GRADIENTS, "{}"), {}, "found an object, expected an object {id:"),
@@ -156,7 +156,7 @@ PIPELINE_FAULTS: dict[str, Case] = {
 
 WEIGHT_FAULTS: dict[str, Case] = {
     "E4 no candidates": ("W", without(CANDIDATES), {}, "(extract.py makes it; --weights names weights by hand)"),
-    "E4 no such file": ("W", nothing, {"candidates": "none.json"}, "none.json: found no such file in"),
+    "E4 no such file": ("W", nothing, {"candidates": "none.json"}, "none.json: no such file in"),
     "E6 candidates of another": ("W", edited(CANDIDATES, weights), {},
                                  "metadata.run.weights_sha256: found candidates of another agent, 000000000000"),
     "E7 unknown layer": ("W", target("layer_name", "q_net.8.weight"), {}, "unknown parameter 'q_net.8.weight'"),

@@ -23,12 +23,12 @@ IMAGE = spaces.Box(0, 255, (3, 4, 5), np.uint8)
 TWO = spaces.Dict({"place": spaces.Box(-1, 1, (2,), np.float32), "time": spaces.Box(-1, 1, (2,), np.float32)})
 
 BAD_INPUTS: dict[str, tuple[str | bytes | None, str]] = {
-    "C1 missing": (None, "found no such file in"),
+    "C1 missing": (None, "no such file in"),
     "C2 empty": ("", "found an empty file, expected JSON"),
-    "C3 no JSON": ('{"a": [1,\n 2', "line 2, column 3: found no JSON"),
+    "C3 no JSON": ('{"a": [1,\n 2', "line 2, column 3: found invalid JSON"),
     "C4 UTF-16": ('{"a": [1,2,3,4]}'.encode("utf-16"), "found bytes that are not UTF-8"),
-    "C5 id twice": ('{"a": [1,2,3,4], "a": [1,2,3,4]}', "'a': found this key twice in one object"),
-    "C5 key twice": ('{"a": {"input": [1,2,3,4], "input": [1,2,3,4]}}', "'a'.input: found this key twice"),
+    "C5 id twice": ('{"a": [1,2,3,4], "a": [1,2,3,4]}', "'a': found a duplicate key"),
+    "C5 key twice": ('{"a": {"input": [1,2,3,4], "input": [1,2,3,4]}}', "'a'.input: found a duplicate key"),
     "C6 list": ("[[1,2,3,4]]", "found a list, expected an object {id:"),
     "C6 number": ("7", "found 7, expected an object {id:"),
     "C7 no inputs": ("{}", "contains no inputs"),
@@ -49,7 +49,7 @@ BAD_INPUTS: dict[str, tuple[str | bytes | None, str]] = {
     "C29 NUL": ('{"a\\u0000b": [1,2,3,4]}', "contains an unprintable character"),
     "C30 long id": ('{"%s": [1,2,3,4]}' % ("a" * 10_000), "found an input id of 10,000 characters"),
     "C33 surrogate": ('{"a\\ud800": [1,2,3,4]}', "contains an unprintable character"),
-    "C36 deep": ('{"a": ' + DEEP + "}", "found nesting too deep to read"),
+    "C36 deep": ('{"a": ' + DEEP + "}", "is nested too deeply"),
     "C36 eleven deep": ('{"a": %s}' % (11 * "[" + "1" + 11 * "]"), "found lists nested more than 8 deep"),
     "C37 digits": ('{"a": [1,2,3,%s]}' % ("9" * 5_000), "found an integer of thousands of digits"),
     "C37 integer": ('{"a": [1,2,3,%s]}' % ("9" * 400), "'a': found"),
@@ -165,7 +165,7 @@ UNKNOWN: dict[str, tuple[dict[str, Flag], str]] = {
     "E": ({"layers": ["q_net.0", "q_net.00"]}, "unknown layer 'q_net.00'"),
     "P": ({"input_ids": ["env-v0-81110-6"]}, "unknown input id 'env-v0-81110-6'"),
     "W": ({"input_ids": ["env-v0-81110-6"]}, "unknown input id 'env-v0-81110-6'"),
-    "G": ({"inputs": "Clean_inputs.json"}, "Clean_inputs.json: found no such file in"),
+    "G": ({"inputs": "Clean_inputs.json"}, "Clean_inputs.json: no such file in"),
 }
 
 

@@ -96,7 +96,7 @@ def test_ids_with_commas_and_slashes_are_one_id_each(agent: Path) -> None:
 
 
 D_FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
-    "D1 missing": (lambda path: path.unlink(), "found no such file in"),
+    "D1 missing": (lambda path: path.unlink(), "no such file in"),
     "D2 truncated": (cut(0.6), "found a truncated or damaged zip"),
     "D3 empty zip": (lambda path: path.write_bytes(b"PK\x05\x06" + bytes(18)), "found 0 arrays, none named"),
     "D4 pickled": (lambda path: np.savez(path, **{"x_q_net.0": np.array([{}], object)}), "found pickled objects"),

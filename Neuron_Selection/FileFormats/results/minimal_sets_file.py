@@ -1,7 +1,7 @@
-"""Minimal sets on disk: ``<prefix>.json``, ``<prefix>.csv`` with a row a set, ``<prefix>_curves.csv``.
+"""Minimal sets files: ``<prefix>.json``, ``<prefix>.csv`` with one row per set, ``<prefix>_curves.csv``.
 
-The JSON is ``{direction: {layer: {pairs, together, curves, ...}}}``; the metadata, ``<prefix>.meta.json``, holds the
-sha256 of the three others and takes its place first.
+The JSON is ``{direction: {layer: {pairs, together, curves, ...}}}``. The metadata, ``<prefix>.meta.json``, hold the
+SHA-256 of the other three files and are renamed into place first.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from Neuron_Selection.errors import InputError
+from Neuron_Selection.errors import InputError, shown
 from Neuron_Selection.FileFormats.provenance import StoredOutput, meta_path, stored_document, stored_output
 from Neuron_Selection.FileFormats.storage.atomic_files import sha256_of, write_together
 from Neuron_Selection.FileFormats.storage.csv_tables import csv_bytes
@@ -25,7 +25,7 @@ CURVE_COLUMNS = ("direction", "layer", "ranking", "scope", "size", "effect", "lo
 
 
 def paths_of(path: Path) -> dict[str, Path]:
-    """The files that belong to a results file, by what they hold."""
+    """The files that belong to a results file, by content."""
     return {
         "results": path,
         "sets": path.with_name(f"{path.stem}.csv"),
@@ -62,15 +62,15 @@ def stored_minimal_sets(path: Path) -> StoredOutput:
 
 
 def load_minimal_sets(path: Path) -> dict[str, Any]:
-    """The document that ``save_minimal_sets`` wrote.
+    """Load the document written by ``save_minimal_sets``.
 
-    :raises InputError: not such a file, or with metadata beside it that belong to other files
+    :raises InputError: not such a file, or the files do not match their metadata
     """
     document = read_edited_json(path, hint="find_minimal_sets.py makes it")
     if not isinstance(document, dict) or not document or not all(isinstance(part, dict) for part in document.values()):
-        raise InputError(path, found="another document", expected="{direction: {layer: ...}}")
+        raise InputError(path, found=shown(document), expected="an object {direction: {layer: ...}}")
     if meta_path(path).exists() and stored_minimal_sets(path).complete is None:
         raise InputError(
-            meta_path(path), found="the hashes of other files", expected="a set", hint="run find_minimal_sets.py again"
+            meta_path(path), problem="does not match the files next to it", hint="run find_minimal_sets.py again"
         )
     return document

@@ -42,30 +42,30 @@ class _Result(msgspec.Struct):
 def results_path(folder: Path, output_prefix: str) -> Path:
     """``<folder>/<output_prefix>.json``.
 
-    :raises UsageError: a prefix that is no plain file name everywhere
+    :raises UsageError: a prefix that is not a plain file name on every operating system
     """
     plain = output_prefix.isprintable() and not set(output_prefix) & set('/\\:*?"<>|')
     if not plain or output_prefix in ("", ".", "..") or output_prefix.split(".", maxsplit=1)[0].upper() in _RESERVED:
         raise UsageError(f"output prefix: found {shown(output_prefix)}, expected a plain file name")
     if output_prefix.endswith(".meta"):
-        raise UsageError(f"output prefix: found {shown(output_prefix)}, the metadata of another; expected no .meta")
+        raise UsageError(f"output prefix: {shown(output_prefix)} must not end in .meta, as metadata files do")
     if len(f"{output_prefix}.meta.json".encode()) > 255:
         raise UsageError(f"output prefix: found {len(output_prefix)} characters, expected a shorter file name")
     return folder / f"{output_prefix}.json"
 
 
 def patching_results_path(folder: Path, output_prefix: str) -> Path:
-    """``results_path``, less the names whose ``.meta.json`` is that of other results in the same folder.
+    """``results_path`` without the names whose ``.meta.json`` belongs to other results in the same folder.
 
     :raises UsageError: such a name
     """
     if output_prefix in _TAKEN:
-        raise UsageError(f"output prefix: found {shown(output_prefix)}, taken by other results; expected another")
+        raise UsageError(f"output prefix: {shown(output_prefix)} is reserved for other results")
     return results_path(folder, output_prefix)
 
 
 def save_patching_results(path: Path, results: Mapping[str, Any], *, metadata: Mapping[str, Any]) -> Path:
-    """Write the results and their metadata; the results' path."""
+    """Write the results and their metadata, and return the path of the results."""
     data = json_bytes(results)
     write_together({path: data, meta_path(path): json_bytes({**metadata, "results_sha256": sha256_of(data)})})
     return path
@@ -77,11 +77,11 @@ def stored_results(path: Path) -> StoredOutput:
 
 
 def load_patching_results(path: Path) -> dict[str, dict[str, Any]]:
-    """Every result of a file, as ``{experiment: {input id: result}}``; a file of one experiment is called "".
+    """Load all results of a file as ``{experiment: {input id: result}}``; a single experiment has the name "".
 
-    ``action_changed`` is a boolean, also where a published file stores the text "True" or "False".
+    ``action_changed`` is a boolean, even if a published file stores the text "True" or "False".
 
-    :raises InputError: a key or a value that does not belong there, or metadata of other results
+    :raises InputError: an invalid key or value, or metadata that belong to other results
     """
     data = read_bytes(path, hint="activation_patching.py makes it")
     if meta_path(path).exists():
@@ -89,11 +89,7 @@ def load_patching_results(path: Path) -> dict[str, dict[str, Any]]:
         check_format(metadata if isinstance(metadata, dict) else {}, meta_path(path))
         if metadata.get("results_sha256") != sha256_of(data):
             raise InputError(
-                meta_path(path),
-                "results_sha256",
-                found="the hash of other results",
-                expected="a pair",
-                hint="run activation_patching.py again",
+                meta_path(path), problem=f"does not belong to {path.name}", hint="run activation_patching.py again"
             )
     document = parse_edited_json(data, path)
     if not isinstance(document, dict) or not document:
@@ -104,7 +100,9 @@ def load_patching_results(path: Path) -> dict[str, dict[str, Any]]:
             raise InputError(path, shown(key), found=shown(entry), expected="a result")
         if not isinstance(entry.get("results"), dict):
             loaded.setdefault("", {})[key] = _checked(entry, path, shown(key))
-        elif not isinstance(entry["results"].get("baseline_action", {}), dict):  # published by input: one result each
+        elif not isinstance(
+            entry["results"].get("baseline_action", {}), dict
+        ):  # published by input: one result per experiment
             input_id = entry.get("input_id", "")
             if not isinstance(input_id, str):
                 raise InputError(path, f"{shown(key)}.input_id", found=shown(input_id), expected="text")

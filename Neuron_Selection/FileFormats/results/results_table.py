@@ -63,7 +63,7 @@ def results_table_bytes(
 def save_with_summary(
     path: Path, table: bytes, summary_path: Path, summary: bytes, *, metadata: Mapping[str, Any]
 ) -> None:
-    """Write a table, the summary of the same analysis, and the metadata of both."""
+    """Write a table, the summary of the same analysis, and their metadata."""
     hashes = {"results_sha256": sha256_of(table), "summary_sha256": sha256_of(summary)}
     write_together({path: table, summary_path: summary, meta_path(path): json_bytes({**metadata, **hashes})})
 

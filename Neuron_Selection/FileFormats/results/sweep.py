@@ -1,9 +1,9 @@
-"""Sweep files: the Q-values of many patched runs, one array for each direction and set of layers.
+"""Sweep files: Q-values of many patched runs, one array for each direction and set of layers.
 
-``<direction>_<layer>`` is (n_inputs, n_experiments, n_actions), inputs outermost, so that a sweep of any size is
-written and read a block of inputs at a time. Beside it stand ``<direction>_<layer>_flags`` (n_experiments,): 2, dead,
-where all patched neurons are ``<= 0`` before a ReLU or ``== 0`` on it in both runs of every pair, 1, constant, where no
-other ever differs; the unpatched ``clean_q_values`` and ``corrupted_q_values`` (n_inputs, n_actions); ``__metadata__``.
+``<direction>_<layer>``: (n_inputs, n_experiments, n_actions). Inputs come first, so that a sweep of any size is written
+and read in blocks of inputs. ``<direction>_<layer>_flags``: (n_experiments,), 2 (dead) if all patched neurons are
+``<= 0`` before a ReLU or ``== 0`` after it in both runs of every pair, 1 (constant) if the others never differ.
+``clean_q_values`` and ``corrupted_q_values``: (n_inputs, n_actions), unpatched. ``__metadata__``: JSON bytes.
 """
 
 from __future__ import annotations
@@ -61,15 +61,16 @@ class SweepGroup:
 
     @property
     def name(self) -> str:
-        """The layers, as they stand in the names of arrays."""
+        """The layers, as in the names of arrays."""
         return "+".join(self.layers)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class SweepHeader:
-    """``clusters``: id to cluster, for the ids that carry one. ``metadata`` is all that the file says.
+    """The contents of a sweep.
 
-    ``random_sets``: which patches were drawn as control, as positions from 1.
+    ``clusters``: id to cluster, for the ids that have one. ``random_sets``: positions, from 1, of the patches drawn as
+    control. ``metadata``: the whole metadata.
     """
 
     ids: tuple[str, ...]
@@ -83,18 +84,18 @@ class SweepHeader:
 
     @property
     def ablation(self) -> str | None:
-        """The kind of ablation, None for values of the other run."""
+        """The kind of ablation, None if neurons are replaced by values of the other run."""
         decisive = self.metadata["run"].get("ablation")
         return str(decisive["ablation"]) if isinstance(decisive, dict) and "ablation" in decisive else None
 
     @property
     def weights_sha256(self) -> str:
-        """Fingerprint of the network that was swept; empty if unknown."""
+        """Fingerprint of the network; empty if unknown."""
         return str(self.metadata["run"].get("weights_sha256", ""))
 
 
 def groups_of(patches: tuple[dict[str, Any], ...]) -> tuple[SweepGroup, ...]:
-    """The groups of experiments that patch the same layers, in the order in which they first come."""
+    """The groups of experiments that patch the same layers, in the order of their first experiments."""
     numbers: dict[tuple[str, ...], list[int]] = {}
     for number, patch in enumerate(patches, start=1):
         numbers.setdefault(tuple(patch), []).append(number)
@@ -102,9 +103,9 @@ def groups_of(patches: tuple[dict[str, Any], ...]) -> tuple[SweepGroup, ...]:
 
 
 def header_from(metadata: Any, path: Path) -> SweepHeader:
-    """The header that metadata stand for, every field of its type.
+    """Make a header from metadata.
 
-    :raises InputError: the field, what was found and what was expected
+    :raises InputError: naming the field
     """
     if isinstance(metadata, dict):
         check_format(metadata, path)
@@ -130,7 +131,7 @@ def header_from(metadata: Any, path: Path) -> SweepHeader:
 
 
 def patches_of(patches: list[Any], path: Path) -> tuple[dict[str, Any], ...]:
-    """Patches in their JSON form, checked."""
+    """Check patches in their JSON form."""
     for number, patch in enumerate(patches, start=1):
         check_patch(patch, path, f"metadata.patches: entry {number}")
     return tuple(patches)
@@ -143,19 +144,19 @@ _HINT = "run_experiments.py makes it"
 
 
 class SweepWriter:
-    """Arrays go into the file one after the other, each whole or in blocks."""
+    """Writes arrays into the file one after the other, each at once or in blocks."""
 
     def __init__(self, archive: zipfile.ZipFile) -> None:
         self._archive = archive
 
     def add(self, key: str, array: np.ndarray) -> None:
-        """One array at once."""
+        """Write one array at once."""
         self.add_blocks(key, array.shape, array.dtype, [array])
 
     def add_blocks(self, key: str, shape: Sequence[int], dtype: Any, blocks: Iterable[np.ndarray]) -> None:
-        """One array in blocks of its first axis; only one block is held at a time."""
+        """Write one array in blocks of its first axis, holding one block in memory at a time."""
         info = zipfile.ZipInfo(f"{key}.npy", EPOCH)
-        info.file_size = int(np.prod(shape)) * np.dtype(dtype).itemsize + 1024  # decides on zip64 before it is written
+        info.file_size = int(np.prod(shape)) * np.dtype(dtype).itemsize + 1024  # zip64 must be chosen before writing
         with self._archive.open(info, "w") as member:
             described = {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": tuple(shape)}
             np.lib.format.write_array_header_1_0(member, described)
@@ -163,13 +164,13 @@ class SweepWriter:
                 member.write(np.ascontiguousarray(block, dtype).data)
 
     def add_metadata(self, metadata: Mapping[str, Any]) -> None:
-        """The metadata, as JSON bytes."""
+        """Write the metadata, as JSON bytes."""
         self.add(METADATA_KEY, metadata_array(metadata))
 
 
 @contextmanager
 def written_sweep(path: Path) -> Iterator[SweepWriter]:
-    """A sweep to write; it takes the place of ``path`` when the block ends well and vanishes when not."""
+    """A sweep to write; it replaces ``path`` when the block ends, and is removed if the block raises."""
     with written_atomically(path) as file, zipfile.ZipFile(file, "w") as archive:
         yield SweepWriter(archive)
 
@@ -188,7 +189,7 @@ class SweepFile:
         return np.concatenate([block for _, block in self._blocks(f"{run}_q_values", shape, "<f8")])
 
     def flags(self, direction: str) -> list[str]:
-        """Of each experiment, in the order of the definitions: "", "constant" or "dead"."""
+        """The flag of each experiment, in the order of the definitions: "", "constant" or "dead"."""
         found = [""] * len(self.header.patches)
         for group in self.header.groups:
             key = f"{direction}_{group.name}_flags"
@@ -216,14 +217,14 @@ class SweepFile:
                 check_float32(array, self.path, shown(key))
                 yield rows, array
             if member.read(1):
-                raise InputError(self.path, shown(key), found="bytes behind the array", expected="none")
+                raise InputError(self.path, shown(key), "has more bytes than the array")
 
 
 @contextmanager
 def opened_sweep(path: Path) -> Iterator[SweepFile]:
-    """A sweep to read, its header checked; the arrays are checked as they are read.
+    """Open a sweep for reading and check its header; arrays are checked when they are read.
 
-    :raises InputError: no sweep file, or one that a newer suite wrote
+    :raises InputError: not a sweep, or a sweep written by a newer suite
     """
     with opened_to_read(path, hint=_HINT) as file:
         members = ZipMembers(file, where=path, expected="a sweep", hint=_HINT)
@@ -250,13 +251,13 @@ def _metadata(members: ZipMembers, path: Path) -> Any:
 
 
 def _check_array(member: Any, path: Path, key: str, shape: tuple[int, ...], dtype: str) -> None:
-    """Read the header of an array, and hold it against what the metadata says."""
+    """Read the header of an array, and check it against the metadata."""
     head = member.read(10)
     head += member.read(int.from_bytes(head[8:10], "little"))
     try:
         found, fortran, found_dtype, _ = npy_header(head)
     except ValueError as error:
-        raise InputError(path, shown(key), found="no .npy array", expected="one", hint=_HINT) from error
+        raise InputError(path, shown(key), found="another format", expected="a .npy array", hint=_HINT) from error
     if found != shape or found_dtype != np.dtype(dtype) or fortran:
-        told = f"{found_dtype.name} of shape {found}"
-        raise InputError(path, shown(key), found=told, expected=f"{np.dtype(dtype).name} of shape {shape}")
+        described = f"{found_dtype.name} of shape {found}"
+        raise InputError(path, shown(key), found=described, expected=f"{np.dtype(dtype).name} of shape {shape}")

@@ -41,7 +41,7 @@ class Unpacked:
         if self.total > limit:
             found = f"{size:,} bytes to unpack" + (f", {self.total:,} in all" if self.total > size else "")
             expected = f"at most {limit:,} in a file of {self.file_size:,}"
-            raise InputError(where, shown(member), found=found, expected=expected, hint="--max_size allows more")
+            raise InputError(where, shown(member), found=found, expected=expected, hint="--max_size raises the limit")
 
 
 class ZipMembers:
@@ -71,7 +71,7 @@ class ZipMembers:
         limit = members_limit(size)
         if entries > limit:
             at_most = f"at most {limit:,} in a file of {size:,} bytes"
-            raise InputError(where, found=f"{entries:,} members", expected=at_most, hint="--max_size allows more")
+            raise InputError(where, found=f"{entries:,} members", expected=at_most, hint="--max_size raises the limit")
         try:
             self._zip = zipfile.ZipFile(io.BytesIO(data) if isinstance(data, bytes) else data)
             self.names = self._zip.namelist()
@@ -80,13 +80,13 @@ class ZipMembers:
             raise InputError(where, found=what_it_is(_head_of(data)), expected=expected, hint=hint or _AGAIN) from error
         if len(self._known) < len(self.names):
             twice = next(name for name, count in Counter(self.names).items() if count > 1)
-            raise InputError(where, shown(twice), found="this member twice in one zip", expected="once")
+            raise InputError(where, shown(twice), "is stored twice in the zip")
 
     def __contains__(self, name: str) -> bool:
         return name in self._known
 
     def renamed(self, where: object) -> ZipMembers:
-        """The same members under another name in messages."""
+        """The same members with another name for messages."""
         renamed = copy(self)
         renamed.where = where
         return renamed
@@ -106,10 +106,12 @@ class ZipMembers:
         """
         info = self._info(name)
         if info.compress_type not in _METHODS:
-            raise InputError(self.where, shown(name), found="an unusual compression", expected="deflate, or none")
+            raise InputError(self.where, shown(name), found="another compression", expected="deflate or none")
         if limit is not None and info.file_size > limit:
             found, expected = f"{info.file_size:,} bytes", f"at most {limit:,} in a file of {self.unpacked.file_size:,}"
-            raise InputError(self.where, shown(name), found=found, expected=expected, hint="--max_size allows more")
+            raise InputError(
+                self.where, shown(name), found=found, expected=expected, hint="--max_size raises the limit"
+            )
         self.unpacked.add(info.file_size, where=self.where, member=name)
         with self._damage_named(name), self._zip.open(info) as member:
             data = member.read(info.file_size + 1)
@@ -135,7 +137,7 @@ class ZipMembers:
         except KeyError as error:
             raise InputError(self.where, shown(name), "no such member", hint=self._hint) from error
         if info.flag_bits & 1:
-            raise InputError(self.where, shown(name), found="an encrypted member", expected="plain members")
+            raise InputError(self.where, shown(name), found="an encrypted member", expected="an unencrypted one")
         return info
 
     @contextmanager
@@ -171,7 +173,7 @@ def what_it_is(data: bytes) -> str:
     if not data:
         return "an empty file"
     if head.startswith(b"version ") and b"git-lfs" in head:
-        return "a git-lfs pointer, not the file it stands for"
+        return "a git-lfs pointer instead of the file"
     if head.startswith((b"<!doctype", b"<html", b"<?xml")):
         return "a web page"
     if data.startswith(b"PK"):
@@ -180,4 +182,4 @@ def what_it_is(data: bytes) -> str:
         return "JSON"
     if data.startswith(b"\x80") and data[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
         return "a bare pickle"
-    return "no zip"
+    return "something other than a zip"

@@ -1,4 +1,4 @@
-"""``average_gradients.json``: means over inputs of the gradients of every parameter, in one small file.
+"""``average_gradients.json``: means of the gradients of every parameter over inputs.
 
 ``average_gradients`` is the mean of the absolute gradient of the greatest Q-value, the published key. Optional keys are
 ``average_signed_gradients`` (the mean of the signed gradient, in which opposite signs cancel) and
@@ -74,9 +74,7 @@ def load_average_gradients(path: Path) -> AverageGradients:
         means[key] = {name: filled_float_array(value, path, f"{key}.{name}") for name, value in document[key].items()}
         for name, array in means[key].items():
             if key != SIGNED and (array < 0).any():
-                raise InputError(
-                    path, f"{key}.{name}", found="a negative magnitude", expected="means of absolute values"
-                )
+                raise InputError(path, f"{key}.{name}", found="a negative value", expected="means of absolute values")
             if name not in means[MAGNITUDE] or array.shape != means[MAGNITUDE][name].shape:
-                raise InputError(path, f"{key}.{name}", found="another shape", expected=f"as in {MAGNITUDE}")
+                raise InputError(path, f"{key}.{name}", f"does not have the shape it has in {MAGNITUDE}")
     return AverageGradients(num_examples=count, means=means, metadata=checked.metadata)

@@ -100,10 +100,10 @@ def test_a_field_of_the_wrong_type_is_named(changed: dict[str, Any], says: str, 
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (None, "found no such file (analyze_metrics.py makes it)"),
+        (None, "no such file (analyze_metrics.py makes it)"),
         ("[]", "found a list, expected an object (analyze_metrics.py makes it)"),
         ('{"common_neurons": {"a": {"x": NaN}}}', "found the literal NaN, expected finite numbers"),
-        ('{"common_neurons": {"a": {}, "a": {}}}', "'common_neurons'.a: found this key twice in one object"),
+        ('{"common_neurons": {"a": {}, "a": {}}}', "'common_neurons'.a: found a duplicate key"),
     ],
 )
 def test_what_is_no_summary_is_refused(content: str | None, says: str, tmp_path: Path) -> None:

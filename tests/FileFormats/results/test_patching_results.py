@@ -133,7 +133,7 @@ def test_faulty_results_are_told_by_their_place(document, message):
 
 
 def test_a_missing_file_says_which_script_makes_it():
-    with pytest.raises(InputError, match=r"found no such file \(activation_patching\.py makes it\)$"):
+    with pytest.raises(InputError, match=r"no such file \(activation_patching\.py makes it\)$"):
         load_patching_results(PATH)
 
 
@@ -145,7 +145,7 @@ def test_metadata_lies_beside_with_the_hash_of_the_results():
     assert stored_results(PATH).complete == metadata
 
 
-PAIR = "results_sha256: found the hash of other results, expected a pair (run activation_patching.py again)"
+PAIR = "does not belong to patching.json (run activation_patching.py again)"
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ NOT_PLAIN += ["CON", "nul.x", "lpt1"]
     ("prefix", "message"),
     [
         *[(prefix, f"found {prefix!r}, expected a plain file name") for prefix in NOT_PLAIN],
-        ("x.meta", "found 'x.meta', the metadata of another; expected no .meta"),
+        ("x.meta", "'x.meta' must not end in .meta, as metadata files do"),
         ("a" * 246, "found 246 characters, expected a shorter file name"),
         ("ö" * 123, "found 123 characters, expected a shorter file name"),
     ],

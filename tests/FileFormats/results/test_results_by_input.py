@@ -57,16 +57,16 @@ def changed_metadata(folder: Path, **changed: Any) -> None:
 
 CHANGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "edited": (lambda f: (f / "b.json").write_text(json.dumps(experiments("b"))),
-               "b.json: found other content than was written"),
-    "gone": (lambda f: (f / "b.json").unlink(), "b.json: found no such file, expected all that the run wrote"),
+               "b.json: was changed after it was written"),
+    "gone": (lambda f: (f / "b.json").unlink(), "b.json: no such file, but the run wrote it"),
     "another": (lambda f: (f / "c.json").write_text(json.dumps(experiments("c"))),
-                "c.json: found a file of another run, expected none"),
-    "all gone": (lambda f: [path.unlink() for path in f.glob("*.json")], "found no such file"),
-    "metadata of nothing": (lambda f: folder_meta_path(f).write_text("{}"), "files: found none of results"),
+                "c.json: was written by a different run"),
+    "all gone": (lambda f: [path.unlink() for path in f.glob("*.json")], "no such file"),
+    "metadata of nothing": (lambda f: folder_meta_path(f).write_text("{}"), "files: lists no result files"),
     "a command that is no object": (lambda f: changed_metadata(f, command=["run"]), "metadata.command: found a list"),
     "an unfinished run": (lambda f: changed_metadata(f, unfinished=True),
-                          "found results of a run that was interrupted, expected all that the run wrote"),
-    "metadata no JSON": (lambda f: folder_meta_path(f).write_text("{"), "found no JSON"),
+                          "belongs to a run that was interrupted"),
+    "metadata no JSON": (lambda f: folder_meta_path(f).write_text("{"), "found invalid JSON"),
 }  # fmt: skip
 
 
@@ -113,7 +113,7 @@ def test_minimal_sets_are_refused_where_a_file_of_them_was_edited(tmp_path: Path
     assert load_minimal_sets(path) == document
     assert stored_minimal_sets(path).complete is not None
     (tmp_path / "minimal_sets.csv").write_text("edited")
-    with pytest.raises(InputError, match=r"minimal_sets.meta.json: found the hashes of other files, expected a set"):
+    with pytest.raises(InputError, match=r"minimal_sets.meta.json: does not match the files next to it"):
         load_minimal_sets(path)
     (tmp_path / "minimal_sets.meta.json").unlink()
     assert load_minimal_sets(path) == document

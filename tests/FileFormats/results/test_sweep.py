@@ -183,9 +183,9 @@ def with_one_row(difference: int) -> Callable[[Path], None]:
 
 
 FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
-    "a row too many": (with_one_row(1), "'denoising_q_net.2': found bytes behind the array, expected none"),
+    "a row too many": (with_one_row(1), "'denoising_q_net.2': has more bytes than the array"),
     "a row too few": (with_one_row(-1), "the member is damaged ("),
-    "missing": (lambda path: path.unlink(), "found no such file (run_experiments.py makes it)"),
+    "missing": (lambda path: path.unlink(), "no such file (run_experiments.py makes it)"),
     "a directory": (lambda path: (path.unlink(), path.mkdir()), "found a directory, expected a file"),
     "empty": (lambda path: path.write_bytes(b""), "found an empty file, expected a sweep"),
     "JSON": (lambda path: path.write_text("{}"), "found JSON, expected a sweep (run_experiments.py makes it)"),
