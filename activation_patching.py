@@ -11,10 +11,12 @@ from Neuron_Selection.command_line import (
     SuiteParser,
     add_agent_flags,
     add_engine_flag,
+    add_input_ids_flag,
     add_shared_flags,
     agent_options,
     script,
 )
+from Neuron_Selection.FileFormats.agent_zip.agent_folder import CLEAN, CORRUPTED
 from Neuron_Selection.next_command import next_command
 
 
@@ -57,12 +59,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help='many experiments: a list such as [{"q_net.0": [5, 6]}, {"q_net.2": "all"}]',
     )
-    parser.add_argument(
-        "--input_ids",
-        nargs="+",
-        metavar="ID",
-        help="only these inputs, one id an argument (ids may hold commas), or @FILE with one a line (default: all)",
-    )
+    add_input_ids_flag(parser)
     parser.add_argument("--output_prefix", help="results go to patching_results/PREFIX.json (default: patching)")
     parser.add_argument("--output_dir", help="a folder instead of the agent's patching_results/")
     parser.add_argument(
@@ -78,7 +75,7 @@ def build_parser() -> argparse.ArgumentParser:
 @script(build_parser)
 def main(args: argparse.Namespace, console: Console) -> None:
     """Patch, save, summarize."""
-    from Neuron_Selection.FileFormats.agent_zip.agent_folder import CLEAN, CORRUPTED, INPUTS
+    from Neuron_Selection.FileFormats.agent_zip.agent_folder import INPUTS
     from Neuron_Selection.FileFormats.inputs import ids_from_arguments
     from Neuron_Selection.PatchingTooling import OpenedAgent, patch
 
@@ -119,7 +116,7 @@ _REQUEST = (
 def _following(args: argparse.Namespace) -> str:
     """The same neurons ablated: what they carry may be there without being needed."""
     kind = "zero" if (args.ablate or "").startswith("mean") else "mean"
-    words = ["--agent_path", args.agent_path, "--target_input", args.target_input or args.clean or "clean_inputs.json"]
+    words = ["--agent_path", args.agent_path, "--target_input", args.target_input or args.clean or CLEAN]
     words += ["--ablate", kind, *(["--patches_file", args.patches_file] if args.patches_file else [])]
     words += ["--patch_spec", *args.patch_spec] if args.patch_spec else []
     words += ["--input_ids", *args.input_ids] if args.input_ids else []

@@ -1,7 +1,7 @@
-"""Whether a library fits into a limited address space (``ulimit -v``), asked before it is imported.
+"""Check a limit on address space (``ulimit -v``) before a numerical library is imported.
 
-Numerical libraries reserve memory when they are loaded and when they first multiply. Where that fails, OpenBLAS ends
-the process with an exit code of its own, or tries again for ever; neither can be caught.
+Numerical libraries reserve memory when they are loaded and at their first product. If that fails, OpenBLAS exits the
+process or retries forever; neither can be caught.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ _NEEDED = {"numpy": 160, "scipy": 350, "torch": 700}
 
 
 def require_address_space(library: str) -> None:
-    """Raise where a library that is not imported yet would not fit.
+    """Check that a library that is not imported yet fits into the address space.
 
     :param library: numpy, scipy or torch
-    :raises MachineError: the limit is lower than what it takes
+    :raises MachineError: the limit is lower than what the library needs
     """
     try:
         import resource
@@ -28,6 +28,6 @@ def require_address_space(library: str) -> None:
     needed = _NEEDED[library]
     if library not in sys.modules and limit != resource.RLIM_INFINITY and limit < needed << 20:
         raise MachineError(
-            f"out of memory: {library} takes about {needed} MiB of address space, the limit is {limit >> 20} MiB "
+            f"out of memory: {library} needs about {needed} MiB of address space, the limit is {limit >> 20} MiB "
             "(ulimit -v)"
         )

@@ -1,4 +1,4 @@
-"""What every script shares on its command line: flags and exit codes."""
+"""The command line that all scripts share: flags, signals and exit codes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from types import FrameType
 from typing import Any, NoReturn, Protocol
@@ -18,12 +18,23 @@ from Neuron_Selection.address_space import require_address_space
 from Neuron_Selection.errors import SuiteError, UsageError, is_lack_of_memory, one_line, shown
 from Neuron_Selection.file_sizes import max_size
 from Neuron_Selection.flag_types import ENGINES, device, engine_name, number, positive_int, size, whole_number
-from Neuron_Selection.streams import Console, let_go_of_stdout, open_closed_streams, warnings_on_one_line
+from Neuron_Selection.streams import Console, discard_stdout, open_closed_streams, warnings_on_one_line
 
 __all__ = [
-    "Console", "SuiteParser", "add_agent_flags", "add_engine_flag", "add_loading_flags", "add_shared_flags",
-    "agent_options", "number", "positive_int", "script", "whole_number",
-]  # fmt: skip
+    "Console",
+    "SuiteParser",
+    "add_agent_flags",
+    "add_engine_flag",
+    "add_input_ids_flag",
+    "add_loading_flags",
+    "add_shared_flags",
+    "agent_options",
+    "number",
+    "positive_int",
+    "recorded_flags",
+    "script",
+    "whole_number",
+]
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -31,7 +42,7 @@ _NEGATIVE_NUMBER = re.compile(r"-(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
 
 
 class SuiteParser(argparse.ArgumentParser):
-    """argparse with whole flag names only, each at most once, and errors of one line."""
+    """An argparse parser that takes whole flag names only, each at most once, and raises errors of one line."""
 
     def __init__(self, *, description: str, example: str) -> None:
         super().__init__(
@@ -41,14 +52,14 @@ class SuiteParser(argparse.ArgumentParser):
             formatter_class=_HelpFormatter,
             allow_abbrev=False,
         )
-        self._negative_number_matcher = _NEGATIVE_NUMBER  # argparse's own takes -1e-3 for a flag
+        self._negative_number_matcher = _NEGATIVE_NUMBER  # argparse's own pattern takes -1e-3 for a flag
 
     def error(self, message: str) -> NoReturn:
         """Raise instead of printing the usage and exiting."""
         raise UsageError(f"{message} (--help lists the flags)")
 
     def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
-        """Parse, after refusing a flag that is given twice: the last one would win in silence."""
+        """Parse; a flag given twice is an error, since argparse would silently use the last value."""
         args = list(sys.argv[1:] if args is None else args)
         seen: set[str] = set()
         for word in args[: args.index("--")] if "--" in args else args:
@@ -67,53 +78,74 @@ class SuiteParser(argparse.ArgumentParser):
 
 class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        """Name the default unless there is none to name."""
+        """Show the default value unless it is None, False or empty."""
         is_none = action.default is None or action.default is False or action.default == []
         return action.help if is_none else super()._get_help_string(action)
 
 
-# of the flags in every script and of those that only name an output: no result depends on them
-FLAGS_WITHOUT_INFLUENCE = frozenset({"threads", "quiet", "json", "debug", "overwrite", "max_size", "output_dir"})
+_WITHOUT_EFFECT = frozenset({"threads", "quiet", "json", "debug", "overwrite", "max_size", "output_dir"})
+
+
+def recorded_flags(args: argparse.Namespace, *, without: Iterable[str] = ()) -> dict[str, Any]:
+    """The flags that metadata record: all but those that cannot change a result.
+
+    :param without: flags of this script that cannot change a result either
+    """
+    left_out = {*_WITHOUT_EFFECT, *without}
+    return {name: value for name, value in vars(args).items() if name not in left_out}
 
 
 def add_shared_flags(parser: argparse.ArgumentParser, *, writes: bool = True) -> None:
     """Add the flags that every script has; ``writes`` adds ``--overwrite``."""
     group = parser.add_argument_group("in every script")
     if writes:
-        group.add_argument("--overwrite", action="store_true", help="replace an existing output of another run")
+        group.add_argument("--overwrite", action="store_true", help="replace existing output of a different run")
     group.add_argument("--threads", type=positive_int, default=1, help="CPU threads of the numerical libraries")
     group.add_argument(
         "--max_size",
         type=size,
         metavar="SIZE",
-        help="how much a file may unpack to, such as 4GB (default: 4 times its own size and 32 MiB)",
+        help="limit on the unpacked size of a file, such as 4GB (default: 4 times its own size plus 32 MiB)",
     )
     group.add_argument("--json", action="store_true", help="print the summary as one JSON document")
-    group.add_argument("--quiet", action="store_true", help="no progress and no remarks on stderr")
+    group.add_argument("--quiet", action="store_true", help="no progress bars and no remarks on stderr")
     group.add_argument("--debug", action="store_true", help="add tracebacks to errors")
 
 
 def add_agent_flags(parser: argparse.ArgumentParser) -> None:
-    """Add ``--agent_path`` and all that decides how the agent is loaded."""
+    """Add ``--agent_path`` and the flags on how the agent is loaded."""
     parser.add_argument("--agent_path", required=True, help="agent folder (with agent.zip), or a zip")
     add_loading_flags(parser)
 
 
 def add_loading_flags(parser: argparse.ArgumentParser) -> None:
-    """Add what decides how an agent is loaded; ``agent_options`` hands it on."""
+    """Add the flags on how an agent is loaded; ``agent_options`` turns them into keyword arguments."""
     group = parser.add_argument_group("how the agent is loaded")
     group.add_argument("--device", type=device, default="cpu", help="auto, cpu, cuda or cuda:N")
     group.add_argument(
         "--dtype",
         choices=("float32", "float64"),
-        help="precision of the Q-network (default: float64 in the numpy engine and wherever many experiments run, "
-        "else float32)",
+        help="precision of the Q-network (default: float64 in the numpy engine and for many experiments, else float32)",
     )
     group.add_argument("--trust", nargs="+", metavar="MODULE.CLASS", help="custom classes that may be imported")
     group.add_argument("--features_extractor", metavar="FILE.py:CLASS", help="your copy of a custom features extractor")
     group.add_argument("--activation_fn", metavar="FILE.py:CLASS", help="your copy of a custom activation function")
     group.add_argument("--policy", metavar="FILE.py:CLASS", help="your copy of a custom policy")
     group.add_argument("--allow_nonfinite", action="store_true", help="load weights that are NaN or infinite")
+
+
+def add_input_ids_flag(parser: argparse.ArgumentParser, *, of: str = "inputs") -> None:
+    """Add ``--input_ids``; ``FileFormats.inputs.ids_from_arguments`` reads what it collects.
+
+    :param of: what the ids name in this script, inputs or pairs
+    """
+    parser.add_argument(
+        "--input_ids",
+        nargs="+",
+        metavar="ID",
+        help=f"only these {of}: one id per argument (ids may contain commas), or @FILE with one id per line "
+        "(default: all)",
+    )
 
 
 def add_engine_flag(parser: argparse.ArgumentParser, *, default: str = "torch") -> None:
@@ -128,18 +160,18 @@ def add_engine_flag(parser: argparse.ArgumentParser, *, default: str = "torch") 
 
 
 def agent_options(args: argparse.Namespace) -> dict[str, Any]:
-    """The keyword arguments of ``PatchingExperiment`` that the flags of ``add_loading_flags`` stand for."""
+    """The flags of ``add_loading_flags`` as keyword arguments of ``PatchingExperiment``."""
     names = ("device", "dtype", "features_extractor", "activation_fn", "policy", "allow_nonfinite")
     engine = {"engine": args.engine} if hasattr(args, "engine") else {}
     return {"trust": args.trust or (), **engine, **{name: getattr(args, name) for name in names}}
 
 
 class _Terminated(BaseException):
-    """A signal that ends the process; an exception, so that temporary files are removed on the way out."""
+    """A signal that ends the process, raised as an exception so that temporary files are removed."""
 
 
 class Script(Protocol):
-    """What a script's ``main`` is: the words of the command line in, the exit code out."""
+    """The type of a script's ``main``: command-line arguments in, exit code out."""
 
     def __call__(self, argv: Sequence[str] | None = None) -> int:
         """Run the script."""
@@ -175,39 +207,36 @@ def _run(
                 os.environ[variable] = str(args.threads)
             require_address_space("numpy")
             console = Console(quiet=args.quiet, as_json=args.json)
-            with (
-                max_size(args.max_size),
-                redirect_stdout(sys.stderr),
-            ):  # a user's own class may print; stdout is for the result
+            with max_size(args.max_size), redirect_stdout(sys.stderr):  # custom classes may print; stdout is the result
                 body(args, console)
             sys.stdout.flush()
         return 0
     except SuiteError as error:
         return _failed(error.exit_code, str(error), argv, detail=error.detail)
     except KeyboardInterrupt:
-        return _failed(128 + signal.SIGINT, "interrupted; nothing half-written was left", argv)
+        return _failed(128 + signal.SIGINT, "interrupted; no partially written files remain", argv)
     except _Terminated as ended:
-        return _failed(128 + int(ended.args[0]), "terminated; nothing half-written was left", argv)
+        return _failed(128 + int(ended.args[0]), "terminated; no partially written files remain", argv)
     except BrokenPipeError:
-        let_go_of_stdout()
+        discard_stdout()
         return 128 + signal.SIGPIPE
     except (ImportError, MemoryError, OSError, RuntimeError) as error:
-        let_go_of_stdout()
-        told = _of_the_machine(error)
-        if told is None:
+        discard_stdout()
+        code_and_message = _machine_error(error)
+        if code_and_message is None:
             raise
-        return _failed(*told, argv)
+        return _failed(*code_and_message, argv)
 
 
-def _of_the_machine(error: ImportError | MemoryError | OSError | RuntimeError) -> tuple[int, str] | None:
-    """Exit code and message for what is the machine's fault; None for a bug of ours."""
+def _machine_error(error: ImportError | MemoryError | OSError | RuntimeError) -> tuple[int, str] | None:
+    """Exit code and message of an error of the machine or its installation; None for a bug in this suite."""
     if isinstance(error, ModuleNotFoundError):
-        return 4, f"module {error.name}: found none, expected an installed one (pip install -r requirements.txt)"
+        return 4, f"module {error.name} is not installed (pip install -r requirements.txt)"
     if isinstance(error, ImportError):
         if error.path is None or error.path.endswith(".py"):
             return None
-        return 4, f"module {error.name}: {error} (memory limit, or a damaged installation)"
-    if isinstance(error, MemoryError) or is_lack_of_memory(error):  # most say how much they asked for
+        return 4, f"module {error.name} cannot be imported: {error} (memory limit, or a damaged installation)"
+    if isinstance(error, MemoryError) or is_lack_of_memory(error):
         return 4, f"out of memory: {error}" if str(error) else "out of memory"
     if isinstance(error, RuntimeError):
         return None
@@ -224,7 +253,7 @@ def _failed(code: int, message: str, argv: Sequence[str], *, detail: tuple[str, 
 
 @contextmanager
 def _signals_raised() -> Iterator[None]:
-    """SIGTERM and SIGHUP unwind the stack as SIGINT does, unless ignored (``nohup``); the handlers come back."""
+    """Raise on SIGTERM and SIGHUP as on SIGINT, unless they are ignored (``nohup``); handlers are restored after."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -233,8 +262,8 @@ def _signals_raised() -> Iterator[None]:
         raise _Terminated(number)
 
     numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    heard = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, terminate) for number in heard}
+    handled = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, terminate) for number in handled}
     try:
         yield
     finally:

@@ -1,7 +1,7 @@
-"""How much a file may hold once it is unpacked or parsed, and the flag that raises it.
+"""Limits on the size of a file once it is unpacked or parsed, and the context in which ``--max_size`` raises them.
 
-A small file can unpack to any size. By default what is unpacked of a file is bounded by the file's own size, so that it
-costs at most about 20 times that size and 300 MB of memory; ``--max_size`` names another bound, for honest giants.
+A small file can unpack to any size. By default the limit follows from the file's own size, so that reading it takes at
+most about 20 times that size plus 300 MB of memory; ``--max_size`` sets another limit, for trusted large files.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ _max_size: ContextVar[int | None] = ContextVar("max_size", default=None)
 
 
 def parse_size(text: str) -> int:
-    """Bytes, from ``4GB``, ``500 MB`` or a plain number.
+    """Parse a number of bytes: ``4GB``, ``500 MB`` or a plain number.
 
-    :raises ValueError: anything else, and 0
+    :raises ValueError: anything else, or 0
     """
     match = _SIZE.fullmatch(text.strip())
     size = int(match[1]) * _UNITS[(match[2] or "").upper()] if match else 0
@@ -30,7 +30,7 @@ def parse_size(text: str) -> int:
 
 @contextmanager
 def max_size(size: int | None) -> Iterator[None]:
-    """Inside the block, files may unpack to ``size`` bytes; None leaves the bound that follows from their own size."""
+    """Inside the block, files may unpack to ``size`` bytes; None keeps the limit that follows from their own size."""
     token = _max_size.set(size)
     try:
         yield
@@ -39,18 +39,18 @@ def max_size(size: int | None) -> Iterator[None]:
 
 
 def unpacked_limit(file_size: int) -> int:
-    """How many bytes may be unpacked of all members of a zip together, given the size of the zip.
+    """How many bytes all members of a zip together may unpack to, given the size of the zip.
 
-    Editing an agent holds up to five copies of what was unpacked.
+    Editing an agent holds up to five copies of the unpacked bytes.
     """
     return _max_size.get() or 4 * file_size + (32 << 20)
 
 
 def document_limit(file_size: int) -> int:
-    """How many bytes of JSON inside a zip may be parsed; Python's objects take up to 30 times as much."""
+    """How many bytes of JSON inside a zip may be parsed; the Python objects take up to 30 times as much memory."""
     return _max_size.get() or file_size // 2 + (4 << 20)
 
 
 def members_limit(file_size: int) -> int:
-    """How many members a zip may have: the smallest array takes 250 bytes, and 1.5 kB of memory to list."""
+    """How many members a zip may have; the smallest array takes 250 bytes, and 1.5 kB of memory to list."""
     return (_max_size.get() or file_size) // 250 + 100_000

@@ -1,4 +1,4 @@
-"""What flags take, for argparse's ``type``: devices and numbers, read strictly."""
+"""Types of flags for argparse: devices, sizes and numbers, parsed strictly."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DEVICE = re.compile(r"auto|cpu|cuda(:[0-9]{1,3})?", re.ASCII)
 
 
 def device(text: str) -> str:
-    """``auto``, ``cpu``, ``cuda`` or ``cuda:N``; whether the machine has it is found out once torch is there."""
+    """``auto``, ``cpu``, ``cuda`` or ``cuda:N``; that the machine has it is checked once torch is imported."""
     if not DEVICE.fullmatch(text):
         raise argparse.ArgumentTypeError(f"found {shown(text)}, expected auto, cpu, cuda or cuda:N")
     return text
@@ -26,12 +26,12 @@ def engine_name(text: str) -> str:
 
 
 def positive_int(text: str) -> int:
-    """A whole number from 1, for argparse's ``type``; ``1_0`` and other scripts' digits are refused."""
+    """A whole number from 1; ``1_0`` and digits other than 0-9 are refused."""
     return _whole_number(text, least=1)
 
 
 def whole_number(text: str) -> int:
-    """A whole number from 0, for argparse's ``type``."""
+    """A whole number from 0."""
     return _whole_number(text, least=0)
 
 
@@ -42,7 +42,7 @@ def _whole_number(text: str, *, least: int) -> int:
 
 
 def size(text: str) -> int:
-    """A number of bytes such as ``4GB``, for argparse's ``type``."""
+    """A number of bytes, such as ``4GB``."""
     try:
         return parse_size(text)
     except ValueError as error:
@@ -50,7 +50,7 @@ def size(text: str) -> int:
 
 
 def number(text: str) -> float:
-    """A number, for argparse's ``type``; NaN and infinity too, which whoever asked for it refuses by name."""
+    """A number, including NaN and infinity, which the caller checks for."""
     try:
         return plain_float(text)
     except ValueError as error:
@@ -58,9 +58,9 @@ def number(text: str) -> float:
 
 
 def plain_float(text: str) -> float:
-    """``float`` without ``1_0`` and other scripts' digits.
+    """Parse a float; ``1_0`` and digits other than 0-9 are refused.
 
-    :raises ValueError: those, and what is no number at all
+    :raises ValueError: text that is not a number
     """
     if not text.isascii() or "_" in text:
         raise ValueError(text)

@@ -1,4 +1,4 @@
-"""Show what an agent's zip holds: algorithm, spaces, layers, weights, and every pickled name. Nothing in it is run."""
+"""Show the content of an agent's zip without running it: algorithm, spaces, layers, weights, pickled names."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from Neuron_Selection.command_line import (
 from Neuron_Selection.errors import InputError, SuiteError, shown
 from Neuron_Selection.next_command import next_command
 
-_LINE_LIMIT = 2_000  # characters of one text out of a file
+_LINE_LIMIT = 2_000  # characters of one value from a file
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -35,7 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 @script(build_parser)
 def main(args: argparse.Namespace, console: Console) -> None:
-    """Take inventory, load as far as it goes, print."""
+    """List the content, load the agent if possible, print."""
     from Neuron_Selection.FileFormats.agent_zip.agent_folder import find_agent
     from Neuron_Selection.FileFormats.agent_zip.agent_zip import parse_agent_zip, read_agent_bytes
     from Neuron_Selection.FileFormats.agent_zip.inventory import take_inventory
@@ -54,7 +54,7 @@ def main(args: argparse.Namespace, console: Console) -> None:
         document |= describe_zip(parse_agent_zip(data, path))
         experiment = PatchingExperiment(path, **agent_options(args))
         if experiment.agent_zip.sha256 != inventory.sha256:
-            raise InputError(path, found="another file than a moment ago", expected="the agent to stay as it is")
+            raise InputError(path, problem="the file changed while it was read")
         document |= describe_network(experiment)
     except SuiteError as error:
         document["loads"] = str(error).partition(f"{path.name}: ")[2] or str(error)
@@ -64,29 +64,33 @@ def main(args: argparse.Namespace, console: Console) -> None:
 
 
 def _lines(document: dict[str, Any]) -> list[str]:
-    lines = [f"agent: {_told(document['agent'])} ({document['size']:,} bytes, sha256 {document['sha256']})"]
+    lines = [f"agent: {_text(document['agent'])} ({document['size']:,} bytes, sha256 {document['sha256']})"]
     if document["loads"] is not True:
-        lines.append(f"does not load: {_told(document['loads'])}")
+        lines.append(f"does not load: {_text(document['loads'])}")
     facts = ("algorithm", "sb3_version", "observation_space", "action_space", "weights_sha256", "custom_classes")
-    lines += [f"{key.replace('_', ' ')}: {_told(document[key])}" for key in facts if document.get(key)]
-    lines += [f"{name}: {_told(value)}" for name, value in document.get("policy", {}).items()]
+    lines += [f"{key.replace('_', ' ')}: {_text(document[key])}" for key in facts if document.get(key)]
+    lines += [f"{name}: {_text(value)}" for name, value in document.get("policy", {}).items()]
     if "layers" in document:
         lines += ["", f"{'layer':<36}{'neurons':>8}  {'kind':<14}role"]
         lines += [
-            f"{_told(name):<36}{layer['neurons']:>8}  {_told(layer['kind']):<14}{layer['role']}"
+            f"{_text(name):<36}{layer['neurons']:>8}  {_text(layer['kind']):<14}{layer['role']}"
             for name, layer in document["layers"].items()
         ]
-        lines += [f"{_told(name):<36}{'-':>8}  {_told(reason)}" for name, reason in document["left_out"].items()]
+        lines += [f"{_text(name):<36}{'-':>8}  {_text(reason)}" for name, reason in document["left_out"].items()]
     else:
-        lines += ["", "tensors stored:", *(f"  {_told(name)} {shape}" for name, shape in document["tensors"].items())]
+        lines += [
+            "",
+            "tensors stored:",
+            *(f"  {_text(name)} {shape}" for name, shape in document["tensors"].items()),
+        ]
     lines += ["", "pickled names (read, not run):"]
-    lines += [f"  {_told(place)}: {', '.join(map(_told, names))}" for place, names in document["pickled_names"].items()]
-    lines += [f"  {_told(place)}: not readable: {_told(reason)}" for place, reason in document["unread"].items()]
+    lines += [f"  {_text(place)}: {', '.join(map(_text, names))}" for place, names in document["pickled_names"].items()]
+    lines += [f"  {_text(place)}: not readable: {_text(reason)}" for place, reason in document["unread"].items()]
     return lines
 
 
-def _told(value: object) -> str:
-    """What a file says, fit for a terminal: its control characters would move the cursor and forge lines."""
+def _text(value: object) -> str:
+    """Text from a file with control characters escaped, which could move the cursor and forge lines."""
     return shown(str(value), limit=_LINE_LIMIT, quoted=False)
 
 

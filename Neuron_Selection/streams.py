@@ -1,4 +1,4 @@
-"""What scripts say: results on stdout, progress and warnings on stderr, also where these are closed, full or ASCII."""
+"""Output of scripts: results on stdout, progress and warnings on stderr, even if a stream is closed, full or ASCII."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Item = TypeVar("Item")
 
 
 class Console:
-    """Results go to stdout, talk goes to stderr."""
+    """Results go to stdout, remarks and progress to stderr."""
 
     def __init__(self, *, quiet: bool, as_json: bool) -> None:
         self.quiet = quiet
@@ -24,18 +24,18 @@ class Console:
         self._results = sys.stdout
 
     def say(self, message: str) -> None:
-        """A remark on stderr, silenced by ``--quiet``."""
+        """Print a remark on stderr unless ``--quiet`` is set."""
         if not self.quiet:
             print(message, file=sys.stderr)
 
     def result(self, document: Mapping[str, Any], lines: Iterable[str]) -> None:
-        """The summary on stdout: ``document`` with ``--json``, else ``lines``."""
+        """Print the summary on stdout: ``document`` with ``--json``, else ``lines``."""
         text = json.dumps(document, indent=2) if self._as_json else "\n".join(lines)
-        encoding = self._results.encoding or "utf-8"  # a path may hold what a terminal in ASCII cannot show
+        encoding = self._results.encoding or "utf-8"  # a path may hold characters that an ASCII terminal cannot show
         print(text.encode(encoding, "backslashreplace").decode(encoding), file=self._results)
 
     def progress(self, items: Iterable[Item], *, total: int, unit: str) -> Iterable[Item]:
-        """``items``, with a progress bar where stderr is a terminal."""
+        """Iterate over ``items``, with a progress bar if stderr is a terminal."""
         if self.quiet or not sys.stderr.isatty():
             return items
         from tqdm import tqdm
@@ -45,17 +45,17 @@ class Console:
 
 
 def open_closed_streams() -> None:
-    """Put nothing in the place of streams that the shell closed (``>&-``).
+    """Replace streams that the shell closed (``>&-``) by the null device.
 
-    Python has None there: print would write talk to stdout, and the next file would get the number of stderr.
+    Python sets them to None; remarks would then go to stdout, and the next opened file would get the number of stderr.
     """
-    for name in ("stdin", "stdout", "stderr"):  # in the order of their numbers
+    for name in ("stdin", "stdout", "stderr"):  # in the order of their file descriptors
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
 
 
-def let_go_of_stdout() -> None:
-    """Drop what stdout does not take, or Python complains again when it closes it, and exits with a code of its own."""
+def discard_stdout() -> None:
+    """Discard output that stdout does not accept; Python would report it again on exit, with another exit code."""
     try:
         sys.stdout.flush()
     except OSError:
@@ -64,14 +64,14 @@ def let_go_of_stdout() -> None:
 
 @contextmanager
 def warnings_on_one_line() -> Iterator[None]:
-    """Our warnings stand on stderr as ``warning: ...``, each once; those of libraries behave as ever."""
-    said: set[str] = set()
+    """Print each warning of this suite once, as one line on stderr; warnings of libraries are not changed."""
+    printed: set[str] = set()
 
     def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
         if issubclass(category, SuiteWarning):
-            if str(message) not in said:
+            if str(message) not in printed:
                 print(one_line(f"warning: {message}"), file=sys.stderr)
-            said.add(str(message))
+            printed.add(str(message))
         else:
             usual(message, category, *place, **more)
 

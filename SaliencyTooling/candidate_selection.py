@@ -21,14 +21,20 @@ from Neuron_Selection.FileFormats.agent_zip.agent_folder import (
 from Neuron_Selection.FileFormats.agent_zip.agent_zip import AgentZip, read_agent_zip
 from Neuron_Selection.FileFormats.agent_zip.spaces import DiscreteSpace
 from Neuron_Selection.FileFormats.definitions import load_definitions
+from Neuron_Selection.FileFormats.provenance import (
+    check_outputs,
+    different_run_error,
+    fingerprint_in,
+    run_metadata,
+    stored_document,
+    stored_json_metadata,
+)
 from Neuron_Selection.FileFormats.results.cross_metric_summary import (
     SUMMARY_FILE,
     load_cross_metric_summary,
 )
-from Neuron_Selection.FileFormats.run_metadata import check_outputs, fingerprint_in, of_another_run, run_metadata
 from Neuron_Selection.FileFormats.storage.atomic_files import read_bytes, sha256_of
 from Neuron_Selection.FileFormats.storage.json_files import json_bytes, parse_edited_json
-from Neuron_Selection.FileFormats.storage.stored_documents import stored_document, stored_json_metadata
 from Neuron_Selection.FileFormats.weights.average_gradients import (
     AVERAGE_FILE,
     MAGNITUDE,
@@ -148,7 +154,7 @@ def select_weights(
     document["metadata"] |= {**metadata, "agent": average.metadata.get("agent")}
     up_to_date = path.exists() and not overwrite
     if up_to_date and _decisive(stored_document(path)) != _decisive(parse_edited_json(json_bytes(document), path)):
-        raise of_another_run(path)
+        raise different_run_error(path)
     if not up_to_date:
         save_candidate_weights(path, document)
     return SelectedWeights(
@@ -208,7 +214,7 @@ def find_candidate_weights(
     if path.exists() and not overwrite:
         stored = (stored_json_metadata(path) or {}).get("run")
         if not isinstance(stored, dict) or any(stored.get(key) != value for key, value in run.items()):
-            raise of_another_run(path)
+            raise different_run_error(path)
     plan_averages(agent, chosen, output / AVERAGE_FILE, overwrite=overwrite)
     gradients = compute_gradients(
         agent, inputs=chosen, output_dir=output, format=format, overwrite=overwrite, progress=progress

@@ -13,9 +13,14 @@ import numpy as np
 from Neuron_Selection.errors import InputError, SuiteWarning, UsageError, shown
 from Neuron_Selection.FileFormats.agent_zip.agent_folder import CLEAN, GRADIENTS, output_folder
 from Neuron_Selection.FileFormats.inputs import Inputs
-from Neuron_Selection.FileFormats.run_metadata import check_outputs, is_up_to_date, run_metadata
+from Neuron_Selection.FileFormats.provenance import (
+    StoredOutput,
+    check_outputs,
+    is_up_to_date,
+    run_metadata,
+    stored_json_metadata,
+)
 from Neuron_Selection.FileFormats.storage.atomic_files import sha256_of_file
-from Neuron_Selection.FileFormats.storage.stored_documents import stored_json_metadata
 from Neuron_Selection.FileFormats.weights.average_gradients import (
     AVERAGE_FILE,
     MAGNITUDE,
@@ -28,7 +33,7 @@ from Neuron_Selection.FileFormats.weights.weight_gradients import (
     InputGradient,
     load_weight_gradients,
     save_weight_gradients,
-    stored_metadata,
+    stored_gradients,
 )
 from Neuron_Selection.PatchingTooling.agent.network import Network
 from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
@@ -88,7 +93,7 @@ def compute_gradients(
     metadata = _metadata(agent, chosen, "gradients", formats=list(formats))
     paths = tuple(folder / f"weight_gradients.{kind}" for kind in formats)
     check_outputs(paths, [Path(chosen.where), agent.folder.zip_path])
-    done = [is_up_to_date(path, stored_metadata(path), metadata, overwrite=overwrite) for path in paths]
+    done = [is_up_to_date(stored_gradients(path), metadata, overwrite=overwrite) for path in paths]
     n_numbers = len(chosen.ids) * sum(array.size for array in agent.online_weights.values())
     binary = n_numbers * agent.stored_dtype.itemsize
     if not all(done):
@@ -186,11 +191,11 @@ def plan_averages(
     """
     read = [gradients_path, Path(inputs.where) if inputs else None, agent.folder.zip_path if agent else None]
     check_outputs([output], [one for one in read if one is not None])
-    origin: dict[str, Any] = {}
+    origin: Mapping[str, Any] = {}
     more: dict[str, Any] = {}
     if gradients_path is not None:
         sha256 = sha256_of_file(gradients_path, hint="gradients.py makes it")
-        origin = stored_metadata(gradients_path) or {}
+        origin = stored_gradients(gradients_path).complete or {}
         run = origin.get("run", {})
         _refuse_mixture(agent, inputs, run, gradients_path)
         more = {"gradients_sha256": sha256, "gradients_inputs": run.get("inputs")}
@@ -202,7 +207,8 @@ def plan_averages(
         command = {"task": "averages", "gradients_path": str(gradients_path)}
         metadata = run_metadata(command=command, run=run, agent=None, libraries=("numpy",))
         metadata["agent"] = origin.get("agent")
-    return metadata, is_up_to_date(output, stored_json_metadata(output), metadata, overwrite=overwrite)
+    stored = StoredOutput(files=(output,), complete=stored_json_metadata(output))
+    return metadata, is_up_to_date(stored, metadata, overwrite=overwrite)
 
 
 def _refuse_mixture(

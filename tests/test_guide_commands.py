@@ -161,7 +161,7 @@ def test_the_same_command_again_leaves_the_file_and_says_so(checkout: Path) -> N
     other = run(command.replace("5,6,7", "5,6"), checkout, checkout)
     assert other.returncode == 2
     assert other.stderr.splitlines()[-1].endswith(
-        "found the output of another run, expected none (--overwrite replaces it)"
+        "already exists and was written by a different run; pass --overwrite to replace it"
     )
     assert run(command.replace("5,6,7", "5,6") + " --overwrite", checkout, checkout).returncode == 0
     assert path.read_bytes() != before[0]

@@ -51,7 +51,7 @@ def test_what_a_file_says_cannot_forge_a_line_nor_move_the_cursor(
 
 def test_a_tensor_name_with_half_a_surrogate_pair_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = write_zip(tmp_path / "a.zip", policy=policy_pth({"w\ud800": tensor()}, storages=(bytes(24),)))
-    assert "policy.pth: not readable: 'w\\ud800': found a tensor name that is no UTF-8" in told(path, capsys)
+    assert "policy.pth: not readable: 'w\\ud800': found a tensor name that is not valid UTF-8" in told(path, capsys)
 
 
 def inventory(path: Path) -> Any:
@@ -104,4 +104,4 @@ def test_a_warning_is_said_once(tmp_path: Path, capsys: pytest.CaptureFixture[st
     folder = mlp_agent(tmp_path)
     (folder / "vecnormalize.pkl").write_bytes(b"")
     assert inspect_agent.main([str(folder)]) == 0
-    assert capsys.readouterr().err.count("trained behind VecNormalize") == 1
+    assert capsys.readouterr().err.count("trained with VecNormalize") == 1

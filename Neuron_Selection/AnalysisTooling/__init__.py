@@ -1,1 +1,1 @@
-"""What the numbers mean: arrays in, numbers out."""
+"""Analysis of patched runs: metrics, statistics and ranking."""

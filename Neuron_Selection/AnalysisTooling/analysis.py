@@ -1,4 +1,4 @@
-"""Runs become numbers: statistics of every experiment in each direction, and which neurons matter most."""
+"""Analysis of patched runs: statistics of every experiment in each direction, and a ranking of neurons."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from Neuron_Selection.AnalysisTooling.experiment_metrics import ALL_METRICS, DEFAULT_METRICS, gather_metrics
+from Neuron_Selection.AnalysisTooling.experiment_metrics import gather_metrics, selection_metrics
 from Neuron_Selection.AnalysisTooling.experiment_statistics import (
     DirectionStatistics,
     Sampling,
@@ -24,10 +24,11 @@ from Neuron_Selection.FileFormats.patch_spec import format_patch_spec
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Analysis:
-    """``chosen``: experiments that count as important, most important first; each patches a single neuron, not drawn.
+    """Statistics of all experiments and their ranking.
 
-    ``q``: (n_experiments,), over all directions, NaN without contrast. ``left_out``: experiments of several neurons
-    that would rank among them.
+    ``chosen``: the important experiments, most important first; each patches a single neuron and is not a random set.
+    ``q``: (n_experiments,), over all directions, NaN without contrast. ``left_out``: the number of experiments of
+    several neurons that would rank among them.
     """
 
     runs: PatchedRuns
@@ -43,7 +44,7 @@ class Analysis:
 
     @property
     def contrast_pairs(self) -> int | None:
-        """In how many pairs the two runs act differently; None where one of them is unknown."""
+        """The number of pairs in which the two runs act differently; None if one of the runs is unknown."""
         return next(iter(self.statistics.values())).metrics.contrast_pairs
 
 
@@ -56,21 +57,20 @@ def analyse(
     q_threshold: float | None = None,
     sampling: Sampling = Sampling(),  # noqa: B008 - frozen
 ) -> Analysis:
-    """Gather, test, rank.
+    """Compute metrics and statistics of all experiments, and rank them.
 
-    :param max_neurons: how many important neurons to name at most
-    :param q_threshold: name only those whose q is at most this
+    :param max_neurons: the largest number of important neurons
+    :param q_threshold: the largest q of an important neuron
     """
     is_random = runs.is_random
-    more = [name for name in ALL_METRICS if name in metrics and name not in DEFAULT_METRICS]
     statistics = {
         direction: direction_statistics(
-            gather_metrics(told, clusters.of_input, clusters.count, more_metrics=more),
+            gather_metrics(direction_runs, clusters.of_input, clusters.count, more_metrics=selection_metrics(metrics)),
             runs.patches,
             sampling,
             is_random=is_random,
         )
-        for direction, told in runs.directions.items()
+        for direction, direction_runs in runs.directions.items()
     }
     ranking = rank_experiments(statistics, metrics)
     q = neuron_q_values(statistics, is_random=is_random)
@@ -96,7 +96,7 @@ def _is_single(patch: Mapping[str, Any]) -> bool:
 
 
 def result_rows(analysis: Analysis) -> list[dict[str, Any]]:
-    """One row for each experiment and direction, as ``results.csv`` holds them."""
+    """The rows of ``results.csv``, one per experiment and direction."""
     return [
         _row(analysis, number, direction, runs, analysis.statistics[direction])
         for number in range(len(analysis.runs.names))
@@ -105,19 +105,19 @@ def result_rows(analysis: Analysis) -> list[dict[str, Any]]:
 
 
 def _row(
-    analysis: Analysis, number: int, direction: str, runs: DirectionRuns, told: DirectionStatistics
+    analysis: Analysis, number: int, direction: str, runs: DirectionRuns, statistics: DirectionStatistics
 ) -> dict[str, Any]:
-    gathered = told.metrics
+    gathered = statistics.metrics
     known = gathered.contrast_pairs is not None
     numbers = {
-        "effect": told.effects,
-        "interval_low": told.intervals[0],
-        "interval_high": told.intervals[1],
-        "p": told.p,
-        "q": told.q,
+        "effect": statistics.effects,
+        "interval_low": statistics.intervals[0],
+        "interval_high": statistics.intervals[1],
+        "p": statistics.p,
+        "q": statistics.q,
         "effect_mean_of_ratios": gathered.means["margin_effect"],
-        "control_effect": told.control.effects,
-        "control_p": told.control.p,
+        "control_effect": statistics.control.effects,
+        "control_p": statistics.control.p,
         **{name: values for name, values in gathered.means.items() if name != "margin_effect"},
     }
     return {
@@ -132,51 +132,53 @@ def _row(
         "near_ties": int(gathered.counts["near_ties"][number]),
         "n": len(analysis.runs.ids),
         "contrast_pairs": gathered.contrast_pairs,
-        "clusters": told.clusters if known else None,
+        "clusters": statistics.clusters if known else None,
         "flag": runs.flags[number],
-        "control_sets": int(told.control.sets[number]),
+        "control_sets": int(statistics.control.sets[number]),
     }
 
 
 def defined(value: Any) -> float | None:
-    """A number for a file: None in the place of NaN."""
+    """A number for a file: None instead of NaN."""
     return None if np.isnan(value) else float(value)
 
 
 def remarks(analysis: Analysis) -> list[str]:
-    """What whoever reads the numbers must know, one sentence each."""
-    said: list[str] = []
+    """Remarks on how to read the results, one sentence each."""
+    sentences: list[str] = []
     pairs, contrast = len(analysis.runs.ids), analysis.contrast_pairs
     by_margin = analysis.ranking.ranked_by != "metrics"
     if contrast is None:
-        said.append(
+        sentences.append(
             "the other run of each pair is unknown, so recovery and damage are undefined (both directions, or "
             "run_experiments.py, tell it)"
         )
     elif not contrast:
-        said.append(
+        sentences.append(
             f"no contrast pair: clean and corrupted runs act alike in all {pairs} pairs, so recovery and damage are "
             "undefined (pairs must differ in the greedy action; generate_pairs.py makes such pairs)"
         )
     elif contrast < pairs:
-        said.append(
+        sentences.append(
             f"{pairs - contrast} of {pairs} pairs have no contrast and are left out of recovery, damage and matches"
         )
     if not contrast and by_margin:
-        said.append("neurons are ranked by advantage_shift instead")
-    few = min(told.clusters for told in analysis.statistics.values())
+        sentences.append("neurons are ranked by advantage_shift instead")
+    few = min(statistics.clusters for statistics in analysis.statistics.values())
     if contrast and few < FEW_CLUSTERS:
-        said.append(f"{few} clusters with contrast: below {FEW_CLUSTERS} the intervals cover less than they promise")
+        sentences.append(
+            f"{few} clusters with contrast: below {FEW_CLUSTERS} the intervals cover less than they promise"
+        )
     if analysis.clusters.merged_from:
-        said.append(f"{analysis.clusters.merged_from:,} clusters were merged into {analysis.clusters.count:,}")
+        sentences.append(f"{analysis.clusters.merged_from:,} clusters were merged into {analysis.clusters.count:,}")
     if analysis.left_out:
-        said.append(f"{analysis.left_out} experiments of several neurons are in results.csv only")
+        sentences.append(f"{analysis.left_out} experiments of several neurons are in results.csv only")
     if drawn := len(analysis.runs.random_sets):
-        said.append(f"{drawn} random set{'s are' if drawn > 1 else ' is'} control only: without q, not ranked")
-    said += _without_control(analysis)
+        sentences.append(f"{drawn} random set{'s are' if drawn > 1 else ' is'} control only: without q, not ranked")
+    sentences += _without_control(analysis)
     if not analysis.chosen:
-        said.append(_why_none(analysis))
-    return said
+        sentences.append(_why_none(analysis))
+    return sentences
 
 
 def _why_none(analysis: Analysis) -> str:
@@ -189,7 +191,7 @@ def _why_none(analysis: Analysis) -> str:
         )
     if analysis.left_out:
         return "no important neuron: no experiment patches a single one (run_experiments.py without --definitions does)"
-    if _something_moved(analysis):
+    if _something_changed(analysis):
         return (
             f"no important neuron: by {', '.join(analysis.metrics)} no experiment differs from the others (without "
             "--metrics they are ranked by the margin or, without contrast, by advantage_shift)"
@@ -197,13 +199,13 @@ def _why_none(analysis: Analysis) -> str:
     return "no important neuron: no patch changed anything (see the flags in results.csv)"
 
 
-def _something_moved(analysis: Analysis) -> bool:
-    means = [told.metrics.means for told in analysis.statistics.values()]
-    return any(np.any(told[name] != 0) for told in means for name in ("value_shift", "advantage_shift"))
+def _something_changed(analysis: Analysis) -> bool:
+    means = [statistics.metrics.means for statistics in analysis.statistics.values()]
+    return any(np.any(by_name[name] != 0) for by_name in means for name in ("value_shift", "advantage_shift"))
 
 
 def _without_control(analysis: Analysis) -> list[str]:
-    """How many experiments no other is a control of, and how to get one."""
+    """The number of experiments without any control, and how to add one."""
     sets = next(iter(analysis.statistics.values())).control.sets
     alone = [patch for patch, others in zip(analysis.runs.patches, sets, strict=True) if not others]
     if not alone:
@@ -216,7 +218,7 @@ def _without_control(analysis: Analysis) -> list[str]:
 
 
 def count_flags(runs: PatchedRuns) -> dict[str, int]:
-    """How many experiments cannot matter in any direction, by why; random sets are not counted."""
+    """The number of experiments that cannot have an effect in any direction, by flag; without random sets."""
     by_experiment = zip(*(run.flags for run in runs.directions.values()), strict=True)
-    flags = [told[0] for told, random in zip(by_experiment, runs.is_random, strict=True) if all(told) and not random]
+    flags = [ways[0] for ways, random in zip(by_experiment, runs.is_random, strict=True) if all(ways) and not random]
     return {flag: flags.count(flag) for flag in sorted(set(flags))}

@@ -1,4 +1,4 @@
-"""What ``analyze_metrics.py`` does: find the runs, check whose they are, analyse unless up to date, and save."""
+"""The work of ``analyze_metrics.py``: find the runs, check that they belong to the agent, analyse, save."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from Neuron_Selection.AnalysisTooling.analysis import Analysis, analyse, result_rows
-from Neuron_Selection.AnalysisTooling.experiment_metrics import DEFAULT_METRICS, chosen_metrics
+from Neuron_Selection.AnalysisTooling.experiment_metrics import averaged_metrics, chosen_metrics, selection_metrics
 from Neuron_Selection.AnalysisTooling.experiment_statistics import Sampling
 from Neuron_Selection.AnalysisTooling.measures.clusters import clusters_of
 from Neuron_Selection.AnalysisTooling.runs.patched_runs import PatchedRuns
@@ -27,23 +27,22 @@ from Neuron_Selection.FileFormats.agent_zip.agent_folder import (
 )
 from Neuron_Selection.FileFormats.agent_zip.agent_zip import AgentZip, read_agent_zip
 from Neuron_Selection.FileFormats.inputs import clusters_in
+from Neuron_Selection.FileFormats.provenance import is_up_to_date, run_metadata
 from Neuron_Selection.FileFormats.results.cross_metric_summary import SUMMARY_FILE
 from Neuron_Selection.FileFormats.results.results_by_input import file_names
 from Neuron_Selection.FileFormats.results.results_table import (
     results_table_bytes,
     save_with_summary,
-    stored_table_metadata,
+    stored_analysis,
 )
-from Neuron_Selection.FileFormats.run_metadata import is_up_to_date, run_metadata
 from Neuron_Selection.FileFormats.storage.json_files import json_bytes
-from Neuron_Selection.FileFormats.storage.stored_documents import stored_json_metadata
 
 SWEEP, TABLE = "sweep.npz", "results.csv"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AnalysisRequest:
-    """What was asked for; ``sweep`` is read unless ``by_input``; None means the usual file, and so ``clean``."""
+    """The flags of the script; ``sweep`` is ignored with ``by_input``; None is the default file of each."""
 
     agent_path: str
     sweep: str | None
@@ -62,9 +61,9 @@ class AnalysisRequest:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class AnalysisDone:
-    """The analysis and where it was written; ``analysis`` is None where the files were up to date.
+    """The analysis and its files; ``analysis`` is None if the files were up to date.
 
-    ``made_by``: what was typed for the runs that were analysed.
+    ``made_by``: the command that made the analysed runs.
     """
 
     analysis: Analysis | None
@@ -74,10 +73,10 @@ class AnalysisDone:
 
 
 def run_analysis(request: AnalysisRequest, *, command: Mapping[str, Any]) -> AnalysisDone:
-    """Analyse and write; outputs of the same analysis are left as they are.
+    """Analyse and write the results; outputs of the same analysis are left unchanged.
 
-    :raises InputError: no runs (which script makes them), runs of another agent, damaged ones
-    :raises UsageError: an unknown metric, or an output of another analysis
+    :raises InputError: no runs, damaged runs, or runs of a different agent
+    :raises SuiteError: an unknown metric, or an output of a different run
     """
     metrics = chosen_metrics(request.metrics)
     if not 0 < request.confidence < 1:
@@ -85,9 +84,9 @@ def run_analysis(request: AnalysisRequest, *, command: Mapping[str, Any]) -> Ana
     if request.q_threshold is not None and not 0 <= request.q_threshold <= 1:
         raise UsageError(f"q_threshold: found {request.q_threshold:g}, expected a number from 0 to 1")
     if request.by_input and request.sweep is not None:
-        raise UsageError("found --sweep beside --by_input, expected one of them")
+        raise UsageError("--sweep cannot be used with --by_input")
     if request.clean is not None and not request.by_input:
-        raise UsageError("found --clean without --by_input, expected both: a sweep holds its inputs' clusters itself")
+        raise UsageError("--clean requires --by_input; a sweep holds the clusters of its inputs")
     folder, agent = _opened(request)
     with _runs(request, folder) as runs:
         if agent is not None and runs.weights_sha256 not in ("", agent.weights_sha256):
@@ -95,7 +94,7 @@ def run_analysis(request: AnalysisRequest, *, command: Mapping[str, Any]) -> Ana
                 runs.where,
                 "weights_sha256",
                 found=f"patched runs of the agent {runs.weights_sha256[:12]}",
-                expected=f"of this one, {agent.weights_sha256[:12]}",
+                expected=f"runs of this agent, {agent.weights_sha256[:12]}",
                 hint="run_experiments.py --overwrite makes them again",
             )
         sampling = Sampling(confidence=request.confidence, resamples=request.resamples, seed=request.seed)
@@ -114,13 +113,7 @@ def run_analysis(request: AnalysisRequest, *, command: Mapping[str, Any]) -> Ana
         planned = run_metadata(command=command, run=settings, agent=agent, libraries=("numpy", "scipy"))
         out = output_folder(request.output_dir, folder.folder / RESULTS)
         table, summary = out / TABLE, out / SUMMARY_FILE
-        stored = stored_table_metadata(table, summary)
-        its_own = stored or stored_json_metadata(summary)  # an interrupted run leaves a summary without a table
-        done = [
-            is_up_to_date(path, told, planned, overwrite=request.overwrite)
-            for path, told in ((table, stored), (summary, its_own))
-        ]
-        if all(done):  # a list: neither file may be another's
+        if is_up_to_date(stored_analysis(table, summary), planned, overwrite=request.overwrite):
             return AnalysisDone(analysis=None, table=table, summary=summary, made_by=runs.command)
         analysis = analyse(
             runs,
@@ -130,15 +123,16 @@ def run_analysis(request: AnalysisRequest, *, command: Mapping[str, Any]) -> Ana
             q_threshold=request.q_threshold,
             sampling=sampling,
         )
-    more = [name for name in metrics if name not in DEFAULT_METRICS]
-    rows = results_table_bytes(result_rows(analysis), more_columns=more)
+    table_bytes = results_table_bytes(
+        result_rows(analysis), metrics=averaged_metrics(), selection_metrics=selection_metrics(metrics)
+    )
     document = json_bytes(summary_document(analysis, metadata=planned))
-    save_with_summary(table, rows, summary, document, metadata=planned)
+    save_with_summary(table, table_bytes, summary, document, metadata=planned)
     return AnalysisDone(analysis=analysis, table=table, summary=summary, made_by=runs.command)
 
 
 def _opened(request: AnalysisRequest) -> tuple[AgentFolder, AgentZip | None]:
-    """The agent's folder and zip; a folder of published results may come without its agent."""
+    """The agent's folder and zip; published results may lack the zip."""
     path = Path(request.agent_path)
     if request.by_input and path.is_dir() and not any(entry.suffix == ".zip" for entry in path.iterdir()):
         return AgentFolder(zip_path=path / "agent.zip", folder=path), None
@@ -152,10 +146,12 @@ def _runs(request: AnalysisRequest, folder: AgentFolder) -> Iterator[PatchedRuns
         with runs_of_sweep(folder.find(request.sweep or SWEEP, RESULTS)) as runs:
             yield runs
         return
-    if request.clean is None:  # files of others may lie without their inputs
+    if request.clean is None:  # published results may lack their inputs
         inputs = folder.folder / INPUTS / CLEAN
         clusters = clusters_in(inputs) if inputs.exists() else {}
     else:
         clusters = clusters_in(folder.find(request.clean, INPUTS))
     by_file = {name.removesuffix(".json"): clusters[input_id] for input_id, name in file_names(list(clusters)).items()}
-    yield runs_by_input(folder.folder / RESULTS, {**by_file, **clusters})  # files of others name their input only so
+    yield runs_by_input(
+        folder.folder / RESULTS, {**by_file, **clusters}
+    )  # published files name their input only by the file name

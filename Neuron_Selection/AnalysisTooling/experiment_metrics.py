@@ -1,4 +1,4 @@
-"""Metrics of many experiments in one direction, gathered block by block: totals, and sums over clusters."""
+"""Metrics of many experiments in one direction, accumulated block by block: means, counts, sums by cluster."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from Neuron_Selection.errors import UsageError, shown
 
 MARGINS = {"denoising": "margin_recovery", "noising": "margin_damage"}
 
-DEFAULT_METRICS = (*MARGINS.values(), "action_flip", "matches_source", *list(OF_ITSELF)[1:], "vector_recovery")
-ALL_METRICS = (*DEFAULT_METRICS, *PUBLISHED_METRICS)
+_COUNTED = ("action_flip", "matches_source")  # a table has their counts
+_MARGIN_EFFECT = "margin_effect"  # named margin_recovery or margin_damage by direction
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class DirectionMetrics:
-    """What one direction adds up to.
+    """The metrics of one direction.
 
-    ``moved``: (n_clusters, n_experiments), the numerators of the effect; ``whole``: (n_clusters,), its denominators.
-    ``means``: metric to (n_experiments,), over the inputs where it is defined, NaN without any; ``matches_source`` over
-    the contrast pairs. ``counts``: flips, matches (of contrast pairs) and near ties, (n_experiments,) each.
-    ``contrast_pairs`` is None where the other run is unknown.
+    ``margin_changes``: (n_clusters, n_experiments), numerators of the effect; ``margin_gaps``: (n_clusters,), its
+    denominators. ``means``: metric to (n_experiments,), over the inputs where it is defined, NaN if there are none;
+    ``matches_source`` over the contrast pairs. ``counts``: flips, matches (of contrast pairs) and near ties,
+    (n_experiments,) each. ``contrast_pairs`` is None if the other run is unknown.
     """
 
-    moved: np.ndarray
-    whole: np.ndarray
+    margin_changes: np.ndarray
+    margin_gaps: np.ndarray
     means: Mapping[str, np.ndarray]
     counts: Mapping[str, np.ndarray]
     contrast_pairs: int | None
@@ -38,20 +38,37 @@ class DirectionMetrics:
     @property
     def effects(self) -> np.ndarray:
         """Margin recovery or damage over the data set, the ratio of sums, (n_experiments,); NaN without contrast."""
-        whole = self.whole.sum()
-        return self.moved.sum(axis=0) / whole if whole > 0 else np.full(self.moved.shape[1], np.nan)
+        gap = self.margin_gaps.sum()
+        changes = self.margin_changes
+        return changes.sum(axis=0) / gap if gap > 0 else np.full(changes.shape[1], np.nan)
+
+
+def averaged_metrics() -> tuple[str, ...]:
+    """The metrics whose means are columns of ``results.csv``, in the order of their columns."""
+    return tuple(name for name in (*OF_ITSELF, *OF_THE_PAIR) if name not in (*_COUNTED, _MARGIN_EFFECT))
+
+
+def default_metrics() -> tuple[str, ...]:
+    """Every metric except the published selection metrics."""
+    return (*MARGINS.values(), *_COUNTED, *averaged_metrics())
+
+
+def selection_metrics(names: Sequence[str]) -> tuple[str, ...]:
+    """The published selection metrics among ``names``."""
+    return tuple(name for name in names if name in PUBLISHED_METRICS)
 
 
 def chosen_metrics(names: Sequence[str] | None) -> tuple[str, ...]:
-    """The metrics that were asked for; None means the default ones.
+    """The requested metrics; None means the default ones.
 
-    :raises UsageError: an unknown one, or one twice
+    :raises UsageError: an unknown metric, or one given twice
     """
     if names is None:
-        return DEFAULT_METRICS
+        return default_metrics()
+    known = (*default_metrics(), *PUBLISHED_METRICS)
     for place, name in enumerate(names):
-        if name not in ALL_METRICS:
-            raise UsageError(f"unknown metric {shown(name)}; metrics: {', '.join(ALL_METRICS)}")
+        if name not in known:
+            raise UsageError(f"unknown metric {shown(name)}; metrics: {', '.join(known)}")
         if name in names[:place]:
             raise UsageError(f"metric {name} is given twice")
     return tuple(names)
@@ -60,34 +77,35 @@ def chosen_metrics(names: Sequence[str] | None) -> tuple[str, ...]:
 def gather_metrics(
     runs: DirectionRuns, clusters: np.ndarray, n_clusters: int, *, more_metrics: Sequence[str] = ()
 ) -> DirectionMetrics:
-    """Every default metric, and more of the published ones.
+    """Compute the default metrics, and some of the published selection metrics.
 
     :param clusters: (n_inputs,), the cluster of each input
+    :param more_metrics: names of published selection metrics
     """
     n_experiments = len(runs.flags)
     names = [*OF_ITSELF, *OF_THE_PAIR, *more_metrics]
     sums = {name: np.zeros(n_experiments) for name in names}
     defined = {name: np.zeros(n_experiments) for name in names}
     counts = {name: np.zeros(n_experiments, np.int64) for name in ("flips", "matches", "near_ties")}
-    moved = np.zeros((n_clusters, n_experiments))
-    is_contrast, whole = _contrast(runs)
+    margin_changes = np.zeros((n_clusters, n_experiments))
+    is_contrast, gaps = _contrast(runs)
     for block in runs.blocks():
-        here = block.experiments
+        columns = block.experiments
         for name, values in _values(runs, block, is_contrast, more_metrics).items():
             if name in counts:
-                counts[name][here] += np.count_nonzero(values, axis=0)
-            elif name == "moved":
-                _add_by_cluster(moved, clusters[block.rows], here, values)
+                counts[name][columns] += np.count_nonzero(values, axis=0)
+            elif name == "margin_changes":
+                _add_by_cluster(margin_changes, clusters[block.rows], columns, values)
             else:
-                sums[name][here] += np.nansum(values, axis=0)
-                defined[name][here] += np.count_nonzero(~np.isnan(values), axis=0)
+                sums[name][columns] += np.nansum(values, axis=0)
+                defined[name][columns] += np.count_nonzero(~np.isnan(values), axis=0)
     means = {
         name: np.divide(total, defined[name], out=np.full(n_experiments, np.nan), where=defined[name] > 0)
         for name, total in sums.items()
     }
     return DirectionMetrics(
-        moved=moved,
-        whole=np.bincount(clusters, weights=whole, minlength=n_clusters),
+        margin_changes=margin_changes,
+        margin_gaps=np.bincount(clusters, weights=gaps, minlength=n_clusters),
         means=means,
         counts=counts,
         contrast_pairs=None if runs.contrast is None else int(np.count_nonzero(is_contrast)),
@@ -95,11 +113,11 @@ def gather_metrics(
 
 
 def _contrast(runs: DirectionRuns) -> tuple[np.ndarray, np.ndarray]:
-    """Which inputs have contrast, and how far their margins are apart, (n_inputs,) each."""
+    """Which inputs have contrast, and the difference of their margins, (n_inputs,) each."""
     if runs.contrast is None:
         return np.zeros(len(runs.baseline), bool), np.zeros(len(runs.baseline))
-    _, whole = margin_parts(runs.baseline, runs.baseline, runs.contrast)
-    return greedy_actions(runs.baseline) != greedy_actions(runs.contrast), whole
+    _, gaps = margin_parts(runs.baseline, runs.baseline, runs.contrast)
+    return greedy_actions(runs.baseline) != greedy_actions(runs.contrast), gaps
 
 
 def _values(
@@ -108,31 +126,31 @@ def _values(
     """Metric to (n_rows, n_experiments) of one block."""
     n_rows, n_experiments, n_actions = block.patched.shape
 
-    def beside(q_values: np.ndarray) -> np.ndarray:
-        """Once for each experiment."""
+    def per_experiment(q_values: np.ndarray) -> np.ndarray:
+        """The rows of this block, each repeated once per experiment."""
         repeated: np.ndarray = np.repeat(q_values[block.rows], n_experiments, axis=0)
         return repeated
 
     patched = block.patched.reshape(-1, n_actions)
-    baseline = beside(runs.baseline)
+    baseline = per_experiment(runs.baseline)
     ties = near_ties(runs.baseline[block.rows]).repeat(n_experiments) | near_ties(patched)
     values = {name: metric(baseline, patched) for name, metric in OF_ITSELF.items()}
     values |= {name: PUBLISHED_METRICS[name](baseline, patched) for name in more_metrics}
     if runs.contrast is not None:
-        other = beside(runs.contrast)
+        other = per_experiment(runs.contrast)
         ties |= near_ties(runs.contrast[block.rows]).repeat(n_experiments)
         values |= {name: metric(baseline, patched, other) for name, metric in OF_THE_PAIR.items()}
-        # a pair without contrast matches whatever is patched, a dead neuron too
+        # without contrast, the action matches whatever is patched, even a dead neuron
         has_contrast = is_contrast[block.rows].repeat(n_experiments)
         values["matches"] = values["matches_source"] * has_contrast
         values["matches_source"] = np.where(has_contrast, values["matches_source"], np.nan)
-        values["moved"], _ = margin_parts(baseline, patched, other)
+        values["margin_changes"], _ = margin_parts(baseline, patched, other)
     values["flips"], values["near_ties"] = values["action_flip"], ties
     return {name: array.reshape(n_rows, n_experiments) for name, array in values.items()}
 
 
 def _add_by_cluster(sums: np.ndarray, clusters: np.ndarray, experiments: np.ndarray, values: np.ndarray) -> None:
-    """Add rows to their clusters' sums, in the order of the rows."""
+    """Add rows to the sums of their clusters, in the order of the rows."""
     order = np.argsort(clusters, kind="stable")
     numbers, starts = np.unique(clusters[order], return_index=True)
     sums[np.ix_(numbers, experiments)] += np.add.reduceat(values[order], starts, axis=0)

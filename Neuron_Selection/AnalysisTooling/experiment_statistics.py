@@ -1,4 +1,4 @@
-"""Statistics of every experiment of a direction: effect, interval, p, q, and sets of the same size as control."""
+"""Statistics of the experiments of a direction: effects, intervals, p, q, and controls of the same size."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class Sampling:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Control:
-    """Random sets of as many neurons of the same layers; where there are none, the other experiments of that shape.
+    """Random sets of as many neurons of the same layers or, without random sets, the other experiments of that shape.
 
-    ``sets``: how many; ``effects``: their mean |effect|, NaN without any; ``p``: (1 + those whose |effect| is at least
-    as large) / (1 + sets), NaN without any. (n_experiments,) each.
+    ``sets``: their number; ``effects``: their mean |effect|; ``p``: (1 + number of those whose |effect| is at least as
+    large) / (1 + sets). (n_experiments,) each, NaN without sets.
     """
 
     sets: np.ndarray
@@ -41,9 +41,9 @@ class Control:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class DirectionStatistics:
-    """(n_experiments,) each, NaN where undefined; ``intervals`` (2, n_experiments).
+    """Statistics of one direction: (n_experiments,) each, NaN if undefined; ``intervals`` (2, n_experiments).
 
-    ``clusters``: how many have contrast.
+    ``clusters``: the number of clusters with contrast.
     """
 
     metrics: DirectionMetrics
@@ -58,24 +58,24 @@ class DirectionStatistics:
 def direction_statistics(
     gathered: DirectionMetrics, patches: Sequence[Mapping[str, Any]], sampling: Sampling, *, is_random: np.ndarray
 ) -> DirectionStatistics:
-    """Everything that is said of the effects of one direction.
+    """Compute the statistics of one direction.
 
-    :param is_random: which experiments are random sets, (n_experiments,): no discoveries, so they have no q
+    :param is_random: which experiments are random sets, (n_experiments,); they are controls and have no q
     """
     effects = gathered.effects
     undefined = np.full(len(effects), np.nan)
-    has_weight = gathered.whole > 0
+    has_weight = gathered.margin_gaps > 0
     intervals, p, q = np.full((2, len(effects)), np.nan), undefined, undefined
     if has_weight.any():
         found = bootstrap_intervals(
-            gathered.moved,
-            gathered.whole,
+            gathered.margin_changes,
+            gathered.margin_gaps,
             confidence=sampling.confidence,
             resamples=sampling.resamples,
             seed=sampling.seed,
         )
         intervals = intervals if found is None else found
-        p = sign_flip_p_values(gathered.moved[has_weight], resamples=sampling.resamples, seed=sampling.seed)
+        p = sign_flip_p_values(gathered.margin_changes[has_weight], resamples=sampling.resamples, seed=sampling.seed)
         q = _q_values(p, is_random)
     return DirectionStatistics(
         metrics=gathered,
@@ -89,16 +89,16 @@ def direction_statistics(
 
 
 def _q_values(p: np.ndarray, is_random: np.ndarray) -> np.ndarray:
-    """Over all experiments but the random sets, which are NaN."""
+    """Q over all experiments except the random sets, for which it is NaN."""
     q = np.full(len(p), np.nan)
     q[~is_random] = q_values_of(p[~is_random])
     return q
 
 
 def control_of(effects: np.ndarray, patches: Sequence[Mapping[str, Any]], *, is_random: np.ndarray) -> Control:
-    """Each experiment against the random sets of its size in its layers.
+    """Compare each experiment with the random sets of its size in its layers.
 
-    Where there are none, against all others of that size; for single neurons these are all other neurons.
+    Without random sets, with all other experiments of that size; for single neurons these are all other neurons.
 
     :param is_random: which experiments are random sets, (n_experiments,)
     """
@@ -125,12 +125,12 @@ def control_of(effects: np.ndarray, patches: Sequence[Mapping[str, Any]], *, is_
 def neuron_q_values(statistics: Mapping[str, DirectionStatistics], *, is_random: np.ndarray) -> np.ndarray:
     """One q value for each experiment over all its directions.
 
-    The least p of the directions, times their number (Bonferroni), then Benjamini and Hochberg over all experiments
-    but the random sets.
+    The smallest p of the directions times their number (Bonferroni), then Benjamini-Hochberg over all experiments
+    except the random sets.
 
     :return: (n_experiments,), NaN without contrast, and for random sets
     """
-    tested = [told.p for told in statistics.values() if not np.isnan(told.p).any()]
+    tested = [one.p for one in statistics.values() if not np.isnan(one.p).any()]
     if not tested:
         return np.full(len(next(iter(statistics.values())).p), np.nan)
     return _q_values(np.minimum(1.0, len(tested) * np.min(tested, axis=0)), is_random)

@@ -1,4 +1,4 @@
-"""What to do with the important neurons of a summary, or where there is none."""
+"""The suggested next commands after an analysis."""
 
 from __future__ import annotations
 
@@ -14,18 +14,20 @@ from Neuron_Selection.next_command import loading_of, next_command
 
 
 def next_lines(summary: Path, *, agent_path: str, made_by: Mapping[str, Any]) -> list[str]:
-    """The closing lines: initial_test.py reads the agent's own summary, extract.py one that lies elsewhere.
+    """The closing lines: initial_test.py reads the summary in the agent's folder, extract.py one in another folder.
 
-    :param made_by: what was typed for the runs; custom classes are handed on
+    :param made_by: the command that made the runs; its flags on custom classes are repeated
     """
     if not load_cross_metric_summary(summary).neurons:
-        advice = "pairs of contrast, experiments on single neurons, or no --q_threshold and no --metrics give some"
-        return [f"no neuron was chosen, so there are no weights to look for: see the remarks in {summary} ({advice})"]
+        advice = (
+            "pairs with contrast, experiments on single neurons, or leaving out --q_threshold and --metrics may help"
+        )
+        return [f"no important neuron, so there are no weights to choose: see the remarks in {summary} ({advice})"]
     agent, loading = ("--agent_path", agent_path), loading_of(made_by)
     try:
         own = find_agent(agent_path).folder
     except InputError:
-        return [f"next, once agent.zip lies in it: {next_command('SaliencyTooling/initial_test.py', *agent)}"]
+        return [f"next, once agent.zip is in the folder: {next_command('SaliencyTooling/initial_test.py', *agent)}"]
     if summary.resolve() == (own / RESULTS / summary.name).resolve():
         return [f"next: {next_command('SaliencyTooling/initial_test.py', *agent, loading=loading)}"]
     average = own / GRADIENTS / AVERAGE_FILE

@@ -1,4 +1,4 @@
-"""The ranked table on the console."""
+"""The ranked table of important neurons, for the console and for ``--json``."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from Neuron_Selection.FileFormats.patch_spec import format_patch_spec
 
 
 def ranked_lines(analysis: Analysis) -> list[str]:
-    """What was analysed, then a line for each important neuron."""
+    """A summary of the analysed runs, then one line per important neuron."""
     runs = analysis.runs
     contrast = analysis.contrast_pairs
-    told = [f"{key} {value}" for key, value in runs.told.items() if value is not None]
+    settings = [f"{key} {value}" for key, value in runs.settings.items() if value is not None]
     lines = [
         f"{runs.where}: {len(runs.names)} experiments, {len(runs.ids)} pairs, "
         f"{'unknown' if contrast is None else contrast} of contrast, "
-        f"{analysis.clusters.merged_from or analysis.clusters.count} clusters ({analysis.clusters.told})"
-        + "".join(f", {text}" for text in told)
+        f"{analysis.clusters.merged_from or analysis.clusters.count} clusters ({analysis.clusters.description})"
+        + "".join(f", {text}" for text in settings)
     ]
     lines += [f"{name}: source {one.source}, target {one.target}" for name, one in runs.directions.items()]
     flags = count_flags(runs)
@@ -52,12 +52,12 @@ def ranked_document(analysis: Analysis) -> dict[str, Any]:
 
 def _line(analysis: Analysis, number: int, place: int) -> str:
     cells = []
-    for told in analysis.statistics.values():
-        effect, (low, high) = told.effects[number], told.intervals[:, number]
+    for statistics in analysis.statistics.values():
+        effect, (low, high) = statistics.effects[number], statistics.intervals[:, number]
         shown = "undefined" if defined(effect) is None else f"{effect:.4g}"
         if defined(low) is not None:
             shown += f" [{low:.3g}, {high:.3g}]"
-        q = "" if defined(told.q[number]) is None else f"{told.q[number]:.2g}"
-        cells.append(f"{shown:<30}{q:>8}{int(told.metrics.counts['flips'][number]):>7}")
+        q = "" if defined(statistics.q[number]) is None else f"{statistics.q[number]:.2g}"
+        cells.append(f"{shown:<30}{q:>8}{int(statistics.metrics.counts['flips'][number]):>7}")
     spec = format_patch_spec(analysis.runs.patches[number])
     return f"{place:>4}  {spec:<24}{analysis.ranking.importance[number]:>11.4g}  " + "  ".join(cells)

@@ -1,4 +1,4 @@
-"""How important a neuron is, over all directions, and the ranks that follow."""
+"""Importance of experiments over all directions, and their ranks."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ METHODS: dict[RankedBy, str] = {
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Ranking:
-    """``importance``: (n_experiments,). ``order``: experiments from the most important on, without those of none."""
+    """``importance``: (n_experiments,). ``order``: experiments by falling importance, without those of importance 0."""
 
     ranked_by: RankedBy
     importance: np.ndarray
@@ -30,34 +30,34 @@ class Ranking:
 
 
 def rank_experiments(statistics: Mapping[str, DirectionStatistics], chosen: Sequence[str]) -> Ranking:
-    """Rank by the effects on the margin; by other metrics where the chosen ones leave the margin out.
+    """Rank by the effects on the margin, or by the chosen metrics if they do not include the margin.
 
-    Without any contrast pair the effects are undefined, and ``advantage_shift`` takes their place.
+    Without contrast pairs the effects are undefined, and ``advantage_shift`` is used instead.
     """
     ranked_by: RankedBy = "margin"
     if not set(chosen) & set(MARGINS.values()):
         ranked_by = "metrics"
         importance = _normalised_mean(statistics, chosen)
     else:
-        effects = [np.abs(told.effects) for told in statistics.values() if not np.isnan(told.effects).any()]
+        effects = [np.abs(one.effects) for one in statistics.values() if not np.isnan(one.effects).any()]
         if not effects:
             ranked_by = "advantage_shift"
-            effects = [told.metrics.means["advantage_shift"] for told in statistics.values()]
+            effects = [one.metrics.means["advantage_shift"] for one in statistics.values()]
         importance = np.mean(effects, axis=0)
-    flips = np.sum([told.metrics.counts["flips"] for told in statistics.values()], axis=0)
+    flips = np.sum([one.metrics.counts["flips"] for one in statistics.values()], axis=0)
     order = np.lexsort((np.arange(len(importance)), -flips, -importance))
     return Ranking(ranked_by=ranked_by, importance=importance, order=order[importance[order] > 0])
 
 
-def metric_values(name: str, direction: str, told: DirectionStatistics) -> np.ndarray | None:
-    """A metric of every experiment over the data set; None where it belongs to the other direction."""
+def metric_values(name: str, direction: str, statistics: DirectionStatistics) -> np.ndarray | None:
+    """A metric of every experiment over all inputs; None if the metric belongs to the other direction."""
     if name in MARGINS.values():
-        return told.effects if MARGINS[direction] == name else None
-    return told.metrics.means[name]
+        return statistics.effects if MARGINS[direction] == name else None
+    return statistics.metrics.means[name]
 
 
 def ranks_of(values: np.ndarray) -> np.ndarray:
-    """Rank by size, 1 for the greatest; equal sizes share the better rank.
+    """Ranks by absolute value, 1 for the largest; equal values share the better rank.
 
     :param values: (n,), NaN for undefined, which rank last
     """
@@ -67,10 +67,10 @@ def ranks_of(values: np.ndarray) -> np.ndarray:
 
 
 def _normalised_mean(statistics: Mapping[str, DirectionStatistics], chosen: Sequence[str]) -> np.ndarray:
-    """The published ranking: min-max within the run, mean over directions, mean over metrics."""
+    """The ranking of published summaries: min-max over experiments, mean over directions, mean over metrics."""
     by_metric = []
     for name in chosen:
-        columns = [np.abs(told.metrics.means[name]) for told in statistics.values()]
+        columns = [np.abs(one.metrics.means[name]) for one in statistics.values()]
         defined = [_min_max(column) for column in columns if not np.isnan(column).any()]
         if defined:
             by_metric.append(np.mean(defined, axis=0))

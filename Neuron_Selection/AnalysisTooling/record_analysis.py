@@ -1,4 +1,4 @@
-"""The metrics of patched runs, record by record: the ``patch_analysis`` of results organised by input."""
+"""Metrics of single patched runs: the ``patch_analysis`` in results organised by input."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from Neuron_Selection.AnalysisTooling.measures.published_metrics import PUBLISHE
 
 
 def analyse_records(records: Sequence[Mapping[str, Any]]) -> list[dict[str, float | None]]:
-    """Metric to value for each record, None where undefined.
+    """Metric to value for each record, None if undefined.
 
-    What needs the source run is left out where its Q-values are unknown; ``margin_recovery`` (denoising) and
-    ``margin_damage`` (noising) are ``margin_effect`` where no direction is named.
+    Metrics that compare with the source run are left out if its Q-values are unknown. Without a direction,
+    ``margin_recovery`` (denoising) and ``margin_damage`` (noising) are named ``margin_effect``.
 
     :param records: results of one experiment, as a results file holds them
     """

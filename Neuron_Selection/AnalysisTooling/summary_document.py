@@ -1,4 +1,4 @@
-"""``cross_metric_summary.json`` put together: the important neurons with every metric in both directions."""
+"""Compose ``cross_metric_summary.json``: the important neurons with every metric in each direction."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from Neuron_Selection.FileFormats.patch_spec import patch_configuration
 
 
 def summary_document(analysis: Analysis, *, metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """The whole document; ``metadata`` is what made it."""
+    """The whole document; ``metadata`` is the provenance of the analysis."""
     return {
         "description": "Neurons ranked by what patching them does to the agent's decisions",
         "methodology": _methodology(analysis),
@@ -44,11 +44,11 @@ def _methodology(analysis: Analysis) -> dict[str, Any]:
         "q_threshold": analysis.q_threshold,
         "control": "other experiments on as many neurons of the same layers, random sets only where there are any",
         **({"random_sets": random} if random else {}),
-        "clusters": analysis.clusters.told,
+        "clusters": analysis.clusters.description,
         "directions": {
             name: {"source": runs.source, "target": runs.target} for name, runs in analysis.runs.directions.items()
         },
-        **analysis.runs.told,
+        **analysis.runs.settings,
         "remarks": remarks(analysis),
     }
 
@@ -56,8 +56,8 @@ def _methodology(analysis: Analysis) -> dict[str, Any]:
 def _metric_info(analysis: Analysis, name: str) -> dict[str, Any]:
     counts = {}
     common = ~analysis.runs.is_random
-    for direction, told in analysis.statistics.items():
-        values = metric_values(name, direction, told)
+    for direction, statistics in analysis.statistics.items():
+        values = metric_values(name, direction, statistics)
         if values is not None:
             above = (np.nan_to_num(np.abs(values)) > 0) & ~analysis.runs.is_random
             counts[f"{direction}_count"] = int(above.sum())
@@ -94,26 +94,26 @@ def _neuron(analysis: Analysis, number: int, place: int) -> dict[str, Any]:
 
 
 def _metric(analysis: Analysis, number: int, name: str) -> dict[str, Any]:
-    told = {}
+    by_direction = {}
     for direction, statistics in analysis.statistics.items():
         values = metric_values(name, direction, statistics)
         if values is not None:
-            told[direction] = {
+            by_direction[direction] = {
                 "value": defined(values[number]),
                 "rank": int(ranks_of(np.where(analysis.runs.is_random, np.nan, values))[number])
                 if defined(values[number]) is not None
                 else None,
                 **(_effect(statistics, number) if name == MARGINS[direction] else {}),
             }
-    return told
+    return by_direction
 
 
-def _effect(told: DirectionStatistics, number: int) -> dict[str, Any]:
-    low, high = (defined(value) for value in told.intervals[:, number])
+def _effect(statistics: DirectionStatistics, number: int) -> dict[str, Any]:
+    low, high = (defined(value) for value in statistics.intervals[:, number])
     return {
-        "mean_of_ratios": defined(told.metrics.means["margin_effect"][number]),
+        "mean_of_ratios": defined(statistics.metrics.means["margin_effect"][number]),
         "interval": None if low is None else [low, high],
-        "p": defined(told.p[number]),
-        "q": defined(told.q[number]),
-        "control_p": defined(told.control.p[number]),
+        "p": defined(statistics.p[number]),
+        "q": defined(statistics.q[number]),
+        "control_p": defined(statistics.control.p[number]),
     }

@@ -16,14 +16,13 @@ from Neuron_Selection.ExperimentTooling.definition_lists import (
 from Neuron_Selection.ExperimentTooling.hidden_layers import hidden_layers
 from Neuron_Selection.FileFormats.definitions import (
     definitions_bytes,
+    is_definitions_metadata,
     load_random_sets,
     save_definitions,
-    tells_of_definitions,
 )
 from Neuron_Selection.FileFormats.patch_spec import Neurons, format_patch_spec, patch_configuration
-from Neuron_Selection.FileFormats.run_metadata import check_outputs
+from Neuron_Selection.FileFormats.provenance import check_outputs, meta_path
 from Neuron_Selection.FileFormats.storage.atomic_files import read_bytes
-from Neuron_Selection.FileFormats.storage.stored_documents import meta_path
 from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
 
 GROUP_SIZE = 8
@@ -59,7 +58,7 @@ def write_definitions(
             return path, patches, False
         raise InputError(path, problem="already exists with other definitions; pass --overwrite to replace it")
     beside = meta_path(path)
-    if drawn and beside.exists() and not overwrite and not tells_of_definitions(beside):
+    if drawn and beside.exists() and not overwrite and not is_definitions_metadata(beside):
         raise InputError(beside, problem="already exists and belongs to another file; pass another --output")
     check_outputs([path, beside], [agent.folder.zip_path])
     run = {"task": "definitions", "type": kind, "random_sets": drawn, "seed": seed or 0}

@@ -14,12 +14,14 @@ from Neuron_Selection.command_line import (
     Console,
     SuiteParser,
     add_agent_flags,
+    add_input_ids_flag,
     add_shared_flags,
     agent_options,
     number,
     script,
     whole_number,
 )
+from Neuron_Selection.FileFormats.agent_zip.agent_folder import CLEAN, CORRUPTED
 from Neuron_Selection.next_command import next_command
 
 
@@ -32,10 +34,8 @@ def build_parser() -> argparse.ArgumentParser:
         "      --direction denoising --goal matches_source",
     )
     add_agent_flags(parser)
-    parser.add_argument("--clean", default="clean_inputs.json", metavar="FILE", help="inputs of the clean run")
-    parser.add_argument(
-        "--corrupted", default="corrupted_inputs.json", metavar="FILE", help="inputs of the corrupted run"
-    )
+    parser.add_argument("--clean", default=CLEAN, metavar="FILE", help="inputs of the clean run")
+    parser.add_argument("--corrupted", default=CORRUPTED, metavar="FILE", help="inputs of the corrupted run")
     parser.add_argument(
         "--layers",
         nargs="+",
@@ -69,9 +69,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="visit up to N sets of each pair, the smallest first, to list all minimal sets and prove the smallest; "
         "0 visits none",
     )
-    parser.add_argument(
-        "--input_ids", nargs="+", metavar="ID", help="only these inputs, or @FILE with one a line (default: all)"
-    )
+    add_input_ids_flag(parser, of="pairs")
     parser.add_argument(
         "--random_orders", type=whole_number, default=10, metavar="N", help="random orders to compare the rankings with"
     )

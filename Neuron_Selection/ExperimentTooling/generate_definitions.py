@@ -59,7 +59,7 @@ def main(args: argparse.Namespace, console: Console) -> None:
     """List, save, count."""
     from Neuron_Selection.ExperimentTooling.definition_run import write_definitions
     from Neuron_Selection.ExperimentTooling.hidden_layers import layers_left_out
-    from Neuron_Selection.FileFormats.storage.stored_documents import meta_path
+    from Neuron_Selection.FileFormats.provenance import meta_path
     from Neuron_Selection.PatchingTooling import OpenedAgent
 
     agent = OpenedAgent(args.agent_path, **agent_options(args))

@@ -16,10 +16,12 @@ from Neuron_Selection.command_line import (
     SuiteParser,
     add_agent_flags,
     add_engine_flag,
+    add_input_ids_flag,
     add_shared_flags,
     agent_options,
     script,
 )
+from Neuron_Selection.FileFormats.agent_zip.agent_folder import CLEAN, CORRUPTED
 from Neuron_Selection.next_command import handed_on, next_command
 
 
@@ -37,20 +39,15 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="the experiments, of generate_definitions.py or your own (default: each hidden neuron)",
     )
-    parser.add_argument("--clean", default="clean_inputs.json", metavar="FILE", help="clean inputs")
-    parser.add_argument("--corrupted", default="corrupted_inputs.json", metavar="FILE", help="corrupted inputs")
+    parser.add_argument("--clean", default=CLEAN, metavar="FILE", help="clean inputs")
+    parser.add_argument("--corrupted", default=CORRUPTED, metavar="FILE", help="corrupted inputs")
     parser.add_argument(
         "--direction",
         choices=("denoising", "noising", "both"),
         help="clean into corrupted, corrupted into clean, or both (default: both, with --ablate noising)",
     )
     add_ablation_flags(parser)
-    parser.add_argument(
-        "--input_ids",
-        nargs="+",
-        metavar="ID",
-        help="only these pairs, one id an argument (ids may hold commas), or @FILE with one a line (default: all)",
-    )
+    add_input_ids_flag(parser, of="pairs")
     add_engine_flag(parser, default="auto")
     parser.add_argument("--by_input", action="store_true", help="also one JSON an input, in patching_results/DIRECTION")
     parser.add_argument("--output_prefix", help="results go to patching_results/PREFIX.npz (default: sweep)")

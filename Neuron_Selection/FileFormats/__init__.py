@@ -1,1 +1,1 @@
-"""What is on disk: one module a file kind. numpy, no torch."""
+"""Readers and writers of all files: one module per file kind. Uses numpy, not torch."""

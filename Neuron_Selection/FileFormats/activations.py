@@ -1,8 +1,7 @@
-"""Activations files: ``<name>_activations.npz``, and beside it the readable JSON with the same values.
+"""Activations files: ``<name>_activations.npz``, and a readable JSON file with the same values.
 
-The npz holds one array for each input and layer under the key ``<id>_<layer>``, with a leading batch axis of 1,
-and a ``__metadata__`` entry (JSON bytes). It is the truth; the JSON is written first and the npz carries its
-sha256.
+The npz holds one array per input and layer under the key ``<id>_<layer>``, with a leading batch axis of 1, and a
+``__metadata__`` entry (JSON bytes) with the SHA-256 of the JSON file. Scripts read the npz.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ import numpy as np
 
 from Neuron_Selection.errors import InputError, shown
 from Neuron_Selection.FileFormats.inputs import check_input_id
-from Neuron_Selection.FileFormats.run_metadata import check_format
+from Neuron_Selection.FileFormats.provenance import StoredOutput, check_format, metadata_of_files
 from Neuron_Selection.FileFormats.storage.atomic_files import read_bytes, sha256_of, write_together
 from Neuron_Selection.FileFormats.storage.json_files import large_json_bytes
 from Neuron_Selection.FileFormats.storage.known_names import refuse_unknown
@@ -39,8 +38,8 @@ FINAL_Q_VALUES = "final_q_values"  # published files hold the Q-values under thi
 class Activations:
     """Recorded outputs of layers.
 
-    ``values``: layer to array (n_ids, *shape of one output). ``metadata`` is empty for files of others, and so is
-    ``weights_sha256``.
+    ``values``: layer to array (n_ids, *shape of one output). ``metadata`` and ``weights_sha256`` are empty for
+    published files.
     """
 
     where: str
@@ -51,13 +50,13 @@ class Activations:
 
     @property
     def weights_sha256(self) -> str:
-        """Fingerprint of the network that was recorded; empty if unknown."""
+        """Fingerprint of the recorded network; empty if unknown."""
         return str(self.metadata.get("run", {}).get("weights_sha256", ""))
 
     def selected(self, ids: Sequence[str]) -> Activations:
-        """These ids, in the order given.
+        """The activations of these ids, in the order given.
 
-        :raises InputError: one is missing (the nearest are named)
+        :raises SuiteError: an unknown id, or one given twice
         """
         if tuple(ids) == self.ids:
             return self
@@ -68,12 +67,12 @@ class Activations:
 
 
 def activations_name(inputs_path: Path) -> str:
-    """``clean`` for ``clean_inputs.json``: the stem less ``_inputs``."""
+    """The stem without ``_inputs``: ``clean`` for ``clean_inputs.json``."""
     return inputs_path.stem.removesuffix("_inputs") or inputs_path.stem
 
 
 def activation_paths(folder: Path, name: str) -> tuple[Path, Path]:
-    """The npz and the readable JSON of one inputs file."""
+    """The paths of the npz and of the readable JSON file of one inputs file."""
     return folder / f"{name}_activations.npz", folder / f"{name}_activations_readable.json"
 
 
@@ -92,7 +91,7 @@ def save_activations(
     _refuse_ambiguous_keys(ids, list(values), npz_path)
     for layer, array in values.items():
         if not np.isfinite(array).all():
-            raise InputError(npz_path, layer, found="NaN or infinity in an activation", expected="finite numbers")
+            raise InputError(npz_path, layer, found="NaN or infinity", expected="finite numbers")
     document = {
         input_id: {layer: array[row : row + 1].tolist() for layer, array in values.items()}
         for row, input_id in enumerate(ids)
@@ -115,30 +114,30 @@ def save_activations(
     with zipfile.ZipFile(npz, "w") as archive:
         for key, array in members.items():
             write_array(archive, key, array)
-    # the npz takes its place first: it carries the metadata by which an interrupted run can be finished
+    # the npz, named last, is renamed into place first: its metadata allow an interrupted run to be finished
     write_together({readable_path: readable, npz_path: npz.getvalue()})
 
 
 def load_activations(path: Path, layers: Mapping[str, str]) -> Activations:
-    """A whole npz file, ours or a published one.
+    """Load a whole npz file, written by this suite or published.
 
-    :param layers: every name a layer may have in the file, and its canonical name; ids may hold underscores, so
-        keys are matched against these from the right
-    :raises InputError: not such a file, an array that is no float or not finite, an id without one of the layers
+    :param layers: every name a layer may have in the file, and its canonical name; since ids may contain underscores,
+        these names are matched at the end of each key
+    :raises InputError: not such a file, an array that is not finite floats, or an id without one of the layers
     """
     data = read_bytes(path, hint="activation_extraction.py makes it")
     if data.lstrip()[:1] == b"{":
-        raise InputError(path, found="JSON", expected="a .npz file", hint="the readable JSON is its twin for people")
+        raise InputError(path, found="JSON", expected="an npz file", hint="readable activations end in .json")
     members = ZipMembers(data, where=path)
     keys = [name.removesuffix(".npy") for name in members.names]
     if len(set(keys)) < len(keys):
         twice = next(key for key in keys if f"{key}.npy" in members and key in members)
-        raise InputError(path, shown(twice), found="arrays with and without .npy", expected="one of a name")
+        raise InputError(path, shown(twice), "is stored twice, with and without .npy")
     metadata = _read_metadata(members, path) if METADATA_KEY in keys else {}
     if metadata:
         _check_twin(path, metadata)
-        if len(metadata["ids"]) * len(metadata["layers"]) >= len(keys):  # before a list of all of them is made
-            expected = f"{len(metadata['ids']):,} ids x {len(metadata['layers']):,} layers, as the metadata says"
+        if len(metadata["ids"]) * len(metadata["layers"]) >= len(keys):  # checked before all keys are listed
+            expected = f"{len(metadata['ids']):,} ids x {len(metadata['layers']):,} layers, as in the metadata"
             raise InputError(path, found=f"{len(keys) - 1:,} arrays", expected=expected)
         wanted = {
             f"{input_id}_{layer}": (input_id, layers.get(layer, layer))
@@ -149,14 +148,21 @@ def load_activations(path: Path, layers: Mapping[str, str]) -> Activations:
         wanted = {key: place for key in keys if (place := _split_key(key, layers))}
     if not wanted:
         known = ", ".join(list(layers)[:6])
-        raise InputError(
-            path, found=f"{len(keys)} arrays, none called <id>_<layer>", expected=f"layers such as {known}"
-        )
+        raise InputError(path, found=f"{len(keys)} arrays, none named <id>_<layer>", expected=f"layers such as {known}")
     return _collected(path, sha256_of(data), members, wanted, metadata)
 
 
-def stored_metadata(path: Path) -> dict[str, Any] | None:
-    """The metadata of an npz that is there, or None where it has none that can be read."""
+def stored_activations(npz_path: Path, readable_path: Path) -> StoredOutput:
+    """Both files of one inputs file as they are on disk now."""
+    metadata = stored_npz_metadata(npz_path)
+    has_twin = readable_path.is_file()
+    complete = metadata_of_files(metadata, {"readable_sha256": readable_path}) if has_twin else None
+    unfinished = None if readable_path.exists() else metadata
+    return StoredOutput(files=(npz_path, readable_path), complete=complete, unfinished=unfinished)
+
+
+def stored_npz_metadata(path: Path) -> dict[str, Any] | None:
+    """The metadata in an npz file, or None if it has none that can be read."""
     try:
         return _read_metadata(ZipMembers(read_bytes(path), where=path), path)
     except InputError:
@@ -172,14 +178,14 @@ def _collected(
         check_input_id(input_id, path)
     for key, (input_id, layer) in wanted.items():
         if input_id in rows.setdefault(layer, {}):
-            raise InputError(path, shown(input_id), found=f"two arrays of {layer} (under two names)", expected="one")
+            raise InputError(path, shown(input_id), f"has two arrays of {layer}, under two names")
         rows[layer][input_id] = read_array(members, key, path)
     values: dict[str, np.ndarray] = {}
     for layer, by_id in rows.items():
         without = next((input_id for input_id in ids if input_id not in by_id), None)
         if without is not None:
-            raise InputError(path, shown(without), found=f"no array of {layer}", expected=f"one, as {len(by_id)} have")
-        arrays = [by_id[input_id] for input_id in ids]  # whatever the order in the file
+            raise InputError(path, shown(without), f"has no array of {layer}, which {len(by_id)} ids have")
+        arrays = [by_id[input_id] for input_id in ids]  # the order in the file may differ
         odd = next((array for array in arrays if array.shape != arrays[0].shape), None)
         if odd is not None:
             raise InputError(path, layer, found=f"shapes {arrays[0].shape} and {odd.shape}", expected="one shape")
@@ -203,7 +209,7 @@ def _read_metadata(members: ZipMembers, path: Path) -> dict[str, Any]:
     ids, layers, run = metadata.get("ids"), metadata.get("layers"), metadata.get("run")
     names_are_text = isinstance(ids, list) and isinstance(layers, dict) and all(isinstance(name, str) for name in ids)
     if not (names_are_text and isinstance(run, dict) and metadata.get("key_encoding") == KEY_ENCODING):
-        raise InputError(path, METADATA_KEY, found="metadata without its ids, layers or run", expected="all of them")
+        raise InputError(path, METADATA_KEY, "lacks ids, layers or run")
     return metadata
 
 
@@ -212,9 +218,8 @@ def _check_twin(path: Path, metadata: Mapping[str, Any]) -> None:
     if twin.exists() and sha256_of(read_bytes(twin)) != metadata.get("readable_sha256"):
         raise InputError(
             path,
-            found=f"a {twin.name} beside it with other values",
-            expected="the one written with it",
-            hint="activation_extraction.py --overwrite makes both again",
+            problem=f"does not hold the values of {twin.name} next to it",
+            hint="activation_extraction.py --overwrite writes both again",
         )
 
 
@@ -224,10 +229,5 @@ def _refuse_ambiguous_keys(ids: Sequence[str], layers: Sequence[str], where: Pat
         for layer in layers:
             key = f"{input_id}_{layer}"
             if key in keys:
-                raise InputError(
-                    where,
-                    shown(input_id),
-                    found=f"an id that with {layer} makes the same key as {shown(keys[key])}",
-                    expected="ids that stay apart",
-                )
+                raise InputError(where, shown(input_id), f"with {layer}, has the same key as {shown(keys[key])}")
             keys[key] = input_id

@@ -1,4 +1,4 @@
-"""Denoising and noising: which of the two runs is patched, and which one donates."""
+"""Denoising and noising: the target and the source run of each direction."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ TARGETS = {"denoising": ("corrupted", "clean"), "noising": ("clean", "corrupted"
 DIRECTIONS = tuple(TARGETS)
 
 
-def directions_of(asked: str) -> tuple[str, ...]:
-    """What ``--direction`` stands for: one direction, or ``both``."""
-    return DIRECTIONS if asked == "both" else (asked,)
+def directions_of(direction: str) -> tuple[str, ...]:
+    """The directions that ``--direction`` selects: one of them, or all for ``both``."""
+    return DIRECTIONS if direction == "both" else (direction,)

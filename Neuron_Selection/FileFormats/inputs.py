@@ -22,10 +22,10 @@ ID_LIMIT = 1000
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Inputs:
-    """Observations under their ids.
+    """Observations and their ids.
 
-    ``observations``: (n, *shape) in the space's dtype, or one such array a key. ``clusters``: id to cluster,
-    for the ids that carry one. ``where``: the file, or a word for arrays. ``sha256``: of its bytes.
+    ``observations``: (n, *shape) in the space's dtype, or one such array per key. ``clusters``: id to cluster, for the
+    ids that have one. ``where``: the file, or "arrays". ``sha256``: of its bytes.
     """
 
     where: str
@@ -37,7 +37,7 @@ class Inputs:
     def selected(self, ids: Sequence[str] | None) -> Inputs:
         """These ids only, in the order given; None keeps all.
 
-        :raises SuiteError: an id that is not there (the nearest are named), or twice
+        :raises SuiteError: an unknown id, or one given twice
         """
         if ids is None:
             return self
@@ -48,17 +48,17 @@ class Inputs:
 
 
 def load_inputs(path: Path, space: Space) -> Inputs:
-    """Every observation of an inputs file.
+    """Load every observation of an inputs file.
 
     :param space: the agent's observation space
-    :raises InputError: the file, the field, what was found and what was expected
+    :raises InputError: naming the field
     """
     data = read_bytes(path, hint="an inputs file is {id: {'input': [...]}}")
     document = parse_edited_json(data, path)
     if not isinstance(document, dict):
         raise InputError(path, found=shown(document), expected="an object {id: {'input': [...]}}")
     if not document:
-        raise InputError(path, found="no inputs", expected="at least one id")
+        raise InputError(path, problem="contains no inputs")
     values: list[Any] = []
     fields: list[str] = []
     clusters: dict[str, str] = {}
@@ -67,8 +67,8 @@ def load_inputs(path: Path, space: Space) -> Inputs:
         name = shown(input_id)
         if isinstance(entry, dict):
             if "input" not in entry:
-                keys = ", ".join(shown(key) for key in list(entry)[:4]) or "no keys"
-                raise InputError(path, name, found=keys, expected="the key 'input'")
+                keys = ", ".join(shown(key) for key in list(entry)[:4]) or "none"
+                raise InputError(path, name, f"has no key 'input' (its keys: {keys})")
             cluster = _cluster(entry, path, input_id)
             if cluster is not None:
                 clusters[input_id] = cluster
@@ -84,7 +84,7 @@ def load_inputs(path: Path, space: Space) -> Inputs:
 
 
 def clusters_in(path: Path) -> dict[str, str]:
-    """The clusters of an inputs file, id to cluster, for the ids that carry one; the observations are not looked at.
+    """The clusters in an inputs file, id to cluster, for the ids that have one; observations are not checked.
 
     :raises InputError: not such a file
     """
@@ -103,7 +103,7 @@ def _cluster(entry: Any, path: Path, input_id: str) -> str | None:
 
 
 def inputs_from_arrays(observations: Any, space: Space) -> Inputs:
-    """Inputs out of arrays.
+    """Make inputs from arrays.
 
     :param observations: ``{id: observation}``; or a batch (n, *shape), or for a Dict space ``{key: batch}``,
         whose ids are "0", "1", ...
@@ -115,7 +115,7 @@ def inputs_from_arrays(observations: Any, space: Space) -> Inputs:
             count = next(iter(counts.values()))
             if len(set(counts.values())) > 1:
                 found = ", ".join(f"{n} of {key}" for key, n in counts.items())
-                raise InputError("arrays", found=found, expected="as many observations of each key")
+                raise InputError("arrays", found=found, expected="the same number of observations for each key")
             observations = {str(n): {key: observations[key][n] for key in keys} for n in range(count)}
     else:
         observations = {str(n): observation for n, observation in enumerate(_batch(observations))}
@@ -123,7 +123,7 @@ def inputs_from_arrays(observations: Any, space: Space) -> Inputs:
     for input_id in ids:
         check_input_id(input_id, "arrays")
     if not ids:
-        raise InputError("arrays", found="no inputs", expected="at least one")
+        raise InputError("arrays", problem="contain no inputs")
     batch = observations_from(list(observations.values()), space, where="arrays", fields=[shown(i) for i in ids])
     return Inputs(where="arrays", sha256=_sha256_of_arrays(ids, batch), ids=ids, observations=batch, clusters={})
 
@@ -132,20 +132,20 @@ def _batch(values: Any, key: str = "") -> list[Any]:
     try:
         return list(values)
     except TypeError as error:
-        found = f"{key}{shown(values)}, which is no batch"
+        found = f"{key}{shown(values)}"
         raise InputError("arrays", found=found, expected="a batch", hint="[observation] is a batch of one") from error
 
 
 def _sha256_of_arrays(ids: Sequence[str], batch: Observations) -> str:
     parts = batch if isinstance(batch, dict) else {"": batch}
-    told = json.dumps([ids, [[key, array.dtype.str, array.shape] for key, array in parts.items()]])
-    return sha256_of(told.encode() + b"".join(array.tobytes() for array in parts.values()))
+    header = json.dumps([ids, [[key, array.dtype.str, array.shape] for key, array in parts.items()]])
+    return sha256_of(header.encode() + b"".join(array.tobytes() for array in parts.values()))
 
 
 def save_inputs(
     path: Path, observations: Mapping[str, np.ndarray], *, clusters: Mapping[str, str] | None = None
 ) -> None:
-    """Write ``{id: {"input": [...], "cluster": ...}}``, one id a line."""
+    """Write ``{id: {"input": [...], "cluster": ...}}``, one id per line."""
     lines = []
     for input_id, observation in observations.items():
         check_input_id(input_id, path)
@@ -157,19 +157,19 @@ def save_inputs(
 
 
 def check_input_id(input_id: Any, where: object) -> None:
-    """Refuse what cannot be an input id: empty, over 1,000 characters, control characters, lone surrogates."""
+    """Check an input id: text of 1 to 1,000 printable characters, without lone surrogates."""
     if not isinstance(input_id, str):
-        raise InputError(where, shown(input_id), found="an input id that is no text", expected="text")
+        raise InputError(where, "input id", found=shown(input_id), expected="text")
     if not input_id or len(input_id) > ID_LIMIT:
         raise InputError(
             where, shown(input_id), found=f"an input id of {len(input_id):,} characters", expected=f"1 to {ID_LIMIT:,}"
         )
     if not input_id.isprintable():
-        raise InputError(where, shown(input_id), found="an unprintable character", expected="a printable input id")
+        raise InputError(where, shown(input_id), "the input id contains an unprintable character")
 
 
 def ids_from_arguments(arguments: Sequence[str] | None) -> list[str] | None:
-    """The ids of ``--input_ids``: one an argument, never split at commas; ``@FILE`` stands for a file, one a line."""
+    """The ids of ``--input_ids``: one per argument, never split at commas; ``@FILE`` is a file with one id per line."""
     if arguments is None:
         return None
     ids: list[str] = []
@@ -182,11 +182,11 @@ def ids_from_arguments(arguments: Sequence[str] | None) -> list[str] | None:
 
 
 def _ids_in(path: Path) -> list[str]:
-    data = read_bytes(path, hint="--input_ids @FILE reads one id a line")
+    data = read_bytes(path, hint="--input_ids @FILE reads one id per line")
     try:
         ids = [line for line in data.decode("utf-8-sig").splitlines() if line]
     except UnicodeDecodeError as error:
-        raise InputError(path, found=f"bytes that are no UTF-8 (at byte {error.start})", expected="text") from error
+        raise InputError(path, found=f"bytes that are not UTF-8 (at byte {error.start})", expected="text") from error
     if not ids:
-        raise InputError(path, found="no input ids", expected="one a line")
+        raise InputError(path, problem="contains no input ids")
     return ids

@@ -1,4 +1,4 @@
-"""What a long run has computed so far, beside its output: the same command goes on from there after a kill."""
+"""Intermediate results of long runs, kept next to the output so that the same command resumes after a kill."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from pathlib import Path
 from typing import Any
 
 from Neuron_Selection.errors import InputError
-from Neuron_Selection.FileFormats.run_metadata import decisive_of
+from Neuron_Selection.FileFormats.provenance import decisive_of
 from Neuron_Selection.FileFormats.storage.atomic_files import read_bytes, refuse_link, sha256_of
 
 AFTER_SECONDS = 60.0
 _DIGEST_BYTES = 64
-_HELD_BYTES = 16 << 20  # of blocks that wait in memory
+_HELD_BYTES = 16 << 20  # of blocks that are held in memory
 
 
 class KeptBlocks:
-    """Blocks of a run by name, in the hidden folder ``.<output>.<hash of what decides the content>.blocks``.
+    """Named blocks of a run, in the hidden folder ``.<output>.<hash of the decisive metadata>.blocks``.
 
-    Blocks are written once the run has taken ``AFTER_SECONDS``: each then, and those of before as far as 16 MiB of
-    memory held them. A disk without room for them keeps none, and the run goes on. A block that is cut, or that another
-    run wrote, counts as absent: its digest shows that, so that nothing waits for the disk.
+    Blocks are written once the run has taken ``AFTER_SECONDS``; earlier ones are held in memory, up to 16 MiB. If the
+    disk is full, no blocks are kept and the run continues. Writes are not synced: a digest in each block detects one
+    that is truncated or was written by a different run, which counts as missing.
     """
 
     def __init__(self, output: Path, metadata: Mapping[str, Any]) -> None:
@@ -34,10 +34,10 @@ class KeptBlocks:
         self._folder = output.with_name(f".{output.name}.{self._run[:16]}.blocks")
         self._start = time.monotonic()
         self._waiting: dict[str, bytes] = {}
-        self._held = 0  # bytes of those that wait
+        self._held = 0  # bytes in _waiting
 
     def read(self, name: str) -> bytes | None:
-        """The block of this name, or None where it is to be computed.
+        """The block of this name, or None if it must be computed.
 
         :raises UsageError: the folder is a link
         """
@@ -53,19 +53,19 @@ class KeptBlocks:
         return data if stored[:_DIGEST_BYTES] == self._digest(name, data) else None
 
     def keep(self, name: str, data: bytes) -> None:
-        """Write a block, and those that waited; let it wait where the run has not taken long enough for that."""
+        """Write a block and those held in memory, or hold it in memory as long as the run is short."""
         if time.monotonic() - self._start < AFTER_SECONDS:
             if self._held + len(data) <= _HELD_BYTES:
                 self._waiting[name] = data
                 self._held += len(data)
             return
-        for one, content in {**self._waiting, name: data}.items():
+        for waiting, content in {**self._waiting, name: data}.items():
             with suppress(OSError):
-                self._write(one, content)
+                self._write(waiting, content)
         self._waiting = {}
 
     def remove(self) -> None:
-        """Remove all blocks of this output: it is in its place."""
+        """Remove all blocks of this output, which has been written."""
         blocks = re.compile(rf"\.{re.escape(self._output.name)}\.[0-9a-f]{{16}}\.blocks")
         for folder in self._output.parent.iterdir():
             if blocks.fullmatch(folder.name) and not folder.is_symlink():
@@ -74,7 +74,7 @@ class KeptBlocks:
     def _write(self, name: str, data: bytes) -> None:
         path = self._path(name)
         self._folder.mkdir(parents=True, exist_ok=True)
-        path.unlink(missing_ok=True)  # one that was cut, or a link: a new file is made, and no other is touched
+        path.unlink(missing_ok=True)  # a truncated block or a link: always write a new file
         with path.open("xb") as file:
             file.write(self._digest(name, data) + data)
 

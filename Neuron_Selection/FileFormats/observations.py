@@ -1,4 +1,4 @@
-"""Observations out of JSON values or arrays, checked against the agent's space."""
+"""Make observations from JSON values or arrays, checked against the agent's space."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ Observations: TypeAlias = np.ndarray | dict[str, np.ndarray]
 
 
 def observations_from(values: Sequence[Any], space: Space, *, where: object, fields: Sequence[str]) -> Observations:
-    """One batch out of one value an input.
+    """Make one batch from one value per input.
 
-    :param values: nested lists, numbers or arrays; for a Dict space objects with its keys, or, where it has a
-        single key, the bare values
+    :param values: nested lists, numbers or arrays; for a Dict space objects with its keys, or, if it has a single key,
+        the bare values
     :param fields: the name of each value, for messages
-    :return: (n, *shape) in the space's dtype; for a Dict space one such array a key
-    :raises InputError: anything that is not one observation of the space
+    :return: (n, *shape) in the space's dtype; for a Dict space one such array per key
+    :raises InputError: a value that is not an observation of the space
     """
     if isinstance(space, LeafSpace):
         return _leaf_batch(values, space, where, fields)
@@ -42,14 +42,11 @@ def observations_from(values: Sequence[Any], space: Space, *, where: object, fie
         for key in () if bare else value:
             if key not in space.spaces:
                 raise InputError(
-                    where,
-                    f"{field}.{shown(key, quoted=False)}",
-                    found="an unknown key",
-                    expected=f"only {', '.join(keys)}",
+                    where, f"{field}.{shown(key, quoted=False)}", f"is not a key of this space; keys: {', '.join(keys)}"
                 )
         for key in keys:
             if not bare and key not in value:
-                raise InputError(where, f"{field}.{key}", found="no such key", expected="an observation of it")
+                raise InputError(where, f"{field}.{key}", "is missing")
             parts[key].append(value if bare else value[key])
     return {
         key: _leaf_batch(parts[key], space.spaces[key], where, [f"{field}.{key}" for field in fields]) for key in keys
@@ -65,7 +62,7 @@ def rows_of(observations: Observations, rows: Any) -> Observations:
 
 
 def count_of(observations: Observations) -> int:
-    """How many observations a batch holds."""
+    """The number of observations in a batch."""
     return len(next(iter(observations.values())) if isinstance(observations, dict) else observations)
 
 
@@ -84,14 +81,14 @@ def _leaf_batch(values: Sequence[Any], space: LeafSpace, where: object, fields: 
             raise InputError(where, field, found=_in_words(array.shape), expected=_in_words(shape))
         arrays.append(array)
     if transposed:
-        _warn(where, f"{transposed} images have their channels last; transposed, as SB3 does, to {_in_words(shape)}")
+        _warn(where, f"{transposed} images have their channels last; transposed to {_in_words(shape)}, as SB3 does")
     batch = np.stack(arrays) if arrays else np.empty((0, *shape))
-    batch = np.ascontiguousarray(batch)  # convolutions give other bits for other layouts in memory
+    batch = np.ascontiguousarray(batch)  # the memory layout changes the last bits of convolutions
     return _BATCHES[type(space)](batch, space, where, fields)
 
 
 def _box(batch: np.ndarray, space: LeafSpace, where: object, fields: Sequence[str]) -> np.ndarray:
-    assert isinstance(space, BoxSpace)  # noqa: S101 - the table below sees to it
+    assert isinstance(space, BoxSpace)  # noqa: S101 - guaranteed by the table below
     if space.dtype.kind == "f":
         largest = float(np.finfo(space.dtype).max)
         _refuse_where(np.abs(batch) > largest, batch, where, fields, expected=f"at most {largest:.3g} in size")
@@ -102,14 +99,15 @@ def _box(batch: np.ndarray, space: LeafSpace, where: object, fields: Sequence[st
             (batch < limits[0]) | (batch > limits[1]), batch, where, fields, expected=f"{limits[0]} to {limits[1]}"
         )
         if space.is_image and len(batch) and batch.max() == 1:
-            _warn(where, "no pixel above 1, and this agent expects 0 to 255; were they divided already?")
+            _warn(
+                where,
+                "no pixel is above 1, but this agent expects 0 to 255; were the images divided by 255?",
+            )
     typed: np.ndarray = batch.astype(space.dtype)
     out_of_bounds = np.any((typed < space.low) | (typed > space.high), axis=tuple(range(1, typed.ndim)))
     if out_of_bounds.any():
         first = fields[int(np.flatnonzero(out_of_bounds)[0])]
-        _warn(
-            where, f"{int(out_of_bounds.sum())} inputs lie outside of the observation space's bounds (first: {first})"
-        )
+        _warn(where, f"{int(out_of_bounds.sum())} inputs are outside the observation space's bounds (first: {first})")
     return typed
 
 
@@ -117,7 +115,7 @@ def _discrete(batch: np.ndarray, space: LeafSpace, where: object, fields: Sequen
     upper = np.asarray(space.nvec) if isinstance(space, MultiDiscreteSpace) else 2
     upper = np.asarray(space.n) if isinstance(space, DiscreteSpace) else upper
     wrong = (batch != np.floor(batch)) | (batch < 0) | (batch >= upper)
-    last = np.broadcast_to(upper, batch.shape)[wrong][:1] - 1  # of the first wrong one; MultiDiscrete has many
+    last = np.broadcast_to(upper, batch.shape)[wrong][:1] - 1  # of the first wrong value
     _refuse_where(wrong, batch, where, fields, expected=f"whole numbers from 0 to {''.join(map(str, last))}")
     typed: np.ndarray = batch.astype(np.int8 if isinstance(space, MultiBinarySpace) else np.int64)
     return typed

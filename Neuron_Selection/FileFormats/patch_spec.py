@@ -1,9 +1,9 @@
-"""The patch-spec language: ``"layer:neurons;layer:neurons"``.
+"""Patch specs, ``"layer:neurons;layer:neurons"``: grammar, parser, formatter.
 
     spec    = entry (";" entry)* [";"]
     entry   = layer ":" neurons
     neurons = "all" | item ("," item)*
-    item    = index | index "-" index        # a range holds both its ends
+    item    = index | index "-" index        # a range includes both ends
 
 Blanks are allowed around separators. An index is written in the digits 0-9, without a sign. The JSON form is
 ``{layer: [index, ...] | "all"}``, under the same rules.
@@ -29,7 +29,7 @@ Neurons: TypeAlias = tuple[int, ...] | Literal["all"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Range:
-    """The neurons from ``first`` to ``last``, both included; listed only once they are known to exist."""
+    """The neurons from ``first`` to ``last``, both included; expanded only after they are known to exist."""
 
     first: int
     last: int
@@ -45,14 +45,14 @@ class _Entry:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PatchSpec:
-    """A spec whose grammar is right; which layers and neurons exist is checked by ``resolve``."""
+    """A spec that parses; ``resolve`` checks which layers and neurons exist."""
 
     text: str
     entries: tuple[_Entry, ...]
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """The layers as they were written."""
+        """The layers as written."""
         return tuple(entry.layer for entry in self.entries)
 
     def resolve(
@@ -66,8 +66,8 @@ class PatchSpec:
 
         :param widths: number of neurons of each layer that can be patched
         :param aliases: other names of layers
-        :param refused: names that exist and cannot be patched, each with the reason
-        :raises UsageError: an unknown layer, a layer named twice, an index outside of its layer or twice
+        :param refused: names that exist but cannot be patched, each with the reason
+        :raises UsageError: an unknown layer, a layer named twice, an index outside its layer or given twice
         """
         resolved: dict[str, Neurons] = {}
         for entry in self.entries:
@@ -77,7 +77,7 @@ class PatchSpec:
                 found = f"layer {shown(entry.layer)}: {reason}" if reason else f"unknown layer {shown(entry.layer)}"
                 raise self._error(f"{found}; {_layer_list(layer, widths)}", entry.position)
             if layer in resolved:
-                raise self._error(f"layer {shown(entry.layer)} named twice; list its neurons once", entry.position)
+                raise self._error(f"layer {shown(entry.layer)} is named twice; list its neurons once", entry.position)
             resolved[layer] = self._resolved(entry, widths[layer])
         return resolved
 
@@ -91,7 +91,7 @@ class PatchSpec:
                 raise self._error(f"found neuron {found} in {entry.layer}, expected 0..{width - 1}", part.position)
             for neuron in range(part.first, part.last + 1):
                 if neuron in listed:
-                    raise self._error(f"neuron {neuron} of {entry.layer} named twice", part.position)
+                    raise self._error(f"neuron {neuron} of {entry.layer} is named twice", part.position)
                 listed[neuron] = None
         return tuple(listed)
 
@@ -100,15 +100,15 @@ class PatchSpec:
 
 
 def parse_patch_spec(spec: str | Mapping[str, Any]) -> PatchSpec:
-    """A spec in its text form or its JSON form.
+    """Parse a spec in its text form or its JSON form.
 
-    :raises UsageError: with the spec and a caret under the place, for the text form
+    :raises UsageError: for the text form, with the spec and a caret under the position
     """
     return _parse_text(spec) if isinstance(spec, str) else _parse_mapping(spec)
 
 
 def format_patch_spec(patch: Mapping[str, Iterable[int] | str]) -> str:
-    """The text form; three neurons or more in a row are a range. ``parse_patch_spec`` reads it back."""
+    """The text form, in which three or more consecutive neurons are a range; ``parse_patch_spec`` reads it back."""
     return ";".join(
         f"{layer}:{neurons if isinstance(neurons, str) else ','.join(_in_ranges(neurons))}"
         for layer, neurons in patch.items()
@@ -116,7 +116,7 @@ def format_patch_spec(patch: Mapping[str, Iterable[int] | str]) -> str:
 
 
 def _in_ranges(neurons: Iterable[int]) -> Iterator[str]:
-    for _, run in groupby(enumerate(neurons), key=lambda placed: placed[1] - placed[0]):
+    for _, run in groupby(enumerate(neurons), key=lambda numbered: numbered[1] - numbered[0]):
         indices = [index for _, index in run]
         if len(indices) > 2:
             yield f"{indices[0]}-{indices[-1]}"
@@ -125,7 +125,7 @@ def _in_ranges(neurons: Iterable[int]) -> Iterator[str]:
 
 
 def patch_configuration(patch: Mapping[str, Neurons]) -> dict[str, list[int] | str]:
-    """The JSON form that results carry: ``{layer: [index, ...] | "all"}``."""
+    """The JSON form used in results: ``{layer: [index, ...] | "all"}``."""
     return {layer: neurons if isinstance(neurons, str) else list(neurons) for layer, neurons in patch.items()}
 
 
@@ -154,7 +154,7 @@ def _parse_entry(text: str, part: str, start: int) -> _Entry:
     layer, colon, neurons = part.partition(":")
     position = start + len(layer) - len(layer.lstrip())
     if not part.strip():
-        raise _caret_error("nothing between two ';', expected 'layer:neurons'", text, start)
+        raise _caret_error("found nothing between two ';', expected 'layer:neurons'", text, start)
     if not colon:
         raise _caret_error("found no ':', expected 'layer:neurons'", text, position)
     if not layer.strip():
@@ -176,7 +176,7 @@ def _parse_item(text: str, item: str, place: int) -> _Range:
     if not item:
         raise _caret_error("found nothing, expected a neuron index", text, place)
     if item == "all":
-        raise _caret_error("found 'all' beside indices, expected one or the other", text, place)
+        raise _caret_error("'all' cannot be combined with indices", text, place)
     match = _ITEM.fullmatch(item)
     if match is None:
         expected = "a neuron index in the digits 0-9, a range such as 5-10, or 'all'"
@@ -185,7 +185,7 @@ def _parse_item(text: str, item: str, place: int) -> _Range:
         raise _caret_error(f"found a neuron index of {len(item)} digits, expected a smaller one", text, place)
     first, last = int(match[1]), int(match[2] or match[1])
     if last < first:
-        raise _caret_error(f"found the range {item}, expected one that rises", text, place)
+        raise _caret_error(f"found the range {item}, expected its first index to be the smaller one", text, place)
     return _Range(first=first, last=last, position=place)
 
 
@@ -218,8 +218,8 @@ def _ranges_from(layer: str, neurons: Any) -> tuple[_Range, ...] | Literal["all"
         raise UsageError(f"{where}: found no neurons, expected at least one, or 'all'")
     ranges: list[_Range] = []
     for neuron in listed:
-        is_bool = isinstance(neuron, bool) or type(neuron).__name__ == "bool_"  # numpy 1's, which has an index
-        try:  # numpy's integers have an index; floats and texts have none
+        is_bool = isinstance(neuron, bool) or type(neuron).__name__ == "bool_"  # of numpy 1
+        try:  # numpy integers support it; floats and text do not
             index = -1 if is_bool else operator.index(neuron)
         except TypeError:
             index = -1
@@ -237,7 +237,7 @@ def _layer_list(layer: str, widths: Mapping[str, int]) -> str:
 
 
 def _caret_error(message: str, text: str, position: int) -> UsageError:
-    """The message, the spec and a caret; of a long spec only the surroundings of the place are shown."""
+    """The error with the spec and a caret; a long spec is cut to the surroundings of the position."""
     if position < 0:
         return UsageError(f"patch spec: {message}")
     start = max(0, min(position - 40, len(text) - 100))

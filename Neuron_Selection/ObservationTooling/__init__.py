@@ -1,1 +1,1 @@
-"""Where pairs of inputs come from: environments, their encodings, pair generation, drawing."""
+"""Generation of pairs of inputs: environments, encodings, pairs, drawings."""

@@ -1,4 +1,4 @@
-"""Draw pairs side by side: both grids, what the agent sees of them, and its Q-values. Needs matplotlib."""
+"""Draw pairs side by side: both grids, the agent's views, and its Q-values. Requires matplotlib."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 if __package__ != "Neuron_Selection.ObservationTooling":  # started as a file, perhaps not installed
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from Neuron_Selection.command_line import Console, SuiteParser, add_shared_flags, script
+from Neuron_Selection.command_line import Console, SuiteParser, add_input_ids_flag, add_shared_flags, script
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -20,10 +20,8 @@ def build_parser() -> argparse.ArgumentParser:
         "      --input_ids MiniGrid-LavaCrossingS9N1-v0-81110-1,4,1-0000",
     )
     parser.add_argument("--agent_path", required=True, help="agent folder with inputs that generate_pairs.py wrote")
-    parser.add_argument(
-        "--input_ids", nargs="+", metavar="ID", help="only these pairs, or @FILE with one a line (default: all)"
-    )
-    parser.add_argument("--output_dir", help="where the pictures go (default: the agent's pair_drawings/)")
+    add_input_ids_flag(parser, of="pairs")
+    parser.add_argument("--output_dir", help="output folder (default: the agent's pair_drawings/)")
     add_shared_flags(parser)
     return parser
 
@@ -31,7 +29,7 @@ def build_parser() -> argparse.ArgumentParser:
 @script(build_parser)
 def main(args: argparse.Namespace, console: Console) -> None:
     """Load, draw, save."""
-    from Neuron_Selection.errors import UsageError
+    from Neuron_Selection.errors import InputError
     from Neuron_Selection.FileFormats.agent_zip.agent_folder import find_agent, output_folder
     from Neuron_Selection.FileFormats.inputs import ids_from_arguments
     from Neuron_Selection.FileFormats.storage.atomic_files import write_atomically
@@ -47,7 +45,7 @@ def main(args: argparse.Namespace, console: Console) -> None:
     paths = {input_id: output / f"{input_id}.png" for input_id in ids}
     for path in paths.values():
         if path.exists() and not args.overwrite:
-            raise UsageError(f"{path}: exists already (--overwrite replaces it)")
+            raise InputError(path, problem="already exists; pass --overwrite to replace it")
     for input_id, path in console.progress(paths.items(), total=len(paths), unit="pair"):
         write_atomically(path, draw_pair(pairs[input_id]))
     console.result({"written": [str(path) for path in paths.values()]}, map(str, paths.values()))

@@ -1,4 +1,4 @@
-"""A picture of a pair: both grids, what the agent sees of them, and its Q-values."""
+"""Draw a pair as a PNG: both grids, the agent's views, and its Q-values."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ AGENT, EDITED, VIEWED, CHOSEN, OTHER = "#c4342d", "#1c1c1c", "#2f6db5", "#2f6db5
 def draw_pair(pair: Pair) -> bytes:
     """Draw the clean side on the left and the corrupted side on the right.
 
-    Above: the whole grid, with the edited cells in a dashed frame and the field of view in a blue one. Below: the
-    view as the input holds it (grey is wall or unseen; the agent always looks up), and the Q-values.
+    Above: the whole grid, with the edited cells in a dashed frame and the field of view in a blue one. Below: the view
+    in the input (grey is wall or unseen; the agent looks up), and the Q-values.
 
     :return: the bytes of a PNG
     :raises MachineError: matplotlib is not installed
@@ -30,7 +30,7 @@ def draw_pair(pair: Pair) -> bytes:
     try:
         from matplotlib.figure import Figure
     except ModuleNotFoundError as error:
-        raise MachineError("matplotlib: found none, expected it installed (pip install matplotlib)") from error
+        raise MachineError("matplotlib is not installed (pip install matplotlib)") from error
     clean = layout_of(pair.place)
     corrupted = apply_edit(clean, pair.edit)
     figure = Figure(figsize=(9, 7.6), dpi=110, layout="constrained")
@@ -57,7 +57,7 @@ def draw_pair(pair: Pair) -> bytes:
 
 
 def seen_layout(observation: np.ndarray) -> Layout:
-    """The agent's view as its input holds it; what it does not see is drawn as wall.
+    """The agent's view in an input; cells that it does not see are drawn as wall.
 
     :param observation: (151,)
     """
@@ -88,7 +88,7 @@ def _draw_cells(axes: Any, layout: Layout, *, agent: Cell, heading: int) -> None
 
 
 def _frame_view(axes: Any, layout: Layout, cell: Cell, forward: Cell) -> None:
-    """Frame the cells in view: ``VIEW`` wide, the agent in the middle of the rear edge, cut off at the grid's edge."""
+    """Frame the cells in view: ``VIEW`` wide, the agent in the middle of the rear edge, clipped to the grid."""
     half, sizes = VIEW // 2, (len(layout.rows[0]), len(layout.rows))
     corners = [(cell[0] + a * forward[0] - b * forward[1], cell[1] + a * forward[1] + b * forward[0])
                for a, b in ((0, -half), (VIEW - 1, half))]  # fmt: skip
@@ -104,7 +104,7 @@ def _frame(axes: Any, corner: Cell, size: tuple[int, int], **style: Any) -> None
 
 
 def _draw_q_values(axes: Any, q_values: np.ndarray, *, limits: tuple[float, float]) -> None:
-    """One dot an action, on the same scale for both sides; it shows differences, and need not hold zero."""
+    """One dot per action, on the same scale for both sides, which need not include zero."""
     room = max(limits[1] - limits[0], 1e-6)
     best = int(q_values.argmax())
     for action, value in enumerate(q_values):

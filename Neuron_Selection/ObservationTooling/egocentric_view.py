@@ -1,4 +1,4 @@
-"""The agent's view of a grid world as 151 zeros and ones."""
+"""The agent's view of a grid world, encoded as 151 zeros and ones."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ENCODING: dict[str, Any] = {
     "values": [0, 1],
     "actions": list(ACTIONS),
 }
-"""What ``encoding.json`` beside an agent says of its inputs."""
+"""The content of ``encoding.json``, which describes the inputs of an agent."""
 
 _OBJECTS = [(OBJECT_TO_IDX["wall"], OBJECT_TO_IDX["unseen"]), (OBJECT_TO_IDX["lava"],), (OBJECT_TO_IDX["goal"],)]
 
@@ -49,7 +49,7 @@ def encode_view(image: npt.NDArray[np.uint8], heading: int) -> npt.NDArray[np.fl
 
 
 def observe(env: MiniGridEnv, layout: Layout, *, cell: Cell, heading: int) -> npt.NDArray[np.float32]:
-    """Put the environment into a state and encode what the agent sees there.
+    """Put the environment into a state and encode the agent's view.
 
     :return: (151,)
     """
@@ -58,7 +58,7 @@ def observe(env: MiniGridEnv, layout: Layout, *, cell: Cell, heading: int) -> np
 
 
 def observe_now(env: MiniGridEnv) -> npt.NDArray[np.float32]:
-    """Encode what the agent sees where it stands.
+    """Encode the agent's current view.
 
     :return: (151,)
     """
@@ -67,7 +67,7 @@ def observe_now(env: MiniGridEnv) -> npt.NDArray[np.float32]:
 
 
 class EgocentricView(gymnasium.ObservationWrapper[npt.NDArray[np.float32], Any, Any]):
-    """A MiniGrid environment as the agent knows it: 151 inputs, and the three actions that move it."""
+    """A MiniGrid environment with 151 inputs, and the three actions that move the agent."""
 
     def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
         super().__init__(env)
@@ -75,7 +75,7 @@ class EgocentricView(gymnasium.ObservationWrapper[npt.NDArray[np.float32], Any, 
         self.action_space = gymnasium.spaces.Discrete(len(ACTIONS))
 
     def observation(self, observation: dict[str, Any]) -> npt.NDArray[np.float32]:
-        """Encode what MiniGrid hands out.
+        """Encode an observation of MiniGrid.
 
         :return: (151,)
         """

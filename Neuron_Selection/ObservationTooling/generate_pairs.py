@@ -25,20 +25,18 @@ from Neuron_Selection.command_line import (
 def build_parser() -> argparse.ArgumentParser:
     """The flags of this script."""
     parser = SuiteParser(
-        description=f"{__doc__} The agent's 151 inputs are as in egocentric_view.py.",
+        description=f"{__doc__} The agent must have the 151 inputs described in egocentric_view.py.",
         example="python Neuron_Selection/ObservationTooling/generate_pairs.py --agent_path my_agent --n_pairs 100",
     )
     add_agent_flags(parser)
-    parser.add_argument(
-        "--env_id", default="MiniGrid-LavaCrossingS9N1-v0", help="the MiniGrid environment that the agent plays"
-    )
-    parser.add_argument("--n_pairs", type=positive_int, default=100, help="how many pairs to find")
+    parser.add_argument("--env_id", default="MiniGrid-LavaCrossingS9N1-v0", help="MiniGrid environment of the agent")
+    parser.add_argument("--n_pairs", type=positive_int, default=100, help="number of pairs to find")
     parser.add_argument("--first_env_seed", type=whole_number, default=81110, help="first environment seed to try")
-    parser.add_argument("--n_env_seeds", type=positive_int, default=1000, help="how many environment seeds to try")
+    parser.add_argument("--n_env_seeds", type=positive_int, default=1000, help="number of environment seeds to try")
     parser.add_argument(
-        "--min_margin", type=number, default=0.02, help="least lead of the greedy action, in both inputs"
+        "--min_margin", type=number, default=0.02, help="smallest lead of the greedy action, in both inputs"
     )
-    parser.add_argument("--seed", type=whole_number, default=1, help="of the choice among the pairs found")
+    parser.add_argument("--seed", type=whole_number, default=1, help="seed of the choice among the pairs found")
     add_shared_flags(parser)
     return parser
 

@@ -1,4 +1,4 @@
-"""Pairs on disk: both inputs files of an agent folder, and ``pairs.json`` with the edits beside them."""
+"""Files of pairs: both inputs files of an agent folder, and ``pairs.json`` with the edits."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from Neuron_Selection.errors import InputError, UsageError, shown
+from Neuron_Selection.errors import InputError, shown
 from Neuron_Selection.FileFormats.agent_zip.agent_folder import CLEAN, CORRUPTED, INPUTS, output_folder
 from Neuron_Selection.FileFormats.agent_zip.spaces import BoxSpace
 from Neuron_Selection.FileFormats.inputs import load_inputs, save_inputs
 from Neuron_Selection.FileFormats.storage.atomic_files import write_atomically
+from Neuron_Selection.FileFormats.storage.document_checks import checked_document
 from Neuron_Selection.FileFormats.storage.json_files import json_bytes, read_edited_json
 from Neuron_Selection.ObservationTooling.egocentric_view import ENCODING, LENGTH
 from Neuron_Selection.ObservationTooling.grid_worlds.edits import CONTENTS, Edit, Kind
@@ -36,7 +37,7 @@ _SPACE = BoxSpace(
 
 
 class PairRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What ``pairs.json`` keeps of a pair."""
+    """The entry of a pair in ``pairs.json``."""
 
     edit: Kind
     cells: tuple[Cell, ...]
@@ -47,13 +48,13 @@ class PairRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 def refuse_to_replace(folder: Path) -> None:
-    """Raise where pairs stand already.
+    """Check that a folder contains no pairs yet.
 
-    :raises UsageError: naming the first file found
+    :raises InputError: naming the first file found
     """
     for place in PLACES.values():
         if (folder / place).exists():
-            raise UsageError(f"{folder / place}: exists already (--overwrite replaces it)")
+            raise InputError(folder / place, problem="already exists; pass --overwrite to replace it")
 
 
 def save_pairs(folder: Path, pairs: Sequence[Pair]) -> list[Path]:
@@ -73,9 +74,9 @@ def save_pairs(folder: Path, pairs: Sequence[Pair]) -> list[Path]:
 
 
 def load_pairs(folder: Path) -> list[Pair]:
-    """Read what ``save_pairs`` wrote.
+    """Load pairs written by ``save_pairs``.
 
-    :raises InputError: a file that is none of ours, or files that do not belong together
+    :raises InputError: a file with other content, or files that do not belong together
     """
     paths = {name: folder / place for name, place in PLACES.items()}
     clean, corrupted = load_inputs(paths["clean"], _SPACE), load_inputs(paths["corrupted"], _SPACE)
@@ -85,7 +86,7 @@ def load_pairs(folder: Path) -> list[Pair]:
     records = {input_id: _read_record(paths["pairs"], input_id, value) for input_id, value in document.items()}
     for name, ids in (("corrupted", corrupted.ids), ("pairs", tuple(records))):
         if ids != clean.ids:
-            raise InputError(paths[name], found="other ids", expected=f"those of {paths['clean'].name}, in that order")
+            raise InputError(paths[name], problem=f"does not list the ids of {paths['clean'].name}, in that order")
     pairs = []
     rows = zip(np.asarray(clean.observations), np.asarray(corrupted.observations), strict=True)
     for (clean_row, corrupted_row), (input_id, record) in zip(rows, records.items(), strict=True):
@@ -103,13 +104,10 @@ def load_pairs(folder: Path) -> list[Pair]:
 
 
 def _read_record(path: Path, input_id: str, value: Any) -> PairRecord:
-    try:
-        record = msgspec.convert(value, PairRecord)
-    except msgspec.ValidationError as error:
-        raise InputError(path, f"{shown(input_id)}: {error}") from error
+    record = checked_document(value, PairRecord, path, field=shown(input_id))
     expected = len(CONTENTS[record.edit])
     if len(record.cells) != expected:
-        raise InputError(path, f"{shown(input_id)}.cells", found=f"{len(record.cells)} of them", expected=str(expected))
+        raise InputError(path, f"{shown(input_id)}.cells", found=f"{len(record.cells)} cells", expected=str(expected))
     return record
 
 

@@ -1,4 +1,4 @@
-"""Pairs of inputs that differ by one edit of the grid and in the agent's decision."""
+"""Generate pairs of inputs that differ by one edit of the grid and in the agent's decision."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ QFunction = Callable[[npt.NDArray[np.float32]], npt.NDArray[Any]]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pair:
-    """A clean input, the edit that corrupts it, and what the agent makes of both.
+    """A clean input, the edit that corrupts it, and the agent's Q-values for both inputs.
 
     ``clean``, ``corrupted``: (151,); ``clean_q_values``, ``corrupted_q_values``: (n_actions,).
     """
@@ -51,12 +51,12 @@ class Pair:
 def generate_pairs(
     env_id: str, q_values: QFunction, *, n_pairs: int, env_seeds: range, min_margin: float = 0.02, seed: int = 1
 ) -> list[Pair]:
-    """Find pairs on the agent's own greedy paths.
+    """Find pairs on the agent's greedy paths.
 
-    Of the seeds that share a layout only the first is used: clusters by seed are independent.
+    Of the seeds that share a layout only the first is used, so that clusters by seed are independent.
 
-    :param min_margin: least lead of the greedy action in both inputs; 0.02 leaves out ties that any change would break
-    :raises SuiteError: a margin below 0 or not finite, or paths that hold fewer than ``n_pairs``
+    :param min_margin: smallest lead of the greedy action in both inputs; 0.02 leaves out ties that any change can break
+    :raises SuiteError: a margin that is negative or not finite, or fewer than ``n_pairs`` pairs on the paths
     """
     if not 0 <= min_margin < np.inf:
         raise UsageError(f"min_margin: found {min_margin:g}, expected a finite number from 0")
@@ -64,7 +64,7 @@ def generate_pairs(
     random = np.random.default_rng(seed)
     candidates: list[list[Pair]] = []
     for layout, env_seed in first_seeds(env, env_seeds).items():
-        if len(candidates) == n_pairs:  # a pair from each is the best spread there is
+        if len(candidates) == n_pairs:  # one pair per seed is the widest spread
             break
         found = list(
             _pairs_of_seed(env, q_values, env_id=env_id, env_seed=env_seed, layout=layout, min_margin=min_margin)
@@ -74,13 +74,13 @@ def generate_pairs(
     chosen = _choose(candidates, n_pairs)
     if len(chosen) < n_pairs:
         raise SuiteError(
-            f"pairs: found {len(chosen)}, expected {n_pairs} (more environment seeds or a smaller margin give more)"
+            f"pairs: found {len(chosen)}, expected {n_pairs} (try more environment seeds or a smaller margin)"
         )
     return chosen
 
 
 def greedy_path(env: MiniGridEnv, q_values: QFunction, *, env_seed: int) -> list[tuple[Cell, int]]:
-    """The states (cell, heading) that the agent visits from the start of a seed, up to the end or the first repeat."""
+    """The states (cell, heading) visited from the start of a seed, up to the end or the first repeated state."""
     env.reset(seed=env_seed)
     path: list[tuple[Cell, int]] = []
     ended = False
@@ -104,7 +104,7 @@ def _pairs_of_seed(
             if cell in distances_to_goal(apply_edit(layout, edit))
         ]
         layouts = [layout, *(apply_edit(layout, edit) for edit in edits)]
-        inputs = np.stack([observe(env, each, cell=cell, heading=heading) for each in layouts])
+        inputs = np.stack([observe(env, layout, cell=cell, heading=heading) for layout in layouts])
         values = q_values(inputs)
         actions = greedy_actions(values)
         clear = action_margins(values) >= min_margin
@@ -120,7 +120,7 @@ def _pairs_of_seed(
 
 
 def _choose(candidates: Iterable[list[Pair]], n_pairs: int) -> list[Pair]:
-    """Take one pair of each seed in turn: the rarest kind of edit, then the rarest actions; no clean input twice."""
+    """Take one pair per seed in turn, preferring rare kinds of edits, then rare actions; no clean input twice."""
     chosen: list[Pair] = []
     taken: Counter[Any] = Counter()
     waiting = deque(candidates)

@@ -1,4 +1,4 @@
-"""Inputs rebuilt in the environment from their ids and edits, and compared bit for bit."""
+"""Rebuild inputs in the environment from their ids and edits, and compare them bit for bit."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ _environment = lru_cache(maxsize=4)(make_environment)
 
 
 def layout_of(place: InputId) -> Layout:
-    """The grid that the environment makes of the id's seed.
+    """The grid of an id's seed in its environment.
 
-    :raises InputError: the agent cannot stand on the id's cell
+    :raises InputError: the cell of the id is not free
     """
     layout = layout_of_seed(_environment(place.env_id), place.seed)
     if layout.content(place.cell) != FREE:
         raise InputError(
             f"input id {format_input_id(place)!r}",
-            found=f"cell {place.cell[0]},{place.cell[1]} with {layout.content(place.cell)!r} on it",
+            found=f"{layout.content(place.cell)!r} on cell {place.cell[0]},{place.cell[1]}",
             expected="a free cell",
         )
     return layout
 
 
 def rebuild_input(place: InputId, edit: Edit | None = None) -> npt.NDArray[np.float32]:
-    """What the agent sees in the place that an id names, after an edit of the grid if one is given.
+    """The agent's view in the state of an id, after an edit of the grid if one is given.
 
     :return: (151,)
     """
@@ -46,10 +46,10 @@ def rebuild_input(place: InputId, edit: Edit | None = None) -> npt.NDArray[np.fl
 
 
 def verify_pairs(pairs: Iterable[Pair], *, where: object) -> None:
-    """Compare every clean and every corrupted input with what the environment shows, bit for bit.
+    """Compare every clean and every corrupted input with the environment, bit for bit.
 
-    :param where: the folder they come from, for messages
-    :raises InputError: the first that differs, and in how many numbers
+    :param where: the folder of the pairs, for messages
+    :raises InputError: naming the first input that differs
     """
     for pair in pairs:
         for name, stored, edit in (("clean", pair.clean, None), ("corrupted", pair.corrupted, pair.edit)):
@@ -58,6 +58,5 @@ def verify_pairs(pairs: Iterable[Pair], *, where: object) -> None:
                 raise InputError(
                     where,
                     f"{name} input {shown(pair.input_id)}",
-                    found=f"{int((stored != rebuilt).sum())} of {len(rebuilt)} numbers other than rebuilt",
-                    expected="none",
+                    f"differs from the rebuilt input in {int((stored != rebuilt).sum())} of {len(rebuilt)} numbers",
                 )

@@ -1,4 +1,4 @@
-"""Every state of some layouts: what the agent sees there, and where each action leads."""
+"""Tables of all states of some layouts: observations, and the successor of each action."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ ENDS = {GOAL: -1, LAVA: -2}
 class StateTable:
     """All free cells and headings of some layouts.
 
-    ``states``: n of (layout, cell, heading). ``observations``: (n, 151). ``successors``: (n, 3), the state that each
-    action leads to, -1 where it ends on the goal, -2 where it ends in lava.
+    ``states``: n of (layout, cell, heading). ``observations``: (n, 151). ``successors``: (n, 3), the state after
+    each action, -1 if the episode ends on the goal, -2 if it ends in lava.
     """
 
     states: tuple[tuple[Layout, Cell, int], ...]
@@ -31,7 +31,7 @@ class StateTable:
 
 
 def tabulate_states(env: MiniGridEnv, layouts: Iterable[Layout]) -> StateTable:
-    """Try every action in every state, in the environment itself (a millisecond a state)."""
+    """Try every action in every state in the environment (a millisecond per state)."""
     states = tuple(
         (layout, cell, heading)
         for layout in layouts
@@ -55,10 +55,10 @@ def tabulate_states(env: MiniGridEnv, layouts: Iterable[Layout]) -> StateTable:
 def follow_policy(table: StateTable, actions: npt.NDArray[np.int64]) -> npt.NDArray[np.str_]:
     """Follow a policy from every state to its end.
 
-    :param actions: (n,), the action that the policy takes in each state
-    :return: (n,), ``goal``, ``lava`` or, where it never ends, ``loop``
+    :param actions: (n,), the action of the policy in each state
+    :return: (n,), ``goal``, ``lava`` or, if the episode never ends, ``loop``
     """
     ends = table.successors[np.arange(len(actions)), actions]
-    for _ in range(len(actions).bit_length()):  # each round doubles the steps taken
+    for _ in range(len(actions).bit_length()):  # each iteration doubles the number of steps
         ends = np.where(ends < 0, ends, ends[np.maximum(ends, 0)])
     return np.where(ends == ENDS[GOAL], "goal", np.where(ends == ENDS[LAVA], "lava", "loop"))

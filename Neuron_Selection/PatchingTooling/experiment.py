@@ -8,12 +8,12 @@ from typing import Any
 
 from Neuron_Selection.errors import UsageError
 from Neuron_Selection.FileFormats.agent_zip.agent_folder import RESULTS, output_folder
+from Neuron_Selection.FileFormats.provenance import is_up_to_date
 from Neuron_Selection.FileFormats.results.patching_results import (
     patching_results_path,
     save_patching_results,
-    stored_metadata,
+    stored_results,
 )
-from Neuron_Selection.FileFormats.run_metadata import is_up_to_date
 from Neuron_Selection.FileFormats.storage.atomic_files import sha256_of
 from Neuron_Selection.FileFormats.storage.json_files import json_bytes
 from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
@@ -89,7 +89,7 @@ class PatchingExperiment(OpenedAgent):
         """Write results to ``patching_results/<output_prefix>.json`` in the agent's folder, with their metadata.
 
         :return: the path; a file that the same run wrote is left as it is
-        :raises UsageError: the file is of another run, and ``overwrite`` is off
+        :raises InputError: the file was written by a different run, and ``overwrite`` is off
         """
         if not results:
             raise UsageError("results: found none, expected what run_patching_experiment returned")
@@ -98,6 +98,6 @@ class PatchingExperiment(OpenedAgent):
         if metadata is None:  # a dict that the caller made
             run = {"task": "results", "sha256": sha256_of(json_bytes(results))}
             metadata = self.metadata(run, command={"function": "save_results"})
-        if is_up_to_date(path, stored_metadata(path), metadata, overwrite=overwrite):
+        if is_up_to_date(stored_results(path), metadata, overwrite=overwrite):
             return path
         return save_patching_results(path, results, metadata=metadata)

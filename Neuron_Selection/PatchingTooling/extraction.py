@@ -12,12 +12,11 @@ from Neuron_Selection.FileFormats.activations import (
     activation_paths,
     activations_name,
     save_activations,
-    stored_metadata,
+    stored_activations,
 )
 from Neuron_Selection.FileFormats.agent_zip.agent_folder import ACTIVATIONS, INPUTS, output_folder
 from Neuron_Selection.FileFormats.inputs import Inputs, load_inputs
-from Neuron_Selection.FileFormats.run_metadata import check_outputs, is_up_to_date
-from Neuron_Selection.FileFormats.storage.atomic_files import read_bytes, sha256_of
+from Neuron_Selection.FileFormats.provenance import check_outputs, is_up_to_date
 from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
 
 
@@ -53,7 +52,7 @@ def extract_activations(
     :param overwrite: replace activations of a different run
     :param progress: iterates over the files
     :return: one record for each inputs file
-    :raises UsageError: two inputs files whose activations would have one name, or an output of another run
+    :raises SuiteError: two inputs files whose activations would have one name, or an output of a different run
     """
     place = agent.folder.folder / INPUTS
     if inputs is None:
@@ -73,7 +72,7 @@ def extract_activations(
     jobs = [(one, *activation_paths(folder, name)) for one, name in zip(loaded, names, strict=True)]
     planned = [_metadata(agent, one, chosen) for one in loaded]
     done = [
-        _is_up_to_date(npz_path, readable_path, metadata, overwrite=overwrite)
+        is_up_to_date(stored_activations(npz_path, readable_path), metadata, overwrite=overwrite)
         for (_, npz_path, readable_path), metadata in zip(jobs, planned, strict=True)
     ]
     extracted = []
@@ -102,22 +101,6 @@ def _metadata(agent: OpenedAgent, inputs: Inputs, layers: list[str]) -> dict[str
     }
     command = {"script": "activation_extraction.py", "inputs": inputs.where, "layers": layers}
     return agent.metadata(run, command=command)
-
-
-def _is_up_to_date(npz_path: Path, readable_path: Path, metadata: dict[str, Any], *, overwrite: bool) -> bool:
-    stored = stored_metadata(npz_path) if npz_path.exists() else None
-    are_twins = (
-        stored is not None
-        and readable_path.is_file()
-        and stored.get("readable_sha256") == sha256_of(read_bytes(readable_path))
-    )
-    return is_up_to_date(
-        npz_path if npz_path.exists() else readable_path,
-        stored if are_twins else None,
-        metadata,
-        overwrite=overwrite,
-        unfinished=None if readable_path.exists() else stored_metadata(npz_path),
-    )
 
 
 def _record(

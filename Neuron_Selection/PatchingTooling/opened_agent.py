@@ -16,8 +16,8 @@ from Neuron_Selection.FileFormats.activations import Activations
 from Neuron_Selection.FileFormats.agent_zip.agent_folder import ACTIVATIONS, INPUTS, find_agent
 from Neuron_Selection.FileFormats.agent_zip.agent_zip import read_agent_zip
 from Neuron_Selection.FileFormats.inputs import Inputs, inputs_from_arrays, load_inputs
-from Neuron_Selection.FileFormats.readable_activations import load_npz_or_readable
-from Neuron_Selection.FileFormats.run_metadata import CHUNK_ROWS, run_metadata
+from Neuron_Selection.FileFormats.provenance import CHUNK_ROWS, run_metadata
+from Neuron_Selection.FileFormats.readable_activations import open_activations
 from Neuron_Selection.flag_types import ENGINES, engine_name
 from Neuron_Selection.PatchingTooling.agent.architecture import architecture_of, refuse_nonfinite
 from Neuron_Selection.PatchingTooling.agent.custom_classes import CustomClasses
@@ -183,7 +183,7 @@ class OpenedAgent:
 
     def stored_run(self, name: str | Path) -> Activations:
         """A run's activations from an npz or a readable file."""
-        return load_npz_or_readable(self.folder.find(str(name), ACTIVATIONS), self.layer_table.all_names)
+        return open_activations(self.folder.find(str(name), ACTIVATIONS), self.layer_table.all_names)
 
     def metadata(self, run: Mapping[str, Any], *, command: Mapping[str, Any]) -> dict[str, Any]:
         """The metadata of a run with these decisive settings."""

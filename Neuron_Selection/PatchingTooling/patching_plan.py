@@ -11,11 +11,10 @@ from typing import Any
 import numpy as np
 
 from Neuron_Selection.errors import InputError, SuiteWarning, UsageError, shown
-from Neuron_Selection.FileFormats.activations import FINAL_Q_VALUES, Activations, load_activations
-from Neuron_Selection.FileFormats.agent_zip.agent_folder import ACTIVATIONS
+from Neuron_Selection.FileFormats.activations import FINAL_Q_VALUES, Activations
 from Neuron_Selection.FileFormats.inputs import Inputs
 from Neuron_Selection.FileFormats.patch_spec import Neurons, format_patch_spec, patch_configuration
-from Neuron_Selection.FileFormats.run_metadata import installed_version
+from Neuron_Selection.FileFormats.provenance import installed_version
 from Neuron_Selection.FileFormats.storage.atomic_files import sha256_of
 from Neuron_Selection.PatchingTooling.ablations import parse_ablation
 from Neuron_Selection.PatchingTooling.agent.layers import LayerTable
@@ -126,7 +125,7 @@ def _resolved(table: LayerTable, spec: str | Mapping[str, Any], number: int) -> 
 
 def _stored_activations(agent: OpenedAgent, source: Any, ids: Sequence[str]) -> Activations:
     if isinstance(source, str | Path):
-        return load_activations(agent.folder.find(str(source), ACTIVATIONS), agent.layer_table.all_names)
+        return agent.stored_run(source)
     return source if isinstance(source, Activations) else activations_from_arrays(source, ids, agent.layer_table)
 
 

@@ -12,20 +12,18 @@ from Neuron_Selection.errors import UsageError
 from Neuron_Selection.FileFormats.agent_zip.agent_folder import CLEAN, CORRUPTED, RESULTS, output_folder
 from Neuron_Selection.FileFormats.definitions import load_definitions, load_random_sets
 from Neuron_Selection.FileFormats.directions import TARGETS, directions_of
+from Neuron_Selection.FileFormats.provenance import check_outputs, is_up_to_date, meta_path
 from Neuron_Selection.FileFormats.results.patching_results import (
     patching_results_path,
     results_path,
     save_patching_results,
-    stored_metadata,
+    stored_results,
 )
 from Neuron_Selection.FileFormats.results.results_by_input import (
-    is_folder_up_to_date,
     save_by_input,
-    stored_folder_metadata,
+    stored_folder,
 )
-from Neuron_Selection.FileFormats.run_metadata import check_outputs, is_up_to_date
 from Neuron_Selection.FileFormats.storage.atomic_files import refuse_link
-from Neuron_Selection.FileFormats.storage.stored_documents import meta_path
 from Neuron_Selection.PatchingTooling.ablations import check_ablation_flags
 from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
 from Neuron_Selection.PatchingTooling.patching_plan import PatchingPlan, ablated_source, plan_patching
@@ -76,7 +74,7 @@ def patch(
     :param patch_spec: patches, each a spec or ``{layer: neurons}``; or ``patches_file``, a definitions file
     :param dry_run: check everything and write nothing
     :return: one record for each direction
-    :raises UsageError: arguments that cannot be used together, or an output of another run
+    :raises SuiteError: arguments that cannot be used together, or an output of a different run
     """
     given = {
         "target_input": target_input,
@@ -189,12 +187,9 @@ def _stored_summaries(
 ) -> list[dict[str, Any]] | None:
     """The summaries of results that are up to date, None where they are to be made.
 
-    :raises UsageError: the results of another run are there
+    :raises InputError: the results of a different run exist
     """
     planned = agent.metadata(plan.decisive, command=command)
-    if by_input:
-        stored = stored_folder_metadata(path) if is_folder_up_to_date(path, planned, overwrite=overwrite) else None
-    else:
-        stored = stored_metadata(path)
-        stored = stored if is_up_to_date(path, stored, planned, overwrite=overwrite) else None
-    return None if stored is None else stored["summary"]
+    stored = stored_folder(path) if by_input else stored_results(path)
+    done = is_up_to_date(stored, planned, overwrite=overwrite)
+    return stored.complete["summary"] if done and stored.complete is not None else None

@@ -11,7 +11,7 @@ from Neuron_Selection.AnalysisTooling.measures.decisions import greedy_actions, 
 from Neuron_Selection.errors import CheckError
 from Neuron_Selection.FileFormats.observations import Observations, rows_of
 from Neuron_Selection.FileFormats.patch_spec import Neurons
-from Neuron_Selection.FileFormats.run_metadata import CHUNK_ROWS
+from Neuron_Selection.FileFormats.provenance import CHUNK_ROWS
 from Neuron_Selection.PatchingTooling.agent.interventions import replacing
 from Neuron_Selection.PatchingTooling.agent.network import Network
 from Neuron_Selection.PatchingTooling.patching_plan import PatchingPlan

@@ -15,12 +15,14 @@ from Neuron_Selection.command_line import (
     Console,
     SuiteParser,
     add_agent_flags,
+    add_input_ids_flag,
     add_shared_flags,
     agent_options,
     number,
     script,
     whole_number,
 )
+from Neuron_Selection.FileFormats.agent_zip.agent_folder import CLEAN
 
 if TYPE_CHECKING:
     from Parameter_Selection.PerturbationTooling.perturbations.run import PerturbationSummary
@@ -79,11 +81,9 @@ def add_weight_flags(parser: argparse.ArgumentParser) -> None:
     chosen.add_argument("--weights", metavar="SPEC", help='by hand: "q_net.0.weight[61,5]; q_net.2.weight[0,3]"')
     chosen.add_argument("--all_weights", nargs="+", metavar="LAYER", help="every weight of these layers")
     parser.add_argument(
-        "--inputs", default="clean_inputs.json", metavar="FILE", help="inputs file with the observations to decide on"
+        "--inputs", default=CLEAN, metavar="FILE", help="inputs file with the observations to decide on"
     )
-    parser.add_argument(
-        "--input_ids", nargs="+", metavar="ID", help="only these inputs, or @FILE with one a line (default: all)"
-    )
+    add_input_ids_flag(parser)
 
 
 @script(build_parser)

@@ -18,6 +18,7 @@ from Neuron_Selection.command_line import (
     agent_options,
     script,
 )
+from Neuron_Selection.FileFormats.agent_zip.agent_folder import CLEAN
 
 if TYPE_CHECKING:
     from SaliencyTooling.gradient_runs import ComputedGradients
@@ -39,9 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def add_gradient_flags(parser: argparse.ArgumentParser) -> None:
     """The flags that decide the gradients and their files, shared with initial_test.py."""
-    parser.add_argument(
-        "--inputs", default="clean_inputs.json", metavar="FILE", help="inputs file with the observations"
-    )
+    parser.add_argument("--inputs", default=CLEAN, metavar="FILE", help="inputs file with the observations")
     parser.add_argument(
         "--format",
         choices=("json", "npz", "both"),

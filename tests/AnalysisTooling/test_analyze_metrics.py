@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 from pathlib import Path
@@ -12,10 +13,9 @@ import pytest
 
 import activation_patching
 from Neuron_Selection.AnalysisTooling import analyze_metrics
-from Neuron_Selection.AnalysisTooling.measures import clusters
+from Neuron_Selection.AnalysisTooling.measures import clusters, metrics
 from Neuron_Selection.ExperimentTooling import generate_definitions, run_experiments
 from Neuron_Selection.FileFormats.results.cross_metric_summary import load_cross_metric_summary
-from Neuron_Selection.FileFormats.results.results_table import load_results_table
 from tests.made_agents import mlp_agent, planted_agent
 
 N_PAIRS = 24
@@ -56,9 +56,19 @@ def analyse(agent: Path, *words: str) -> int:
     return analyze_metrics.main(["--agent_path", str(agent), *QUICK, *words])
 
 
+def results_table(path: Path) -> list[dict[str, Any]]:
+    """The rows of ``results.csv``: text where the column holds text, else numbers, None for empty cells."""
+    text = {"experiment", "direction", "patch", "source", "target", "flag"}
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    return [
+        {name: cell if name in text else float(cell) if cell else None for name, cell in row.items()} for row in rows
+    ]
+
+
 def outputs(agent: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     folder = agent / "patching_results"
-    return load_results_table(folder / "results.csv"), json.loads((folder / "cross_metric_summary.json").read_text())
+    return results_table(folder / "results.csv"), json.loads((folder / "cross_metric_summary.json").read_text())
 
 
 def test_planted_neurons_come_out_in_their_order_with_their_effects(
@@ -99,6 +109,22 @@ def test_planted_neurons_come_out_in_their_order_with_their_effects(
     assert "denoising: source clean_inputs.json, target corrupted_inputs.json" in lines
     assert "cannot matter: 1 constant, 1 dead" in lines
     assert any(line.startswith("8 clusters with contrast: below 40") for line in lines)
+
+
+def added(baseline: np.ndarray, patched: np.ndarray, source: np.ndarray | None = None) -> np.ndarray:
+    return np.full(len(patched), 0.25)
+
+
+@pytest.mark.parametrize("table", ["OF_ITSELF", "OF_THE_PAIR"])
+def test_an_added_metric_is_in_the_summary_and_has_its_column(
+    table: str, agent: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(getattr(metrics, table), "added_metric", added)
+    assert analyse(agent, "--overwrite") == 0
+    rows, summary = outputs(agent)
+    assert {row["added_metric"] for row in rows} == {0.25}
+    assert "added_metric" in summary["metrics_info"]
+    assert summary["common_neurons"]["exp_1_q_net.0"]["added_metric"]["noising"]["value"] == 0.25
 
 
 def test_results_by_input_say_the_same_as_the_sweep(agent: Path, tmp_path: Path) -> None:
@@ -214,7 +240,7 @@ def test_the_same_analysis_again_is_left_alone_and_another_is_refused(
     assert analyse(agent) == 0
     assert "up to date, left as they are" in capsys.readouterr().err
     assert analyse(agent, "--seed", "1") == 2
-    assert "found the output of another run, expected none (--overwrite replaces it)" in capsys.readouterr().err
+    assert "already exists and was written by a different run; pass --overwrite" in capsys.readouterr().err
     assert before == {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.glob("*.*")}
     assert analyse(agent, "--overwrite") == 0
     assert {path: data for path, (data, _) in before.items()} == {p: p.read_bytes() for p in folder.glob("*.*")}
@@ -224,7 +250,7 @@ def test_a_summary_of_others_is_not_written_over(agent: Path, capsys: pytest.Cap
     theirs = agent / "patching_results" / "cross_metric_summary.json"
     theirs.write_text('{"common_neurons": {}}')
     assert analyse(agent) == 2
-    assert "cross_metric_summary.json: found the output of another run" in capsys.readouterr().err
+    assert "cross_metric_summary.json: already exists and was written by a different run" in capsys.readouterr().err
     assert theirs.read_text() == '{"common_neurons": {}}'
     assert not (agent / "patching_results" / "results.csv").exists()
 
@@ -311,7 +337,7 @@ def test_a_metric_that_is_alike_everywhere_ranks_nothing_and_does_not_claim_that
     assert "no important neuron: by matches_source no experiment differs from the others" in out
     assert "no patch changed anything" not in out
     assert "initial_test.py" not in err
-    assert "no neuron was chosen, so there are no weights to look for" in err
+    assert "no important neuron, so there are no weights to choose" in err
 
 
 def test_merged_clusters_are_told(
@@ -407,10 +433,10 @@ def with_nan(agent: Path) -> None:
 FAULTS: dict[str, tuple[Any, list[str], str]] = {
     "no sweep": (
         lambda agent: (agent / "patching_results" / "sweep.npz").unlink(), [],
-        "sweep.npz: found no such file in "),
+        "sweep.npz: no such file in "),
     "no results": (
         lambda agent: shutil.rmtree(agent / "patching_results"), ["--by_input"],
-        "found no *.json in denoising/ nor in noising/, expected results (run_experiments.py --by_input makes them)"),
+        "contains no *.json in denoising/ or noising/ (run_experiments.py --by_input makes them)"),
     "another agent": (other_agent, [], "weights_sha256: found patched runs of the agent "),
     "truncated": (truncate, [], "found a truncated or damaged zip, expected a sweep"),
     "unknown metric": (lambda _: None, ["--metrics", "importance"], "unknown metric 'importance'"),
@@ -421,18 +447,18 @@ FAULTS: dict[str, tuple[Any, list[str], str]] = {
     "q 2": (lambda _: None, ["--q_threshold", "2"], "q_threshold: found 2, expected a number from 0 to 1"),
     "confidence": (lambda _: None, ["--confidence", "1"], "confidence: found 1, expected a number between 0 and 1"),
     "cluster_by": (lambda _: None, ["--cluster_by", "seed"], "--cluster_by: found 'seed', expected one of auto, file"),
-    "edited": (edited, ["--by_input"], ".json: found other content than was written, expected the same (run again"),
+    "edited": (edited, ["--by_input"], ".json: was changed after it was written (run again"),
     "source text": (with_source("a", 1.0), ["--by_input"], "source_output: found 'a', expected numbers"),
     "source huge": (with_source(10**400, 1.0), ["--by_input"], "source_output: found"),
     "source nested": (with_source([1.0], [2.0]), ["--by_input"], "source_output: found"),
-    "other ids": (other_ids, ["--by_input"], "noising: input ids: found other inputs than in denoising"),
-    "other patches": (other_patches, ["--by_input"], "'exp_2_q_net.0': found other experiments than in the first"),
-    "text": (with_text, ["--by_input"], "'exp_2_q_net.0'.patched_output: found a list, expected [[one number"),
-    "several baselines": (several_baselines, ["--by_input"], "baseline_output: found several of one input, expected"),
-    "no such clean": (lambda _: None, ["--by_input", "--clean", "typo.json"], "typo.json: found no such file in"),
-    "no such path": (lambda _: None, ["--by_input", "--clean", "./in/typo.json"], "typo.json: found no such file"),
-    "clean of a sweep": (lambda _: None, ["--clean", "clean_inputs.json"], "found --clean without --by_input"),
-    "two sources": (lambda _: None, ["--by_input", "--sweep", "sweep.npz"], "found --sweep beside --by_input"),
+    "other ids": (other_ids, ["--by_input"], "noising: input ids: differ from those in denoising"),
+    "other patches": (other_patches, ["--by_input"], "'exp_2_q_net.0': the experiment differs from the first"),
+    "text": (with_text, ["--by_input"], "'exp_2_q_net.0'.patched_output[0][0]: found '1.0', expected a finite number"),
+    "several baselines": (several_baselines, ["--by_input"], "baseline_output: differs between experiments"),
+    "no such clean": (lambda _: None, ["--by_input", "--clean", "typo.json"], "typo.json: no such file in"),
+    "no such path": (lambda _: None, ["--by_input", "--clean", "./in/typo.json"], "typo.json: no such file"),
+    "clean of a sweep": (lambda _: None, ["--clean", "clean_inputs.json"], "--clean requires --by_input"),
+    "two sources": (lambda _: None, ["--by_input", "--sweep", "sweep.npz"], "--sweep cannot be used with --by_input"),
     "NaN": (with_nan, ["--by_input"], "found the literal NaN, expected finite numbers"),
 }  # fmt: skip
 

@@ -64,11 +64,11 @@ def test_effects_counts_and_means_equal_the_definitions_in_loops(
         assert found.counts["matches"][experiment] == matches
         assert found.means["matches_source"][experiment] == pytest.approx(matches / len(ratios))
         assert found.contrast_pairs == len(ratios) < N
-    assert found.moved.sum(axis=0) / found.whole.sum() == pytest.approx(found.effects)
+    assert found.margin_changes.sum(axis=0) / found.margin_gaps.sum() == pytest.approx(found.effects)
     rows = clusters == 1
     part = gather_metrics(runs_from(target[rows], patched[rows], source[rows]), np.zeros(rows.sum(), np.intp), 1)
-    assert found.moved[1] == pytest.approx(part.moved[0])
-    assert found.whole[1] == pytest.approx(part.whole[0])
+    assert found.margin_changes[1] == pytest.approx(part.margin_changes[0])
+    assert found.margin_gaps[1] == pytest.approx(part.margin_gaps[0])
 
 
 @pytest.mark.parametrize("at_once", [1, 7, 100])
@@ -77,7 +77,7 @@ def test_blocks_of_any_size_give_the_same(at_once: int, q_values: tuple[np.ndarr
     clusters = np.arange(N) % 4
     one = gather_metrics(runs_from(target, patched, source, at_once=at_once), clusters, 4)
     other = gather_metrics(runs_from(target, patched, source, at_once=5), clusters, 4)
-    assert one.moved == pytest.approx(other.moved, abs=1e-12)
+    assert one.margin_changes == pytest.approx(other.margin_changes, abs=1e-12)
     for name, values in one.means.items():
         assert values == pytest.approx(other.means[name], abs=1e-12)
 

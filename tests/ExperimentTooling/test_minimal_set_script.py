@@ -23,7 +23,7 @@ from Neuron_Selection.FileFormats.results.minimal_sets_file import (
     CURVE_COLUMNS,
     SET_COLUMNS,
     load_minimal_sets,
-    stored_minimal_sets_metadata,
+    stored_minimal_sets,
 )
 from tests.conftest import ROOT
 from tests.made_agents import planted_agent
@@ -122,15 +122,15 @@ def test_the_same_search_is_left_alone_and_another_needs_to_be_told(agent: Path,
     assert again.out == first
     assert "up to date, left as it is" in again.err
     assert run(agent, "--goal", "flip") == 2
-    assert "found the output of another run, expected none (--overwrite replaces it)" in capsys.readouterr().err
+    assert "already exists and was written by a different run; pass --overwrite" in capsys.readouterr().err
     assert {path.name: path.read_bytes() for path in results(agent).parent.iterdir()} == before
     assert run(agent, "--goal", "flip", "--overwrite") == 0
-    metadata = stored_minimal_sets_metadata(results(agent))
+    metadata = stored_minimal_sets(results(agent)).complete
     assert metadata is not None
     assert (metadata["run"]["goal"], metadata["run"]["engine"]) == ("flip", "numpy")
     table = results(agent).with_suffix(".csv")
     table.write_text(table.read_text() + "more\n")
-    assert stored_minimal_sets_metadata(results(agent)) is None
+    assert stored_minimal_sets(results(agent)).complete is None
 
 
 def test_the_same_search_writes_the_same_bytes(agent: Path, tmp_path: Path) -> None:
@@ -174,7 +174,7 @@ def test_pairs_without_contrast_are_counted_and_nothing_is_made_up(agent: Path, 
         (["--layers", "q_net.9"], "unknown layer 'q_net.9'"),
         (["--layers", "q_net"], "a container of layers"),
         (["--input_ids", "id;0"], "unknown input id 'id;0'"),
-        (["--clean", "none.json"], "found no such file"),
+        (["--clean", "none.json"], "no such file"),
         (["--output_prefix", "../up"], "output prefix: found '../up'"),
         (
             ["--goal", "recovery=0.9", "--share", "0.1"],
@@ -206,7 +206,7 @@ def test_a_search_does_not_write_over_what_it_reads(agent: Path, capsys: Any) ->
     shutil.copy(agent / "activation_inputs" / "clean_inputs.json", clean)
     before = clean.read_bytes()
     assert run(agent, "--clean", str(clean), "--overwrite") == 2
-    assert "minimal_sets.json: found as input and as output, expected two files" in capsys.readouterr().err
+    assert "minimal_sets.json: is both an input and an output of this run" in capsys.readouterr().err
     assert clean.read_bytes() == before
 
 

@@ -19,7 +19,7 @@ from Neuron_Selection.FileFormats.activations import (
     activations_name,
     load_activations,
     save_activations,
-    stored_metadata,
+    stored_npz_metadata,
 )
 from Neuron_Selection.FileFormats.storage import zip_members
 
@@ -131,11 +131,11 @@ def test_metadata_and_fingerprint_come_back():
     loaded = load_activations(NPZ, LAYERS)
     assert loaded.weights_sha256 == "abc"
     assert loaded.metadata["run"] == METADATA["run"]
-    assert stored_metadata(NPZ) == loaded.metadata
+    assert stored_npz_metadata(NPZ) == loaded.metadata
     write_members([("a_q_net.0.npy", ONE)])
     assert load_activations(NPZ, LAYERS).weights_sha256 == ""
-    assert stored_metadata(NPZ) is None
-    assert stored_metadata(Path("absent.npz")) is None
+    assert stored_npz_metadata(NPZ) is None
+    assert stored_npz_metadata(Path("absent.npz")) is None
 
 
 @pytest.mark.parametrize("save_as", [np.savez, np.savez_compressed])
@@ -204,8 +204,8 @@ def test_a_header_of_python_2_is_read():
 
 
 TERABYTES = "{'descr': '<f4', 'fortran_order': False, 'shape': (1, 1099511627776), }"
-CLAIM = "'a_q_net.0': found a header that claims"
-NO_ARRAY = "'a_q_net.0': found no .npy array, expected float32 arrays"
+SHORT = "'a_q_net.0': found"
+NO_ARRAY = "'a_q_net.0': found another format, expected a .npy array of float32"
 
 
 @pytest.mark.parametrize(
@@ -222,14 +222,14 @@ NO_ARRAY = "'a_q_net.0': found no .npy array, expected float32 arrays"
         (ONE[:, :0], "'a_q_net.0': found shape (1, 0), expected (1, n): a batch axis of 1, then the neurons"),
         (ONE[0], "'a_q_net.0': found shape (2,), expected (1, n): a batch axis of 1, then the neurons"),
         (np.repeat(ONE, 2, 0), "'a_q_net.0': found shape (2, 2), expected (1, n): a batch axis of 1, then the neurons"),
-        (header(TERABYTES, b"1234"), f"{CLAIM} 4,398,046,511,104 bytes before 4, expected the same"),
+        (header(TERABYTES, b"1234"), f"{SHORT} 4 bytes, expected 4,398,046,511,104, as in the header"),
         (header(TERABYTES.replace("(1,", "(-1,")), NO_ARRAY),
         (header(TERABYTES.replace("(1, 1099511627776)", "(0, 4611686018427387904)")), NO_ARRAY),
         (header(TERABYTES.replace("(1, 1099511627776)", "(True, 1)"), b"1234"), NO_ARRAY),
         (header(TERABYTES.replace("(1, 1099511627776)", repr((1,) * 65)), b"1234"), NO_ARRAY),
         (header(TERABYTES.replace("1099511627776", "1" + "0" * 4400)), NO_ARRAY),
         (header(TERABYTES.replace("(1, 1099511627776)", repr((10**15,) * 300))), NO_ARRAY),
-        (npy(ONE)[:-1], f"{CLAIM} 8 bytes before 7, expected the same"),
+        (npy(ONE)[:-1], f"{SHORT} 7 bytes, expected 8, as in the header"),
         (b"", NO_ARRAY),
         (b"\x93NUMPY\x01\x00\xff\xff{", NO_ARRAY),
         (b"\x93NUMPY\x09\x00\x10\x00" + b" " * 20, NO_ARRAY),
@@ -258,14 +258,14 @@ def test_an_array_that_is_no_finite_float_row_is_refused(content, message):
 @pytest.mark.parametrize(
     ("members", "message"),
     [
-        ([], "found 0 arrays, none called <id>_<layer>, expected layers such as q_net.0, q_net.2, q_net.q_net.0"),
+        ([], "found 0 arrays, none named <id>_<layer>, expected layers such as q_net.0, q_net.2, q_net.q_net.0"),
         (["a_fc1", "q_net.0", "_q_net.0"],
-         "found 3 arrays, none called <id>_<layer>, expected layers such as q_net.0, q_net.2, q_net.q_net.0"),
-        (["a_q_net.0", "a_q_net.2", "b_q_net.0"], "'b': found no array of q_net.2, expected one, as 1 have"),
-        (["a_q_net.2", "b_q_net.0", "b_q_net.2"], "'a': found no array of q_net.0, expected one, as 1 have"),
-        (["a_q_net.0", "a_q_net.q_net.0"], "'a': found two arrays of q_net.0 (under two names), expected one"),
-        (["a_q_net.0", "a_q_net.0.npy"], "'a_q_net.0': found arrays with and without .npy, expected one of a name"),
-        (["a\n_q_net.0"], r"'a\n': found an unprintable character, expected a printable input id"),
+         "found 3 arrays, none named <id>_<layer>, expected layers such as q_net.0, q_net.2, q_net.q_net.0"),
+        (["a_q_net.0", "a_q_net.2", "b_q_net.0"], "'b': has no array of q_net.2, which 1 ids have"),
+        (["a_q_net.2", "b_q_net.0", "b_q_net.2"], "'a': has no array of q_net.0, which 1 ids have"),
+        (["a_q_net.0", "a_q_net.q_net.0"], "'a': has two arrays of q_net.0, under two names"),
+        (["a_q_net.0", "a_q_net.0.npy"], "'a_q_net.0': is stored twice, with and without .npy"),
+        (["a\n_q_net.0"], r"'a\n': the input id contains an unprintable character"),
     ],
 )  # fmt: skip
 def test_arrays_that_make_no_table_of_ids_and_layers_are_refused(members, message):
@@ -281,18 +281,18 @@ def test_arrays_of_one_layer_have_one_shape():
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_a_member_twice_is_refused():
     write_members([("a_q_net.0.npy", ONE), ("a_q_net.0.npy", ONE * 2)])
-    assert refusal() == "'a_q_net.0.npy': found this member twice in one zip, expected once"
+    assert refusal() == "'a_q_net.0.npy': is stored twice in the zip"
 
 
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (None, "found no such file (activation_extraction.py makes it)"),
+        (None, "no such file (activation_extraction.py makes it)"),
         (b"", "found an empty file, expected a zip file (download it again)"),
-        (b'{"a": {}}', "found JSON, expected a .npz file (the readable JSON is its twin for people)"),
-        (b'\n {"a": {}}', "found JSON, expected a .npz file (the readable JSON is its twin for people)"),
+        (b'{"a": {}}', "found JSON, expected an npz file (readable activations end in .json)"),
+        (b'\n {"a": {}}', "found JSON, expected an npz file (readable activations end in .json)"),
         (pickle.dumps({}), "found a bare pickle, expected a zip file (download it again)"),
-        (b"\x93NUMPY", "found no zip, expected a zip file (download it again)"),
+        (b"\x93NUMPY", "found something other than a zip, expected a zip file (download it again)"),
     ],
 )
 def test_a_file_that_is_no_npz_is_named_for_what_it_is(data, message):
@@ -332,15 +332,15 @@ def test_a_twin_with_other_values_is_an_error_and_a_missing_one_is_not():
     save()
     READABLE.write_bytes(READABLE.read_bytes() + b" ")
     assert refusal() == (
-        "found a clean_activations_readable.json beside it with other values, expected the one written with it "
-        "(activation_extraction.py --overwrite makes both again)"
+        "does not hold the values of clean_activations_readable.json next to it "
+        "(activation_extraction.py --overwrite writes both again)"
     )
     READABLE.unlink()
     assert load_activations(NPZ, LAYERS).ids == ("a", "b")
 
 
 FULL = {**METADATA, "ids": ["a"], "layers": {"q_net.0": [2]}, "key_encoding": "<id>_<layer>"}
-ALL_OF_THEM = "__metadata__: found metadata without its ids, layers or run, expected all of them"
+ALL_OF_THEM = "__metadata__: lacks ids, layers or run"
 
 
 @pytest.mark.parametrize(
@@ -355,13 +355,13 @@ ALL_OF_THEM = "__metadata__: found metadata without its ids, layers or run, expe
         ({**FULL, "layers": ["q_net.0"]}, ALL_OF_THEM),
         ({**FULL, "run": None}, ALL_OF_THEM),
         ({**FULL, "key_encoding": "<layer>_<id>"}, ALL_OF_THEM),
-        ({**FULL, "ids": ["b"]}, "'b_q_net.0': found no such member, expected one"),
-        ({**FULL, "ids": ["a", "b"]}, "found 1 arrays, expected 2 ids x 1 layers, as the metadata says"),
+        ({**FULL, "ids": ["b"]}, "'b_q_net.0': no such member"),
+        ({**FULL, "ids": ["a", "b"]}, "found 1 arrays, expected 2 ids x 1 layers, as in the metadata"),
         ({**FULL, "ids": []},
-         "found 2 arrays, none called <id>_<layer>, expected layers such as q_net.0, q_net.2, q_net.q_net.0"),
+         "found 2 arrays, none named <id>_<layer>, expected layers such as q_net.0, q_net.2, q_net.q_net.0"),
         ([], "__metadata__: found a list, expected an object"),
-        (b"{", "__metadata__: found bytes that are no JSON, expected metadata"),
-        (b"[" * 50_000, "__metadata__: found bytes that are no JSON, expected metadata"),
+        (b"{", "__metadata__: found bytes that are not JSON, expected metadata"),
+        (b"[" * 50_000, "__metadata__: found bytes that are not JSON, expected metadata"),
         (None, "__metadata__: found null, expected an object"),
     ],
     ids=range(15),
@@ -389,7 +389,7 @@ def test_selected_rows_follow_the_ids_asked_for():
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_an_activation_that_is_not_finite_is_not_written(bad):
-    with pytest.raises(InputError, match=r"^clean_activations\.npz: q_net\.0: found NaN or infinity in an activation"):
+    with pytest.raises(InputError, match=r"^clean_activations\.npz: q_net\.0: found NaN or infinity"):
         save(values={"q_net.0": np.array([[1], [bad]], np.float32)})
     assert list(Path().iterdir()) == []
 
@@ -398,7 +398,5 @@ def test_ids_that_would_share_a_key_are_not_written():
     values = {"x": np.ones((2, 1), np.float32), "b_x": np.ones((2, 1), np.float32)}
     with pytest.raises(InputError) as raised:
         save(("a", "a_b"), values)
-    assert str(raised.value) == (
-        "clean_activations.npz: 'a_b': found an id that with x makes the same key as 'a', expected ids that stay apart"
-    )
+    assert str(raised.value) == ("clean_activations.npz: 'a_b': with x, has the same key as 'a'")
     assert list(Path().iterdir()) == []

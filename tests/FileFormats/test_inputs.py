@@ -103,22 +103,22 @@ def test_ids_that_differ_only_in_case_or_normal_form_stay_apart():
 
 LENGTH = "1 to 1,000"
 CUT = f"'{'y' * 27}...{'y' * 28}'"
-PRINTABLE = "found an unprintable character, expected a printable input id"
+PRINTABLE = "the input id contains an unprintable character"
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("", "found an empty file, expected JSON"),
-        ('{"a" 1}', "line 1, column 6: found no JSON (Expecting ':' delimiter), expected JSON"),
-        (f'{{"a": {FINE}}}'.encode("utf-16"), "found bytes that are no UTF-8 (at byte 0), expected JSON"),
-        (f'{{"a": {FINE}, "a": {FINE}}}', "'a': found this key twice in one object, expected once"),
-        (f'{{"a": {{"input": 1, "input": {FINE}}}}}', "'a'.input: found this key twice in one object, expected once"),
+        ('{"a" 1}', "line 1, column 6: found invalid JSON (Expecting ':' delimiter), expected JSON"),
+        (f'{{"a": {FINE}}}'.encode("utf-16"), "found bytes that are not UTF-8 (at byte 0), expected JSON"),
+        (f'{{"a": {FINE}, "a": {FINE}}}', "'a': found a duplicate key, expected unique keys"),
+        (f'{{"a": {{"input": 1, "input": {FINE}}}}}', "'a'.input: found a duplicate key, expected unique keys"),
         (f"[{FINE}]", "found a list, expected an object {id: {'input': [...]}}"),
         ("3.5", "found 3.5, expected an object {id: {'input': [...]}}"),
-        ("{}", "found no inputs, expected at least one id"),
-        (f'{{"a": {{"inputs": {FINE}, "x": 1}}}}', "'a': found 'inputs', 'x', expected the key 'input'"),
-        ('{"a": {}}', "'a': found no keys, expected the key 'input'"),
+        ("{}", "contains no inputs"),
+        (f'{{"a": {{"inputs": {FINE}, "x": 1}}}}', "'a': has no key 'input' (its keys: 'inputs', 'x')"),
+        ('{"a": {}}', "'a': has no key 'input' (its keys: none)"),
         ('{"a": [NaN, 1, 2, 3]}', "'a'[0]: found the literal NaN, expected finite numbers"),
         ('{"a": {"input": [1, Infinity, 2, 3]}}', "'a'.input[1]: found the literal Infinity, expected finite numbers"),
         ('{"a": [1, 2, 1e39, 4]}', "'a'[2]: found 1e+39, expected at most 3.4e+38 in size"),
@@ -137,7 +137,7 @@ PRINTABLE = "found an unprintable character, expected a printable input id"
         (f'{{"a\\u0000": {FINE}}}', rf"'a\x00': {PRINTABLE}"),
         (f'{{"\\ud800": {FINE}}}', rf"'\ud800': {PRINTABLE}"),
         (f'{{"{"y" * 10_000}": {FINE}}}', f"{CUT}: found an input id of 10,000 characters, expected {LENGTH}"),
-        (f'{{"a": {"[" * 100_000}', "found nesting too deep to read, expected a few levels"),
+        (f'{{"a": {"[" * 100_000}', "is nested too deeply"),
         (f'{{"a": {"[" * 20}1{"]" * 20}}}', "'a': found lists nested more than 8 deep, expected an array"),
         (f'{{"a": [1, 2, 3, {"9" * 5000}]}}', "found an integer of thousands of digits, expected ordinary numbers"),
         (f'{{"a": [1, 2, 3, {"9" * 400}]}}', "'a': found an integer too large, expected numbers"),
@@ -157,7 +157,7 @@ def test_a_faulty_file_is_told_by_file_field_found_and_expected(text, message):
 def test_a_missing_file_says_what_an_inputs_file_is():
     with pytest.raises(InputError) as raised:
         load_inputs(Path("absent.json"), SPACE)
-    assert str(raised.value) == "absent.json: found no such file (an inputs file is {id: {'input': [...]}})"
+    assert str(raised.value) == "absent.json: no such file (an inputs file is {id: {'input': [...]}})"
 
 
 def test_a_byte_order_mark_is_accepted():
@@ -166,7 +166,7 @@ def test_a_byte_order_mark_is_accepted():
 
 def test_values_out_of_bounds_are_a_warning():
     narrow = BoxSpace(shape=(4,), dtype=SPACE.dtype, low=BOUNDS * 0, high=BOUNDS * 0 + 3)
-    with pytest.warns(SuiteWarning, match=r"^clean\.json: 1 inputs lie outside of .* \(first: 'a'\)$"):
+    with pytest.warns(SuiteWarning, match=r"^clean\.json: 1 inputs are outside .* \(first: 'a'\)$"):
         load(f'{{"a": {FINE}}}', narrow)
 
 
@@ -238,10 +238,10 @@ def test_an_at_sign_names_a_file_of_ids():
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"", "ids.txt: found no input ids, expected one a line"),
-        (b"\n\r\n", "ids.txt: found no input ids, expected one a line"),
-        (b"a\xff", "ids.txt: found bytes that are no UTF-8 (at byte 1), expected text"),
-        (None, "ids.txt: found no such file (--input_ids @FILE reads one id a line)"),
+        (b"", "ids.txt: contains no input ids"),
+        (b"\n\r\n", "ids.txt: contains no input ids"),
+        (b"a\xff", "ids.txt: found bytes that are not UTF-8 (at byte 1), expected text"),
+        (None, "ids.txt: no such file (--input_ids @FILE reads one id per line)"),
     ],
 )
 def test_a_faulty_file_of_ids_is_an_error(data, message):
@@ -266,17 +266,17 @@ def test_arrays_are_inputs_too():
 @pytest.mark.parametrize(
     ("observations", "space", "message"),
     [
-        ([], SPACE, "arrays: found no inputs, expected at least one"),
-        ({1: np.ones(4)}, SPACE, "arrays: 1: found an input id that is no text, expected text"),
+        ([], SPACE, "arrays: contain no inputs"),
+        ({1: np.ones(4)}, SPACE, "arrays: input id: found 1, expected text"),
         ({"a": np.ones(3)}, SPACE, "arrays: 'a': found 3 numbers, expected 4 numbers"),
         (np.ones((2, 3)), SPACE, "arrays: '0': found 3 numbers, expected 4 numbers"),
         ({"view": np.eye(4), "heading": [1, 2, 3]}, NAMED,
-         "arrays: found 4 of view, 3 of heading, expected as many observations of each key"),
+         "arrays: found 4 of view, 3 of heading, expected the same number of observations for each key"),
         ({"view": np.eye(4)[:2], "heading": [1, 2, 3]}, NAMED,
-         "arrays: found 2 of view, 3 of heading, expected as many observations of each key"),
+         "arrays: found 2 of view, 3 of heading, expected the same number of observations for each key"),
         ({"view": np.ones(4), "heading": 3}, NAMED,
-         "arrays: found heading: 3, which is no batch, expected a batch ([observation] is a batch of one)"),
-        (5, SPACE, "arrays: found 5, which is no batch, expected a batch ([observation] is a batch of one)"),
+         "arrays: found heading: 3, expected a batch ([observation] is a batch of one)"),
+        (5, SPACE, "arrays: found 5, expected a batch ([observation] is a batch of one)"),
     ],
 )  # fmt: skip
 def test_faulty_arrays_are_errors(observations, space, message):

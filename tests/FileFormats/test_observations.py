@@ -83,7 +83,7 @@ def test_an_image_with_channels_last_is_transposed_and_said():
         batch = read(IMAGE, PIXELS.tolist(), PIXELS.transpose(1, 2, 0).tolist())
     assert np.array_equal(batch[0], batch[1])
     assert [str(one.message) for one in said] == [
-        "clean.json: 1 images have their channels last; transposed, as SB3 does, to an array of 3 x 2 x 4"
+        "clean.json: 1 images have their channels last; transposed to an array of 3 x 2 x 4, as SB3 does"
     ]
 
 
@@ -145,13 +145,13 @@ def image_with(value):
         (GRID, [2, 0], "b[0]: found 2, expected whole numbers from 0 to 1"),
         (GRID, [1, 5], "b[1]: found 5, expected whole numbers from 0 to 4"),
         (MultiBinarySpace(shape=(2,)), [0, 2], "b[1]: found 2, expected whole numbers from 0 to 1"),
-        (NAMED, {"position": [1, 2]}, "b.heading: found no such key, expected an observation of it"),
-        (NAMED, {"x\n": 1}, r"b.'x\n': found an unknown key, expected only position, heading"),
+        (NAMED, {"position": [1, 2]}, "b.heading: is missing"),
+        (NAMED, {"x\n": 1}, r"b.'x\n': is not a key of this space; keys: position, heading"),
         (NAMED, {"position": [1, 2, 3], "heading": 0}, "b.position: found 3 numbers, expected 2 numbers"),
         (NAMED, {"position": [1, 2], "heading": 4}, "b.heading: found 4, expected whole numbers from 0 to 3"),
         (NAMED, [1, 2], "b: found a list, expected an object with the keys position, heading"),
-        (BARE, {"mlp_input": [1, 2, 3]}, "b.mlp_input: found an unknown key, expected only MLP_input"),
-        (BARE, {}, "b.MLP_input: found no such key, expected an observation of it"),
+        (BARE, {"mlp_input": [1, 2, 3]}, "b.mlp_input: is not a key of this space; keys: MLP_input"),
+        (BARE, {}, "b.MLP_input: is missing"),
         (BARE, [1, 2], "b.MLP_input: found 2 numbers, expected 3 numbers"),
     ],
 )  # fmt: skip
@@ -166,7 +166,7 @@ def test_values_outside_of_the_bounds_are_kept_and_said():
         batch = read(VECTOR, [0, 0, 0], [0, 11, 0], [-10.5, 0, 0])
     assert batch.tolist() == [[0, 0, 0], [0, 11, 0], [-10.5, 0, 0]]
     assert [str(one.message) for one in said] == [
-        "clean.json: 2 inputs lie outside of the observation space's bounds (first: b)"
+        "clean.json: 2 inputs are outside the observation space's bounds (first: b)"
     ]
 
 
@@ -176,7 +176,7 @@ def test_pixels_that_never_exceed_one_are_said_to_look_divided(pixels, warned):
         warnings.simplefilter("always")
         read(IMAGE, pixels)
     assert [str(one.message) for one in said] == warned * [
-        "clean.json: no pixel above 1, and this agent expects 0 to 255; were they divided already?"
+        "clean.json: no pixel is above 1, but this agent expects 0 to 255; were the images divided by 255?"
     ]
 
 

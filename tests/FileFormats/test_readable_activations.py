@@ -11,7 +11,7 @@ import pytest
 
 from Neuron_Selection.errors import InputError
 from Neuron_Selection.FileFormats.activations import save_activations
-from Neuron_Selection.FileFormats.readable_activations import load_npz_or_readable, load_readable
+from Neuron_Selection.FileFormats.readable_activations import load_readable, open_activations
 from tests.conftest import ROOT
 
 LAYERS = {"q_net.0": "q_net.0", "q_net.q_net.0": "q_net.0", "q_net.2": "q_net.2"}
@@ -35,7 +35,7 @@ def refusal(path: Path) -> str:
 
 def test_both_forms_of_a_run_are_the_same(tmp_path: Path) -> None:
     path = saved(tmp_path)
-    for one in (load_npz_or_readable(path, LAYERS), load_npz_or_readable(tmp_path / "clean_activations.npz", LAYERS)):
+    for one in (open_activations(path, LAYERS), open_activations(tmp_path / "clean_activations.npz", LAYERS)):
         assert one.ids == ("a", "b")
         assert list(one.values) == list(VALUES)
         for layer, array in VALUES.items():
@@ -46,7 +46,7 @@ def test_both_forms_of_a_run_are_the_same(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("value", "says"),
     [
-        ("[[1e39]]", "found a number beyond float32, expected finite numbers"),
+        ("[[1e39]]", "found a number beyond float32, expected numbers in the range of float32"),
         ("[[-1e39]]", "found a number beyond float32"),
         (f"[[1{'0' * 400}]]", "found an integer too large"),
         ("[[true]]", "found true, expected numbers"),
@@ -75,7 +75,7 @@ def test_a_number_beyond_every_float_is_refused_by_its_place(tmp_path: Path) -> 
 def test_an_edited_file_is_refused_where_its_npz_lies_beside_it(tmp_path: Path) -> None:
     path = saved(tmp_path)
     path.write_text(path.read_text().replace("-2.5", "-2.25"))
-    assert ": found other values than in clean_activations.npz beside it, expected the file written" in refusal(path)
+    assert ": does not hold the values of clean_activations.npz next to it" in refusal(path)
     (tmp_path / "clean_activations.npz").unlink()  # a file of others, for all that anyone can tell
     assert load_readable(path, LAYERS).values["q_net.0"][0, 1] == -2.25
 

@@ -47,4 +47,4 @@ def test_without_matplotlib_it_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(MachineError) as raised:
         draw_pair(load_pairs(AGENT)[0])
-    assert str(raised.value) == "matplotlib: found none, expected it installed (pip install matplotlib)"
+    assert str(raised.value) == "matplotlib is not installed (pip install matplotlib)"

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from Neuron_Selection.errors import InputError, UsageError
+from Neuron_Selection.errors import InputError
 from Neuron_Selection.ObservationTooling.egocentric_view import ENCODING
 from Neuron_Selection.ObservationTooling.pair_files import load_pairs, refuse_to_replace, save_pairs
 from Neuron_Selection.ObservationTooling.rebuilding import rebuild_input, verify_pairs
@@ -48,17 +48,20 @@ def test_the_inputs_files_hold_the_environment_seed_as_cluster_and_the_encoding_
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        (lambda d: d.pop(FIRST), "found other ids, expected those of clean_inputs.json, in that order"),
-        (lambda d: d[FIRST].update(cells=[[1, 2]] * 3), f"'{FIRST}'.cells: found 3 of them, expected 2"),
+        (lambda d: d.pop(FIRST), "does not list the ids of clean_inputs.json, in that order"),
+        (lambda d: d[FIRST].update(cells=[[1, 2]] * 3), f"'{FIRST}'.cells: found 3 cells, expected 2"),
         *(
-            (edit, f"'{FIRST}': {problem}")
+            (edit, f"'{FIRST}'{problem}")
             for edit, problem in (
-                (lambda d: d[FIRST].update(edit="wall_added"), "Invalid enum value 'wall_added' - at `$.edit`"),
-                (lambda d: d[FIRST].update(cells=[[1]]), "Expected `array` of length 2, got 1 - at `$.cells[0]`"),
-                (lambda d: d[FIRST].update(clean_action=True), "Expected `int`, got `bool` - at `$.clean_action`"),
-                (lambda d: d[FIRST].pop("edit"), "Object missing required field `edit`"),
-                (lambda d: d[FIRST].update(note="x"), "Object contains unknown field `note`"),
-                (lambda d: d.update({FIRST: 1}), "Expected `object`, got `int`"),
+                (lambda d: d[FIRST].update(edit="wall_added"), ".edit: Invalid enum value 'wall_added'"),
+                (
+                    lambda d: d[FIRST].update(cells=[[1]]),
+                    ".cells[0]: found a list of length 1, expected a list of length 2",
+                ),
+                (lambda d: d[FIRST].update(clean_action=True), ".clean_action: found true, expected a whole number"),
+                (lambda d: d[FIRST].pop("edit"), ".edit: is missing"),
+                (lambda d: d[FIRST].update(note="x"), ": Object contains unknown field `note`"),
+                (lambda d: d.update({FIRST: 1}), ": found 1, expected an object"),
             )
         ),
     ],
@@ -78,16 +81,16 @@ def test_a_pairs_file_that_is_no_object_is_refused(folder):
 
 def test_inputs_files_of_other_pairs_are_refused(folder):
     change(folder / "activation_inputs" / "corrupted_inputs.json", lambda d: d.pop(FIRST))
-    with pytest.raises(InputError, match=r"corrupted_inputs\.json: found other ids, expected those of clean"):
+    with pytest.raises(InputError, match=r"corrupted_inputs\.json: does not list the ids of clean"):
         load_pairs(folder)
 
 
 def test_pairs_are_not_replaced_unasked(folder, tmp_path):
     refuse_to_replace(tmp_path)
-    with pytest.raises(UsageError) as raised:
+    with pytest.raises(InputError) as raised:
         refuse_to_replace(folder)
     path = folder / "activation_inputs" / "clean_inputs.json"
-    assert str(raised.value) == f"{path}: exists already (--overwrite replaces it)"
+    assert str(raised.value) == f"{path}: already exists; pass --overwrite to replace it"
 
 
 @pytest.mark.parametrize("name", ["clean", "corrupted"])
@@ -98,9 +101,7 @@ def test_one_number_off_is_found_and_its_id_named(folder, name):
     change(folder / "activation_inputs" / f"{name}_inputs.json", flip)
     with pytest.raises(InputError) as raised:
         verify_pairs(load_pairs(folder), where="agent")
-    assert str(raised.value) == (
-        f"agent: {name} input '{FIRST}': found 1 of 151 numbers other than rebuilt, expected none"
-    )
+    assert str(raised.value) == (f"agent: {name} input '{FIRST}': differs from the rebuilt input in 1 of 151 numbers")
 
 
 def test_another_edit_than_the_stored_one_is_found(folder):
@@ -108,7 +109,9 @@ def test_another_edit_than_the_stored_one_is_found(folder):
         document[FIRST]["cells"][1][1] -= 1
 
     change(folder / "activation_inputs" / "pairs.json", move)
-    with pytest.raises(InputError, match=f"corrupted input '{FIRST}': found 2 of 151 numbers other than rebuilt"):
+    with pytest.raises(
+        InputError, match=f"corrupted input '{FIRST}': differs from the rebuilt input in 2 of 151 numbers"
+    ):
         verify_pairs(load_pairs(folder), where="agent")
 
 
@@ -124,6 +127,4 @@ def test_an_id_whose_cell_holds_something_is_refused(folder, cell, content):
     place = replace(load_pairs(folder)[0].place, cell=cell)
     with pytest.raises(InputError) as raised:
         rebuild_input(place)
-    assert str(raised.value).endswith(
-        f"-0000': found cell {cell[0]},{cell[1]} with '{content}' on it, expected a free cell"
-    )
+    assert str(raised.value).endswith(f"-0000': found '{content}' on cell {cell[0]},{cell[1]}, expected a free cell")

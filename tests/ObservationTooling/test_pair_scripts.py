@@ -36,11 +36,11 @@ def test_generated_pairs_are_verified_and_not_replaced_unasked(folder, capsys):
     corrupted = folder / "activation_inputs" / "corrupted_inputs.json"
     corrupted.write_text(corrupted.read_text().replace("[1.0, 0.0", "[0.0, 0.0", 1))
     assert verify_pairs.main(["--agent_path", str(folder)]) == 2
-    assert "-0000': found 1 of 151 numbers other than rebuilt, expected none\n" in capsys.readouterr().err
+    assert "-0000': differs from the rebuilt input in 1 of 151 numbers\n" in capsys.readouterr().err
     corrupted.write_bytes(before[corrupted])
 
     assert generate_pairs.main(arguments) == 2
-    assert "clean_inputs.json: exists already (--overwrite replaces it)\n" in capsys.readouterr().err
+    assert "clean_inputs.json: already exists; pass --overwrite to replace it\n" in capsys.readouterr().err
     assert generate_pairs.main([*arguments, "--overwrite"]) == 0
     assert {path: path.read_bytes() for path in folder.rglob("*.json")} == before
 
@@ -74,13 +74,13 @@ def test_an_id_that_names_a_module_imports_nothing(tmp_path, monkeypatch, capsys
         path.write_text(path.read_text().replace(FIRST, f"evil_environments:{FIRST}"))
     for script, more in ((verify_pairs, []), (draw_pairs, ["--output_dir", str(tmp_path / "out")])):
         assert script.main(["--agent_path", str(folder), *more]) == 2
-        assert "found the name of a module, expected a name alone" in capsys.readouterr().err
+        assert "must not name a module" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
 def test_verifying_what_is_not_there_names_the_file(folder, capsys):
     assert verify_pairs.main(["--agent_path", str(folder)]) == 2
-    assert "clean_inputs.json: found no such file" in capsys.readouterr().err
+    assert "clean_inputs.json: no such file" in capsys.readouterr().err
 
 
 def test_pictures_are_drawn_for_the_ids_asked_for(tmp_path, capsys):

@@ -138,4 +138,4 @@ def test_too_few_pairs_are_an_error_that_counts_them():
 
     with pytest.raises(SuiteError) as raised:
         generate_pairs(LAVA_CROSSING, never_changes, n_pairs=3, env_seeds=range(5))
-    assert str(raised.value) == ("pairs: found 0, expected 3 (more environment seeds or a smaller margin give more)")
+    assert str(raised.value) == ("pairs: found 0, expected 3 (try more environment seeds or a smaller margin)")

@@ -111,7 +111,7 @@ def test_the_table_holds_the_same_records_and_belongs_to_the_document(agent: Pat
         assert float(row["q_change"]) == record["q_change"]
         assert int(row["flips"]) == record["flips"]
     table.write_text("other")
-    with pytest.raises(Exception, match="the table of another run"):
+    with pytest.raises(Exception, match="was not written with results.json"):
         load_perturbation_results(agent / "perturbation_results" / "results.json")
 
 
@@ -273,7 +273,7 @@ TARGET = {"layer_name": "q_net.0.weight", "neuron_index": 1, "weight_index": 2, 
 @pytest.mark.parametrize(
     ("document", "message"),
     [
-        ({"weight_targets": []}, "found an empty list"),
+        ({"weight_targets": []}, "found a list of length 0"),
         ({"weight_targets": [TARGET, TARGET]}, "twice"),
         ({"weight_targets": [TARGET | {"layer_name": "q_net.8.weight"}]}, "parameter"),
         ({"weight_targets": [TARGET | {"layer_name": "q_net.0.bias"}]}, "the name of a weight"),

@@ -121,7 +121,7 @@ def test_the_original_is_never_the_output(agent: Path, capsys: pytest.CaptureFix
     original = (agent / "agent.zip").read_bytes()
     words = ["--agent_path", str(agent), "--edits", EDITS, "--overwrite", "--output", str(agent / "agent.zip")]
     assert write_agent.main(words) == 2
-    assert "found as input and as output" in capsys.readouterr().err
+    assert "is both an input and an output" in capsys.readouterr().err
     assert (agent / "agent.zip").read_bytes() == original
     assert [path.name for path in agent.iterdir()] == ["agent.zip"]
 
@@ -179,7 +179,7 @@ def test_the_name_of_an_edits_file_may_look_like_an_edit(agent: Path, tmp_path: 
 @pytest.mark.parametrize(
     ("document", "message"),
     [
-        ({"edits": []}, "found an empty list"),
+        ({"edits": []}, "found a list of length 0"),
         ({"edits": [{}]}, "edits[0].layer_name"),
         ({"edits": [{"layer_name": "q_net.0.weight", "neuron_index": True, "weight_index": 0}]}, "neuron_index"),
         ({"edits": [{"layer_name": "q_net.0.weight", "neuron_index": 0, "weight_index": 0, "value": "1"}]}, "value"),

@@ -209,4 +209,4 @@ def test_an_ablation_by_another_constant_is_another_run(tmp_path: Path, capsys: 
     common = ["--agent_path", str(folder), "--target_input", "clean_inputs.json", "--patch_spec", "q_net.0:1"]
     assert activation_patching.main([*common, "--ablate", "constant=1000000"]) == 0
     assert activation_patching.main([*common, "--ablate", "constant=1000001"]) == 2
-    assert "found the output of another run" in capsys.readouterr().err
+    assert "already exists and was written by a different run" in capsys.readouterr().err

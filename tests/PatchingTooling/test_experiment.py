@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from Neuron_Selection.errors import InputError, SuiteError, SuiteWarning, UsageError
-from Neuron_Selection.FileFormats.run_metadata import CHUNK_ROWS
+from Neuron_Selection.FileFormats.provenance import CHUNK_ROWS
 from Neuron_Selection.PatchingTooling import PatchingExperiment
 from tests import slow_reference
 from tests.gates import GATES
@@ -272,7 +272,7 @@ def test_saved_results_are_left_alone_unless_told_otherwise(tmp_path: Path) -> N
     before = (path.read_bytes(), path.with_name("mine.meta.json").read_bytes())
     assert experiment.save_results(results, "mine") == path
     other = experiment.run_patching_experiment(target, source, "q_net.0:2")
-    with pytest.raises(UsageError, match="found the output of another run"):
+    with pytest.raises(InputError, match="already exists and was written by a different run"):
         experiment.save_results(other, "mine")
     assert (path.read_bytes(), path.with_name("mine.meta.json").read_bytes()) == before
     experiment.save_results(other, "mine", overwrite=True)
@@ -350,7 +350,7 @@ def test_results_of_other_arrays_under_the_same_prefix_are_refused(tmp_path: Pat
     results = experiment.run_ablation_experiment(first, "q_net.0:1")
     path = experiment.save_results(results)
     assert experiment.save_results(experiment.run_ablation_experiment(first, "q_net.0:1")) == path
-    with pytest.raises(UsageError, match="found the output of another run"):
+    with pytest.raises(InputError, match="already exists and was written by a different run"):
         experiment.save_results(experiment.run_ablation_experiment(second, "q_net.0:1"))
 
 
@@ -358,5 +358,5 @@ def test_a_dict_of_ones_own_is_saved_once_and_another_is_refused(tmp_path: Path)
     experiment = PatchingExperiment(mlp_agent(tmp_path))
     path = experiment.save_results({"a": {"x": 1}}, "own")
     assert experiment.save_results({"a": {"x": 1}}, "own") == path
-    with pytest.raises(UsageError, match="found the output of another run"):
+    with pytest.raises(InputError, match="already exists and was written by a different run"):
         experiment.save_results({"a": {"x": 2}}, "own")

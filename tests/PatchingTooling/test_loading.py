@@ -178,7 +178,7 @@ def test_a_folder_means_one_zip(folder: str, names: list[str], taken: str, tmp_p
         assert experiment.folder.zip_path.name == taken
     assert experiments[0].folder.folder == place
     said = [str(w.message) for w in caught]
-    assert all(f"no agent.zip; {taken} is taken" in message for message in said)
+    assert all(f"contains no agent.zip; {taken} is used" in message for message in said)
     assert bool(said) == (taken != "agent.zip")
 
 

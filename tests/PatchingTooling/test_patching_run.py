@@ -161,7 +161,7 @@ def test_results_by_input_are_left_alone_replaced_or_refused_as_a_whole(
     assert patch(agent, *words, "q_net.0:1") == 0
     assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before
     assert patch(agent, *words, "q_net.0:2") == 2
-    assert "found the output of another run" in capsys.readouterr().err
+    assert "already exists and was written by a different run" in capsys.readouterr().err
     assert patch(agent, *words, "q_net.0:1", "--overwrite", "--input_ids", "plain") == 0
     assert [path.name for path in folder.iterdir()] == ["plain.json"]
     (folder / "plain.json").write_text("{}")
@@ -180,7 +180,7 @@ def test_clean_and_corrupted_of_other_ids_are_refused(agent: Path, capsys: pytes
     ("content", "words"),
     [
         ("{}", "found an object, expected a list of patches"),
-        ("[]", "found an empty list, expected at least one patch"),
+        ("[]", "found an empty list, expected a list of patches"),
         ("[5]", "entry 1: found 5, expected an object"),
         ('[{"q_net.0": [1]}, {"q_net.0": [-1]}]', "entry 2: 'q_net.0': found -1, expected a neuron index from 0"),
         ('[{"q_net.0": [true]}]', "entry 1: 'q_net.0': found true"),
@@ -198,5 +198,5 @@ def test_bad_patches_files(content: str, words: str, agent: Path, capsys: pytest
 
 @pytest.mark.parametrize("prefix", ["denoising", "noising", "by_input", "results"])
 def test_a_prefix_that_other_results_are_called_is_refused(prefix: str, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="taken by other results"):
+    with pytest.raises(UsageError, match="is reserved for other results"):
         patching_results_path(tmp_path, prefix)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +51,25 @@ def test_a_layer_of_another_kind_is_refused(agent: Path) -> None:
     changed(agent, layer_kinds={**kinds, "q_net.1": "Tanh"})
     with pytest.raises(InputError, match="q_net.1: found a 'Tanh' layer, expected a ReLU as here"):
         patch(agent)
+
+
+def test_the_readable_activations_are_a_source_as_the_npz_is(agent: Path) -> None:
+    experiment = PatchingExperiment(agent)
+    from_npz, from_readable = (
+        experiment.run_patching_experiment("clean_inputs.json", source, "q_net.1:2")["a"]
+        for source in ("clean_activations.npz", "clean_activations_readable.json")
+    )
+    assert {**from_npz, "source": ""} == {**from_readable, "source": ""}
+
+
+def test_readable_activations_of_another_agent_are_refused_where_their_npz_says_so(agent: Path) -> None:
+    other = mlp_agent(agent.parent / "other", seed=5)
+    for folder in ("activation_inputs", "activation_logging"):
+        shutil.copytree(agent / folder, other / folder)
+    experiment = PatchingExperiment(other)
+    with pytest.raises(InputError) as caught:
+        experiment.run_patching_experiment("clean_inputs.json", "clean_activations_readable.json", "q_net.1:2")
+    assert caught.value.file.endswith("clean_activations_readable.json")
 
 
 def test_activations_of_another_torch_are_taken_with_a_warning(agent: Path) -> None:

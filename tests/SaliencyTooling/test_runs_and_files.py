@@ -89,7 +89,7 @@ def test_what_decides_the_candidates_decides_whether_they_are_up_to_date(
     change(agent)
     before = files_of(agent)
     assert initial_test.main(words) == 2
-    assert "candidate_weights.json: found the output of another run" in capsys.readouterr().err
+    assert "candidate_weights.json: already exists and was written by a different run" in capsys.readouterr().err
     assert extract.main(words_for(agent, "--useful_neurons_path", "own.json")) == 2
     assert files_of(agent) == before
     assert initial_test.main([*words, "--overwrite"]) == 0
@@ -116,7 +116,7 @@ def test_averages_of_another_agent_are_refused_and_the_agents_fingerprint_is_rec
     run = load_candidate_weights(path.with_name("candidate_weights.json"))["metadata"]["run"]
     assert run["weights_sha256"] == OpenedAgent(agent).agent_zip.weights_sha256
     assert extract.main([*words, "--agent_path", str(other)]) == 2
-    assert "found the output of another run" in capsys.readouterr().err
+    assert "already exists and was written by a different run" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("script", ["initial_test", "extract"])
@@ -146,13 +146,13 @@ def other_candidates(agent: Path) -> None:
 
 
 @pytest.mark.parametrize("spoil", [other_averages, other_candidates])
-def test_an_output_of_another_run_is_met_before_the_first_file_is_written(
+def test_an_output_different_run_error_is_met_before_the_first_file_is_written(
     spoil: Callable[[Path], None], agent: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     spoil(agent)
     before = files_of(agent)
     assert initial_test.main(["--agent_path", str(agent), "--useful_neurons_path", "own.json"]) == 2
-    assert "found the output of another run" in capsys.readouterr().err
+    assert "already exists and was written by a different run" in capsys.readouterr().err
     assert files_of(agent) == before
 
 
@@ -333,7 +333,7 @@ def test_a_bare_definitions_file_is_looked_for_in_the_agents_folder_first(
         assert average.main(["--agent_path", str(agent), "--quiet"]) == 0
         more = ["--agent_path", str(agent)] if by.endswith("agent") else []
         assert extract.main(words_for(agent, "--useful_neurons_path", "own.json", *more)) == 0
-    assert "warning: own.json: found here and in" in capsys.readouterr().err
+    assert "warning: own.json: is in " in capsys.readouterr().err
     chosen = load_candidate_weights(agent / "gradient_analysis" / "candidate_weights.json")["neuron_weights"]
     assert chosen["exp_2_q_net.0"]["neuron_index"] == 6
 
@@ -348,16 +348,16 @@ def test_bare_names_are_looked_for_in_the_agents_folder_first(
     of_agent = ["--agent_path", str(agent), "--useful_neurons_path", "own.json", "--quiet"]
     bare = ["--cross_metric_path", "cross_metric_summary.json", "--average_gradients_path", "average_gradients.json"]
     assert average.main([*of_agent[:2], "--gradients_path", "weight_gradients.json"]) == 2
-    assert "weight_gradients.json: found no such file in" in capsys.readouterr().err
+    assert "weight_gradients.json: no such file in" in capsys.readouterr().err
     assert extract.main([*bare, *of_agent]) == 2
     error = capsys.readouterr().err.splitlines()[-1]
-    assert "average_gradients.json: found no such file in " in error
+    assert "average_gradients.json: no such file in " in error
     assert error.endswith("(average.py makes it)")
     assert gradients.main([*of_agent[:2], "--quiet"]) == 0
     assert average.main([*of_agent[:2], "--gradients_path", "weight_gradients.json", "--quiet"]) == 0
     capsys.readouterr()
     assert extract.main([*bare, *of_agent[:-1]]) == 0
-    assert "warning: cross_metric_summary.json: found here and in" in capsys.readouterr().err
+    assert "warning: cross_metric_summary.json: is in " in capsys.readouterr().err
     chosen = load_candidate_weights(agent / "gradient_analysis" / "candidate_weights.json")["neuron_weights"]
     assert set(chosen) == set(KEYS)
     (agent / "patching_results" / "cross_metric_summary.json").unlink()

@@ -173,13 +173,19 @@ def test_published_summaries_of_every_form_are_resolved(published_files: Path) -
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda d: d.update(weight_targets=[]), "weight_targets: found an empty list"),
+        (lambda d: d.update(weight_targets=[]), "weight_targets: found a list of length 0"),
         (lambda d: d.update(weight_targets=5), "weight_targets: found 5, expected a list"),
         (lambda d: d["weight_targets"][0].update(layer_name="a.bias"), "found 'a.bias', expected the name of a weight"),
-        (lambda d: d["weight_targets"][0].update(neuron_index=-1), "neuron_index: found -1, expected an index from 0"),
-        (lambda d: d["weight_targets"][0].update(weight_index=1.5), "weight_index: found 1.5, expected an index"),
-        (lambda d: d["weight_targets"][0].update(weight_index=True), "weight_index: found true, expected an index"),
-        (lambda d: d["weight_targets"].append(d["weight_targets"][0]), r"found a.weight\[0,1\] twice, expected once"),
+        (
+            lambda d: d["weight_targets"][0].update(neuron_index=-1),
+            "neuron_index: found -1, expected a whole number",
+        ),
+        (lambda d: d["weight_targets"][0].update(weight_index=1.5), "weight_index: found 1.5, expected a whole number"),
+        (
+            lambda d: d["weight_targets"][0].update(weight_index=True),
+            "weight_index: found true",
+        ),
+        (lambda d: d["weight_targets"].append(d["weight_targets"][0]), r"a.weight\[0,1\] is listed twice"),
     ],
 )
 def test_candidate_files_are_checked_target_by_target(change: Any, words: str, tmp_path: Path) -> None:

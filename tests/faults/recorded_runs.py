@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from Neuron_Selection.FileFormats.activations import stored_metadata
+from Neuron_Selection.FileFormats.activations import stored_npz_metadata
 
 # the truth of each script's output first, then what is written with it
 OUTPUTS = {
@@ -24,7 +24,7 @@ def metadata_of(script: str, agent: Path) -> dict[str, Any]:
     """The metadata of the last run of a script."""
     paths = [agent / name for name in OUTPUTS[script]]
     if script == "E":
-        metadata = stored_metadata(paths[0])
+        metadata = stored_npz_metadata(paths[0])
         assert metadata is not None
         return metadata
     document: dict[str, Any] = json.loads(paths[0 if script == "W" else 1].read_text())

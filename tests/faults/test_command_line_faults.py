@@ -109,7 +109,7 @@ def test_unicode_and_blanks_in_every_path_are_fine(script: str, agent: Path) -> 
 def test_a_windows_path_is_a_name_that_is_not_there(script: str, agent: Path) -> None:
     """F13."""
     words = words_of(script, agent, agent_path="C:\\agents\\mine")
-    says = "found no such file or folder, expected an agent folder"
+    says = "no such file or folder, expected an agent folder"
     refused(words, 2, says, agent.parent, orders=NO_TORCH, process=script == "G")
 
 
@@ -130,12 +130,12 @@ def own_input(script: str, agent: Path) -> dict[str, Flag]:
 def test_an_output_that_would_replace_its_input_is_refused(script: str, agent: Path) -> None:
     """F18, also where --overwrite is given."""
     flags = own_input(script, agent)
-    says = "found as input and as output, expected two files"
+    says = "is both an input and an output of this run"
     refused(words_of(script, agent, **flags), 2, says, agent.parent, orders=NO_TORCH, process=script == "E")
 
 
 @by_script
-def test_an_output_of_another_run_is_kept_and_one_of_the_same_is_up_to_date(script: str, agent: Path) -> None:
+def test_an_output_different_run_error_is_kept_and_one_of_the_same_is_up_to_date(script: str, agent: Path) -> None:
     """F19."""
     before = snapshot(agent)
     told = works(words_of(script, agent, fast=True, overwrite=None), orders=NO_TORCH, process=script == "W")
@@ -146,7 +146,11 @@ def test_an_output_of_another_run_is_kept_and_one_of_the_same_is_up_to_date(scri
     }[script]  # fmt: skip
     words = words_of(script, agent, fast=True, overwrite=None, **other)
     refused(
-        words, 2, "found the output of another run, expected none (--overwrite replaces it)", agent, orders=NO_TORCH
+        words,
+        2,
+        "already exists and was written by a different run; pass --overwrite to replace it",
+        agent,
+        orders=NO_TORCH,
     )
     works(words_of(script, agent, fast=True, **other), orders=NO_TORCH)
     assert any(snapshot(agent)[name] != before[name] for name in OUTPUTS[script])

@@ -64,7 +64,7 @@ def test_a_folder_in_the_place_of_the_output_is_a_matter_of_the_machine(script: 
     path.mkdir()
     before = snapshot(agent / OUTPUTS[script][-1])
     told = run(words_of(script, agent, fast=True), orders=NO_TORCH, process=script == "P")
-    assert "found a directory, pipe or device, expected a file to write" in error_line(told, 4)
+    assert "is a directory, pipe or device; cannot be written as a file" in error_line(told, 4)
     assert snapshot(agent / OUTPUTS[script][-1]) == before
     assert no_temporary_files(agent)
 
@@ -210,7 +210,7 @@ def test_a_signal_while_writing_leaves_the_old_files(ends: signal.Signals, code:
     """F27, F28, F29."""
     orders = {"call": "fsync", "number": 1, "signal": int(ends)}
     words = words_of(script, agent, fast=True, **OTHER[script])
-    says = "nothing half-written was left"
+    says = "no partially written files remain"
     refused(words, code, says, agent.parent, orders=orders, preexec_fn=signals_heard)
 
 

@@ -23,16 +23,16 @@ IMAGE = spaces.Box(0, 255, (3, 4, 5), np.uint8)
 TWO = spaces.Dict({"place": spaces.Box(-1, 1, (2,), np.float32), "time": spaces.Box(-1, 1, (2,), np.float32)})
 
 BAD_INPUTS: dict[str, tuple[str | bytes | None, str]] = {
-    "C1 missing": (None, "found no such file in"),
+    "C1 missing": (None, "no such file in"),
     "C2 empty": ("", "found an empty file, expected JSON"),
-    "C3 no JSON": ('{"a": [1,\n 2', "line 2, column 3: found no JSON"),
-    "C4 UTF-16": ('{"a": [1,2,3,4]}'.encode("utf-16"), "found bytes that are no UTF-8"),
-    "C5 id twice": ('{"a": [1,2,3,4], "a": [1,2,3,4]}', "'a': found this key twice in one object"),
-    "C5 key twice": ('{"a": {"input": [1,2,3,4], "input": [1,2,3,4]}}', "'a'.input: found this key twice"),
+    "C3 no JSON": ('{"a": [1,\n 2', "line 2, column 3: found invalid JSON"),
+    "C4 UTF-16": ('{"a": [1,2,3,4]}'.encode("utf-16"), "found bytes that are not UTF-8"),
+    "C5 id twice": ('{"a": [1,2,3,4], "a": [1,2,3,4]}', "'a': found a duplicate key"),
+    "C5 key twice": ('{"a": {"input": [1,2,3,4], "input": [1,2,3,4]}}', "'a'.input: found a duplicate key"),
     "C6 list": ("[[1,2,3,4]]", "found a list, expected an object {id:"),
     "C6 number": ("7", "found 7, expected an object {id:"),
-    "C7 no inputs": ("{}", "found no inputs, expected at least one id"),
-    "C8 no input": ('{"a": {"inputs": [1]}}', "'a': found 'inputs', expected the key 'input'"),
+    "C7 no inputs": ("{}", "contains no inputs"),
+    "C8 no input": ('{"a": {"inputs": [1]}}', "'a': has no key 'input' (its keys: 'inputs')"),
     "C9 NaN": ('{"a": [1,2,3,NaN]}', "'a'[3]: found the literal NaN, expected finite numbers"),
     "C9 Infinity": ('{"a": [1,2,3,-Infinity]}', "'a'[3]: found the literal -Infinity, expected finite numbers"),
     "C10 1e39": ('{"a": [1,2,3,1e39]}', "'a'[3]: found 1e+39, expected at most 3.4e+38 in size"),
@@ -44,12 +44,12 @@ BAD_INPUTS: dict[str, tuple[str | bytes | None, str]] = {
     "C16 two in a row": ('{"a": [1,2,3,4,5,6,7,8]}', "'a': found 8 numbers, expected 4 numbers"),
     "C18 two rows": ('{"a": [[1,2,3,4],[1,2,3,4]]}', "'a': found an array of 2 x 4, expected 4 numbers"),
     "C26 empty id": ('{"": [1,2,3,4]}', "found an input id of 0 characters, expected 1 to 1,000"),
-    "C29 newline": ('{"a\\nb": [1,2,3,4]}', "found an unprintable character, expected a printable input id"),
-    "C29 escape": ('{"a\\u001b[31m": [1,2,3,4]}', "found an unprintable character"),
-    "C29 NUL": ('{"a\\u0000b": [1,2,3,4]}', "found an unprintable character"),
+    "C29 newline": ('{"a\\nb": [1,2,3,4]}', "the input id contains an unprintable character"),
+    "C29 escape": ('{"a\\u001b[31m": [1,2,3,4]}', "contains an unprintable character"),
+    "C29 NUL": ('{"a\\u0000b": [1,2,3,4]}', "contains an unprintable character"),
     "C30 long id": ('{"%s": [1,2,3,4]}' % ("a" * 10_000), "found an input id of 10,000 characters"),
-    "C33 surrogate": ('{"a\\ud800": [1,2,3,4]}', "found an unprintable character"),
-    "C36 deep": ('{"a": ' + DEEP + "}", "found nesting too deep to read"),
+    "C33 surrogate": ('{"a\\ud800": [1,2,3,4]}', "contains an unprintable character"),
+    "C36 deep": ('{"a": ' + DEEP + "}", "is nested too deeply"),
     "C36 eleven deep": ('{"a": %s}' % (11 * "[" + "1" + 11 * "]"), "found lists nested more than 8 deep"),
     "C37 digits": ('{"a": [1,2,3,%s]}' % ("9" * 5_000), "found an integer of thousands of digits"),
     "C37 integer": ('{"a": [1,2,3,%s]}' % ("9" * 400), "'a': found"),
@@ -60,7 +60,7 @@ BAD_OBSERVATIONS: dict[str, tuple[spaces.Space[Any], Any, str]] = {
     "C20 above": (IMAGE, np.full((3, 4, 5), 300).tolist(), "'a'.input[0][0][0]: found 300, expected 0 to 255"),
     "C20 below": (IMAGE, np.full((3, 4, 5), -1).tolist(), "'a'.input[0][0][0]: found -1, expected 0 to 255"),
     "C21 halves": (IMAGE, np.full((3, 4, 5), 0.5).tolist(), "found 0.5, expected whole numbers (uint8)"),
-    "C22 key missing": (TWO, {"place": [0, 0]}, "'a'.input.time: found no such key, expected an observation of it"),
+    "C22 key missing": (TWO, {"place": [0, 0]}, "'a'.input.time: is missing"),
     "C23 key too many": (
         TWO,
         {"place": [0, 0], "time": [0, 0], "x": [0]},
@@ -73,7 +73,7 @@ BAD_OBSERVATIONS: dict[str, tuple[spaces.Space[Any], Any, str]] = {
 
 GOOD_INPUTS: dict[str, tuple[dict[str, Any], str]] = {
     "C17 a batch of one": ({"a": [GOOD], "b": {"input": [GOOD]}}, ""),
-    "C25 out of bounds": ({"a": [11, 0, 0, 0]}, "1 inputs lie outside of the observation space's bounds (first: 'a')"),
+    "C25 out of bounds": ({"a": [11, 0, 0, 0]}, "1 inputs are outside the observation space's bounds (first: 'a')"),
     "C27 like paths": ({"../../a": GOOD, "/etc/a": GOOD, "C:\\a": GOOD, "a:b": GOOD, "..": GOOD}, ""),
     "C28 commas": ({"v0-81110-6,4,0-0763": GOOD, "v0-81110-6,4,0-0764": GOOD, ",": GOOD}, ""),
     "C31 equal after folding": ({"\u00e9": GOOD, "e\u0301": GOOD, "E\u0301": GOOD, "a": GOOD, "A": GOOD}, ""),
@@ -157,15 +157,15 @@ def test_images_with_channels_last_or_divided_already_are_said(script: str, agen
     agent_of(agent, IMAGE)
     with_inputs(agent, json.dumps({"a": np.ones((4, 5, 3), int).tolist()}))
     told = works(words_of(script, agent, inputs="new_inputs.json", fast=True), orders=NO_TORCH, process=script == "P")
-    assert "1 images have their channels last; transposed, as SB3 does, to an array of 3 x 4 x 5" in told.stderr
-    assert "no pixel above 1, and this agent expects 0 to 255; were they divided already?" in told.stderr
+    assert "1 images have their channels last; transposed to an array of 3 x 4 x 5, as SB3 does" in told.stderr
+    assert "no pixel is above 1, but this agent expects 0 to 255; were the images divided by 255?" in told.stderr
 
 
 UNKNOWN: dict[str, tuple[dict[str, Flag], str]] = {
     "E": ({"layers": ["q_net.0", "q_net.00"]}, "unknown layer 'q_net.00'"),
     "P": ({"input_ids": ["env-v0-81110-6"]}, "unknown input id 'env-v0-81110-6'"),
     "W": ({"input_ids": ["env-v0-81110-6"]}, "unknown input id 'env-v0-81110-6'"),
-    "G": ({"inputs": "Clean_inputs.json"}, "Clean_inputs.json: found no such file in"),
+    "G": ({"inputs": "Clean_inputs.json"}, "Clean_inputs.json: no such file in"),
 }
 
 

@@ -159,8 +159,8 @@ def test_readers_refuse_part_of_a_set_and_another_command_is_refused(name: str, 
             continue
         met += 1
         if "by_input" not in folders and any(part[0].with_suffix("").with_suffix("").glob("*.json")):
-            assert "found results of a run that was interrupted" in error_line(run(reader), 2)
-        assert "found the output of another run" in error_line(run([*words, *other]), 2)
+            assert "belongs to a run that was interrupted" in error_line(run(reader), 2)
+        assert "already exists and was written by a different run" in error_line(run([*words, *other]), 2)
     assert met >= len(folders)
 
 

@@ -45,9 +45,9 @@ B_FAULTS = {
     "B16": ("q_net.0:1_0", "found '1_0'"), "B17": ("q_net.0:٣", "found '٣'"), "B18": ("q_net.0:+5", "found '+5'"),
     "B19": ("q_net.0:5.0", "found '5.0'"), "B19b": ("q_net.0:1e3", "found '1e3'"),
     "B20": ("q_net.0:5,,7", "found nothing, expected a neuron index"), "B21": ("q_net.0:5,", "found nothing"),
-    "B24": ("q_net.0:5,5", "neuron 5 of q_net.0 named twice"), "B25": ("q_net.0:5;q_net.0:7", "named twice"),
-    "B26": ("q_net.0:all,5", "found 'all' beside indices"), "B27": ("q_net.0:ALL", "found 'ALL'"),
-    "B28": ("q_net.0:7-5", "found the range 7-5, expected one that rises"), "B29": ("q_net.0:5:7", "found '5:7'"),
+    "B24": ("q_net.0:5,5", "neuron 5 of q_net.0 is named twice"), "B25": ("q_net.0:5;q_net.0:7", "is named twice"),
+    "B26": ("q_net.0:all,5", "'all' cannot be combined"), "B27": ("q_net.0:ALL", "found 'ALL'"),
+    "B28": ("q_net.0:7-5", "found the range 7-5, expected its first"), "B29": ("q_net.0:5:7", "found '5:7'"),
     "B30": ("q_net.0：5；", "found no ':'"),
 }  # fmt: skip
 
@@ -96,16 +96,16 @@ def test_ids_with_commas_and_slashes_are_one_id_each(agent: Path) -> None:
 
 
 D_FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
-    "D1 missing": (lambda path: path.unlink(), "found no such file in"),
+    "D1 missing": (lambda path: path.unlink(), "no such file in"),
     "D2 truncated": (cut(0.6), "found a truncated or damaged zip"),
-    "D3 empty zip": (lambda path: path.write_bytes(b"PK\x05\x06" + bytes(18)), "found 0 arrays, none called"),
+    "D3 empty zip": (lambda path: path.write_bytes(b"PK\x05\x06" + bytes(18)), "found 0 arrays, none named"),
     "D4 pickled": (lambda path: np.savez(path, **{"x_q_net.0": np.array([{}], object)}), "found pickled objects"),
     "D5 bare pickle": (lambda path: path.write_bytes(b"\x80\x04K\x01."), "found a bare pickle, expected a zip file"),
     "D8 layer": (lambda path: rewritten(path, lambda key: "q_net.0" not in key), "q_net.0: layer not recorded"),
     "D9 id": (lambda path: rewritten(path, lambda key: IDS[1] not in key), f"unknown input id '{IDS[1]}'"),
     "D10 width": (lambda path: np.savez(path, **{f"{i}_q_net.0": np.zeros((1, 9), np.float32) for i in IDS}),
                   "q_net.0: found outputs of shape (9,), expected (8,)"),
-    "D28 readable": (lambda path: path.write_bytes(b"{}"), "found JSON, expected a .npz file"),
+    "D28 readable": (lambda path: path.write_bytes(b"{}"), "found JSON, expected an npz file"),
 }  # fmt: skip
 
 
@@ -168,7 +168,7 @@ def test_a_file_that_is_read_is_never_written_over(flag: str, agent: Path, tmp_p
     own.write_text('[{"q_net.0": [1]}]' if flag == "patches_file" else inputs)
     flags: dict[str, Flag] = {"patch_spec": None} if flag == "patches_file" else {}
     flags |= {"ablate": "mean", "output_dir": str(own.parent), "output_prefix": "x", flag: str(own)}
-    refused(words_of("P", agent, **flags), 2, "found as input and as output", own.parent)
+    refused(words_of("P", agent, **flags), 2, "is both an input and an output", own.parent)
 
 
 def test_an_inputs_file_called_like_an_output_is_never_written_over(agent: Path, tmp_path: Path) -> None:
@@ -177,7 +177,7 @@ def test_an_inputs_file_called_like_an_output_is_never_written_over(agent: Path,
     for name in ("a.json", "a_activations_readable.json"):
         shutil.copy(agent / "activation_inputs" / "clean_inputs.json", own / name)
     inputs: list[str] = [str(own / "a.json"), str(own / "a_activations_readable.json")]
-    refused(words_of("E", agent, output_dir=str(own), inputs=inputs), 2, "found as input and as output", own)
+    refused(words_of("E", agent, output_dir=str(own), inputs=inputs), 2, "is both an input and an output", own)
 
 
 def test_a_damaged_twin_is_made_again_by_overwrite(agent: Path) -> None:
@@ -186,8 +186,8 @@ def test_a_damaged_twin_is_made_again_by_overwrite(agent: Path) -> None:
     kept = twin.read_bytes()
     twin.write_bytes(kept + b" ")
     extraction = words_of("E", agent, fast=True, overwrite=None)
-    refused(patching(agent), 2, "--overwrite makes both again", agent)
-    refused(extraction, 2, "found the output of another run", agent)
+    refused(patching(agent), 2, "--overwrite writes both again", agent)
+    refused(extraction, 2, "already exists and was written by a different run", agent)
     works([*extraction, "--overwrite"])
     assert twin.read_bytes() == kept
     works(patching(agent))
@@ -197,7 +197,7 @@ def test_a_readable_file_of_somebody_else_is_kept(agent: Path) -> None:
     logging = agent / "activation_logging"
     (logging / "clean_activations.npz").unlink()
     (logging / "clean_activations_readable.json").write_text('{"mine": 1}')
-    says = "readable.json: found the output of another run"
+    says = "readable.json: already exists and was written by a different run"
     refused(words_of("E", agent, overwrite=None), 2, says, agent)
 
 

@@ -1,1 +1,1 @@
-"""Arrays in, numbers out: decisions, metrics, differences, curves, and statistics over clusters of inputs."""
+"""Functions of arrays: decisions, metrics, differences, curves, and statistics over clusters of inputs."""

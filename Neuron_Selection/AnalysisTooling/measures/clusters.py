@@ -1,4 +1,4 @@
-"""Which inputs belong together: inputs of one environment seed are no independent observations."""
+"""Clusters of inputs that are not independent, such as inputs of one environment seed."""
 
 from __future__ import annotations
 
@@ -18,41 +18,42 @@ _ID_SEED = re.compile(r".*?([0-9]+)[-_][0-9]+[,_][0-9]+[,_][0-3][-_][0-9]+", re.
 class Clusters:
     """The cluster of each input, ``of_input``: (n_inputs,).
 
-    ``told``: what makes a cluster. ``merged_from``: how many there were, where many were dealt out into fewer.
+    ``description``: what defines a cluster. ``merged_from``: the original number of clusters, if they were merged.
     """
 
     of_input: np.ndarray
     count: int
-    told: str
+    description: str
     merged_from: int | None
 
 
 def clusters_of(ids: Sequence[str], named: Mapping[str, str], cluster_by: str, *, where: object) -> Clusters:
     """The cluster of each input.
 
-    More than 2,000 clusters are dealt out into 2,000: merging whole clusters keeps the statistics valid, and bounds
-    their time and memory.
+    More than 2,000 clusters are merged into 2,000 at random: merging whole clusters keeps the statistics valid, and
+    limits their time and memory.
 
-    :param named: id to cluster, from an inputs file; an id without one is its own cluster
-    :param cluster_by: ``file``: those; ``id_seed``: the environment's seed in ``<env>-<seed>-<x>,<y>,<heading>-<n>``;
-        ``input``: each by itself; ``auto``: ``file`` where there are any, else ``input``
+    :param named: id to cluster, from an inputs file; an id without one is a cluster of its own
+    :param cluster_by: ``file``: as in ``named``; ``id_seed``: the environment seed in
+        ``<env>-<seed>-<x>,<y>,<heading>-<n>``; ``input``: each input alone; ``auto``: ``file`` if ``named`` is not
+        empty, else ``input``
     :raises InputError: an id without a seed, or no cluster in the file
     """
     if cluster_by == "auto":
         cluster_by = "file" if named else "input"
     if cluster_by == "file":
         if not named:
-            hint = "--cluster_by id_seed or input needs none"
-            raise InputError(where, "cluster", found="none of any input", expected="it beside 'input'", hint=hint)
+            hint = "--cluster_by id_seed and input do not use it"
+            raise InputError(where, "cluster", "no input has this key", hint=hint)
         keys = [("cluster", named[input_id]) if input_id in named else ("input", input_id) for input_id in ids]
         alone = sum(kind == "input" for kind, _ in keys)
-        told = "cluster of the inputs file" + (f", {alone} inputs without one each alone" if alone else "")
+        description = "cluster of the inputs file" + (f", {alone} inputs without one each alone" if alone else "")
     elif cluster_by == "id_seed":
         keys = [("seed", _seed_in(input_id, where)) for input_id in ids]
-        told = "environment seed in the id"
+        description = "environment seed in the id"
     else:
         keys = [("input", input_id) for input_id in ids]
-        told = "each input alone"
+        description = "each input alone"
     number_of = {key: number for number, key in enumerate(dict.fromkeys(keys))}
     of_input = np.array([number_of[key] for key in keys], np.intp)
     count = len(number_of)
@@ -60,7 +61,7 @@ def clusters_of(ids: Sequence[str], named: Mapping[str, str], cluster_by: str, *
     if merged_from is not None:
         dealt = np.random.default_rng(0).permutation(count) % MOST_CLUSTERS
         of_input, count = dealt[of_input], MOST_CLUSTERS
-    return Clusters(of_input=of_input, count=count, told=told, merged_from=merged_from)
+    return Clusters(of_input=of_input, count=count, description=description, merged_from=merged_from)
 
 
 def _seed_in(input_id: str, where: object) -> str:
@@ -69,7 +70,6 @@ def _seed_in(input_id: str, where: object) -> str:
         raise InputError(
             where,
             f"input id {shown(input_id)}",
-            found="no seed in it",
-            expected="<env>-<seed>-<x>,<y>,<heading>-<number>",
+            "does not contain a seed, as in <env>-<seed>-<x>,<y>,<heading>-<number>",
         )
     return match[1]

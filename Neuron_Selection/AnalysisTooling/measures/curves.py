@@ -1,9 +1,9 @@
-"""Effect against number of neurons: areas under such curves, and the sizes at which a goal is first reached.
+"""Curves of effect against number of neurons: areas, and the sizes at which a goal is first reached.
 
-The effect of the k first neurons of a ranking is their faithfulness: 0 as the target run, 1 as the source run. CPR is
-the area under it over all sizes, CMD the area between it and 1 (Mueller et al. 2025, MIB, arXiv 2504.13151); there the
-sizes are shares of a circuit's edges at a few points, here shares of one layer's neurons at every point. CPR rewards
-an effect above 1, CMD does not; a good ranking has a great CPR and a small CMD.
+The effect of the first k neurons of a ranking is their faithfulness: 0 as in the target run, 1 as in the source run.
+CPR is the area under the curve over all sizes, CMD the area between the curve and 1 (Mueller et al. 2025, MIB, arXiv
+2504.13151). There, sizes are shares of a circuit's edges at a few points; here, shares of one layer's neurons at every
+size. CPR rewards an effect above 1, CMD does not; a good ranking has a large CPR and a small CMD.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ import numpy as np
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Faithfulness:
-    """How well a set stands for its layer, in margin effects (Wang et al. 2022, arXiv 2211.00593, section 4).
+    """How well a set represents its layer, in margin effects (Wang et al. 2022, arXiv 2211.00593, section 4).
 
-    ``faithfulness``: the set's own effect. ``completeness``: |effect of all other neurons|, 0 where the set leaves
-    nothing behind (their formula with K = C). ``minimality``: the least that removing one member takes away.
+    ``faithfulness``: the effect of the set. ``completeness``: |effect of all other neurons|, 0 if the set is complete
+    (their formula with K = C). ``minimality``: the smallest loss of effect when one member is removed.
     """
 
     faithfulness: float
@@ -27,7 +27,7 @@ class Faithfulness:
 
 
 def area_under(sizes: np.ndarray, effects: np.ndarray) -> float:
-    """CPR: the area under a curve, sizes as shares of the greatest, by trapezoids.
+    """CPR: the area under a curve, with sizes as shares of the largest, by the trapezoidal rule.
 
     :param sizes: (k,), rising from 0
     :param effects: (k,)
@@ -42,7 +42,7 @@ def area_from_one(sizes: np.ndarray, effects: np.ndarray) -> float:
 
 
 def first_sizes(sizes: np.ndarray, reached: np.ndarray) -> np.ndarray:
-    """The smallest size at which each input reaches its goal, NaN where at none; it may be lost again later.
+    """The smallest size at which each input reaches its goal, NaN if never; larger sizes may lose it again.
 
     :param sizes: (k,)
     :param reached: (n, k)
@@ -53,9 +53,9 @@ def first_sizes(sizes: np.ndarray, reached: np.ndarray) -> np.ndarray:
 
 
 def median_size(first: np.ndarray) -> float | None:
-    """The median of first sizes, an input that never reaches its goal counting as above all others.
+    """The median of first sizes, where an input that never reaches its goal counts as infinite.
 
-    :return: None where that is the median
+    :return: None if the median is infinite
     """
     if not len(first):
         return None

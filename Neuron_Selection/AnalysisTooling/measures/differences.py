@@ -1,4 +1,4 @@
-"""Which neurons differ between two runs, and which are active in one and dead in the other."""
+"""Neurons that differ between two runs, and neurons that are active in one run and dead in the other."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DifferentNeuron:
-    """``difference``: mean over inputs of |clean - corrupted|; ``top_share``: share of inputs with it in the top n."""
+    """``difference``: mean |clean - corrupted| over inputs; ``top_share``: share of inputs with it in the top n."""
 
     neuron: int
     difference: float
@@ -18,10 +18,10 @@ class DifferentNeuron:
 
 
 def neuron_differences(clean: np.ndarray, corrupted: np.ndarray, *, neuron_axis: int = 1) -> np.ndarray:
-    """|clean - corrupted| of each neuron for each input; over the positions of a convolution its mean.
+    """|clean - corrupted| of each neuron for each input, averaged over the positions of a convolution.
 
     :param clean: (n_inputs, *shape), and so ``corrupted``
-    :param neuron_axis: which axis counts the neurons
+    :param neuron_axis: the axis of the neurons
     :return: (n_inputs, n_neurons)
     """
     difference = np.abs(np.asarray(clean, np.float64) - np.asarray(corrupted, np.float64))
@@ -31,9 +31,9 @@ def neuron_differences(clean: np.ndarray, corrupted: np.ndarray, *, neuron_axis:
 
 
 def most_different(differences: np.ndarray, top: int) -> list[DifferentNeuron]:
-    """The ``top`` neurons of greatest mean difference, greatest first, the lower index first on ties.
+    """The ``top`` neurons of largest mean difference, largest first, the lower index first on ties.
 
-    A neuron that differs nowhere is never among them.
+    Neurons that never differ are left out.
 
     :param differences: (n_inputs, n_neurons)
     """
@@ -54,10 +54,10 @@ DeadTest = Literal["<= 0", "== 0"]
 
 
 def dead_test_of(role: str, kind: str) -> DeadTest | None:
-    """How a neuron of a layer is found dead: ``<= 0`` before a ReLU, ``== 0`` behind it, None where neither is meant.
+    """The test for dead neurons of a layer: ``<= 0`` before a ReLU, ``== 0`` after it, None for other layers.
 
     :param role: pre-activation or post-activation
-    :param kind: the activation's name, of the layer itself or of the one behind it
+    :param kind: the name of the activation function, of the layer itself or of the one after it
     """
     if kind != "ReLU":
         return None
@@ -67,10 +67,10 @@ def dead_test_of(role: str, kind: str) -> DeadTest | None:
 def active_and_dead(active: np.ndarray, dead: np.ndarray, test: DeadTest, *, neuron_axis: int = 1) -> dict[int, float]:
     """Neurons that are active in one run and dead in the other.
 
-    In a convolution a channel is dead where all its positions are, and active where any is.
+    In a convolution, a channel is dead if all its positions are, and active otherwise.
 
-    :param active: (n_inputs, *shape), the run in which they are to be active; ``dead`` the other
-    :return: neuron to the share of inputs in which it is so, greatest share first; without those of share 0
+    :param active: (n_inputs, *shape), the run in which neurons are active; ``dead`` the other run
+    :return: neuron to the share of inputs for which this holds, largest share first, without shares of 0
     """
 
     def dead_in(values: np.ndarray) -> np.ndarray:

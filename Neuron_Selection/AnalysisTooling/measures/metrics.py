@@ -1,7 +1,7 @@
-"""Metrics of patching in Q-values: what changed, in which unit, and when it is undefined.
+"""Metrics of patching in Q-values, with their units and where they are undefined.
 
-m(Q) = Q[a_c] - Q[a_r] is the margin between the clean and the corrupted run's greedy actions, fixed from the two
-unpatched runs. All arrays of Q-values are (n_inputs, n_actions); all results are (n_inputs,), NaN where undefined.
+m(Q) = Q[a_c] - Q[a_r] is the margin between the greedy actions a_c and a_r of the unpatched clean and corrupted runs.
+All arrays of Q-values are (n_inputs, n_actions); all results are (n_inputs,), NaN where undefined.
 """
 
 from __future__ import annotations
@@ -26,16 +26,15 @@ def matches_source(patched: np.ndarray, source: np.ndarray) -> np.ndarray:
 
 
 def margin_effect(baseline: np.ndarray, patched: np.ndarray, source: np.ndarray) -> np.ndarray:
-    """How much of the way from the target run's margin to the source run's the patch goes; never clipped.
+    """The share of the way from the target run's margin to the source run's that the patch covers; not clipped.
 
-    Denoising calls it margin_recovery, (m(patched) - m(x_r)) / (m(x_c) - m(x_r)), and noising margin_damage,
-    (m(x_c) - m(patched)) / (m(x_c) - m(x_r)); both are this, with target and source in their places (Zhang and Nanda
-    2023, arXiv 2309.16042).
+    In denoising this is margin_recovery, (m(patched) - m(x_r)) / (m(x_c) - m(x_r)), in noising margin_damage,
+    (m(x_c) - m(patched)) / (m(x_c) - m(x_r)) (Zhang and Nanda 2023, arXiv 2309.16042).
 
-    :return: 0 nothing, 1 all the way, NaN without contrast
+    :return: 0 as in the target run, 1 as in the source run, NaN without contrast
     """
-    moved, whole = margin_parts(baseline, patched, source)
-    values: np.ndarray = np.divide(moved, whole, out=np.full(len(whole), np.nan), where=whole != 0)
+    change, gap = margin_parts(baseline, patched, source)
+    values: np.ndarray = np.divide(change, gap, out=np.full(len(gap), np.nan), where=gap != 0)
     return values
 
 
@@ -56,20 +55,20 @@ def margin_parts(baseline: np.ndarray, patched: np.ndarray, source: np.ndarray) 
 
 
 def self_regret(baseline: np.ndarray, patched: np.ndarray) -> np.ndarray:
-    """What the patched action costs under the unpatched network: Q(s, a*) - Q(s, a_patched) >= 0, units of return."""
+    """The loss of the patched action in the unpatched network, Q(s, a*) - Q(s, a_patched) >= 0, in units of return."""
     rows = np.arange(len(baseline))
     regret: np.ndarray = np.asarray(baseline, np.float64).max(axis=1) - baseline[rows, greedy_actions(patched)]
     return regret
 
 
 def value_shift(baseline: np.ndarray, patched: np.ndarray) -> np.ndarray:
-    """Change of max_a Q; it cannot change an action by itself."""
+    """Change of max_a Q; alone it cannot change the action."""
     shift: np.ndarray = np.asarray(patched, np.float64).max(axis=1) - np.asarray(baseline, np.float64).max(axis=1)
     return shift
 
 
 def advantage_shift(baseline: np.ndarray, patched: np.ndarray) -> np.ndarray:
-    """Euclidean norm of the change of Q - max Q; only this can change an action."""
+    """Euclidean norm of the change of Q - max Q; only this change can change the action."""
     before, after = (np.asarray(q, np.float64) for q in (baseline, patched))
     change = (after - after.max(axis=1, keepdims=True)) - (before - before.max(axis=1, keepdims=True))
     norm: np.ndarray = np.linalg.norm(change, axis=1)
@@ -77,7 +76,7 @@ def advantage_shift(baseline: np.ndarray, patched: np.ndarray) -> np.ndarray:
 
 
 def vector_recovery(baseline: np.ndarray, patched: np.ndarray, source: np.ndarray) -> np.ndarray:
-    """1 - |Q_patched - Q_source|^2 / |Q_target - Q_source|^2; NaN where target and source agree."""
+    """1 - |Q_patched - Q_source|^2 / |Q_target - Q_source|^2; NaN if target and source agree."""
     left = np.square(np.asarray(patched, np.float64) - source).sum(axis=1)
     whole = np.square(np.asarray(baseline, np.float64) - source).sum(axis=1)
     values: np.ndarray = 1.0 - np.divide(left, whole, out=np.full(len(whole), np.nan), where=whole != 0)

@@ -1,6 +1,6 @@
 """Selection metrics that published summaries use, under their own names.
 
-They are offered because existing files carry them, and kept out of every default ranking. P and Q below are softmax
+They are available because published files contain them, and not part of any default ranking. P and Q below are softmax
 at temperature 1 of baseline b and patched p Q-values; t is the baseline's best action, s its second, e = 1e-10. A
 softmax of Q-values is not DQN's policy and scales with the reward. All arrays are (n_inputs, n_actions), all results
 (n_inputs,).
@@ -16,7 +16,7 @@ _E = 1e-10
 
 
 def kl_divergence(baseline: np.ndarray, patched: np.ndarray) -> np.ndarray:
-    """Sum P ln((P + e) / (Q + e)); with ``reverse_kl_divergence`` one vote cast twice at the size of these effects."""
+    """Sum P ln((P + e) / (Q + e)); for small effects almost equal to ``reverse_kl_divergence``."""
     p, q = _softmax(baseline), _softmax(patched)
     divergence: np.ndarray = (p * np.log((p + _E) / (q + _E))).sum(axis=1)
     return divergence
@@ -28,7 +28,7 @@ def reverse_kl_divergence(baseline: np.ndarray, patched: np.ndarray) -> np.ndarr
 
 
 def top_logit_delta_magnitude(baseline: np.ndarray, patched: np.ndarray) -> np.ndarray:
-    """|p_t - b_t|: the change of the best action's value, which follows the value and not the decision."""
+    """|p_t - b_t|: the change of the best action's value, not of the decision."""
     rows, best, _ = _best_two(baseline)
     values: np.ndarray = np.abs(_double(patched)[rows, best] - _double(baseline)[rows, best])
     return values
@@ -50,13 +50,13 @@ def undirected_saturating_chebyshev(baseline: np.ndarray, patched: np.ndarray) -
 
 
 def reversed_undirected_saturating_chebyshev(baseline: np.ndarray, patched: np.ndarray) -> np.ndarray:
-    """1 - the one above, exactly 0 where nothing changed; the two sum to 1 and cancel when they are averaged."""
+    """1 - ``undirected_saturating_chebyshev``, but 0 if nothing changed; averages of the two metrics cancel."""
     top, others = _chebyshev_parts(baseline, patched)
     return np.where((top == 0) & (others == 0), 0.0, 1.0 - undirected_saturating_chebyshev(baseline, patched))
 
 
 def reversed_pearson_correlation(baseline: np.ndarray, patched: np.ndarray) -> np.ndarray:
-    """1 - Pearson(b, p) over the actions: over two actions 0 or 2; 0 where either is constant."""
+    """1 - Pearson(b, p) over the actions: 0 or 2 for two actions; 0 if either is constant."""
     b, p = (q - q.mean(axis=1, keepdims=True) for q in (_double(baseline), _double(patched)))
     scale = np.sqrt(np.square(b).sum(axis=1) * np.square(p).sum(axis=1))
     product = (b * p).sum(axis=1)

@@ -1,1 +1,1 @@
-"""Patched runs, the one thing that is analysed, out of a sweep or out of results organised by input."""
+"""Patched runs to analyse, from a sweep or from results organised by input."""

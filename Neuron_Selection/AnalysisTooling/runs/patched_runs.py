@@ -1,4 +1,4 @@
-"""What is analysed, wherever it comes from: Q-values of many experiments, direction by direction."""
+"""Patched runs: Q-values of many experiments in each direction."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ class Block:
 class DirectionRuns:
     """The runs of one direction.
 
-    ``baseline``: the target's Q-values, (n_inputs, n_actions); ``contrast``: those of the other run of each pair,
-    None where unknown. ``flags``: for each experiment "", or why it cannot matter. ``blocks`` can be called again.
+    ``baseline``: Q-values of the target run, (n_inputs, n_actions); ``contrast``: those of the other run of each pair,
+    None if unknown. ``flags``: for each experiment "", or the reason why it cannot have an effect. ``blocks`` may be
+    called several times.
     """
 
     baseline: np.ndarray
@@ -36,10 +37,10 @@ class DirectionRuns:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class PatchedRuns:
-    """All runs.
+    """The runs of all directions.
 
-    ``decisive``: fingerprints of what they were read from; ``told``: how they were made, for people; ``command``: what
-    was typed for them, empty where unknown. ``random_sets``: which experiments were drawn as control, from 0.
+    ``decisive``: fingerprints of the files; ``settings``: engine, dtype and ablation of the runs; ``command``: the
+    command that made them, empty if unknown. ``random_sets``: positions, from 0, of the experiments drawn as control.
     """
 
     where: str
@@ -50,7 +51,7 @@ class PatchedRuns:
     directions: Mapping[str, DirectionRuns]
     weights_sha256: str
     decisive: Mapping[str, Any]
-    told: Mapping[str, Any]
+    settings: Mapping[str, Any]
     command: Mapping[str, Any]
     random_sets: tuple[int, ...] = ()
 

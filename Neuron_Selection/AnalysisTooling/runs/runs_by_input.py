@@ -1,4 +1,4 @@
-"""Runs out of folders of results organised by input, ours or those that others published."""
+"""Read runs from folders of results organised by input, written by this suite or published."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from Neuron_Selection.FileFormats.storage.nested_numbers import filled_float_arr
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class _Folder:
-    """``patched``: (n_inputs, n_experiments, n_actions); ``source`` is None unless every record tells it."""
+    """``patched``: (n_inputs, n_experiments, n_actions); ``source`` is None unless every record holds it."""
 
     path: Path
     ids: tuple[str, ...]
@@ -29,24 +29,24 @@ class _Folder:
     baseline: np.ndarray
     source: np.ndarray | None
     patched: np.ndarray
-    told: Mapping[str, str]
+    settings: Mapping[str, str]
     sha256: str
 
 
 def runs_by_input(results: Path, clusters: Mapping[str, str]) -> PatchedRuns:
-    """The runs in ``denoising/`` and ``noising/`` of a folder of results, or in one of them.
+    """Read the runs in ``denoising/`` and ``noising/`` of a folder of results, or in one of them.
 
-    Files of others do not say what the source run decided; where both directions are there, the baseline of the one is
-    the source of the other.
+    Published files do not hold the output of the source run; with both directions, the baseline of one direction is the
+    source of the other.
 
     :param clusters: id to cluster
-    :raises InputError: neither folder, or files that do not fit together
+    :raises InputError: neither folder, or files that do not match each other
     """
     paths = {direction: results / direction for direction in DIRECTIONS}
     there = {direction: path for direction, path in paths.items() if any(path.glob("*.json"))}
     if not there:
         hint = "run_experiments.py --by_input makes them"
-        raise InputError(results, found="no *.json in denoising/ nor in noising/", expected="results", hint=hint)
+        raise InputError(results, problem="contains no *.json in denoising/ or noising/", hint=hint)
     metadata = [load_folder_metadata(path) for path in there.values()]
     folders: dict[str, _Folder] = {}
     for direction, path in there.items():
@@ -61,7 +61,7 @@ def runs_by_input(results: Path, clusters: Mapping[str, str]) -> PatchedRuns:
     if not all(names):  # a published name such as q_net.0_neuron_61
         names = [experiment_name(number, patch) for number, patch in enumerate(first.patches.values(), start=1)]
     run = metadata[0].get("run")
-    run = run if isinstance(run, dict) else {}  # others write no metadata
+    run = run if isinstance(run, dict) else {}  # published results have no metadata
     random_sets = positions_of(run.get("random_sets", []), folder_meta_path(first.path), count=len(names))
     return PatchedRuns(
         where=str(results),
@@ -72,48 +72,50 @@ def runs_by_input(results: Path, clusters: Mapping[str, str]) -> PatchedRuns:
         directions=directions,
         weights_sha256=str(run.get("weights_sha256", "")),
         decisive={"by_input": {name: folder.sha256 for name, folder in folders.items()}, "clusters": dict(clusters)},
-        told={"engine": run.get("engine"), "dtype": run.get("dtype"), "ablation": first.told["ablation"] or None},
+        settings={
+            "engine": run.get("engine"),
+            "dtype": run.get("dtype"),
+            "ablation": first.settings["ablation"] or None,
+        },
         command=metadata[0].get("command", {}),
         random_sets=tuple(number - 1 for number in random_sets),
     )
 
 
 def _read_folder(path: Path, *, like: _Folder | None) -> _Folder:
-    """Every file of a folder, one at a time.
+    """Read every file of a folder, one at a time.
 
-    :param like: the other direction's, whose inputs and experiments this one must have; their order in a file is free
+    :param like: the folder of the other direction, with the same inputs and experiments; the order in a file is free
     """
     ids: list[str] = []
     patches: Mapping[str, Any] = {} if like is None else like.patches
     arrays: dict[str, list[np.ndarray]] = {"baseline_output": [], "source_output": [], "patched_output": []}
     hashes = []
-    told = {"source": "", "target": "", "ablation": ""}
+    settings = {"source": "", "target": "", "ablation": ""}
     for file in sorted(path.glob("*.json")):
         input_id, records = load_by_input(file)
         if input_id in ids:
-            raise InputError(
-                file, f"input id {shown(input_id)}", found="results of it in another file", expected="one file"
-            )
-        here = {name: _patch_of(record, file, name) for name, record in records.items()}
-        patches = patches or here
-        if here != patches:
-            odd = next(name for name in [*patches, *here] if here.get(name) != patches.get(name))
-            raise InputError(file, shown(odd), found="other experiments than in the first file", expected="the same")
+            raise InputError(file, f"input id {shown(input_id)}", "has results in another file as well")
+        own = {name: _patch_of(record, file, name) for name, record in records.items()}
+        patches = patches or own
+        if own != patches:
+            odd = next(name for name in [*patches, *own] if own.get(name) != patches.get(name))
+            raise InputError(file, shown(odd), "the experiment differs from the first file")
         records = {name: records[name] for name in patches}
         ids.append(input_id)
         first = next(iter(records.values()))
-        told = {key: str(first.get(key) or "") for key in told}
+        settings = {key: str(first.get(key) or "") for key in settings}
         hashes.append(sha256_of(read_bytes(file)))
         for key, parts in arrays.items():
             rows = [record.get(key) for record in records.values()]
             if key != "source_output" or all(row is not None for row in rows):
                 parts.append(_array(rows, file, key, arrays["baseline_output"]))
         if not (arrays["baseline_output"][-1] == arrays["baseline_output"][-1][0]).all():
-            raise InputError(file, "baseline_output", found="several of one input", expected="one")
+            raise InputError(file, "baseline_output", "differs between experiments on the same input")
     if like is not None and tuple(ids) != like.ids:
         odd = next(iter(sorted(set(ids) ^ set(like.ids))), "")
-        found = f"other inputs than in {like.path.name}" + (f" ({shown(odd)})" if odd else "")
-        raise InputError(path, "input ids", found=found, expected="the same")
+        where = f" ({shown(odd)})" if odd else ""
+        raise InputError(path, "input ids", f"differ from those in {like.path.name}{where}")
     known = len(arrays["source_output"]) == len(ids)
     return _Folder(
         path=path,
@@ -122,7 +124,7 @@ def _read_folder(path: Path, *, like: _Folder | None) -> _Folder:
         baseline=np.stack(arrays["baseline_output"])[:, 0],
         source=np.stack(arrays["source_output"])[:, 0] if known else None,
         patched=np.stack(arrays["patched_output"]),
-        told=told,
+        settings=settings,
         sha256=sha256_of("".join(hashes).encode()),
     )
 
@@ -134,19 +136,19 @@ def _patch_of(record: Mapping[str, Any], file: Path, name: str) -> Any:
 
 
 def _array(rows: list[Any], file: Path, key: str, before: list[np.ndarray]) -> np.ndarray:
-    """(n_experiments, n_actions); every file has as many actions as the first."""
+    """(n_experiments, n_actions), with as many actions as in the first file."""
     widths = {len(row[0]) if isinstance(row, list) and row and isinstance(row[0], list) else 0 for row in rows}
     expected = before[0].shape[1] if before else max(widths)
     if widths != {expected} or not expected:
         raise InputError(file, key, found=f"Q-values of {min(widths)} actions", expected=f"{expected}")
     array = filled_float_array([row[0] for row in rows], file, key)
     if array.ndim != 2:
-        raise InputError(file, key, found=f"shape {array.shape}", expected="[[one number an action]]")
+        raise InputError(file, key, found=f"shape {array.shape}", expected="[[one number per action]]")
     return array
 
 
 def _direction(folder: _Folder, contrast: np.ndarray | None, direction: str) -> DirectionRuns:
-    unmoved = (folder.patched == folder.baseline[:, None]).all(axis=(0, 2))
+    is_unmoved = (folder.patched == folder.baseline[:, None]).all(axis=(0, 2))
     target, source = TARGETS[direction]
 
     def blocks() -> Iterator[Block]:
@@ -157,8 +159,8 @@ def _direction(folder: _Folder, contrast: np.ndarray | None, direction: str) -> 
     return DirectionRuns(
         baseline=folder.baseline,
         contrast=contrast,
-        source=folder.told["source"] or source,
-        target=folder.told["target"] or target,
-        flags=tuple("unmoved" if still else "" for still in unmoved),
+        source=folder.settings["source"] or source,
+        target=folder.settings["target"] or target,
+        flags=tuple("unmoved" if still else "" for still in is_unmoved),
         blocks=blocks,
     )

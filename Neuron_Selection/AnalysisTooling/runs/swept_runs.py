@@ -1,4 +1,4 @@
-"""Runs out of a sweep file, read a block of inputs at a time."""
+"""Read runs from a sweep file, one block of inputs at a time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from Neuron_Selection.FileFormats.results.sweep import SweepFile, experiment_nam
 def runs_of_sweep(path: Path) -> Iterator[PatchedRuns]:
     """The runs of a sweep; the file is open inside the block.
 
-    :raises InputError: no sweep, or a damaged one
+    :raises InputError: not a sweep, or a damaged one
     """
     with opened_sweep(path) as sweep:
         header = sweep.header
@@ -30,7 +30,10 @@ def runs_of_sweep(path: Path) -> Iterator[PatchedRuns]:
             directions={direction: _direction(sweep, direction) for direction in header.directions},
             weights_sha256=header.weights_sha256,
             decisive={"sweep": header.metadata["run"]},
-            told={**{key: header.metadata["run"].get(key) for key in ("engine", "dtype")}, "ablation": header.ablation},
+            settings={
+                **{key: header.metadata["run"].get(key) for key in ("engine", "dtype")},
+                "ablation": header.ablation,
+            },
             command=header.metadata.get("command", {}),
             random_sets=tuple(number - 1 for number in header.random_sets),
         )
@@ -38,7 +41,7 @@ def runs_of_sweep(path: Path) -> Iterator[PatchedRuns]:
 
 def _direction(sweep: SweepFile, direction: str) -> DirectionRuns:
     target, source = TARGETS[direction]
-    told = sweep.header.directions[direction]
+    names = sweep.header.directions[direction]
 
     def blocks() -> Iterator[Block]:
         for group in sweep.header.groups:
@@ -49,8 +52,8 @@ def _direction(sweep: SweepFile, direction: str) -> DirectionRuns:
     return DirectionRuns(
         baseline=sweep.q_values(target),
         contrast=sweep.q_values(source),
-        source=told["source"],
-        target=told["target"],
+        source=names["source"],
+        target=names["target"],
         flags=tuple(sweep.flags(direction)),
         blocks=blocks,
     )

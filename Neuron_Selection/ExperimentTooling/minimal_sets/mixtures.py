@@ -12,7 +12,7 @@ import numpy as np
 
 from Neuron_Selection.FileFormats.inputs import Inputs
 from Neuron_Selection.FileFormats.observations import Observations, rows_of
-from Neuron_Selection.FileFormats.run_metadata import CHUNK_ROWS
+from Neuron_Selection.FileFormats.provenance import CHUNK_ROWS
 from Neuron_Selection.PatchingTooling.agent.layers import Layer
 from Neuron_Selection.PatchingTooling.agent.network import Network, refuse_nonfinite_scores
 

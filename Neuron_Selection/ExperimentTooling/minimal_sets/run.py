@@ -32,15 +32,14 @@ from Neuron_Selection.FileFormats.agent_zip.agent_folder import CLEAN, CORRUPTED
 from Neuron_Selection.FileFormats.directions import TARGETS, directions_of
 from Neuron_Selection.FileFormats.inputs import Inputs
 from Neuron_Selection.FileFormats.kept_blocks import KeptBlocks
+from Neuron_Selection.FileFormats.provenance import check_outputs, is_up_to_date
 from Neuron_Selection.FileFormats.results.minimal_sets_file import (
     load_minimal_sets,
     paths_of,
     save_minimal_sets,
-    stored_minimal_sets_metadata,
-    unfinished_minimal_sets_metadata,
+    stored_minimal_sets,
 )
 from Neuron_Selection.FileFormats.results.patching_results import results_path
-from Neuron_Selection.FileFormats.run_metadata import check_outputs, is_up_to_date
 from Neuron_Selection.FileFormats.storage.json_files import json_bytes
 from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
 
@@ -91,7 +90,7 @@ def find_minimal_sets(
 
     :param layers: None means the activation after every hidden layer
     :param progress: iterates over the (direction, layer) pairs
-    :raises UsageError: an impossible goal or share, or an output of another run
+    :raises SuiteError: an impossible goal or share, or an output of a different run
     """
     settings = _Settings(goal=parse_goal(goal), share=share, budget=budget, random_orders=random_orders, seed=seed)
     if not 0 < share <= 1:
@@ -119,12 +118,7 @@ def find_minimal_sets(
     }
     command = {"script": "find_minimal_sets.py", "agent_path": str(agent.folder.folder), "direction": direction}
     planned = agent.metadata(decisive, command=command)
-    stored, unfinished = stored_minimal_sets_metadata(path), unfinished_minimal_sets_metadata(path)
-    done = [
-        is_up_to_date(place, stored, planned, overwrite=overwrite, unfinished=unfinished)
-        for place in paths_of(path).values()
-    ]
-    if all(done):
+    if is_up_to_date(stored_minimal_sets(path), planned, overwrite=overwrite):
         return MinimalSets(document=load_minimal_sets(path), path=path, was_up_to_date=True)
     blocks = KeptBlocks(path, planned)
     sites = [(one, layer) for one in directions_of(direction) for layer in chosen]

@@ -11,10 +11,10 @@ from Neuron_Selection.ExperimentTooling.sweeps.plan import SweepPlan, plan_sweep
 from Neuron_Selection.ExperimentTooling.sweeps.records import write_by_input
 from Neuron_Selection.ExperimentTooling.sweeps.sweep import Progress, write_sweep
 from Neuron_Selection.FileFormats.agent_zip.agent_folder import CLEAN, CORRUPTED, RESULTS, output_folder
+from Neuron_Selection.FileFormats.provenance import check_outputs, is_up_to_date
 from Neuron_Selection.FileFormats.results.patching_results import results_path
-from Neuron_Selection.FileFormats.results.results_by_input import is_folder_up_to_date
-from Neuron_Selection.FileFormats.results.sweep import stored_metadata
-from Neuron_Selection.FileFormats.run_metadata import check_outputs, is_up_to_date
+from Neuron_Selection.FileFormats.results.results_by_input import stored_folder
+from Neuron_Selection.FileFormats.results.sweep import stored_sweep
 from Neuron_Selection.FileFormats.storage.atomic_files import refuse_link
 from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
 
@@ -60,7 +60,7 @@ def run_sweep(
 
     :param dry_run: check everything and write nothing
     :param progress: wraps the blocks of inputs and their number
-    :raises UsageError: arguments that cannot be used together, or an output of another run
+    :raises SuiteError: arguments that cannot be used together, or an output of a different run
     """
     plan = plan_sweep(
         agent,
@@ -78,7 +78,8 @@ def run_sweep(
     path = named.with_name(f"{named.name.removesuffix('.json')}.npz")
     command = {"script": "run_experiments.py", "agent_path": str(agent.folder.folder), **plan.described}
     metadata = agent.metadata(plan.decisive, command=command)
-    done = is_up_to_date(path, stored_metadata(path) if path.exists() else None, metadata, overwrite=overwrite)
+    stored = stored_sweep(path)
+    done = is_up_to_date(stored, metadata, overwrite=overwrite)
     place = out
     if output_prefix and by_input:
         place = named.with_name(named.stem)
@@ -86,10 +87,10 @@ def run_sweep(
     folders = {
         one: place / one
         for one in (plan.directions if by_input else ())
-        if not is_folder_up_to_date(place / one, metadata, overwrite=overwrite)
+        if not is_up_to_date(stored_folder(place / one), metadata, overwrite=overwrite)
     }
     check_outputs([path], [*(Path(inputs.where) for inputs in plan.inputs.values()), agent.folder.zip_path])
-    header: Mapping[str, Any] | None = stored_metadata(path) if done else None
+    header = stored.complete if done else None
     if not dry_run:
         if header is None:
             header = write_sweep(path, agent, plan, metadata=metadata, progress=progress)

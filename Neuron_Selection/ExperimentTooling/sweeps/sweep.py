@@ -16,8 +16,8 @@ from Neuron_Selection.FileFormats.directions import TARGETS
 from Neuron_Selection.FileFormats.kept_blocks import KeptBlocks
 from Neuron_Selection.FileFormats.observations import rows_of
 from Neuron_Selection.FileFormats.patch_spec import Neurons
+from Neuron_Selection.FileFormats.provenance import CHUNK_ROWS
 from Neuron_Selection.FileFormats.results.sweep import BLOCK_BYTES, FLAGS, SweepGroup, SweepWriter, written_sweep
-from Neuron_Selection.FileFormats.run_metadata import CHUNK_ROWS
 from Neuron_Selection.PatchingTooling.agent.interventions import replacing
 from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
 from Neuron_Selection.PatchingTooling.self_checks import NOT_APPLICABLE, PASSED, check_whole_layer

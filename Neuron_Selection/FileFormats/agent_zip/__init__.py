@@ -1,1 +1,1 @@
-"""An agent's folder and its zip read as data: pickles, tensors, spaces. Nothing in it runs."""
+"""An agent's folder and zip, read as data without running anything: pickles, tensors, spaces."""

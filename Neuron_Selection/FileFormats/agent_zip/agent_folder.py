@@ -1,4 +1,4 @@
-"""Where an agent and its files lie: which zip a folder means, and what a bare file name means."""
+"""Agent folders: find an agent's zip, and resolve the names of its files."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ INPUTS = "activation_inputs"
 ACTIVATIONS = "activation_logging"
 RESULTS = "patching_results"
 GRADIENTS = "gradient_analysis"
-NORMALIZERS = ("vecnormalize.pkl", "vec_normalize.pkl")  # as rl_zoo calls it in its runs, and on a hub
-_NO_AGENTS = ("train_eval_metrics.zip",)  # rl_zoo puts its curves beside an agent on a hub
+NORMALIZERS = ("vecnormalize.pkl", "vec_normalize.pkl")  # as named by rl_zoo in its runs, and on a hub
+_NO_AGENTS = ("train_eval_metrics.zip",)  # learning curves that rl_zoo uploads with an agent
 _MAKERS = {
     ACTIVATIONS: "activation_extraction.py",
     RESULTS: "run_experiments.py",
     GRADIENTS: "SaliencyTooling/initial_test.py",
     ".": "generate_definitions.py",
 }
-CLEAN, CORRUPTED = "clean_inputs.json", "corrupted_inputs.json"  # the guide's names, used where none is given
+CLEAN, CORRUPTED = "clean_inputs.json", "corrupted_inputs.json"  # default names of the inputs files
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,32 +34,33 @@ class AgentFolder:
     folder: Path
 
     def find(self, name: str, place: str, *, hint: str | None = None) -> Path:
-        """The file that ``name`` means.
+        """Resolve the name of a file.
 
-        A bare name is looked for in the agent folder's ``place`` first, then where the user stands; a name
-        with a directory part is a path from where the user stands.
+        A bare name is looked up in the agent folder's ``place`` first, then in the working directory; a name with a
+        directory part is a path relative to the working directory.
 
         :param place: the folder of that kind of file, such as ``activation_inputs``
-        :param hint: what to do where it is missing; None names the script that fills the place
-        :raises InputError: in neither
+        :param hint: what to do if the file is missing; None names the script that writes files to ``place``
+        :raises InputError: the file is in neither folder
         """
-        here = Path(name)
+        local = Path(name)
         if os.path.dirname(name):  # noqa: PTH120 - of ./name too, whose dot a Path drops
-            return here
-        there = self.folder / place / name
-        if is_there(there):
-            if is_there(here) and here.resolve() != there.resolve() and read_bytes(here) != read_bytes(there):
-                warnings.warn(SuiteWarning(f"{name}: found here and in {there.parent}; {there} is used"), stacklevel=2)
-            return there
-        if not is_there(here):
+            return local
+        own = self.folder / place / name
+        if is_there(own):
+            if is_there(local) and local.resolve() != own.resolve() and read_bytes(local) != read_bytes(own):
+                message = f"{name}: is in {Path.cwd()} and in {own.parent}, with different content; {own} is used"
+                warnings.warn(SuiteWarning(message), stacklevel=2)
+            return own
+        if not is_there(local):
             maker = f"{_MAKERS[place]} makes it" if place in _MAKERS else ""
-            found = f"no such file in {there.parent} nor in {Path.cwd()}"
-            raise InputError(name, found=found, hint=maker if hint is None else hint)
-        return here
+            problem = f"no such file in {own.parent} nor in {Path.cwd()}"
+            raise InputError(name, problem=problem, hint=maker if hint is None else hint)
+        return local
 
 
 def output_folder(chosen: str | None, default: Path) -> Path:
-    """The folder to write into: the one the user chose, which may be a link, or the default, which may not.
+    """The folder to write into: the chosen one, which may be a link, or the default, which must not be a link.
 
     :param chosen: ``--output_dir``
     :raises UsageError: the default folder is a link
@@ -71,27 +72,27 @@ def output_folder(chosen: str | None, default: Path) -> Path:
 
 
 def find_agent(agent_path: str | Path) -> AgentFolder:
-    """The agent that ``agent_path`` names: a zip, or a folder that holds one.
+    """Find the agent that ``agent_path`` names: a zip, or a folder that contains one.
 
-    In a folder: ``agent.zip``, else the only zip of an agent, else ``<ENV>.zip`` in a folder called ``<ENV>_<n>``.
+    In a folder: ``agent.zip``, else the only zip of an agent, else ``<ENV>.zip`` in a folder named ``<ENV>_<n>``.
 
-    :raises InputError: nothing there, no zip, or several
+    :raises InputError: no such file or folder, no zip, or several zips
     """
     found = _found(Path(agent_path))
     environment = _environment(found.folder)
-    places = [found.folder, found.folder / found.zip_path.stem, found.folder / environment]  # rl_zoo's, and beside
+    places = [found.folder, found.folder / found.zip_path.stem, found.folder / environment]  # the last two as in rl_zoo
     candidates = (place / name for place in places for name in NORMALIZERS)
     normalizer = next((candidate for candidate in candidates if candidate.exists()), None)
     if normalizer is not None:
         warnings.warn(
-            SuiteWarning(f"{normalizer}: trained behind VecNormalize; inputs must hold normalised observations"),
+            SuiteWarning(f"{normalizer}: trained with VecNormalize; inputs must be normalised observations"),
             stacklevel=2,
         )
     return found
 
 
 def _environment(folder: Path) -> str:
-    """The environment that rl_zoo names a run's folder after, ``<ENV>_<n>``."""
+    """The environment in the name of an rl_zoo run's folder, ``<ENV>_<n>``."""
     return re.sub(r"_\d+$", "", folder.resolve().name)
 
 
@@ -99,7 +100,7 @@ def _found(path: Path) -> AgentFolder:
     if not is_there(path) or not path.is_dir():
         leads_nowhere = os.path.islink(path)  # noqa: PTH114 - a Path raises where the name is too long for any file
         if path.name and not is_there(path) and not leads_nowhere:
-            raise InputError(path, found="no such file or folder", expected="an agent folder or a zip")
+            raise InputError(path, problem="no such file or folder", hint="--agent_path names an agent folder or a zip")
         return AgentFolder(zip_path=path, folder=path.parent)
     if (path / "agent.zip").exists() or (path / "agent.zip").is_symlink():
         return AgentFolder(zip_path=path / "agent.zip", folder=path)
@@ -108,8 +109,8 @@ def _found(path: Path) -> AgentFolder:
     environment = path / f"{_environment(path)}.zip"
     if len(zips) != 1 and environment not in zips:
         listed = ", ".join(shown(entry.name, quoted=False) for entry in zips[:8])
-        found = f"{len(zips)} zips ({listed})" if zips else "no zip"
-        raise InputError(path, found=found, expected="agent.zip", hint="--agent_path takes a zip as well")
+        problem = f"contains {len(zips)} zips ({listed}) and no agent.zip" if zips else "contains no zip"
+        raise InputError(path, problem=problem, hint="--agent_path may also name a zip")
     chosen = zips[0] if len(zips) == 1 else environment
-    warnings.warn(SuiteWarning(f"{path}: no agent.zip; {chosen.name} is taken"), stacklevel=2)
+    warnings.warn(SuiteWarning(f"{path}: contains no agent.zip; {chosen.name} is used"), stacklevel=2)
     return AgentFolder(zip_path=chosen, folder=path)

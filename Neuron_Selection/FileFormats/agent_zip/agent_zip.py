@@ -1,4 +1,4 @@
-"""A Stable-Baselines3 ``agent.zip`` read as data: what its network is made of, and the weights. Nothing in it runs."""
+"""A Stable-Baselines3 ``agent.zip`` read as data, without running anything: its policy, spaces and weights."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from Neuron_Selection.FileFormats.storage.zip_members import ZipMembers
 
 _DEPTH_LIMIT = 8
 _NODE_LIMIT = 10_000
-_OPTIMIZER = ("optimizer_class", "optimizer_kwargs")  # inference has no use for them; never decoded
+_OPTIMIZER = ("optimizer_class", "optimizer_kwargs")  # not used for inference; never decoded
 _SKELETON_MAKERS = {"_make_skeleton_class", "_make_skeleton_enum", "_make_function", "_make_cell", "_fill_function"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClassByValue:
-    """A class whose code lies in the zip itself (pickled from ``__main__``); only its name is read.
+    """A class whose code is stored in the zip (pickled from ``__main__``); only its name is read.
 
-    A function or a ``functools.partial`` in its place has none, and is called what it is.
+    For a function or a ``functools.partial``, the name is a description.
     """
 
     name: str
@@ -37,7 +37,7 @@ class ClassByValue:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class AgentZip:
-    """What an agent's zip says, as inert values.
+    """The content of an agent's zip, as plain values.
 
     ``policy_kwargs`` holds plain values; a class in it is a ``Name`` or a ``ClassByValue``. ``tensors`` is the
     policy's state dict, ``sha256`` of the zip's bytes, ``weights_sha256`` of the online network alone.
@@ -55,21 +55,21 @@ class AgentZip:
 
 
 def read_agent_zip(path: Path) -> AgentZip:
-    """Read ``path`` once; hash and parse the same bytes, as ``parse_agent_zip`` tells."""
+    """Read ``path`` once; hash and parse the same bytes as ``parse_agent_zip``."""
     return parse_agent_zip(read_agent_bytes(path), path)
 
 
 def read_agent_bytes(path: Path) -> bytes:
-    """The bytes of an agent's zip, whatever they are."""
+    """The bytes of an agent's zip, not checked."""
     return read_bytes(path, hint="--agent_path names an agent folder or a zip")
 
 
 def parse_agent_zip(data: bytes, path: Path) -> AgentZip:
-    """The agent in the bytes of a zip.
+    """Parse the bytes of an agent's zip.
 
-    :param path: where they come from
-    :raises InputError: not a whole SB3 zip
-    :raises UntrustedError: a needed field that would run something
+    :param path: the zip, for messages
+    :raises InputError: not a complete SB3 zip
+    :raises UntrustedError: a required field would run code
     """
     members = ZipMembers(data, where=path)
     if "data" not in members or "policy.pth" not in members:
@@ -81,7 +81,7 @@ def parse_agent_zip(data: bytes, path: Path) -> AgentZip:
                 hint="download it again, or save the whole agent: model.save",
             )
         missing = "data" if "data" not in members else "policy.pth"
-        raise InputError(path, found=f"no member {missing}", expected="a zip saved by Stable-Baselines3")
+        raise InputError(path, problem=f"has no member {missing}", expected="a zip saved by Stable-Baselines3")
     fields = _Fields(parse_edited_json(members.read_document("data"), f"{path}: data"), path)
     tensors = tensors_from(members.read("policy.pth"), where=f"{path}: policy.pth", unpacked=members.unpacked)
     online = {name.removeprefix("q_net."): tensor for name, tensor in tensors.items() if name.startswith("q_net.")}
@@ -100,7 +100,7 @@ def parse_agent_zip(data: bytes, path: Path) -> AgentZip:
 
 
 class _Fields:
-    """The four fields of ``data`` that inference needs; the others are never decoded."""
+    """The four fields of ``data`` that inference requires; the others are never decoded."""
 
     def __init__(self, document: Any, path: Path) -> None:
         self.where = f"{path}: data"
@@ -132,7 +132,7 @@ class _Fields:
         value = self.document.get(field)
         serialized = value.get(":serialized:") if isinstance(value, dict) else None
         if not isinstance(serialized, str):
-            found = shown(value) if field in self.document else "nothing"
+            found = shown(value) if field in self.document else "no such field"
             raise InputError(self.where, field, found=found, expected="a value pickled by Stable-Baselines3")
         try:
             pickled = base64.b64decode(serialized, validate=True)
@@ -141,10 +141,10 @@ class _Fields:
         return read_pickle(pickled, where=self.where, what=field)
 
     def _plain(self, value: object, field: str, visited: list[int], depth: int = 0) -> Any:
-        """The record as plain Python values; bounded, since a file can hold a list that contains itself."""
+        """The record as plain Python values, with limits, since a list in a pickle can contain itself."""
         visited[0] += 1
         if depth > _DEPTH_LIMIT or visited[0] > _NODE_LIMIT:
-            raise InputError(self.where, field, found="a structure without end", expected="a few plain values")
+            raise InputError(self.where, field, "is nested too deeply, or has too many values")
         if value is None or isinstance(value, bool | int | float | str | Name):
             return value
         if isinstance(value, list | tuple):
@@ -166,20 +166,20 @@ class _Fields:
             return ClassByValue(name="a functools.partial")
         expected = "plain values and class names"
         if not isinstance(value, Built):
-            raise InputError(self.where, field, found="something that is no plain value", expected=expected)
-        found = f"a call of {shown(str(called))}" if isinstance(called, Name) else "a call of what a call returns"
+            raise InputError(self.where, field, found="another value", expected=expected)
+        found = f"a call of {shown(str(called))}" if isinstance(called, Name) else "a call of the result of a call"
         raise UntrustedError(self.where, field, found=found, expected=expected)
 
 
 def _as_dict(record: object) -> object:
-    """The dict that an ``OrderedDict`` stands for; any other record as it is."""
+    """An ``OrderedDict`` as a dict; any other record unchanged."""
     if isinstance(record, Built) and record.callable == Name("collections", "OrderedDict"):
         return dict(record.pairs)
     return record
 
 
 def _name_by_value(record: object) -> str:
-    """The name of a class that cloudpickle wrote by value; a function's is not looked for."""
+    """The name of a class that cloudpickle wrote by value; functions are all called the same."""
     arguments = record.args if isinstance(record, Built) else ()
     if isinstance(arguments, tuple) and len(arguments) > 1 and isinstance(arguments[1], str):
         return arguments[1]

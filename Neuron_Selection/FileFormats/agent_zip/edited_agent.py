@@ -1,7 +1,7 @@
-"""An agent's zip with some numbers of its tensors exchanged; every other byte of every member stays.
+"""Change single numbers of the tensors in an agent's zip; all other bytes of every member stay the same.
 
-Both zips, the agent's and the ``policy.pth`` in it, are put together anew from the same members in the same order,
-with the same names, times and compression. In ``policy.pth`` numbers start at multiples of 64, as torch lays them.
+Both zips, the agent's and the ``policy.pth`` in it, are written again with the same members in the same order, with the
+same names, times and compression. In ``policy.pth`` numbers start at multiples of 64 bytes, as torch aligns them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from Neuron_Selection.errors import InputError, UsageError, shown
+from Neuron_Selection.errors import InputError, shown
 from Neuron_Selection.FileFormats.agent_zip.pickled_data import read_pickle
 from Neuron_Selection.FileFormats.agent_zip.tensors import tensors_from
 from Neuron_Selection.FileFormats.storage.zip_members import ZipMembers
@@ -23,12 +23,12 @@ from Neuron_Selection.FileFormats.storage.zip_members import ZipMembers
 _POLICY = "policy.pth"
 _ALIGNMENT = 64
 _LOCAL_HEADER = 30
-_PADDING = b"FB"  # the field in which torch itself pads
+_PADDING = b"FB"  # the extra field that torch uses for padding
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TensorEdit:
-    """``index``: of one number of the tensor, one entry an axis."""
+    """``index``: the position of one number, one entry per axis of the tensor."""
 
     tensor: str
     index: tuple[int, ...]
@@ -36,11 +36,11 @@ class TensorEdit:
 
 
 def edited_agent_bytes(data: bytes, edits: Sequence[TensorEdit], *, where: object) -> bytes:
-    """The zip with these numbers in the place of what they were.
+    """The bytes of the zip with these numbers changed.
 
     :param data: the bytes of a zip that ``read_agent_zip`` has read
-    :raises UsageError: a tensor that shares its numbers with another, so that both would change
-    :raises InputError: something in the zip that cannot be carried over
+    :raises InputError: a tensor that shares its numbers with another one, so that both would change; or a member that
+        cannot be copied
     """
     members = ZipMembers(data, where=where)
     policy = members.read(_POLICY)
@@ -69,7 +69,7 @@ def _edited_policy(policy: bytes, edits: Sequence[TensorEdit], *, where: object)
 
 
 def _records(root: Any) -> dict[str, Any]:
-    """Tensor name to its record; ``tensors_from`` has checked them all."""
+    """Tensor name to its record; ``tensors_from`` has checked all of them."""
     pairs = root.items() if isinstance(root, dict) else root.pairs
     plain = {}
     for name, record in pairs:
@@ -79,15 +79,14 @@ def _records(root: Any) -> dict[str, Any]:
 
 
 def _verify(before: bytes, after: bytes, edits: Sequence[TensorEdit], *, where: object) -> None:
-    """Read the new file back: the named numbers are what was asked for, and every other bit is what it was."""
+    """Read the new file back and check that the edited numbers, and no others, have changed."""
     old, new = tensors_from(before, where=where), tensors_from(after, where=where)
     expected = {edit.tensor: old[edit.tensor].copy() for edit in edits}
     for edit in edits:
         expected[edit.tensor][edit.index] = edit.value
     for name, tensor in old.items():
         if new[name].tobytes() != expected.get(name, tensor).tobytes():
-            found = "numbers shared with another tensor"
-            raise UsageError(f"{where}: {shown(name, quoted=False)}: found {found}, expected a tensor of its own")
+            raise InputError(where, shown(name, quoted=False), "shares its numbers with another tensor")
 
 
 def _rezipped(data: bytes, replaced: Mapping[str, bytes], *, alignment: int, where: object) -> bytes:
@@ -106,7 +105,5 @@ def _rezipped(data: bytes, replaced: Mapping[str, bytes], *, alignment: int, whe
             try:
                 new.writestr(fresh, content, compress_type=info.compress_type)
             except (ValueError, zipfile.LargeZipFile) as error:
-                raise InputError(
-                    where, shown(info.filename), found=f"a member that cannot be copied ({error})"
-                ) from error
+                raise InputError(where, shown(info.filename), f"cannot be copied ({error})") from error
     return buffer.getvalue()

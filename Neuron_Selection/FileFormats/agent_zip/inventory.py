@@ -1,4 +1,4 @@
-"""Every pickled name in an agent's zip, and every tensor, listed without running anything."""
+"""List every pickled name and every tensor in an agent's zip, without running anything."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from Neuron_Selection.FileFormats.storage.atomic_files import sha256_of
 from Neuron_Selection.FileFormats.storage.json_files import parse_edited_json
 from Neuron_Selection.FileFormats.storage.zip_members import ZipMembers
 
-_PICKLED_LIMIT = 1 << 23  # bytes of all pickles together, so that reading them ends; real agents have a hundredth
+_PICKLED_LIMIT = 1 << 23  # bytes of all pickles together; real agents have a hundredth of that
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AgentInventory:
-    """``names``: field or member to the globals that its pickle names; ``unread``: field or member to the reason."""
+    """``names``: field or member to the globals in its pickle; ``unread``: field or member to the reason."""
 
     sha256: str
     size: int
@@ -35,13 +35,13 @@ class AgentInventory:
 
 
 def take_inventory(path: Path, data: bytes) -> AgentInventory:
-    """List what is in a zip, as far as it can be read.
+    """List the content of a zip, as far as it can be read.
 
-    :param path: its name, for messages
+    :param path: the zip, for messages
     :param data: its bytes
-    :raises InputError: no whole zip
+    :raises InputError: not a complete zip
     """
-    where = Path(path.name)  # of what follows only the place inside is told
+    where = Path(path.name)  # the reasons in the list name only the place inside the zip
     members = ZipMembers(data, where=path).renamed(where)
     names: dict[str, tuple[str, ...]] = {}
     unread: dict[str, str] = {}
@@ -62,9 +62,7 @@ def take_inventory(path: Path, data: bytes) -> AgentInventory:
         pickled = pickles[place]()
         spent += len(pickled)
         if spent > _PICKLED_LIMIT:
-            raise InputError(
-                where, place, found="too many pickles to read", expected=f"{_PICKLED_LIMIT:,} bytes of them"
-            )
+            raise InputError(where, place, f"has more than {_PICKLED_LIMIT:,} bytes of pickles before it")
         read_pickle(pickled, where=where, what=place, names=found)
 
     for place in pickles:
@@ -91,7 +89,7 @@ def _tensors(members: ZipMembers, where: Path) -> dict[str, np.ndarray]:
 def _pickles(
     members: ZipMembers, path: Path, attempt: Callable[[str, Callable[[], object]], Any]
 ) -> dict[str, Callable[[], bytes]]:
-    """Where pickles lie, and how each is read: fields of ``data``, and those inside of torch files."""
+    """Each pickle and the function that reads it: fields of ``data``, and pickles in torch files."""
     pickles: dict[str, Callable[[], bytes]] = {}
     for field, value in (attempt("data", lambda: _serialized_fields(members, path)) or {}).items():
         place = _free(f"data: {field}" if field in members else field, pickles)
@@ -104,7 +102,7 @@ def _pickles(
 
 
 def _free(place: str, taken: Container[str]) -> str:
-    """A place under which nothing is listed yet: whoever made the zip chose the names, and one may not hide another."""
+    """A name that is not in use yet, since names in the zip are arbitrary and one must not hide another."""
     return next(name for number in count() if (name := place + "'" * number) not in taken)
 
 
@@ -119,7 +117,7 @@ def _serialized_fields(members: ZipMembers, path: Path) -> dict[str, str]:
 
 
 def _records_of(members: ZipMembers, name: str, path: Path) -> dict[str, Callable[[], bytes]]:
-    """Every pickle of a torch file, which should have one."""
+    """Every pickle in a torch file, which normally has one."""
     nested = ZipMembers(members.read(name), where=f"{path}: {name}", unpacked=members.unpacked)
     found = [inner for inner in nested.names if inner.rsplit("/", 1)[-1] == "data.pkl"]
     return {inner: partial(nested.read, inner) for inner in found or ["data.pkl"]}

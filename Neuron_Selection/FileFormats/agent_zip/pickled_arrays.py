@@ -1,4 +1,4 @@
-"""numpy arrays, dtypes and scalars out of inert pickle records, of numpy 1 and 2."""
+"""Convert inert pickle records of numpy 1 and 2 to arrays, dtypes and scalars."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ _DTYPE_NAME = re.compile(r"bool_?|u?int(8|16|32|64)?|float(16|32|64)?_?|b1|[iu][
 
 
 def is_array_data(record: object) -> bool:
-    """Whether a record is of numpy's own making: an array, a scalar or a dtype."""
+    """Whether a record is a numpy array, scalar or dtype."""
     called = record.callable if isinstance(record, Built) else None
     return isinstance(called, Name) and called in _ARRAY_DATA
 
 
 def scalar_from(record: object) -> bool | int | float:
-    """A plain value, from a numpy scalar.
+    """The plain value of a numpy scalar.
 
     :raises ValueError: anything else, an array included
     """
     array = array_from(record)
     if array.shape != ():
-        raise ValueError("an array where one value belongs")
+        raise ValueError("an array instead of one value")
     value: bool | int | float = array.item()
     return value
 
 
 def integer_from(record: object) -> int:
-    """A Python integer, from one or from a numpy scalar.
+    """A Python integer, from an integer or a numpy scalar.
 
     :raises ValueError: anything else, booleans included
     """
     value = array_from(record).item() if isinstance(record, Built) else record
     if not isinstance(value, int) or isinstance(value, bool):
-        raise ValueError("something that is no integer")
+        raise ValueError("not an integer")
     return value
 
 
@@ -55,7 +55,7 @@ def dtype_from(record: object) -> np.dtype[Any]:
     if isinstance(record, Name) and record.module == "numpy":
         return _plain_dtype(record.qualname)
     if not (isinstance(record, Built) and record.callable == Name("numpy", "dtype")):
-        raise ValueError("something that is no dtype")
+        raise ValueError("not a dtype")
     arguments, state = record.args, record.state
     if not (isinstance(arguments, tuple) and arguments and isinstance(arguments[0], str)):
         raise ValueError("a dtype without its name")
@@ -69,10 +69,10 @@ def dtype_from(record: object) -> np.dtype[Any]:
 def array_from(record: object) -> np.ndarray:
     """A numpy array of booleans, integers or floats, in native byte order; a scalar is an array of shape ().
 
-    :raises ValueError: any other record, or sizes that do not fit
+    :raises ValueError: any other record, or sizes that do not match
     """
     if not isinstance(record, Built) or not isinstance(record.args, tuple) or not isinstance(record.callable, Name):
-        raise ValueError("something that is no array")  # a crafted callable can hash for ever
+        raise ValueError("not an array")  # a crafted callable could take forever to hash
     if record.callable in _SCALAR:
         dtype, data = record.args
         return _array(data, dtype_from(dtype), (), order="C")
@@ -82,7 +82,7 @@ def array_from(record: object) -> np.ndarray:
     if record.callable in _RECONSTRUCT and isinstance(record.state, tuple) and len(record.state) == 5:
         _version, shape, dtype, is_fortran, data = record.state
         return _array(data, dtype_from(dtype), shape, order="F" if is_fortran else "C")
-    raise ValueError("something that is no array")
+    raise ValueError("not an array")
 
 
 def _array(data: object, dtype: np.dtype[Any], shape: object, *, order: object) -> np.ndarray:

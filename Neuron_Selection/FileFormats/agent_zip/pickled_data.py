@@ -1,8 +1,8 @@
-"""A pickle read as data: a stack machine that builds inert records and runs nothing.
+"""Read a pickle as data: a stack machine that builds inert records and runs nothing.
 
-No import, no call, no attribute access, no ``find_class``: a global stays a name, a call stays a record of
-what would have been called. Never take the ``repr`` of what comes out, and bound every walk over it: a file
-can hold a list that contains itself.
+There is no import, call, attribute access or ``find_class``: a global is kept as a name, a call as a record of the
+callable and its arguments. Never take the ``repr`` of the result, and limit every walk over it, since a list in a
+pickle can contain itself.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from Neuron_Selection.errors import InputError
 
 OPCODE_LIMIT = 1_000_000
 _NAME_LIMIT = 1_000  # characters; a million names could share one long module
-_KEY_BITS = 64  # of integer keys: of larger ones any number can be made that hash alike, of these nine at most
+_KEY_BITS = 64  # of integer keys: at most nine of them have the same hash; larger ones can all collide
 
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """A global that a pickle names, never looked up."""
+    """A global in a pickle, never looked up."""
 
     module: str
     qualname: str
@@ -33,7 +33,7 @@ class Name:
 
 @dataclass(slots=True, eq=False, repr=False)
 class Built:
-    """What a pickle would have made by a call: the callable, its arguments, and what was put in afterwards."""
+    """A call in a pickle: the callable, its arguments, and the items and state that were added afterwards."""
 
     callable: object
     args: object
@@ -44,7 +44,7 @@ class Built:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Persistent:
-    """A reference to something outside of the pickle (torch: a tensor's storage)."""
+    """A reference to an object outside the pickle (in torch: the storage of a tensor)."""
 
     key: object
 
@@ -64,16 +64,16 @@ _NO_EFFECT = frozenset({"PROTO", "FRAME"})
 
 
 def read_pickle(data: bytes, *, where: object, what: str, names: set[Name] | None = None) -> object:
-    """The records that ``data`` describes.
+    """The records in a pickle.
 
-    :param what: which pickle of the file this is, for messages
-    :param names: every global that the pickle names is added here
-    :raises InputError: damaged, too long, or with an opcode or a key that plain data does not need
+    :param what: the name of the pickle in the file, for messages
+    :param names: every global in the pickle is added to this set
+    :raises InputError: damaged, too long, or with an opcode or a key that plain data does not require
     """
     machine = _Machine(names if names is not None else set())
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a text of Python 2 with an unknown escape warns
+            warnings.simplefilter("ignore")  # text of Python 2 with an unknown escape warns
             return machine.run(data)
     except _RefusedError as refused:
         raise InputError(where, what, found=str(refused), expected="a pickle of plain data") from refused
@@ -99,7 +99,7 @@ class _Machine:
                 break
             self.step(opcode.name, argument)
         if len(self.stack) != 1 or self.stack[0] is _MARK:
-            raise _RefusedError("a pickle that ends with other than one value")
+            raise _RefusedError("a pickle that does not end with one value")
         return self.stack[0]
 
     def step(self, name: str, argument: Any) -> None:  # noqa: C901, PLR0912, PLR0915 - one branch an opcode
@@ -118,7 +118,7 @@ class _Machine:
             self.memo[len(self.memo)] = stack[-1]
         elif name in {"PUT", "BINPUT", "LONG_BINPUT"}:
             if not 0 <= argument < 1 << 32:
-                raise _RefusedError("a memo of more places than 2^32")
+                raise _RefusedError("a memo index of 2^32 or more")
             self.memo[argument] = stack[-1]
         elif name in {"GET", "BINGET", "LONG_BINGET"}:
             stack.append(self.memo[argument])
@@ -179,7 +179,7 @@ class _Machine:
         """The top ``count`` values, oldest first."""
         taken = self.stack[-count:]
         if len(taken) < count or any(value is _MARK for value in taken):
-            raise _RefusedError("an opcode that takes more values than there are")
+            raise _RefusedError("an opcode that takes more values than the stack holds")
         del self.stack[-count:]
         return taken
 
@@ -190,11 +190,11 @@ class _Machine:
                 taken = self.stack[index + 1 :]
                 del self.stack[index:]
                 return taken
-        raise _RefusedError("an opcode that wants a mark where there is none")
+        raise _RefusedError("an opcode that requires a mark, without one")
 
     def push_name(self, module: object, qualname: object) -> None:
         if not (isinstance(module, str) and isinstance(qualname, str)):
-            raise _RefusedError("a global whose name is no text")
+            raise _RefusedError("a global whose name is not text")
         if len(module) + len(qualname) > _NAME_LIMIT:
             raise _RefusedError(f"a global with a name of more than {_NAME_LIMIT:,} characters")
         name = Name(module, qualname)
@@ -208,7 +208,7 @@ def _extend(container: object, items: list[Any]) -> None:
     elif isinstance(container, Built):
         container.items.extend(items)
     else:
-        raise _RefusedError("items put into something that is no list")
+        raise _RefusedError("items added to something other than a list")
 
 
 def _set_pairs(container: Any, items: list[Any]) -> Any:
@@ -216,7 +216,7 @@ def _set_pairs(container: Any, items: list[Any]) -> Any:
         raise _RefusedError("a key without a value")
     for key, value in zip(items[::2], items[1::2], strict=True):
         if not isinstance(key, str | int | float | bytes | None):
-            raise _RefusedError("a key that is no text, number or None")  # a crafted tuple can hash for ever
+            raise _RefusedError("a key other than text, a number or None")  # a crafted tuple could take forever to hash
         if isinstance(key, int) and key.bit_length() > _KEY_BITS:
             raise _RefusedError(f"a key of more than {_KEY_BITS} bits")
         if isinstance(container, dict):
@@ -224,5 +224,5 @@ def _set_pairs(container: Any, items: list[Any]) -> Any:
         elif isinstance(container, Built):
             container.pairs.append((key, value))
         else:
-            raise _RefusedError("pairs put into something that is no dict")
+            raise _RefusedError("pairs added to something other than a dict")
     return container

@@ -29,7 +29,7 @@ class BoxSpace:
 
     @property
     def is_image(self) -> bool:
-        """SB3's test for images: uint8, rank 3, 0 to 255. Such a space is divided by 255 and fed to convolutions."""
+        """SB3's test for images: uint8, three dimensions, bounds 0 and 255. SB3 divides such inputs by 255."""
         return (
             len(self.shape) == 3 and self.dtype == np.uint8 and bool(np.all(self.low == 0) and np.all(self.high == 255))
         )
@@ -59,7 +59,7 @@ class MultiBinarySpace:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DictSpace:
-    """Several spaces under names; their order is the order in which SB3 joins their features."""
+    """Named spaces, in the order in which SB3 concatenates their features."""
 
     spaces: dict[str, LeafSpace]
 
@@ -69,18 +69,18 @@ Space: TypeAlias = LeafSpace | DictSpace
 
 
 def space_from(record: object, *, where: object, field: str) -> Space:
-    """The space that a pickle describes.
+    """The space in a pickle.
 
-    :param record: what ``read_pickle`` gave
-    :raises InputError: a kind of space, or a state of one, that is not understood
-    :raises UntrustedError: something that is no space of gym or gymnasium
+    :param record: a result of ``read_pickle``
+    :raises InputError: an unsupported kind of space, or a damaged one
+    :raises UntrustedError: a call of something other than a space of gym or gymnasium
     """
     reader = _Reader(where, field)
     return reader.dict_space(record) if reader.kind_of(record) == "Dict" else reader.leaf(record)
 
 
 def describe_space(space: Space) -> str:
-    """A space in a few words, such as ``Box (4,) float32``."""
+    """A short description of a space, such as ``Box (4,) float32``."""
     if isinstance(space, DictSpace):
         return "Dict {" + ", ".join(f"{key}: {describe_space(part)}" for key, part in space.spaces.items()) + "}"
     if isinstance(space, BoxSpace):
@@ -129,14 +129,14 @@ class _Reader:
         try:
             return readers[kind](self.state_of(record))
         except (KeyError, ValueError, TypeError, OverflowError) as error:
-            raise self.error(f"a {kind} space that is damaged ({error})", f"a {kind} space") from error
+            raise self.error(f"a damaged {kind} space ({error})", f"a {kind} space") from error
 
     def dict_space(self, record: object) -> DictSpace:
         spaces = self.state_of(record).get("spaces")
         if isinstance(spaces, Built) and spaces.callable == Name("collections", "OrderedDict"):
             spaces = dict(spaces.pairs)
         if not isinstance(spaces, dict) or not spaces or not all(isinstance(key, str) for key in spaces):
-            raise self.error("a Dict space that is damaged", "a Dict space with named parts")
+            raise self.error("a damaged Dict space", "a Dict space with named parts")
         for key, part in spaces.items():
             if self.kind_of(part) == "Dict":
                 raise self.error(f"a Dict space inside a Dict space (under {shown(key)})", "one level")
@@ -154,7 +154,7 @@ class _Reader:
         if not 1 <= n <= 10_000_000:
             raise ValueError("n is not from 1 to 10,000,000")
         if not -(1 << 62) <= start < 1 << 62:
-            raise ValueError("start is not an integer of 64 bits")
+            raise ValueError("start is not a 64-bit integer")
         return DiscreteSpace(n=n, start=start)
 
     def multi_discrete(self, state: dict[str, Any]) -> MultiDiscreteSpace:

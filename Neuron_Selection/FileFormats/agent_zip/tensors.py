@@ -1,4 +1,4 @@
-"""The tensors in a ``policy.pth``, as numpy arrays and without torch."""
+"""Read the tensors in a ``policy.pth`` as numpy arrays, without torch."""
 
 from __future__ import annotations
 
@@ -29,23 +29,23 @@ _REBUILD_TENSOR = Name("torch._utils", "_rebuild_tensor_v2")
 _REBUILD_PARAMETER = Name("torch._utils", "_rebuild_parameter")
 _ORDERED_DICT = Name("collections", "OrderedDict")
 _TENSOR_LIMIT = 10_000
-_SHARING_LIMIT = 16  # how often all tensors together may cover the stored bytes
+_SHARING_LIMIT = 16  # limit on the size of all tensors, relative to the stored bytes
 
 
 def tensors_from(data: bytes, *, where: object, unpacked: Unpacked | None = None) -> dict[str, np.ndarray]:
-    """Every tensor of a torch zip file that holds a flat state dict; read-only views of the file's bytes.
+    """Every tensor in a torch zip file with a flat state dict, as read-only views of the file's bytes.
 
     :param data: the bytes of ``policy.pth``
-    :param unpacked: of the zip that they come from
-    :raises InputError: damaged, or a tensor that is sparse, overlapping or outside of its storage
-    :raises UntrustedError: a pickle that calls something else than torch's tensor records
+    :param unpacked: the count of the zip that contains the file
+    :raises InputError: damaged, or a tensor that is sparse, overlapping or outside its storage
+    :raises UntrustedError: a pickle that calls something other than torch's tensor records
     """
     if not data.startswith(b"PK"):
         raise InputError(
             where,
             found="tensors in the format of torch before 1.6",
             expected="a zip",
-            hint="save it with a newer torch",
+            hint="save the agent again with a newer torch",
         )
     return _TensorReader(ZipMembers(data, where=where, unpacked=unpacked), where).read()
 
@@ -93,14 +93,14 @@ class _TensorReader:
         covered = 0
         for name, record in pairs:
             if not isinstance(name, str) or name in tensors:
-                raise self.error(shown(name), "a tensor name that is no text or stands twice", "distinct names")
+                raise self.error(shown(name), "a tensor name that is not text or is repeated", "distinct names")
             if not _is_utf8(name):
-                raise self.error(shown(name), "a tensor name that is no UTF-8", "text")
+                raise self.error(shown(name), "a tensor name that is not valid UTF-8", "text")
             tensors[name] = self.tensor(record, name)
             covered += tensors[name].nbytes
         stored = sum(storage.nbytes for storage in self.storages.values())
         if covered > _SHARING_LIMIT * stored + 1024:
-            raise self.error("", "tensors that cover the stored bytes many times over", "storages of their own")
+            raise self.error("", "tensors much larger than the stored bytes", "tensors with separate storages")
         return tensors
 
     def refuse_call(self, record: object, tensor: str) -> None:
@@ -119,7 +119,7 @@ class _TensorReader:
         persistent, offset, size, stride = record.args[:4]
         storage = self.storage(persistent, name)
         if not (_is_integers(size) and _is_integers(stride) and _is_integers((offset,))) or len(size) != len(stride):
-            raise self.error(shown(name), "a tensor record with sizes that are no integers", "a tensor")
+            raise self.error(shown(name), "a tensor record whose sizes are not integers", "a tensor")
         if len(size) > 8:
             raise self.error(shown(name), f"{len(size)} dimensions", "at most 8")
         if 0 in size:
@@ -133,7 +133,7 @@ class _TensorReader:
             raise self.error(
                 shown(name),
                 f"a tensor that ends {offset + extent - storage.size:,} values past its storage",
-                "a tensor inside of it",
+                "a tensor inside its storage",
             )
         steps = tuple(step * storage.itemsize for step in stride)
         view: np.ndarray = np.ndarray(size, storage.dtype, storage, offset * storage.itemsize, steps)
@@ -161,7 +161,7 @@ class _TensorReader:
 
 
 def _is_utf8(name: str) -> bool:
-    """Whether text can be written as UTF-8; a pickle can hold half of a surrogate pair."""
+    """Whether text can be encoded as UTF-8; text in a pickle can contain half of a surrogate pair."""
     try:
         name.encode()
     except UnicodeEncodeError:

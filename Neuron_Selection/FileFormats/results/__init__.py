@@ -1,1 +1,1 @@
-"""What patching found: results by experiment and by input, sweeps, tables, summaries, minimal sets."""
+"""Files with results of patching: by experiment and by input, sweeps, tables, summaries, minimal sets."""

@@ -1,7 +1,8 @@
-"""``cross_metric_summary.json``: the important neurons, and what every metric says of them.
+"""``cross_metric_summary.json``: the important neurons and their values of every metric.
 
-The keys of ``common_neurons`` are the important neurons. We write ``exp_<n>_<layer>`` with a ``patch`` inside; others
-wrote ``exp_62_q_net.0`` or ``q_net.0_neuron_61``, with numbers inside, or with ``{metric: {noising, denoising}}``.
+The keys of ``common_neurons`` are the important neurons. This suite writes
+``exp_<n>_<layer>`` with a ``patch`` field. Published files have keys such as ``exp_62_q_net.0`` or
+``q_net.0_neuron_61``, with one number per metric or ``{metric: {noising, denoising}}``.
 """
 
 from __future__ import annotations
@@ -12,11 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from Neuron_Selection.errors import InputError, shown
+import msgspec
+
+from Neuron_Selection.errors import shown
 from Neuron_Selection.FileFormats.definitions import check_patch
-from Neuron_Selection.FileFormats.run_metadata import check_format
+from Neuron_Selection.FileFormats.provenance import check_format
 from Neuron_Selection.FileFormats.storage.atomic_files import read_bytes
-from Neuron_Selection.FileFormats.storage.json_files import is_finite_number, parse_edited_json
+from Neuron_Selection.FileFormats.storage.document_checks import Index, checked_document
+from Neuron_Selection.FileFormats.storage.json_files import parse_edited_json
 
 SUMMARY_FILE = "cross_metric_summary.json"
 _POSITION = re.compile(r"exp_([1-9][0-9]{0,8})_(.+)")
@@ -24,13 +28,24 @@ _NEURON = re.compile(r"(.+)_neuron_(0|[1-9][0-9]{0,8})")
 _HINT = "analyze_metrics.py makes it"
 
 
+class _Summary(msgspec.Struct):
+    common_neurons: dict[str, Any]
+    metrics_info: dict[str, dict[str, Any]] = {}
+    common_count: Index = 0
+    metadata: dict[str, Any] = {}
+
+
+class _Neuron(msgspec.Struct):
+    final_average_importance: float | None = None
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImportantNeuron:
-    """One key of ``common_neurons``, and what it says of which neuron it is.
+    """One key of ``common_neurons``, and what identifies its neuron.
 
-    ``patch`` is the field of that name, None where there is none; ``position`` and ``layer`` are those of
-    ``exp_<position>_<layer>``; ``layer`` and ``neuron`` those of ``<layer>_neuron_<neuron>``. ``importance`` is None
-    in the nested form, which has none.
+    ``patch`` is the field of that name, None if it is missing; ``position`` and ``layer`` are parsed from
+    ``exp_<position>_<layer>``, ``layer`` and ``neuron`` from ``<layer>_neuron_<neuron>``. ``importance`` is None in the
+    nested form, which has none.
     """
 
     key: str
@@ -44,7 +59,7 @@ class ImportantNeuron:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CrossMetricSummary:
-    """A summary as it was read; ``metadata`` is empty for files of others."""
+    """A summary; ``metadata`` is empty for published files."""
 
     where: str
     neurons: tuple[ImportantNeuron, ...]
@@ -58,40 +73,25 @@ class CrossMetricSummary:
 
 
 def load_cross_metric_summary(path: Path) -> CrossMetricSummary:
-    """A summary of ours, or of one of the published forms; no important neuron is a valid summary.
+    """Load a summary written by this suite or in one of the published forms; it may have no important neurons.
 
     :raises InputError: the field, what was found and what was expected
     """
     document = parse_edited_json(read_bytes(path, hint=_HINT), path)
-    if not isinstance(document, dict):
-        raise InputError(path, found=shown(document), expected="an object", hint=_HINT)
-    neurons = document.get("common_neurons")
-    if not isinstance(neurons, dict):
-        found = shown(neurons) if "common_neurons" in document else "no such field"
-        raise InputError(path, "common_neurons", found=found, expected="an object {experiment: {...}}", hint=_HINT)
-    metrics = document.get("metrics_info", {})
-    if not isinstance(metrics, dict) or not all(isinstance(info, dict) for info in metrics.values()):
-        raise InputError(path, "metrics_info", found=shown(metrics), expected="an object {metric: {...}}")
-    count = document.get("common_count", len(neurons))
-    if type(count) is not int or count < 0:
-        raise InputError(path, "common_count", found=shown(count), expected="a whole number from 0")
-    metadata = document.get("metadata", {})
-    if not isinstance(metadata, dict) or not isinstance(metadata.get("run", {}), dict):
-        raise InputError(path, "metadata", found=shown(metadata), expected="an object")
-    if metadata:
-        check_format(metadata, path)
+    summary = checked_document(document, _Summary, path, hint=_HINT)
+    if summary.metadata:
+        check_format(summary.metadata, path)
     return CrossMetricSummary(
         where=str(path),
-        neurons=tuple(_neuron(key, values, path) for key, values in neurons.items()),
-        metrics_info=metrics,
-        metadata=metadata,
+        neurons=tuple(_neuron(key, values, path) for key, values in summary.common_neurons.items()),
+        metrics_info=summary.metrics_info,
+        metadata=summary.metadata,
     )
 
 
 def _neuron(key: str, values: Any, path: Path) -> ImportantNeuron:
     where = f"common_neurons.{shown(key, quoted=False)}"
-    if not isinstance(values, dict):
-        raise InputError(path, where, found=shown(values), expected="an object")
+    importance = checked_document(values, _Neuron, path, field=where).final_average_importance
     if "patch" in values:
         check_patch(values["patch"], path, f"{where}.patch")
     position, named = _POSITION.fullmatch(key), _NEURON.fullmatch(key)
@@ -103,14 +103,6 @@ def _neuron(key: str, values: Any, path: Path) -> ImportantNeuron:
         position=int(position[1]) if position else None,
         layer=position[2] if position else named[1] if named else None,
         neuron=int(named[2]) if named else None,
-        importance=_importance(values.get("final_average_importance"), path, where),
+        importance=importance,
         values=values,
     )
-
-
-def _importance(value: Any, path: Path, where: str) -> float | None:
-    if value is None:
-        return None
-    if not is_finite_number(value):
-        raise InputError(path, f"{where}.final_average_importance", found=shown(value), expected="a finite number")
-    return float(value)

@@ -1,7 +1,7 @@
-"""Minimal sets on disk: ``<prefix>.json``, ``<prefix>.csv`` with a row a set, ``<prefix>_curves.csv``.
+"""Minimal sets files: ``<prefix>.json``, ``<prefix>.csv`` with one row per set, ``<prefix>_curves.csv``.
 
-The JSON is ``{direction: {layer: {pairs, together, curves, ...}}}``; the metadata, ``<prefix>.meta.json``, holds the
-sha256 of the three others and takes its place first.
+The JSON is ``{direction: {layer: {pairs, together, curves, ...}}}``. The metadata, ``<prefix>.meta.json``, hold the
+SHA-256 of the other three files and are renamed into place first.
 """
 
 from __future__ import annotations
@@ -10,16 +10,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from Neuron_Selection.errors import InputError
+from Neuron_Selection.errors import InputError, shown
+from Neuron_Selection.FileFormats.provenance import StoredOutput, meta_path, stored_document, stored_output
 from Neuron_Selection.FileFormats.storage.atomic_files import sha256_of, write_together
 from Neuron_Selection.FileFormats.storage.csv_tables import csv_bytes
 from Neuron_Selection.FileFormats.storage.json_files import json_bytes, read_edited_json
-from Neuron_Selection.FileFormats.storage.stored_documents import (
-    meta_path,
-    metadata_of_files,
-    stored_document,
-    unfinished_run,
-)
 
 SET_COLUMNS = (
     "direction", "layer", "input_id", "size", "patch", "is_minimal", "not_monotone", "near_tie", "faithfulness",
@@ -30,7 +25,7 @@ CURVE_COLUMNS = ("direction", "layer", "ranking", "scope", "size", "effect", "lo
 
 
 def paths_of(path: Path) -> dict[str, Path]:
-    """The files that belong to a results file, by what they hold."""
+    """The files that belong to a results file, by content."""
     return {
         "results": path,
         "sets": path.with_name(f"{path.stem}.csv"),
@@ -60,31 +55,22 @@ def save_minimal_sets(
     write_together({**files, meta_path(path): json_bytes({**metadata, **hashes})})
 
 
-def stored_minimal_sets_metadata(path: Path) -> dict[str, Any] | None:
-    """The metadata beside a results file, or None where there are none that belong to all three files."""
-    return metadata_of_files(stored_document(meta_path(path)), _hashed(path))
-
-
-def unfinished_minimal_sets_metadata(path: Path) -> dict[str, Any] | None:
-    """The metadata of a run that was interrupted before all three files were in their places."""
-    return unfinished_run(stored_document(meta_path(path)), _hashed(path))
-
-
-def _hashed(path: Path) -> dict[str, Path]:
-    """Key of the metadata to the file whose SHA-256 is stored under it."""
-    return {f"{kind}_sha256": place for kind, place in paths_of(path).items()}
+def stored_minimal_sets(path: Path) -> StoredOutput:
+    """The three files as they are on disk now."""
+    hashed = {f"{kind}_sha256": place for kind, place in paths_of(path).items()}
+    return stored_output(stored_document(meta_path(path)), hashed)
 
 
 def load_minimal_sets(path: Path) -> dict[str, Any]:
-    """The document that ``save_minimal_sets`` wrote.
+    """Load the document written by ``save_minimal_sets``.
 
-    :raises InputError: not such a file, or with metadata beside it that belong to other files
+    :raises InputError: not such a file, or the files do not match their metadata
     """
     document = read_edited_json(path, hint="find_minimal_sets.py makes it")
     if not isinstance(document, dict) or not document or not all(isinstance(part, dict) for part in document.values()):
-        raise InputError(path, found="another document", expected="{direction: {layer: ...}}")
-    if meta_path(path).exists() and stored_minimal_sets_metadata(path) is None:
+        raise InputError(path, found=shown(document), expected="an object {direction: {layer: ...}}")
+    if meta_path(path).exists() and stored_minimal_sets(path).complete is None:
         raise InputError(
-            meta_path(path), found="the hashes of other files", expected="a set", hint="run find_minimal_sets.py again"
+            meta_path(path), problem="does not match the files next to it", hint="run find_minimal_sets.py again"
         )
     return document

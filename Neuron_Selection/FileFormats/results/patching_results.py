@@ -1,70 +1,87 @@
 """Results of patching: ``{input id: {...}}`` or ``{experiment: {patch_configuration, results: {id: {...}}}}``.
 
-Such a file holds ids or experiments only; its metadata lies in ``<stem>.meta.json`` beside it, with its sha256. The
-metadata takes its place first: an interrupted run leaves no results that nobody owns.
+Such a file holds ids or experiments only; its metadata is in ``<stem>.meta.json`` next to it, with its SHA-256. The
+metadata is renamed into place first, so that an interrupted run leaves no results without metadata.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeAlias
+
+import msgspec
+from msgspec import Meta
 
 from Neuron_Selection.errors import InputError, UsageError, shown
-from Neuron_Selection.FileFormats.run_metadata import check_format
+from Neuron_Selection.FileFormats.provenance import (
+    StoredOutput,
+    check_format,
+    meta_path,
+    stored_document,
+    stored_output,
+)
 from Neuron_Selection.FileFormats.storage.atomic_files import read_bytes, sha256_of, write_together
+from Neuron_Selection.FileFormats.storage.document_checks import Index, checked_document
 from Neuron_Selection.FileFormats.storage.json_files import json_bytes, parse_edited_json, read_edited_json
-from Neuron_Selection.FileFormats.storage.stored_documents import meta_path, metadata_of_files, stored_document
 
 _RESERVED = {"CON", "PRN", "AUX", "NUL", *(f"{port}{n}" for port in ("COM", "LPT") for n in range(1, 10))}
 _TAKEN = ("denoising", "noising", "by_input", "results")  # folders of results by input, and results.csv
-_REQUIRED = ("baseline_output", "baseline_action", "patched_output", "patched_action", "action_changed")
+_Row: TypeAlias = Annotated[list[float], Meta(min_length=1)]
+_Output: TypeAlias = Annotated[list[_Row], Meta(min_length=1, max_length=1)]  # [[one Q-value per action]]
+
+
+class _Result(msgspec.Struct):
+    baseline_output: _Output
+    baseline_action: Index
+    patched_output: _Output
+    patched_action: Index
+    action_changed: Any  # a boolean, or in published files "True" or "False"
 
 
 def results_path(folder: Path, output_prefix: str) -> Path:
     """``<folder>/<output_prefix>.json``.
 
-    :raises UsageError: a prefix that is no plain file name everywhere
+    :raises UsageError: a prefix that is not a plain file name on every operating system
     """
     plain = output_prefix.isprintable() and not set(output_prefix) & set('/\\:*?"<>|')
     if not plain or output_prefix in ("", ".", "..") or output_prefix.split(".", maxsplit=1)[0].upper() in _RESERVED:
         raise UsageError(f"output prefix: found {shown(output_prefix)}, expected a plain file name")
     if output_prefix.endswith(".meta"):
-        raise UsageError(f"output prefix: found {shown(output_prefix)}, the metadata of another; expected no .meta")
+        raise UsageError(f"output prefix: {shown(output_prefix)} must not end in .meta, as metadata files do")
     if len(f"{output_prefix}.meta.json".encode()) > 255:
         raise UsageError(f"output prefix: found {len(output_prefix)} characters, expected a shorter file name")
     return folder / f"{output_prefix}.json"
 
 
 def patching_results_path(folder: Path, output_prefix: str) -> Path:
-    """``results_path``, less the names whose ``.meta.json`` is that of other results in the same folder.
+    """``results_path`` without the names whose ``.meta.json`` belongs to other results in the same folder.
 
     :raises UsageError: such a name
     """
     if output_prefix in _TAKEN:
-        raise UsageError(f"output prefix: found {shown(output_prefix)}, taken by other results; expected another")
+        raise UsageError(f"output prefix: {shown(output_prefix)} is reserved for other results")
     return results_path(folder, output_prefix)
 
 
 def save_patching_results(path: Path, results: Mapping[str, Any], *, metadata: Mapping[str, Any]) -> Path:
-    """Write the results and their metadata; the results' path."""
+    """Write the results and their metadata, and return the path of the results."""
     data = json_bytes(results)
     write_together({path: data, meta_path(path): json_bytes({**metadata, "results_sha256": sha256_of(data)})})
     return path
 
 
-def stored_metadata(path: Path) -> dict[str, Any] | None:
-    """The metadata beside a results file, or None where there is none that belongs to it."""
-    return metadata_of_files(stored_document(meta_path(path)), {"results_sha256": path})
+def stored_results(path: Path) -> StoredOutput:
+    """A results file as it is on disk now."""
+    return stored_output(stored_document(meta_path(path)), {"results_sha256": path})
 
 
 def load_patching_results(path: Path) -> dict[str, dict[str, Any]]:
-    """Every result of a file, as ``{experiment: {input id: result}}``; a file of one experiment is called "".
+    """Load all results of a file as ``{experiment: {input id: result}}``; a single experiment has the name "".
 
-    ``action_changed`` is a boolean, also where a published file stores the text "True" or "False".
+    ``action_changed`` is a boolean, even if a published file stores the text "True" or "False".
 
-    :raises InputError: a key or a value that does not belong there, or metadata of other results
+    :raises InputError: an invalid key or value, or metadata that belong to other results
     """
     data = read_bytes(path, hint="activation_patching.py makes it")
     if meta_path(path).exists():
@@ -72,11 +89,7 @@ def load_patching_results(path: Path) -> dict[str, dict[str, Any]]:
         check_format(metadata if isinstance(metadata, dict) else {}, meta_path(path))
         if metadata.get("results_sha256") != sha256_of(data):
             raise InputError(
-                meta_path(path),
-                "results_sha256",
-                found="the hash of other results",
-                expected="a pair",
-                hint="run activation_patching.py again",
+                meta_path(path), problem=f"does not belong to {path.name}", hint="run activation_patching.py again"
             )
     document = parse_edited_json(data, path)
     if not isinstance(document, dict) or not document:
@@ -87,7 +100,9 @@ def load_patching_results(path: Path) -> dict[str, dict[str, Any]]:
             raise InputError(path, shown(key), found=shown(entry), expected="a result")
         if not isinstance(entry.get("results"), dict):
             loaded.setdefault("", {})[key] = _checked(entry, path, shown(key))
-        elif not isinstance(entry["results"].get("baseline_action", {}), dict):  # published by input: one result each
+        elif not isinstance(
+            entry["results"].get("baseline_action", {}), dict
+        ):  # published by input: one result per experiment
             input_id = entry.get("input_id", "")
             if not isinstance(input_id, str):
                 raise InputError(path, f"{shown(key)}.input_id", found=shown(input_id), expected="text")
@@ -101,24 +116,14 @@ def load_patching_results(path: Path) -> dict[str, dict[str, Any]]:
 
 
 def _checked(result: Any, path: Path, field: str) -> dict[str, Any]:
-    if not isinstance(result, dict):
-        raise InputError(path, field, found=shown(result), expected="a result")
-    missing = [key for key in _REQUIRED if key not in result]
-    if missing:
-        raise InputError(path, field, found=f"no key {missing[0]}", expected=f"the keys {', '.join(_REQUIRED)}")
-    for key in ("baseline_output", "patched_output"):
-        rows = result[key]
-        ok = isinstance(rows, list) and len(rows) == 1 and isinstance(rows[0], list) and rows[0]
-        if not ok or not all(type(value) in (int, float) and abs(value) < math.inf for value in rows[0]):
-            raise InputError(path, f"{field}.{key}", found=shown(rows), expected="[[one number an action]]")
-    for key in ("baseline_action", "patched_action"):
-        if type(result[key]) is not int or not 0 <= result[key] < len(result["baseline_output"][0]):
-            raise InputError(path, f"{field}.{key}", found=shown(result[key]), expected="the index of an action")
-    changed = result["action_changed"]
-    if isinstance(changed, str):
-        changed = {"True": True, "False": False}.get(changed)
-    if not isinstance(changed, bool):
-        raise InputError(
-            path, f"{field}.action_changed", found=shown(result["action_changed"]), expected="true or false"
-        )
-    return {**result, "action_changed": changed}
+    checked = checked_document(result, _Result, path, field=field)
+    n_actions = len(checked.baseline_output[0])
+    for key, action in (("baseline_action", checked.baseline_action), ("patched_action", checked.patched_action)):
+        if action >= n_actions:
+            raise InputError(
+                path, f"{field}.{key}", found=shown(action), expected=f"an action from 0 to {n_actions - 1}"
+            )
+    changed = checked.action_changed
+    if not isinstance(changed, bool) and changed not in ("True", "False"):
+        raise InputError(path, f"{field}.action_changed", found=shown(changed), expected="true or false")
+    return {**result, "action_changed": changed in (True, "True")}

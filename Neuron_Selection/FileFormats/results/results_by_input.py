@@ -1,8 +1,8 @@
-"""Results organised by input: one file an input in a folder, ``{experiment: {patch_configuration, results, ...}}``.
+"""Results organised by input: one file per input in a folder, ``{experiment: {patch_configuration, results, ...}}``.
 
-The files are named after their ids with every other character than letters and digits turned to ``_``, so the true id
-stands inside. The metadata of all of them lies beside the folder, in ``<folder>.meta.json``, with their sha256: one
-beside each would double the files, and tools that read every ``*.json`` of the folder would trip over it.
+A file is named after its id, with all characters but letters and digits replaced by ``_``; the id itself is stored
+inside. One metadata file, ``<folder>.meta.json`` next to the folder, holds the SHA-256 of all files, so that every
+``*.json`` in the folder is a file of results.
 """
 
 from __future__ import annotations
@@ -14,20 +14,19 @@ from pathlib import Path
 from typing import Any
 
 from Neuron_Selection.errors import InputError
+from Neuron_Selection.FileFormats.provenance import StoredOutput, check_format, stored_document
 from Neuron_Selection.FileFormats.results.patching_results import load_patching_results
-from Neuron_Selection.FileFormats.run_metadata import check_format, is_up_to_date
 from Neuron_Selection.FileFormats.storage.atomic_files import read_bytes, refuse_link, sha256_of, write_atomically
 from Neuron_Selection.FileFormats.storage.json_files import json_bytes, large_json_bytes, read_edited_json
-from Neuron_Selection.FileFormats.storage.stored_documents import stored_document
 
 _NAME_LIMIT = 150
-_UNFINISHED = "unfinished"  # in the metadata of a run that has not written all of its files yet
+_UNFINISHED = "unfinished"  # key in the metadata of a run that has not written all its files
 
 
 def file_names(ids: Sequence[str]) -> dict[str, str]:
-    """A file name for each id; ids that would share one get a part of their hash behind it.
+    """A file name for each id; if ids would share a name, part of their hash is appended.
 
-    Names that differ in case only count as shared: some disks do not tell them apart.
+    Names that differ in case only count as shared, since some file systems ignore case.
     """
     plain = {input_id: re.sub(r"[^0-9A-Za-z]", "_", input_id)[:_NAME_LIMIT] for input_id in ids}
     shared = Counter(name.casefold() for name in plain.values())
@@ -42,15 +41,15 @@ def file_names(ids: Sequence[str]) -> dict[str, str]:
 
 
 def folder_meta_path(folder: Path) -> Path:
-    """Where the metadata of a folder of results lies."""
+    """The path of the metadata of a folder of results."""
     return folder.with_name(f"{folder.name}.meta.json")
 
 
 def save_by_input(folder: Path, by_input: Mapping[str, Mapping[str, Any]], *, metadata: Mapping[str, Any]) -> None:
-    """Write one file an input; files of an earlier run that are no longer named are removed.
+    """Write one file per input, and remove files of an earlier run for other inputs.
 
-    The metadata are written before the first file, marked ``unfinished``, and without the mark after the last: readers
-    refuse what an interrupted run leaves, and the same run can tell that it may finish it.
+    The metadata are written before the first file, marked ``unfinished``, and again without the mark after the last
+    one. Readers refuse the files of an interrupted run, and the same run can finish them.
     """
     for name in file_names(list(by_input)).values():
         refuse_link(folder / name)
@@ -66,36 +65,27 @@ def save_by_input(folder: Path, by_input: Mapping[str, Mapping[str, Any]], *, me
     write_atomically(folder_meta_path(folder), json_bytes({**metadata, "files": written}))
 
 
-def is_folder_up_to_date(folder: Path, planned: Mapping[str, Any], *, overwrite: bool) -> bool:
-    """Whether a folder of results already holds what the planned run would write.
+def stored_folder(folder: Path) -> StoredOutput:
+    """A folder of results as it is on disk now; a folder without results counts as missing.
 
-    :param planned: the metadata of that run
-    :raises UsageError: the folder holds results of another run, and ``overwrite`` is off
+    :raises UsageError: the folder is a link
     """
     refuse_link(folder)
-    there = folder if any(folder.glob("*.json")) else folder_meta_path(folder)  # an empty folder is nobody's output
+    there = folder if any(folder.glob("*.json")) else folder_meta_path(folder)
     recorded = stored_document(folder_meta_path(folder)) or {}
-    return is_up_to_date(
-        there,
-        stored_folder_metadata(folder),
-        planned,
-        overwrite=overwrite,
-        unfinished=recorded if recorded.get(_UNFINISHED) is True else None,
+    try:
+        complete = load_folder_metadata(folder) or None
+    except InputError:
+        complete = None
+    return StoredOutput(
+        files=(there,), complete=complete, unfinished=recorded if recorded.get(_UNFINISHED) is True else None
     )
 
 
-def stored_folder_metadata(folder: Path) -> dict[str, Any] | None:
-    """The metadata beside a folder of results, or None where its files are not all there as they were written."""
-    try:
-        return load_folder_metadata(folder) or None
-    except InputError:
-        return None
-
-
 def load_folder_metadata(folder: Path) -> dict[str, Any]:
-    """The metadata beside a folder of results; empty where there are none, as beside results of others.
+    """Load the metadata next to a folder of results; empty if there are none, as for published results.
 
-    :raises InputError: the files in the folder are not those that were written with it
+    :raises InputError: the files in the folder are not those that were written with the metadata
     """
     if not folder_meta_path(folder).exists():
         return {}
@@ -103,27 +93,26 @@ def load_folder_metadata(folder: Path) -> dict[str, Any]:
     if isinstance(metadata, dict) and metadata.get(_UNFINISHED):
         raise InputError(
             folder_meta_path(folder),
-            found="results of a run that was interrupted",
-            expected="all that the run wrote",
-            hint="the same command again finishes them",
+            problem="belongs to a run that was interrupted",
+            hint="the same command finishes it",
         )
-    hint = f"run again with --overwrite, or remove {folder.name}.meta.json if the results are another's"
+    hint = f"run again with --overwrite, or, for results from elsewhere, remove {folder.name}.meta.json"
     if not isinstance(metadata, dict) or not files:
-        raise InputError(folder_meta_path(folder), "files", found="none of results", expected="some", hint=hint)
+        raise InputError(folder_meta_path(folder), "files", "lists no result files", hint=hint)
     check_format(metadata, folder_meta_path(folder))
     present = {path.name for path in folder.glob("*.json")}
     for name in sorted(present | files.keys()):
         if name not in files:
-            raise InputError(folder / name, found="a file of another run", expected="none", hint=hint)
+            raise InputError(folder / name, problem="was written by a different run", hint=hint)
         if name not in present:
-            raise InputError(folder / name, found="no such file", expected="all that the run wrote", hint=hint)
+            raise InputError(folder / name, problem="no such file, but the run wrote it", hint=hint)
         if sha256_of(read_bytes(folder / name)) != files[name]:
-            raise InputError(folder / name, found="other content than was written", expected="the same", hint=hint)
+            raise InputError(folder / name, problem="was changed after it was written", hint=hint)
     return metadata
 
 
 def load_by_input(path: Path) -> tuple[str, dict[str, dict[str, Any]]]:
-    """One file: the input's true id (the stem where a published file does not say), and each experiment's record.
+    """Load one file: the input's id (the stem if a published file has none), and the record of each experiment.
 
     :raises InputError: no experiments, or experiments of several inputs
     """
@@ -136,7 +125,7 @@ def load_by_input(path: Path) -> tuple[str, dict[str, dict[str, Any]]]:
 
 
 def _listed(folder: Path) -> dict[str, str]:
-    """The files that the metadata beside the folder names; none where there is no metadata."""
+    """The files in the metadata next to the folder; none without metadata."""
     try:
         metadata = read_edited_json(folder_meta_path(folder))
     except InputError:

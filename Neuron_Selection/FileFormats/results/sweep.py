@@ -1,30 +1,33 @@
-"""Sweep files: the Q-values of many patched runs, one array for each direction and set of layers.
+"""Sweep files: Q-values of many patched runs, one array for each direction and set of layers.
 
-``<direction>_<layer>`` is (n_inputs, n_experiments, n_actions), inputs outermost, so that a sweep of any size is
-written and read a block of inputs at a time. Beside it stand ``<direction>_<layer>_flags`` (n_experiments,): 2, dead,
-where all patched neurons are ``<= 0`` before a ReLU or ``== 0`` on it in both runs of every pair, 1, constant, where no
-other ever differs; the unpatched ``clean_q_values`` and ``corrupted_q_values`` (n_inputs, n_actions); ``__metadata__``.
+``<direction>_<layer>``: (n_inputs, n_experiments, n_actions). Inputs come first, so that a sweep of any size is written
+and read in blocks of inputs. ``<direction>_<layer>_flags``: (n_experiments,), 2 (dead) if all patched neurons are
+``<= 0`` before a ReLU or ``== 0`` after it in both runs of every pair, 1 (constant) if the others never differ.
+``clean_q_values`` and ``corrupted_q_values``: (n_inputs, n_actions), unpatched. ``__metadata__``: JSON bytes.
 """
 
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import numpy as np
+from msgspec import Meta
 
 from Neuron_Selection.errors import InputError, shown
 from Neuron_Selection.FileFormats.definitions import check_patch, positions_of
 from Neuron_Selection.FileFormats.directions import DIRECTIONS
 from Neuron_Selection.FileFormats.inputs import check_input_id
 from Neuron_Selection.FileFormats.patch_spec import experiment_name
-from Neuron_Selection.FileFormats.run_metadata import check_format
+from Neuron_Selection.FileFormats.provenance import StoredOutput, check_format
 from Neuron_Selection.FileFormats.storage.array_checks import check_float32
 from Neuron_Selection.FileFormats.storage.atomic_files import opened_to_read, written_atomically
+from Neuron_Selection.FileFormats.storage.document_checks import checked_document
 from Neuron_Selection.FileFormats.storage.npz_files import (
     EPOCH,
     METADATA_KEY,
@@ -32,7 +35,21 @@ from Neuron_Selection.FileFormats.storage.npz_files import (
     npy_header,
     parse_metadata,
 )
-from Neuron_Selection.FileFormats.storage.zip_members import DAMAGE, check_members_of, what_it_is
+from Neuron_Selection.FileFormats.storage.zip_members import ZipMembers
+
+
+class _Runs(msgspec.Struct):
+    source: str
+    target: str
+
+
+class _Metadata(msgspec.Struct):
+    run: dict[str, Any]
+    ids: Annotated[list[Any], Meta(min_length=1)]
+    clusters: dict[str, str]
+    patches: Annotated[list[Any], Meta(min_length=1)]
+    directions: dict[str, _Runs]
+    n_actions: Annotated[int, Meta(ge=1)]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,15 +61,16 @@ class SweepGroup:
 
     @property
     def name(self) -> str:
-        """The layers, as they stand in the names of arrays."""
+        """The layers, as in the names of arrays."""
         return "+".join(self.layers)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class SweepHeader:
-    """``clusters``: id to cluster, for the ids that carry one. ``metadata`` is all that the file says.
+    """The contents of a sweep.
 
-    ``random_sets``: which patches were drawn as control, as positions from 1.
+    ``clusters``: id to cluster, for the ids that have one. ``random_sets``: positions, from 1, of the patches drawn as
+    control. ``metadata``: the whole metadata.
     """
 
     ids: tuple[str, ...]
@@ -66,18 +84,18 @@ class SweepHeader:
 
     @property
     def ablation(self) -> str | None:
-        """The kind of ablation, None for values of the other run."""
+        """The kind of ablation, None if neurons are replaced by values of the other run."""
         decisive = self.metadata["run"].get("ablation")
         return str(decisive["ablation"]) if isinstance(decisive, dict) and "ablation" in decisive else None
 
     @property
     def weights_sha256(self) -> str:
-        """Fingerprint of the network that was swept; empty if unknown."""
+        """Fingerprint of the network; empty if unknown."""
         return str(self.metadata["run"].get("weights_sha256", ""))
 
 
 def groups_of(patches: tuple[dict[str, Any], ...]) -> tuple[SweepGroup, ...]:
-    """The groups of experiments that patch the same layers, in the order in which they first come."""
+    """The groups of experiments that patch the same layers, in the order of their first experiments."""
     numbers: dict[tuple[str, ...], list[int]] = {}
     for number, patch in enumerate(patches, start=1):
         numbers.setdefault(tuple(patch), []).append(number)
@@ -85,63 +103,38 @@ def groups_of(patches: tuple[dict[str, Any], ...]) -> tuple[SweepGroup, ...]:
 
 
 def header_from(metadata: Any, path: Path) -> SweepHeader:
-    """The header that metadata stand for, every field of its type.
+    """Make a header from metadata.
 
-    :raises InputError: the field, what was found and what was expected
+    :raises InputError: naming the field
     """
-    if not isinstance(metadata, dict):
-        raise InputError(path, "__metadata__", found=shown(metadata), expected="an object")
-    check_format(metadata, path)
-    for field, (fits, expected) in _FIELDS.items():
-        if field not in metadata:
-            raise InputError(path, f"metadata.{field}", found="no such field", expected=expected)
-        if not fits(metadata[field]):
-            raise InputError(path, f"metadata.{field}", found=shown(metadata[field]), expected=expected)
-    ids = tuple(metadata["ids"])
-    for input_id in ids:
+    if isinstance(metadata, dict):
+        check_format(metadata, path)
+    checked = checked_document(metadata, _Metadata, path, field="metadata")
+    for input_id in checked.ids:
         check_input_id(input_id, path)
-    if len(set(ids)) < len(ids):
-        raise InputError(path, "metadata.ids", found="an id twice", expected="each once")
+    if len(set(checked.ids)) < len(checked.ids):
+        raise InputError(path, "metadata.ids", "an id is listed twice")
+    if not checked.directions or not set(checked.directions) <= set(DIRECTIONS):
+        found = ", ".join(shown(name) for name in checked.directions) or "none"
+        raise InputError(path, "metadata.directions", found=found, expected="denoising, noising or both")
+    patches = patches_of(checked.patches, path)
     return SweepHeader(
-        ids=ids,
-        clusters=dict(metadata["clusters"]),
-        patches=(patches := patches_of(metadata["patches"], path)),
+        ids=tuple(checked.ids),
+        clusters=checked.clusters,
+        patches=patches,
         groups=groups_of(patches),
-        directions=metadata["directions"],
-        n_actions=metadata["n_actions"],
-        random_sets=positions_of(metadata["run"].get("random_sets", []), path, count=len(patches)),
+        directions={name: {"source": runs.source, "target": runs.target} for name, runs in checked.directions.items()},
+        n_actions=checked.n_actions,
+        random_sets=positions_of(checked.run.get("random_sets", []), path, count=len(patches)),
         metadata=metadata,
     )
 
 
 def patches_of(patches: list[Any], path: Path) -> tuple[dict[str, Any], ...]:
-    """Patches in their JSON form, checked."""
+    """Check patches in their JSON form."""
     for number, patch in enumerate(patches, start=1):
         check_patch(patch, path, f"metadata.patches: entry {number}")
     return tuple(patches)
-
-
-def _is_list(value: Any) -> bool:
-    return isinstance(value, list) and bool(value)
-
-
-def _is_text_to_text(value: Any) -> bool:
-    return isinstance(value, dict) and all(isinstance(text, str) for text in value.values())
-
-
-def _are_directions(value: Any) -> bool:
-    known = isinstance(value, dict) and bool(value) and set(value) <= set(DIRECTIONS)
-    return known and all(_is_text_to_text(told) and {"source", "target"} <= set(told) for told in value.values())
-
-
-_FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "run": (lambda value: isinstance(value, dict), "an object"),
-    "ids": (_is_list, "a list of input ids"),
-    "clusters": (_is_text_to_text, "an object {id: cluster}"),
-    "patches": (_is_list, "a list of patches"),
-    "directions": (_are_directions, "denoising and noising, or one of them, each with its source and target"),
-    "n_actions": (lambda value: type(value) is int and value > 0, "a whole number from 1"),
-}
 
 
 FLAGS = ("", "constant", "dead")
@@ -151,19 +144,19 @@ _HINT = "run_experiments.py makes it"
 
 
 class SweepWriter:
-    """Arrays go into the file one after the other, each whole or in blocks."""
+    """Writes arrays into the file one after the other, each at once or in blocks."""
 
     def __init__(self, archive: zipfile.ZipFile) -> None:
         self._archive = archive
 
     def add(self, key: str, array: np.ndarray) -> None:
-        """One array at once."""
+        """Write one array at once."""
         self.add_blocks(key, array.shape, array.dtype, [array])
 
     def add_blocks(self, key: str, shape: Sequence[int], dtype: Any, blocks: Iterable[np.ndarray]) -> None:
-        """One array in blocks of its first axis; only one block is held at a time."""
+        """Write one array in blocks of its first axis, holding one block in memory at a time."""
         info = zipfile.ZipInfo(f"{key}.npy", EPOCH)
-        info.file_size = int(np.prod(shape)) * np.dtype(dtype).itemsize + 1024  # decides on zip64 before it is written
+        info.file_size = int(np.prod(shape)) * np.dtype(dtype).itemsize + 1024  # zip64 must be chosen before writing
         with self._archive.open(info, "w") as member:
             described = {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": tuple(shape)}
             np.lib.format.write_array_header_1_0(member, described)
@@ -171,13 +164,13 @@ class SweepWriter:
                 member.write(np.ascontiguousarray(block, dtype).data)
 
     def add_metadata(self, metadata: Mapping[str, Any]) -> None:
-        """The metadata, as JSON bytes."""
+        """Write the metadata, as JSON bytes."""
         self.add(METADATA_KEY, metadata_array(metadata))
 
 
 @contextmanager
 def written_sweep(path: Path) -> Iterator[SweepWriter]:
-    """A sweep to write; it takes the place of ``path`` when the block ends well and vanishes when not."""
+    """A sweep to write; it replaces ``path`` when the block ends, and is removed if the block raises."""
     with written_atomically(path) as file, zipfile.ZipFile(file, "w") as archive:
         yield SweepWriter(archive)
 
@@ -188,7 +181,7 @@ class SweepFile:
 
     path: Path
     header: SweepHeader
-    archive: zipfile.ZipFile
+    members: ZipMembers
 
     def q_values(self, run: str) -> np.ndarray:
         """The unpatched Q-values of ``clean`` or ``corrupted``, (n_inputs, n_actions)."""
@@ -196,7 +189,7 @@ class SweepFile:
         return np.concatenate([block for _, block in self._blocks(f"{run}_q_values", shape, "<f8")])
 
     def flags(self, direction: str) -> list[str]:
-        """Of each experiment, in the order of the definitions: "", "constant" or "dead"."""
+        """The flag of each experiment, in the order of the definitions: "", "constant" or "dead"."""
         found = [""] * len(self.header.patches)
         for group in self.header.groups:
             key = f"{direction}_{group.name}_flags"
@@ -215,7 +208,7 @@ class SweepFile:
     def _blocks(self, key: str, shape: tuple[int, ...], dtype: str) -> Iterator[tuple[slice, np.ndarray]]:
         row_bytes = int(np.prod(shape[1:])) * np.dtype(dtype).itemsize
         at_once = max(1, BLOCK_BYTES // max(row_bytes, 1))
-        with _damage_named(self.path), self.archive.open(_info(self.archive, key, self.path)) as member:
+        with self.members.opened(f"{key}.npy") as member:
             _check_array(member, self.path, key, shape, dtype)
             for start in range(0, shape[0], at_once):
                 rows = slice(start, min(start + at_once, shape[0]))
@@ -224,36 +217,28 @@ class SweepFile:
                 check_float32(array, self.path, shown(key))
                 yield rows, array
             if member.read(1):
-                raise InputError(self.path, shown(key), found="bytes behind the array", expected="none")
+                raise InputError(self.path, shown(key), "has more bytes than the array")
 
 
 @contextmanager
 def opened_sweep(path: Path) -> Iterator[SweepFile]:
-    """A sweep to read, its header checked; the arrays are checked as they are read.
+    """Open a sweep for reading and check its header; arrays are checked when they are read.
 
-    :raises InputError: no sweep file, or one that a newer suite wrote
+    :raises InputError: not a sweep, or a sweep written by a newer suite
     """
     with opened_to_read(path, hint=_HINT) as file:
-        check_members_of(file, path)
-        try:
-            archive = zipfile.ZipFile(file)
-        except DAMAGE as error:
-            file.seek(0)
-            raise InputError(path, found=what_it_is(file.read(512)), expected="a sweep", hint=_HINT) from error
-        with archive:
-            yield SweepFile(path=path, header=header_from(_metadata(archive, path), path), archive=archive)
+        members = ZipMembers(file, where=path, expected="a sweep", hint=_HINT)
+        yield SweepFile(path=path, header=header_from(_metadata(members, path), path), members=members)
 
 
-def stored_metadata(path: Path) -> dict[str, Any] | None:
-    """The metadata of a sweep that is there, or None where it has none that can be read."""
-    try:
-        with opened_sweep(path) as sweep:
-            names = {info.filename for info in sweep.archive.infolist()}
-            header = sweep.header
-            wanted = {f"{way}_{group.name}.npy" for way in header.directions for group in header.groups}
-            return dict(header.metadata) if wanted <= names else None
-    except InputError:
-        return None
+def stored_sweep(path: Path) -> StoredOutput:
+    """A sweep file as it is on disk now; its arrays are listed, not read."""
+    complete = None
+    with suppress(InputError), opened_sweep(path) as sweep:
+        header = sweep.header
+        wanted = {f"{way}_{group.name}.npy" for way in header.directions for group in header.groups}
+        complete = header.metadata if wanted <= set(sweep.members.names) else None
+    return StoredOutput(files=(path,), complete=complete)
 
 
 def experiment_names(patches: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -261,44 +246,18 @@ def experiment_names(patches: Sequence[Mapping[str, Any]]) -> list[str]:
     return [experiment_name(number, patch) for number, patch in enumerate(patches, start=1)]
 
 
-def _metadata(archive: zipfile.ZipFile, path: Path) -> Any:
-    with _damage_named(path):
-        info = _info(archive, METADATA_KEY, path)
-        if info.file_size > _HEADER_LIMIT:
-            found = f"{info.file_size:,} bytes"
-            raise InputError(path, METADATA_KEY, found=found, expected=f"at most {_HEADER_LIMIT:,}")
-        raw = archive.read(info)
-    return parse_metadata(raw, path)
-
-
-def _info(archive: zipfile.ZipFile, key: str, path: Path) -> zipfile.ZipInfo:
-    infos = [info for info in archive.infolist() if info.filename == f"{key}.npy"]
-    if len(infos) != 1:
-        found = f"{len(infos)} arrays of this name" if infos else "no such array"
-        raise InputError(path, shown(key), found=found, expected="one", hint=_HINT)
-    if infos[0].compress_type != zipfile.ZIP_STORED or infos[0].flag_bits & 1:
-        raise InputError(path, shown(key), found="a packed or encrypted array", expected="a plain one", hint=_HINT)
-    return infos[0]
+def _metadata(members: ZipMembers, path: Path) -> Any:
+    return parse_metadata(members.read(f"{METADATA_KEY}.npy", limit=_HEADER_LIMIT), path)
 
 
 def _check_array(member: Any, path: Path, key: str, shape: tuple[int, ...], dtype: str) -> None:
-    """Read the header of an array, and hold it against what the metadata says."""
+    """Read the header of an array, and check it against the metadata."""
     head = member.read(10)
     head += member.read(int.from_bytes(head[8:10], "little"))
     try:
         found, fortran, found_dtype, _ = npy_header(head)
     except ValueError as error:
-        raise InputError(path, shown(key), found="no .npy array", expected="one", hint=_HINT) from error
+        raise InputError(path, shown(key), found="another format", expected="a .npy array", hint=_HINT) from error
     if found != shape or found_dtype != np.dtype(dtype) or fortran:
-        told = f"{found_dtype.name} of shape {found}"
-        raise InputError(path, shown(key), found=told, expected=f"{np.dtype(dtype).name} of shape {shape}")
-
-
-@contextmanager
-def _damage_named(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except InputError:
-        raise
-    except DAMAGE as error:
-        raise InputError(path, found=f"a damaged file ({error})", expected="a sweep", hint=_HINT) from error
+        described = f"{found_dtype.name} of shape {found}"
+        raise InputError(path, shown(key), found=described, expected=f"{np.dtype(dtype).name} of shape {shape}")

@@ -1,1 +1,1 @@
-"""The door to the disk, and what every file kind is made of: JSON, npz, csv, zip members, checked arrays."""
+"""Reading and writing of bytes, JSON, npz, csv and zip members, shared by all file kinds."""

@@ -1,4 +1,4 @@
-"""The door to the disk: whole files in, whole files out, nothing half-written."""
+"""Read whole files, and write files atomically: a file is either complete or unchanged."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def read_bytes(path: Path, *, limit: int = 2 * GIB, hint: str = "") -> bytes:
     """All bytes of a regular file.
 
     :param limit: bytes; a larger file is refused before it is read
-    :param hint: what the user might do where there is no such file
+    :param hint: what to do if there is no such file
     :raises InputError: no such file, not a regular file, or too large
     """
     with opened_to_read(path, hint=hint) as file:
@@ -31,18 +31,18 @@ def read_bytes(path: Path, *, limit: int = 2 * GIB, hint: str = "") -> bytes:
         if size > limit:
             raise InputError(path, found=f"{size:,} bytes", expected=f"at most {limit:,}")
         try:
-            data = file.read(size + 1)  # read() takes memory for all that it is asked for
+            data = file.read(size + 1)  # read() allocates as much as requested
         except MemoryError as error:
-            raise MachineError(f"{path}: found {size:,} bytes, expected as much free memory") from error
+            raise MachineError(f"{path}: out of memory reading {size:,} bytes") from error
     if len(data) > size:
-        raise InputError(path, found="a file that grows while it is read", expected="a finished one")
+        raise InputError(path, problem="grows while it is read")
     return data
 
 
 def is_there(path: Path) -> bool:
-    """Whether there is such a file or folder; False also for a text that is too long to be the name of one.
+    """Whether there is such a file or folder; a name that is too long for a file does not exist.
 
-    :raises OSError: the machine will not say
+    :raises OSError: the operating system cannot tell, for example without permission
     """
     try:
         return path.exists()
@@ -54,19 +54,19 @@ def is_there(path: Path) -> bool:
 
 @contextmanager
 def opened_to_read(path: Path, *, hint: str = "") -> Iterator[BinaryIO]:
-    """A regular file, open for reading: for what is too large to be read at once.
+    """A regular file, open for reading; for files too large to be read at once.
 
-    :raises InputError: no such file, or not a regular one
+    :raises InputError: no such file, or not a regular file
     """
     try:
         file = open(path, "rb", opener=_open_without_waiting)  # noqa: SIM115 - the with block follows
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise InputError(path, found="no such file", hint=hint) from error
+        raise InputError(path, problem="no such file", hint=hint) from error
     except IsADirectoryError as error:
         raise InputError(path, found="a directory", expected="a file") from error
     except (OSError, ValueError) as error:
         if isinstance(error, ValueError) or error.errno in {errno.ELOOP, errno.ENAMETOOLONG, errno.ENXIO}:
-            raise InputError(path, found="a path that leads to no file", expected="a file") from error
+            raise InputError(path, problem="is not a valid path of a file") from error
         raise
     with file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
@@ -75,9 +75,9 @@ def opened_to_read(path: Path, *, hint: str = "") -> Iterator[BinaryIO]:
 
 
 def sha256_of_file(path: Path, *, hint: str = "") -> str:
-    """Hexadecimal SHA-256 of a file of any size, a piece at a time.
+    """Hexadecimal SHA-256 of a file of any size, read piece by piece.
 
-    :raises InputError: no such file, or not a regular one
+    :raises InputError: no such file, or not a regular file
     """
     digest = hashlib.sha256()
     with opened_to_read(path, hint=hint) as file:
@@ -87,18 +87,18 @@ def sha256_of_file(path: Path, *, hint: str = "") -> str:
 
 
 def _open_without_waiting(path: str, flags: int) -> int:
-    """Open at once, where a named pipe would wait for a writer for ever."""
+    """Open without blocking; opening a named pipe would otherwise wait for a writer."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 @contextmanager
 def written_atomically(path: Path) -> Iterator[BinaryIO]:
-    """A file to write to, which takes the place of ``path`` when the block ends well and vanishes when not.
+    """A file to write to; it replaces ``path`` when the block ends, and is removed if the block raises.
 
     :raises UsageError: ``path`` is a link
     """
     target = _target(path)
-    with _temporary(target) as temporary, _told_of(target, temporary):
+    with _temporary(target) as temporary, _target_named(target, temporary):
         with temporary.open("xb") as file:
             yield file
             file.flush()
@@ -108,37 +108,37 @@ def written_atomically(path: Path) -> Iterator[BinaryIO]:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Replace ``path`` by a file that holds ``data``, or leave everything as it was."""
+    """Replace ``path`` by a file that holds ``data``, or leave it unchanged on any error."""
     write_together({path: data})
 
 
 def write_together(contents: Mapping[Path, bytes]) -> None:
-    """Replace files that belong together; all are whole on the disk before the first takes its place.
+    """Replace files that belong together; all are completely written before the first is renamed into place.
 
-    They take their places from the last to the first. With the metadata named last, whoever is interrupted in between
-    finds no file, or the old one, and not one that seems to be somebody else's.
+    They are renamed from the last to the first. With the metadata named last, an interruption in between leaves no
+    data file without its metadata.
     """
     targets = [_target(path) for path in contents]
     with ExitStack() as undo:
         temporaries = [undo.enter_context(_temporary(target)) for target in targets]
         for target, temporary, data in zip(targets, temporaries, contents.values(), strict=True):
-            with _told_of(target, temporary), temporary.open("xb") as file:
+            with _target_named(target, temporary), temporary.open("xb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
         for temporary, target in reversed([*zip(temporaries, targets, strict=True)]):
-            with _told_of(target, temporary):
+            with _target_named(target, temporary):
                 temporary.replace(target)
     for folder in dict.fromkeys(target.parent for target in targets):
         _sync_folder(folder)
 
 
 def refuse_link(path: Path) -> None:
-    """Raise for a link where output is to be written.
+    """Check that an output path is not a link.
 
-    An agent's folder may be a stranger's: a link in it would have files made or replaced elsewhere.
+    An agent's folder may be untrusted; a link in it would create or replace files elsewhere.
 
-    :raises UsageError: naming where the link points
+    :raises UsageError: naming the target of the link
     """
     if path.is_symlink():
         points = shown(os.readlink(path), limit=120, quoted=False)  # noqa: PTH115 - a Path would normalise it
@@ -146,24 +146,24 @@ def refuse_link(path: Path) -> None:
 
 
 def _target(path: Path) -> Path:
-    """The file that a path names, in a folder that is there."""
+    """The file that a path names; its folder is created if needed."""
     refuse_link(path)
     target = Path(os.path.realpath(path.parent)) / path.name
     if target.parent.exists() and not target.parent.is_dir():
-        raise MachineError(f"{target.parent}: found a file, expected a folder to write {target.name} into")
+        raise MachineError(f"{target.parent}: is not a folder; {target.name} cannot be written into it")
     if target.exists() and not target.is_file():
-        raise MachineError(f"{path}: found a directory, pipe or device, expected a file to write")
+        raise MachineError(f"{path}: is a directory, pipe or device; cannot be written as a file")
     target.parent.mkdir(parents=True, exist_ok=True)
     return target
 
 
 @contextmanager
 def _temporary(target: Path) -> Iterator[Path]:
-    """A name beside ``target`` for a file that is gone at the end, unless it was given the target's name.
+    """A temporary name in the folder of ``target``; the file is removed at the end unless it was renamed.
 
-    What a process that was killed left under such a name is removed first.
+    Temporary files of processes that were killed are removed first.
     """
-    _remove_what_the_dead_left(target.parent)
+    _remove_stale_files(target.parent)
     temporary = target.with_name(f".{_HOST}-{os.getpid()}-{os.urandom(4).hex()}.tmp")
     try:
         yield temporary
@@ -172,15 +172,15 @@ def _temporary(target: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-_HOST = re.sub(r"[^0-9A-Za-z]", "_", platform.node())[:64]  # several machines may share a folder
+_HOST = re.sub(r"[^0-9A-Za-z]", "_", platform.node())[:64]  # machines may share a folder
 _TEMPORARY = re.compile(rf"\.{_HOST}-(\d+)-[0-9a-f]{{8}}\.tmp")
 
 
 @cache  # once a process: a run may write ten thousand files into one folder
-def _remove_what_the_dead_left(folder: Path) -> None:
+def _remove_stale_files(folder: Path) -> None:
     """Remove temporary files of processes of this machine that have ended.
 
-    Where another process has been given the number of a dead one since, its files stay for now.
+    If the process id has been reused since, the files are kept for now.
     """
     for entry in os.scandir(folder):
         name = _TEMPORARY.fullmatch(entry.name)
@@ -191,7 +191,7 @@ def _remove_what_the_dead_left(folder: Path) -> None:
 
 def _is_alive(process: int) -> bool:
     if os.name == "nt":
-        return True  # no signal asks there: 0 would end the process
+        return True  # on Windows, signal 0 would end the process
     try:
         os.kill(process, 0)
     except ProcessLookupError:
@@ -202,12 +202,12 @@ def _is_alive(process: int) -> bool:
 
 
 @contextmanager
-def _told_of(target: Path, temporary: Path) -> Iterator[None]:
-    """Errors of the disk name the file that the user knows of."""
+def _target_named(target: Path, temporary: Path) -> Iterator[None]:
+    """Make errors of the operating system name the target instead of the temporary file."""
     try:
         yield
     except OSError as error:
-        if str(error.filename) in ("None", str(temporary)):  # writing names no file at all
+        if str(error.filename) in ("None", str(temporary)):  # errors of write() name no file
             error.filename, error.filename2 = str(target), None
         raise
 
@@ -218,7 +218,7 @@ def sha256_of(data: bytes) -> str:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the new names last; the files are in their places already, and not every file system can promise more."""
+    """Flush the renames to disk, on file systems that support it."""
     if hasattr(os, "O_DIRECTORY"):
         with suppress(OSError):
             descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

@@ -1,4 +1,4 @@
-"""Tables of comma-separated values: a header and a line a row, the same rows giving the same bytes."""
+"""Tables of comma-separated values with reproducible bytes: a header, then one line per row."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 def csv_bytes(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> bytes:
     """A table's file.
 
-    :param rows: column to value; None is an empty cell, a boolean is true or false, a float is told in full
+    :param rows: column to value; None is an empty cell, a boolean is true or false, a float has all its digits
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -25,5 +25,5 @@ def _cell(value: Any) -> Any:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError("a table holds finite numbers only")
+        raise ValueError("tables hold finite numbers only")
     return value

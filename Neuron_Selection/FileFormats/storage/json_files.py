@@ -1,4 +1,4 @@
-"""JSON that people edit: read strictly, written readably."""
+"""JSON files: a strict reader for files that people edit, and writers with reproducible bytes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MAYBE_INFINITE = re.compile(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Fault:
-    """Stands in a document for a value that must not be there, until the whole is read and its place is known."""
+    """A placeholder for an invalid value in a document, until the position of the value is known."""
 
     found: str
     expected: str
@@ -34,14 +34,14 @@ def read_edited_json(path: Path, *, hint: str = "") -> Any:
 
 
 def parse_edited_json(data: bytes, where: object) -> Any:
-    """The document in ``data``, without what Python's reader lets through in silence.
+    """Parse ``data`` strictly, refusing what Python's parser silently accepts.
 
     :param where: the file's name, for messages
-    :raises InputError: not UTF-8 (a byte-order mark is fine), not JSON, a key twice in one object, NaN, Infinity
-        or a number beyond every float, nested too deep, an integer of thousands of digits
+    :raises InputError: not UTF-8 (a byte-order mark is fine), not JSON, a duplicate key, NaN, Infinity, a number beyond
+        the range of floats, nesting too deep, or an integer of thousands of digits
     """
     faulty = False
-    literals: dict[str, _Fault] = {}  # one fault a literal: a file may hold millions of them
+    literals: dict[str, _Fault] = {}  # one fault per literal, since a file may hold millions
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any] | _Fault:
         nonlocal faulty
@@ -50,7 +50,7 @@ def parse_edited_json(data: bytes, where: object) -> Any:
             return document
         faulty = True
         twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
-        return _Fault(found="this key twice in one object", expected="once", key=twice)
+        return _Fault(found="a duplicate key", expected="unique keys", key=twice)
 
     def refused(literal: str) -> _Fault:
         nonlocal faulty
@@ -64,14 +64,14 @@ def parse_edited_json(data: bytes, where: object) -> Any:
         return value if math.isfinite(value) else refused(literal)
 
     text = _text_of(data, where)
-    number = finite if _MAYBE_INFINITE.search(text) else None  # a hook makes reading twice as slow
+    number = finite if _MAYBE_INFINITE.search(text) else None  # this hook makes parsing twice as slow
     try:
         document = json.loads(text, object_pairs_hook=unique, parse_constant=refused, parse_float=number)
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
-        raise InputError(where, place, found=f"no JSON ({error.msg})", expected="JSON") from error
+        raise InputError(where, place, found=f"invalid JSON ({error.msg})", expected="JSON") from error
     except RecursionError as error:
-        raise InputError(where, found="nesting too deep to read", expected="a few levels") from error
+        raise InputError(where, problem="is nested too deeply") from error
     except ValueError as error:  # Python's limit on the digits of an integer
         raise InputError(where, found="an integer of thousands of digits", expected="ordinary numbers") from error
     if faulty:
@@ -88,11 +88,11 @@ def _text_of(data: bytes, where: object) -> str:
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise InputError(where, found=f"bytes that are no UTF-8 (at byte {error.start})", expected="JSON") from error
+        raise InputError(where, found=f"bytes that are not UTF-8 (at byte {error.start})", expected="JSON") from error
 
 
 def _first_fault(document: Any) -> tuple[str, _Fault]:
-    """The first fault in the order of the file, and where it stands, such as ``'an id'.input[3]``."""
+    """The position, such as ``'an id'.input[3]``, and the first fault in the order of the file."""
     place, value = "", document
     unfinished = []
     while not isinstance(value, _Fault):
@@ -116,22 +116,22 @@ def _below(place: str, key: str | int) -> str:
 
 
 def is_finite_number(value: Any) -> bool:
-    """Whether ``value`` is an int or float, no boolean, that is a finite float too; JSON knows 1e999 and 10^400."""
+    """Whether ``value`` is an int or float, not a boolean, in the range of floats; JSON allows 1e999 and 10^400."""
     try:
         return type(value) in (int, float) and math.isfinite(value)
-    except OverflowError:  # an integer beyond every float
+    except OverflowError:  # an integer beyond the range of floats
         return False
 
 
 def json_bytes(document: Any, *, indent: int | None = 2) -> bytes:
     """``document`` as UTF-8 JSON with a trailing newline; the same document gives the same bytes."""
     text = json.dumps(document, indent=indent, allow_nan=False, ensure_ascii=False) + "\n"
-    return text.encode("utf-8", "backslashreplace")  # a path of other bytes than UTF-8 keeps them as JSON escapes
+    return text.encode("utf-8", "backslashreplace")  # bytes of a path that are not UTF-8 become JSON escapes
 
 
 def large_json_bytes(document: Any) -> bytes:
-    """``json_bytes`` for large documents that machines write: by msgspec, several times faster."""
+    """``json_bytes`` for large documents, several times faster by msgspec."""
     import msgspec
 
     data = msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
-    return json_bytes(document) if b"null" in data else data  # msgspec makes a null of NaN, in silence
+    return json_bytes(document) if b"null" in data else data  # msgspec silently writes NaN as null

@@ -1,4 +1,4 @@
-"""Nested lists of numbers as arrays; what numpy would make numbers of in silence is refused."""
+"""Convert nested lists of numbers to arrays, without the conversions that numpy makes silently."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _DEPTH_LIMIT = 8
 
 
 def numbers(value: Any, where: object, field: str) -> np.ndarray:
-    """``value`` as float64, or as the integers it holds; text, null and booleans are no numbers here.
+    """Convert ``value`` to an array of float64, or of integers; text, null and booleans are refused.
 
     :param value: a number, nested lists or tuples of them, or an array
-    :raises InputError: ragged, nested too deep, other than numbers, or not finite
+    :raises InputError: ragged, nested too deeply, not numbers, or not finite
     """
     if isinstance(value, np.ndarray | np.generic):
         array = np.asarray(value)
@@ -24,7 +24,7 @@ def numbers(value: Any, where: object, field: str) -> np.ndarray:
         _refuse_other_than_numbers(value, where, field)
         try:
             array = np.asarray(value)
-        except (ValueError, OverflowError) as error:  # ragged, or beyond every integer dtype
+        except (ValueError, OverflowError) as error:  # ragged, or beyond all integer dtypes
             raise InputError(where, field, found="lists of unequal lengths", expected="a full array") from error
         if array.size == 0:
             array = array.astype(np.float64)
@@ -36,9 +36,9 @@ def numbers(value: Any, where: object, field: str) -> np.ndarray:
 
 
 def filled_float_array(value: Any, where: object, field: str) -> np.ndarray:
-    """``numbers`` as float64.
+    """As ``numbers``, in float64 and not empty.
 
-    :raises InputError: also none at all, or one beyond float32
+    :raises InputError: as ``numbers``; also no values, or a value beyond float32
     """
     array = numbers(value, where, field)
     if array.size == 0:

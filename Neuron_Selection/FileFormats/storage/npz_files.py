@@ -1,7 +1,4 @@
-"""Members of npz files: arrays, and metadata among them as JSON bytes.
-
-They are read without pickle and without trusting a header's size.
-"""
+"""Arrays and metadata in npz files, read without pickle and without trusting the sizes in headers."""
 
 from __future__ import annotations
 
@@ -25,9 +22,9 @@ from Neuron_Selection.FileFormats.storage.zip_members import ZipMembers
 
 
 def read_array(members: ZipMembers, key: str, path: Path) -> np.ndarray:
-    """The float array (1, ...) under ``key``, as ``read_floats`` gives it.
+    """The float array of shape (1, ...) under ``key``.
 
-    :raises InputError: also for another shape
+    :raises InputError: as ``read_floats``; also another shape
     """
     array = read_floats(members, key, path)
     if array.ndim < 2 or array.shape[0] != 1 or array.size == 0:
@@ -40,22 +37,22 @@ def read_array(members: ZipMembers, key: str, path: Path) -> np.ndarray:
 def read_floats(members: ZipMembers, key: str, path: Path) -> np.ndarray:
     """The float array under ``key``, in native byte order.
 
-    :raises InputError: pickled objects, other dtypes, a header that does not fit its bytes, NaN
+    :raises InputError: pickled objects, other dtypes, a header that does not match its bytes, NaN
     """
     name = f"{key}.npy"
     data = members.read(name if name in members else key)
     try:
         shape, fortran, dtype, offset = npy_header(data[: min(len(data), 10_240)])
     except ValueError as error:
-        raise InputError(path, shown(key), found="no .npy array", expected="float32 arrays") from error
+        raise InputError(path, shown(key), found="another format", expected="a .npy array of float32") from error
     if dtype.hasobject:
         raise InputError(path, shown(key), found="pickled objects", expected="float32 arrays")
     if dtype.kind != "f" or dtype.itemsize not in (4, 8):
         raise InputError(path, shown(key), found=f"{dtype.name} values", expected="float32")
     size = math.prod(shape) * dtype.itemsize
     if size != len(data) - offset:
-        found = f"a header that claims {size:,} bytes before {len(data) - offset:,}"
-        raise InputError(path, shown(key), found=found, expected="the same")
+        found, expected = f"{len(data) - offset:,} bytes", f"{size:,}, as in the header"
+        raise InputError(path, shown(key), found=found, expected=expected)
     array = np.frombuffer(data, dtype, offset=offset).reshape(shape, order="F" if fortran else "C")
     check_finite(array, path, shown(key))
     native: np.ndarray = array.astype(dtype.newbyteorder("="), copy=False)
@@ -68,51 +65,51 @@ def _header_of(head: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
     version = np.lib.format.read_magic(file)
     read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
     if read is None:
-        raise ValueError("an unknown version of the .npy format")
+        raise ValueError("unknown version of the .npy format")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # headers of Python 2 and aliases of old numpy are read all the same
+        warnings.simplefilter("ignore")  # headers of Python 2 and aliases of old numpy are valid
         try:
             shape, fortran, dtype = read(file)
         except (TypeError, SyntaxError, RecursionError, MemoryError, tokenize.TokenError) as error:
-            raise ValueError("a header that describes no array") from error
+            raise ValueError("the header does not describe an array") from error
     return checked_shape(shape), fortran, dtype, file.tell()
 
 
 def npy_header(head: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
-    """Shape, Fortran order, dtype, and where the values start; parsed once for equal headers."""
+    """Shape, Fortran order, dtype, and offset of the values; equal headers are parsed once."""
     if head[:6] != b"\x93NUMPY" or len(head) < 12:
-        raise ValueError("no .npy array")
+        raise ValueError("not a .npy array")
     length = int.from_bytes(head[8:10], "little") + 10 if head[6] == 1 else int.from_bytes(head[8:12], "little") + 12
     return _header_of(head[:length])
 
 
 METADATA_KEY = "__metadata__"
-EPOCH = (1980, 1, 1, 0, 0, 0)  # of every member, so that the same run writes the same bytes
+EPOCH = (1980, 1, 1, 0, 0, 0)  # time stamp of every member, so that the same run writes the same bytes
 
 
 def write_array(archive: zipfile.ZipFile, key: str, array: np.ndarray) -> None:
-    """One array as the member ``<key>.npy``."""
+    """Write one array as the member ``<key>.npy``."""
     member = io.BytesIO()
     np.lib.format.write_array(member, np.ascontiguousarray(array), allow_pickle=False)
     archive.writestr(zipfile.ZipInfo(f"{key}.npy", EPOCH), member.getbuffer())
 
 
 def metadata_array(metadata: Mapping[str, Any]) -> np.ndarray:
-    """Metadata as the array of bytes that stands under ``METADATA_KEY``."""
+    """Metadata as the array of bytes that is stored under ``METADATA_KEY``."""
     return np.frombuffer(json_bytes(metadata, indent=None), np.uint8)
 
 
 def parse_metadata(raw: bytes, where: object) -> Any:
-    """The document in the bytes of the metadata's member.
+    """Parse the member that holds the metadata.
 
-    :raises InputError: no array of bytes, or bytes that are no JSON
+    :raises InputError: not an array of bytes, or bytes that are not JSON
     """
     try:
         shape, _fortran, dtype, offset = npy_header(raw)
         if dtype != np.uint8:
             return None
         if shape != (len(raw) - offset,):
-            raise ValueError("an array that was cut")
+            raise ValueError("the array is truncated")
         return json.loads(raw[offset:])
     except (ValueError, RecursionError) as error:
-        raise InputError(where, METADATA_KEY, found="bytes that are no JSON", expected="metadata") from error
+        raise InputError(where, METADATA_KEY, found="bytes that are not JSON", expected="metadata") from error

@@ -1,1 +1,1 @@
-"""Files about weights: their gradients, the candidates, edits, and what changed weights did."""
+"""Files about weights: gradients, candidates, edits, and results of perturbations."""

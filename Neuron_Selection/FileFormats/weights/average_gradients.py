@@ -1,7 +1,7 @@
-"""``average_gradients.json``: means over inputs of the gradients of every parameter, in one small file.
+"""``average_gradients.json``: means of the gradients of every parameter over inputs.
 
-``average_gradients`` is the mean of the absolute gradient of the greatest Q-value, the published key. Beside it may
-stand ``average_signed_gradients`` (the mean of the signed gradient, in which opposite signs cancel) and
+``average_gradients`` is the mean of the absolute gradient of the greatest Q-value, the published key. Optional keys are
+``average_signed_gradients`` (the mean of the signed gradient, in which opposite signs cancel) and
 ``average_margin_gradients`` (the mean of the absolute gradient of Q[best] - Q[second best]).
 """
 
@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import numpy as np
 
-from Neuron_Selection.errors import InputError, shown
+from Neuron_Selection.errors import InputError
 from Neuron_Selection.FileFormats.storage.atomic_files import read_bytes, write_atomically
+from Neuron_Selection.FileFormats.storage.document_checks import Index, checked_document
 from Neuron_Selection.FileFormats.storage.json_files import json_bytes, parse_edited_json
 from Neuron_Selection.FileFormats.storage.nested_numbers import filled_float_array
 
@@ -23,7 +25,19 @@ AVERAGE_FILE = "average_gradients.json"
 MAGNITUDE = "average_gradients"
 SIGNED = "average_signed_gradients"
 MARGIN = "average_margin_gradients"
+_HINT = "average.py makes it"
 DESCRIPTION = "Mean over the inputs of the absolute gradient of the greatest Q-value, for every weight and bias"
+
+
+class _Metadata(msgspec.Struct):
+    num_examples: Index = 0
+
+
+class _AverageGradients(msgspec.Struct):
+    average_gradients: Annotated[dict[str, Any], msgspec.Meta(min_length=1)]
+    average_signed_gradients: dict[str, Any] = {}
+    average_margin_gradients: dict[str, Any] = {}
+    metadata: dict[str, Any] = {}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -46,31 +60,21 @@ def save_average_gradients(path: Path, average: AverageGradients) -> None:
 
 
 def load_average_gradients(path: Path) -> AverageGradients:
-    """A whole file, ours or a published one.
+    """Load a whole file, written by this suite or published.
 
-    :raises InputError: not such a file, values that are no numbers, negative magnitudes
+    :raises InputError: not such a file, values that are not numbers, negative magnitudes
     """
-    document = parse_edited_json(read_bytes(path, hint="average.py makes it"), path)
-    if not isinstance(document, dict) or not isinstance(document.get(MAGNITUDE), dict) or not document[MAGNITUDE]:
-        raise InputError(path, MAGNITUDE, found=shown(document), expected="an object {parameter: numbers}")
-    metadata = document.get("metadata", {})
-    if not isinstance(metadata, dict):
-        raise InputError(path, "metadata", found=shown(metadata), expected="an object")
-    count = metadata.get("num_examples", 0)
-    if type(count) is not int or count < 0:
-        raise InputError(path, "metadata.num_examples", found=shown(count), expected="a whole number")
+    document = parse_edited_json(read_bytes(path, hint=_HINT), path)
+    checked = checked_document(document, _AverageGradients, path, hint=_HINT)
+    count = checked_document(checked.metadata, _Metadata, path, field="metadata").num_examples
     means: dict[str, dict[str, np.ndarray]] = {}
     for key in (MAGNITUDE, SIGNED, MARGIN):
         if key not in document:
             continue
-        if not isinstance(document[key], dict):
-            raise InputError(path, key, found=shown(document[key]), expected="an object {parameter: numbers}")
         means[key] = {name: filled_float_array(value, path, f"{key}.{name}") for name, value in document[key].items()}
         for name, array in means[key].items():
             if key != SIGNED and (array < 0).any():
-                raise InputError(
-                    path, f"{key}.{name}", found="a negative magnitude", expected="means of absolute values"
-                )
+                raise InputError(path, f"{key}.{name}", found="a negative value", expected="means of absolute values")
             if name not in means[MAGNITUDE] or array.shape != means[MAGNITUDE][name].shape:
-                raise InputError(path, f"{key}.{name}", found="another shape", expected=f"as in {MAGNITUDE}")
-    return AverageGradients(num_examples=count, means=means, metadata=metadata)
+                raise InputError(path, f"{key}.{name}", f"does not have the shape it has in {MAGNITUDE}")
+    return AverageGradients(num_examples=count, means=means, metadata=checked.metadata)

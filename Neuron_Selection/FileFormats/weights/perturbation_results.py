@@ -1,7 +1,7 @@
-"""What changed weights did: a table ``<prefix>.csv``, and ``<prefix>.json`` with input ids, controls and metadata.
+"""Results of weight perturbations: a table ``<prefix>.csv``, and ``<prefix>.json`` with input ids and metadata.
 
-The JSON document carries the table's sha256; together they are one result. It takes its place first, so that an
-interrupted run leaves a document that says whose it is, and no table that nobody owns.
+The JSON document carries the table's SHA-256. It is renamed into place first, so that an interrupted run leaves a
+document with its metadata rather than a table without any.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ from typing import Any
 import msgspec
 
 from Neuron_Selection.errors import InputError
+from Neuron_Selection.FileFormats.provenance import StoredOutput, stored_json_metadata
 from Neuron_Selection.FileFormats.storage.atomic_files import read_bytes, sha256_of, written_atomically
 from Neuron_Selection.FileFormats.storage.csv_tables import csv_bytes
+from Neuron_Selection.FileFormats.storage.document_checks import checked_document
 from Neuron_Selection.FileFormats.storage.json_files import json_bytes, parse_edited_json
 
 PERTURBATIONS = "perturbation_results"
@@ -37,13 +39,23 @@ COLUMNS = (
 )
 
 
+_HINT = "perturb_weights.py makes it"
+
+
+class _Results(msgspec.Struct):
+    metadata: dict[str, Any]
+    summary: dict[str, Any]
+    results: list[Any]
+
+
 def save_perturbation_results(
     path: Path, records: Sequence[Mapping[str, Any]], *, summary: Mapping[str, Any], metadata: Mapping[str, Any]
 ) -> list[Path]:
-    """Write the table beside ``path``, then ``path`` itself; both paths.
+    """Write ``path`` and the table next to it.
 
     :param path: the JSON file
     :param records: column to value, and ``flipped_ids``; numbers are finite
+    :return: the paths of the table and of the JSON file
     """
     table = path.with_suffix(".csv")
     data = csv_bytes(COLUMNS, records)
@@ -67,25 +79,30 @@ def save_records(
 
 
 def load_perturbation_results(path: Path) -> dict[str, Any]:
-    """``metadata``, ``summary`` and ``results``.
+    """Load ``metadata``, ``summary`` and ``results``.
 
-    :raises InputError: no such file, or a table beside it that belongs to another run
+    :raises InputError: not such a file, or one whose table was written by another run
     """
-    document = parse_edited_json(read_bytes(path, hint="perturb_weights.py makes it"), path)
-    if not isinstance(document, dict) or not isinstance(document.get("results"), list):
-        raise InputError(path, "results", found="no list", expected="the results of perturb_weights.py")
-    if not isinstance(document.get("metadata"), dict) or not isinstance(document.get("summary"), dict):
-        raise InputError(path, found="no metadata and summary", expected="the results of perturb_weights.py")
-    expected = document["metadata"].get("table_sha256")
-    if expected is not None and sha256_of(read_bytes(path.with_suffix(".csv"))) != expected:
-        raise InputError(path.with_suffix(".csv"), found="the table of another run", expected="that of the JSON file")
-    return document
+    document = parse_edited_json(read_bytes(path, hint=_HINT), path)
+    metadata = checked_document(document, _Results, path, hint=_HINT).metadata
+    sha256 = metadata.get("table_sha256")
+    if sha256 is not None and sha256_of(read_bytes(path.with_suffix(".csv"))) != sha256:
+        raise InputError(path.with_suffix(".csv"), f"was not written with {path.name}", hint="run the command again")
+    return dict(document)
 
 
-def stored_run(path: Path) -> dict[str, Any] | None:
-    """The metadata and summary of a whole result, or None where there is none."""
+def stored_perturbation_results(path: Path) -> StoredOutput:
+    """A JSON file and its table as they are on disk now."""
+    table = path.with_suffix(".csv")
+    unfinished = None if table.exists() else stored_json_metadata(path)
+    complete = stored_records(path).complete if table.exists() else None
+    return StoredOutput(files=(path, table), complete=complete, unfinished=unfinished)
+
+
+def stored_records(path: Path) -> StoredOutput:
+    """A JSON file without a table as it is on disk now."""
     try:
-        document = load_perturbation_results(path)
+        complete = load_perturbation_results(path)["metadata"]
     except InputError:
-        return None
-    return {"metadata": document["metadata"], "summary": document["summary"]}
+        complete = None
+    return StoredOutput(files=(path,), complete=complete)

@@ -1,6 +1,6 @@
-"""``weight_gradients.json``, ``{id: {max_logit_action, max_logit_value, gradients {parameter: list}}}``; its npz twin.
+"""``weight_gradients.json``, ``{id: {max_logit_action, max_logit_value, gradients {parameter: list}}}``, or as npz.
 
-The JSON holds one input a line. The npz holds blocks of up to 64 inputs, ``<block>/<parameter>`` of shape
+The JSON holds one input per line. The npz holds blocks of up to 64 inputs, ``<block>/<parameter>`` of shape
 (inputs, *shape), with ids, actions and values in ``__metadata__``.
 """
 
@@ -19,6 +19,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from Neuron_Selection.errors import InputError, shown
+from Neuron_Selection.FileFormats.provenance import StoredOutput, stored_document, stored_output
 from Neuron_Selection.FileFormats.storage.array_checks import check_float32
 from Neuron_Selection.FileFormats.storage.atomic_files import (
     opened_to_read,
@@ -35,18 +36,17 @@ from Neuron_Selection.FileFormats.storage.npz_files import (
     read_floats,
     write_array,
 )
-from Neuron_Selection.FileFormats.storage.stored_documents import metadata_of_files, stored_document
 from Neuron_Selection.FileFormats.storage.zip_members import ZipMembers
 
 BLOCK = 64
 _HINT = "gradients.py makes it"
-_TOLD = ("ids", "actions", "values")
-_OPENING = 16  # bytes; the first line of a file of ours is a brace
+_PER_INPUT = ("ids", "actions", "values")
+_OPENING = 16  # bytes; the first line of files written by this suite is a brace
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class InputGradient:
-    """The gradient of one input's greatest Q-value: parameter to an array of its shape, signed."""
+    """The signed gradient of one input's greatest Q-value: parameter to an array of its shape."""
 
     input_id: str
     action: int
@@ -55,11 +55,11 @@ class InputGradient:
 
 
 def load_weight_gradients(path: Path) -> Iterator[InputGradient]:
-    """The gradients of a file, one input after the other; JSON or npz, told apart by the file's name.
+    """Load the gradients of a file, one input after the other; the file's name decides between JSON and npz.
 
-    A JSON file of ours, one input a line, is read line by line; a published one, and an npz, as a whole.
+    A JSON file written by this suite is read line by line, a published one or an npz at once.
 
-    :raises InputError: not such a file, values that are no numbers, inputs with other parameters
+    :raises InputError: not such a file, values that are not numbers, or inputs with different parameters
     """
     shapes: dict[str, tuple[int, ...]] | None = None
     for gradient in _read_npz(path) if path.suffix == ".npz" else _read_json(path):
@@ -70,21 +70,21 @@ def load_weight_gradients(path: Path) -> Iterator[InputGradient]:
             raise InputError(
                 path,
                 f"{shown(gradient.input_id)}.gradients.{shown(odd, quoted=False)}",
-                found="another shape, or none",
-                expected="the same parameters for every input",
+                problem="is missing or has another shape than for the first input",
             )
         yield gradient
 
 
-def stored_metadata(path: Path) -> dict[str, Any] | None:
-    """The metadata of a weight_gradients file, or None where it has none that belongs to it."""
+def stored_gradients(path: Path) -> StoredOutput:
+    """A weight_gradients file, JSON or npz, as it is on disk now."""
     if path.suffix != ".npz":
         meta = path.with_name("weight_gradients.meta.json")
-        return metadata_of_files(stored_document(meta), {"gradients_sha256": path})
+        return stored_output(stored_document(meta), {"gradients_sha256": path})
     try:
-        return _npz_metadata(_npz_members(path), path)
+        complete = _npz_metadata(_npz_members(path), path)
     except InputError:
-        return None
+        complete = None
+    return StoredOutput(files=(path,), complete=complete)
 
 
 def _read_json(path: Path) -> Iterator[InputGradient]:
@@ -97,13 +97,13 @@ def _read_json(path: Path) -> Iterator[InputGradient]:
                 raise InputError(path, found=shown(document), expected=expected)
             for input_id, entry in document.items():
                 if input_id in seen:
-                    raise InputError(path, shown(input_id), found="this key twice in one object", expected="once")
+                    raise InputError(path, shown(input_id), found="a duplicate key", expected="unique keys")
                 seen.add(input_id)
                 yield _gradient(path, input_id, entry)
 
 
 def _documents(file: BinaryIO, path: Path) -> Iterator[bytes]:
-    """A file of ours as one object an input, only one line of it held at a time; any other as the whole that it is."""
+    """One object per input, read line by line, for a file written by this suite; otherwise the whole file."""
     first = file.readline() if file.readline(_OPENING).strip() == b"{" else b""
     if not first.startswith(b'"') or not first.strip().endswith((b"}", b"},")):
         yield read_bytes(path, limit=1 << 33)
@@ -114,7 +114,7 @@ def _documents(file: BinaryIO, path: Path) -> Iterator[bytes]:
         yield b"{" + line.removesuffix(b",") + b"}"
         line = file.readline().strip()
     if line != b"}" or file.read(_OPENING).strip():
-        raise InputError(path, found="a file that does not end behind its last input", expected="all of it", hint=_HINT)
+        raise InputError(path, problem="is truncated, or has text after its last input", hint=_HINT)
 
 
 def _gradient(path: Path, input_id: str, entry: Any) -> InputGradient:
@@ -141,26 +141,26 @@ def _npz_members(path: Path) -> ZipMembers:
 
 
 def _npz_metadata(members: ZipMembers, path: Path) -> dict[str, Any]:
-    """What stands under ``METADATA_KEY``, with ids, actions and values as long as each other.
+    """The metadata, with ids, actions and values of equal length.
 
-    :raises InputError: something else, such as the metadata of activations
+    :raises InputError: other metadata, such as those of activations
     """
     metadata = parse_metadata(members.read(f"{METADATA_KEY}.npy"), path)
-    told: list[Any] = [metadata.get(key) for key in _TOLD] if isinstance(metadata, dict) else []
-    lengths = {len(values) if isinstance(values, list) else 0 for values in told}
+    columns: list[Any] = [metadata.get(key) for key in _PER_INPUT] if isinstance(metadata, dict) else []
+    lengths = {len(values) if isinstance(values, list) else 0 for values in columns}
     if len(lengths) != 1 or 0 in lengths:
-        raise InputError(path, METADATA_KEY, found="metadata without its ids", expected="ids, actions and values")
-    parameters = metadata.get("parameters", [])  # of no file of 0.1.0
+        raise InputError(path, METADATA_KEY, "lacks ids, actions or values of equal length")
+    parameters = metadata.get("parameters", [])  # missing in files of version 0.1.0
     if not isinstance(parameters, list) or not all(isinstance(name, str) for name in parameters):
         raise InputError(path, f"{METADATA_KEY}.parameters", found=shown(parameters), expected="a list of names")
-    ids, actions, values = told
+    ids, actions, values = columns
     for input_id, action, value in zip(ids, actions, values, strict=True):
         if not isinstance(input_id, str):
             raise InputError(path, "ids", found=shown(input_id), expected="text")
         _decision(action, value, path, shown(input_id))
     if len(set(ids)) < len(ids):
         twice = next(input_id for input_id, count in Counter(ids).items() if count > 1)
-        raise InputError(path, shown(twice), found="this id twice", expected="once")
+        raise InputError(path, shown(twice), "the id is listed twice")
     return dict(metadata)
 
 
@@ -174,21 +174,19 @@ def _read_npz(path: Path) -> Iterator[InputGradient]:
         block, _, key = name.removesuffix(".npy").partition("/")
         if name != f"{METADATA_KEY}.npy":
             if block not in keys or not key or not name.endswith(".npy"):
-                raise InputError(path, shown(name), found="a member that belongs to no input", expected="none")
+                raise InputError(path, shown(name), "the member belongs to no input")
             keys[block].append(key)
     for (block, parameters), start in zip(keys.items(), starts, strict=True):
         rows = range(start, min(start + BLOCK, len(ids)))
         if not parameters:
-            raise InputError(path, f"block {block}", found="no arrays", expected=f"gradients of {len(rows)} inputs")
+            raise InputError(path, f"block {block}", f"has no gradients of its {len(rows)} inputs")
         missing = [name for name in metadata.get("parameters", ()) if name not in parameters]
         if missing:
-            raise InputError(
-                path, shown(f"{block}/{missing[0]}"), found="no such array", expected="all that was written"
-            )
+            raise InputError(path, shown(f"{block}/{missing[0]}"), "is missing")
         arrays = {name: read_floats(members, f"{block}/{name}", path) for name in parameters}
         for name, array in arrays.items():
             if array.shape[:1] != (len(rows),) or array.size == 0:
-                expected = f"({len(rows)}, ...), a row an input"
+                expected = f"({len(rows)}, ...), one row per input"
                 raise InputError(path, shown(f"{block}/{name}"), found=f"shape {array.shape}", expected=expected)
             check_float32(array, path, shown(f"{block}/{name}"))
         for row, number in enumerate(rows):
@@ -206,7 +204,7 @@ def save_weight_gradients(
     """Write ``weight_gradients.json``, ``weight_gradients.npz`` or both, in one pass.
 
     :param formats: of ``json`` and ``npz``
-    :return: the paths written; the JSON's metadata lies in ``weight_gradients.meta.json``
+    :return: the paths written; the metadata of the JSON file are in ``weight_gradients.meta.json``
     """
     paths = {kind: folder / f"weight_gradients.{kind}" for kind in formats}
     with ExitStack() as open_files:
@@ -219,16 +217,16 @@ def save_weight_gradients(
             archive = open_files.enter_context(zipfile.ZipFile(files["npz"], "w"))
             writers.append(_NpzWriter(archive, metadata))
         for gradient in gradients:
-            told = {**gradient.gradients, "max_logit_value": np.asarray(gradient.value)}
-            odd = next((name for name, array in told.items() if not np.isfinite(array).all()), None)
+            arrays = {**gradient.gradients, "max_logit_value": np.asarray(gradient.value)}
+            odd = next((name for name, array in arrays.items() if not np.isfinite(array).all()), None)
             if odd is not None:
                 field = f"{shown(gradient.input_id)}.{odd}"
-                raise InputError(folder, field, found="NaN or infinity in a gradient", expected="finite numbers")
+                raise InputError(folder, field, found="NaN or infinity", expected="finite numbers")
             for writer in writers:
                 writer.add(gradient)
         for writer in writers:
             writer.finish()
-        if "json" in paths:  # takes its place first: an interrupted run leaves no file without it
+        if "json" in paths:  # renamed into place first: an interrupted run leaves no file without metadata
             described = {**metadata, "gradients_sha256": digest.hexdigest()}
             write_atomically(folder / "weight_gradients.meta.json", json_bytes(described))
     return list(paths.values())
@@ -237,7 +235,7 @@ def save_weight_gradients(
 class _JsonWriter:
     def __init__(self, file: BinaryIO, digest: hashlib._Hash) -> None:
         self.file = file
-        self.digest = digest  # of all that is written; to read it back would take the memory that writing spares
+        self.digest = digest  # of the bytes written, since reading them back would need their size in memory
         self.empty = True
 
     def _write(self, data: bytes) -> None:
@@ -264,29 +262,29 @@ class _NpzWriter:
     def __init__(self, archive: zipfile.ZipFile, metadata: Mapping[str, Any]) -> None:
         self.archive = archive
         self.metadata = dict(metadata)
-        self.told: dict[str, list[Any]] = {"ids": [], "actions": [], "values": []}
+        self.columns: dict[str, list[Any]] = {"ids": [], "actions": [], "values": []}
         self.block: list[InputGradient] = []
         self.blocks = 0
-        self.parameters: list[str] = []  # of every block, so that a reader sees where one is missing
+        self.parameters: list[str] = []  # in every block, so that a reader can find missing ones
 
     def add(self, gradient: InputGradient) -> None:
         self.block.append(gradient)
-        self.told["ids"].append(gradient.input_id)
-        self.told["actions"].append(gradient.action)
-        self.told["values"].append(gradient.value)
+        self.columns["ids"].append(gradient.input_id)
+        self.columns["actions"].append(gradient.action)
+        self.columns["values"].append(gradient.value)
         if len(self.block) == BLOCK:
             self._write_block()
 
     def finish(self) -> None:
         if self.block:
             self._write_block()
-        described = {**self.metadata, **self.told, "block": BLOCK, "parameters": self.parameters}
+        described = {**self.metadata, **self.columns, "block": BLOCK, "parameters": self.parameters}
         write_array(self.archive, METADATA_KEY, metadata_array(described))
 
     def _write_block(self) -> None:
         self.parameters = list(self.block[0].gradients)
         for name in self.parameters:
             key = f"{self.blocks:06d}/{name}"
-            write_array(self.archive, key, np.stack([one.gradients[name] for one in self.block]))
+            write_array(self.archive, key, np.stack([gradient.gradients[name] for gradient in self.block]))
         self.blocks += 1
         self.block = []

@@ -1,1 +1,1 @@
-"""MiniGrid worlds as data: layouts, their edits, environments in a chosen state, and the ids of inputs."""
+"""MiniGrid worlds: layouts, edits, environments in a chosen state, and ids of inputs."""

@@ -1,4 +1,4 @@
-"""The four changes of a grid that turn a clean input into a corrupted one."""
+"""The four edits of a grid that turn a clean input into a corrupted one."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ CONTENTS: dict[Kind, tuple[str, ...]] = {
     "goal_moved": (FREE, GOAL),
     "gap_moved": (LAVA, FREE),
 }
-"""What each kind of edit puts on its cells, in their order."""
+"""The new contents of the cells of each kind of edit, in order."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Edit:
-    """One change: its kind, and its cells (one; or for a move, the old place and the new one)."""
+    """One edit: its kind, and its cells (for a move, the old and the new one)."""
 
     kind: Kind
     cells: tuple[Cell, ...]
 
 
 def apply_edit(layout: Layout, edit: Edit) -> Layout:
-    """The layout after the change."""
+    """The layout after the edit."""
     return layout.changed(dict(zip(edit.cells, CONTENTS[edit.kind], strict=True)))
 
 
 def possible_edits(layout: Layout, kind: Kind, *, agent: Cell) -> Iterator[Edit]:
-    """All edits of a kind that leave the agent's own cell alone."""
+    """All edits of a kind that do not change the agent's cell."""
     free = [cell for cell in layout.cells(FREE) if cell != agent]
     cells: list[tuple[Cell, ...]]
     if kind == "lava_removed":

@@ -1,4 +1,4 @@
-"""MiniGrid environments in a state of our choosing."""
+"""MiniGrid environments in a chosen state."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CONTENTS = {"wall": WALL, "lava": LAVA, "goal": GOAL}
 def make_environment(env_id: str) -> MiniGridEnv:
     """Make the bare MiniGrid environment of an id such as ``MiniGrid-LavaCrossingS9N1-v0``, without wrappers.
 
-    Ids come out of the files of others, so only what gymnasium and minigrid register themselves is made: no
+    Ids are read from untrusted files, so only environments registered by gymnasium and minigrid are made: no
     ``module:name``, for which gymnasium would import the module, and no entry point of another package.
 
     :raises UsageError: an unknown id, one of another package, one that is not MiniGrid's, or one that cannot be made,
@@ -28,36 +28,36 @@ def make_environment(env_id: str) -> MiniGridEnv:
     """
     where = f"environment {shown(env_id)}"
     if ":" in env_id:
-        raise UsageError(f"{where}: found the name of a module, expected a name alone")
+        raise UsageError(f"{where}: must not name a module")
     try:
         spec = gymnasium.spec(env_id)
     except gymnasium.error.Error as error:
         raise UsageError(f"{where}: unknown environment ({error})") from error
     module = spec.entry_point.partition(":")[0] if isinstance(spec.entry_point, str) else ""
     if module.partition(".")[0] not in _MAKERS or spec.additional_wrappers:
-        raise UsageError(f"{where}: only environments of {' and '.join(_MAKERS)} themselves are made")
+        raise UsageError(f"{where}: is not registered by {' or '.join(_MAKERS)}")
     with _one_line(where):
         env = gymnasium.make(spec, disable_env_checker=True).unwrapped
     if not isinstance(env, MiniGridEnv):
-        raise UsageError(f"{where}: found {type(env).__name__}, expected one of MiniGrid")
+        raise UsageError(f"{where}: is not a MiniGrid environment (found {type(env).__name__})")
     return env
 
 
 @contextmanager
 def _one_line(where: str) -> Iterator[None]:
-    """Turn whatever an environment raises into an error the user can fix; the machine's own errors pass."""
+    """Turn errors of an environment into a UsageError, except those of memory and of the operating system."""
     try:
         yield
     except (MemoryError, OSError):
         raise
     except Exception as error:  # an environment may raise anything
-        raise UsageError(f"{where}: cannot be used here ({type(error).__name__}: {error})") from error
+        raise UsageError(f"{where}: cannot be used ({type(error).__name__}: {error})") from error
 
 
 def layout_of_seed(env: MiniGridEnv, seed: int) -> Layout:
-    """Start the episode of a seed and read its grid; the agent is then where the episode starts.
+    """Start the episode of a seed and read its grid; the agent is then in its start position.
 
-    :raises UsageError: the environment cannot start here, or its grid holds something unknown
+    :raises UsageError: the environment cannot be started, or its grid contains unknown objects
     """
     with _one_line(f"environment {shown(env.spec.id if env.spec else type(env).__name__)}"):
         env.reset(seed=seed)
@@ -65,7 +65,7 @@ def layout_of_seed(env: MiniGridEnv, seed: int) -> Layout:
 
 
 def current_layout(env: MiniGridEnv) -> Layout:
-    """The grid as it stands."""
+    """The current grid."""
     objects = {thing.type for thing in env.grid.grid if thing is not None} - set(CONTENTS)
     if objects:
         raise UsageError(f"grid: found {', '.join(sorted(objects))}, expected only {', '.join(CONTENTS)}")
@@ -82,16 +82,16 @@ def place(env: MiniGridEnv, layout: Layout, *, cell: Cell, heading: int) -> None
 
 
 def agent_cell(env: MiniGridEnv) -> Cell:
-    """Where the agent stands."""
+    """The cell of the agent."""
     x, y = env.agent_pos
     return int(x), int(y)
 
 
 def first_seeds(env: MiniGridEnv, seeds: Iterable[int]) -> dict[Layout, int]:
-    """The distinct layouts of some seeds, each with the first seed that gives it.
+    """The distinct layouts of some seeds, each with its first seed.
 
-    Thousands of seeds may hold a handful of layouts (42 for LavaCrossingS9N1): inputs of two seeds with one layout
-    are not independent, whatever their names say.
+    Thousands of seeds may share a few layouts (42 for LavaCrossingS9N1). Inputs of two seeds with the same layout are
+    not independent.
     """
     found: dict[Layout, int] = {}
     for seed in seeds:

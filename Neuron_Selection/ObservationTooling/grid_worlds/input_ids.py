@@ -1,4 +1,4 @@
-"""The ids of generated inputs, which say how to rebuild them."""
+"""Ids of generated inputs, which contain all that is needed to rebuild them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NUMBER = re.compile(r"[0-9]{4}|[1-9][0-9]{4,}")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class InputId:
-    """Where a clean input was seen: the environment, its seed, the agent's cell and heading; and a running number."""
+    """The state of a clean input: environment, seed, the agent's cell and heading; and a running number."""
 
     env_id: str
     seed: int
@@ -26,19 +26,19 @@ class InputId:
 
 
 def format_input_id(parts: InputId) -> str:
-    """Write ``MiniGrid-LavaCrossingS11N5-v0-81110-6,4,0-0763``."""
+    """The id of a state, such as ``MiniGrid-LavaCrossingS11N5-v0-81110-6,4,0-0763``."""
     x, y = parts.cell
     return f"{parts.env_id}-{parts.seed}-{x},{y},{parts.heading}-{parts.number:04d}"
 
 
 def parse_input_id(text: str) -> InputId:
-    """Read an id of ours; it is taken apart from the right, since environment ids hold ``-`` themselves.
+    """Parse a generated id, from the right, since environment ids contain ``-``.
 
-    :raises InputError: the id has another form. To everything but this room ids are opaque, and any form is fine.
+    :raises InputError: the id has another form; elsewhere ids are opaque, and any form is valid
     """
     words = text.rsplit("-", 3)
     place = _PLACE.fullmatch(words[-2]) if len(words) == 4 and words[0] else None
     if place is None or not _SEED.fullmatch(words[1]) or not _NUMBER.fullmatch(words[3]):
-        raise InputError(f"input id {text!r}", expected=FORM)
+        raise InputError(f"input id {text!r}", problem=f"does not have the form {FORM}")
     x, y, heading = map(int, place.groups())
     return InputId(env_id=words[0], seed=int(words[1]), cell=(x, y), heading=heading, number=int(words[3]))

@@ -1,4 +1,4 @@
-"""What a grid world holds, cell by cell, as text."""
+"""Layouts of grid worlds, as text."""
 
 from __future__ import annotations
 
@@ -21,31 +21,34 @@ class Layout:
     rows: tuple[str, ...]
 
     def content(self, cell: Cell) -> str:
-        """What stands on a cell; everything outside the grid is wall."""
+        """The content of a cell; cells outside the grid are walls."""
         x, y = cell
         return self.rows[y][x] if 0 <= y < len(self.rows) and 0 <= x < len(self.rows[y]) else WALL
 
     def cells(self, content: str) -> list[Cell]:
         """All cells with this content, row by row."""
-        return [(x, y) for y, row in enumerate(self.rows) for x, here in enumerate(row) if here == content]
+        return [(x, y) for y, row in enumerate(self.rows) for x, found in enumerate(row) if found == content]
 
     def changed(self, contents: Mapping[Cell, str]) -> Layout:
         """The same grid with other contents on some of its cells."""
         return Layout(
-            tuple("".join(contents.get((x, y), here) for x, here in enumerate(row)) for y, row in enumerate(self.rows))
+            tuple(
+                "".join(contents.get((x, y), content) for x, content in enumerate(row))
+                for y, row in enumerate(self.rows)
+            )
         )
 
 
 def distances_to_goal(layout: Layout) -> dict[Cell, int]:
-    """Steps to the nearest goal round walls and lava (breadth first); cells that cannot reach one are left out."""
+    """Steps to the nearest goal around walls and lava; cells that cannot reach a goal are left out."""
     distances = dict.fromkeys(layout.cells(GOAL), 0)
     waiting = deque(distances)
     while waiting:
-        x, y = here = waiting.popleft()
+        x, y = current = waiting.popleft()
         for dx, dy in HEADINGS:
             cell = (x + dx, y + dy)
             if cell not in distances and layout.content(cell) == FREE:
-                distances[cell] = distances[here] + 1
+                distances[cell] = distances[current] + 1
                 waiting.append(cell)
     return distances
 
@@ -53,9 +56,9 @@ def distances_to_goal(layout: Layout) -> dict[Cell, int]:
 def rivers(layout: Layout) -> dict[Cell, list[Cell]]:
     """The lava cells of every river, by its gap.
 
-    A river is a row or column that is lava from wall to wall but for one free cell, its gap. (Two simpler rules
-    fail: cells with lava on both sides are no gaps where rivers cross or lie at the wall, and cells that cut the
-    start from the goal when closed are found all along a corridor.)
+    A river is a row or column of lava from wall to wall with one free cell, its gap. Two simpler rules are wrong:
+    cells with lava on both sides are not gaps if rivers cross or are next to a wall, and cells that separate the start
+    from the goal when closed are all cells of a corridor.
     """
     found = {}
     width, height = len(layout.rows[0]), len(layout.rows)

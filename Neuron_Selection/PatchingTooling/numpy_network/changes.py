@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from Neuron_Selection.FileFormats.run_metadata import CHUNK_ROWS
+from Neuron_Selection.FileFormats.provenance import CHUNK_ROWS
 from Neuron_Selection.PatchingTooling.agent.interventions import Edit
 from Neuron_Selection.PatchingTooling.numpy_network.products import LANES, low_rank_product, padded, product
 from Neuron_Selection.PatchingTooling.numpy_network.runs import Run, Site

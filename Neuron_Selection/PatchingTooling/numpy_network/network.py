@@ -14,7 +14,7 @@ import numpy as np
 from Neuron_Selection.errors import UsageError, shown
 from Neuron_Selection.FileFormats.agent_zip.spaces import LeafSpace
 from Neuron_Selection.FileFormats.observations import Observations, count_of, rows_of
-from Neuron_Selection.FileFormats.run_metadata import CHUNK_ROWS
+from Neuron_Selection.FileFormats.provenance import CHUNK_ROWS
 from Neuron_Selection.PatchingTooling.agent.interventions import Intervention
 from Neuron_Selection.PatchingTooling.agent.layers import LayerTable
 from Neuron_Selection.PatchingTooling.agent.network import (

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from Neuron_Selection.FileFormats.run_metadata import CHUNK_ROWS
+from Neuron_Selection.FileFormats.provenance import CHUNK_ROWS
 
 LANES = 8  # widths, and the rows of a low-rank product, are multiples of it
 _SUMMED_AT_ONCE = 256

@@ -18,7 +18,7 @@ from torch import nn
 from torch.nn import functional
 
 from Neuron_Selection.FileFormats.observations import Observations, count_of
-from Neuron_Selection.FileFormats.run_metadata import CHUNK_ROWS
+from Neuron_Selection.FileFormats.provenance import CHUNK_ROWS
 from Neuron_Selection.PatchingTooling.agent.heads import Head
 from Neuron_Selection.PatchingTooling.agent.interventions import OPERATIONS, Intervention, alike, replacing
 from Neuron_Selection.PatchingTooling.agent.network import refuse_nonfinite_scores

@@ -18,7 +18,7 @@ from torch import nn
 
 from Neuron_Selection.FileFormats.agent_zip.tensors import weights_sha256
 from Neuron_Selection.FileFormats.observations import Observations, count_of, rows_of
-from Neuron_Selection.FileFormats.run_metadata import CHUNK_ROWS
+from Neuron_Selection.FileFormats.provenance import CHUNK_ROWS
 from Neuron_Selection.PatchingTooling.agent.custom_classes import CustomClasses
 from Neuron_Selection.PatchingTooling.agent.heads import Head
 from Neuron_Selection.PatchingTooling.agent.interventions import Intervention

@@ -13,9 +13,9 @@ from Neuron_Selection.AnalysisTooling.measures.decisions import near_ties
 from Neuron_Selection.errors import UsageError
 from Neuron_Selection.FileFormats.agent_zip.agent_folder import CLEAN, output_folder
 from Neuron_Selection.FileFormats.inputs import Inputs
+from Neuron_Selection.FileFormats.provenance import check_outputs, is_up_to_date
 from Neuron_Selection.FileFormats.results.patching_results import results_path
-from Neuron_Selection.FileFormats.run_metadata import check_outputs, is_up_to_date
-from Neuron_Selection.FileFormats.weights.perturbation_results import PERTURBATIONS, save_records
+from Neuron_Selection.FileFormats.weights.perturbation_results import PERTURBATIONS, save_records, stored_records
 from Neuron_Selection.PatchingTooling.numpy_network.network import NumpyNetwork
 from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
 from Parameter_Selection.PerturbationTooling.exact_flips.relu_networks import refuse_other_than_relu
@@ -24,7 +24,7 @@ from Parameter_Selection.PerturbationTooling.exact_flips.smallest_flips import (
     compute_smallest_flips,
     side_step,
 )
-from Parameter_Selection.PerturbationTooling.perturbations.run import inputs_in_metadata, stored_result
+from Parameter_Selection.PerturbationTooling.perturbations.run import inputs_in_metadata, with_summary
 from Parameter_Selection.PerturbationTooling.weights.targets import WeightTarget, choose_weights, weight_before
 from SaliencyTooling.gradient_runs import Progress, numpy_metadata
 
@@ -105,8 +105,8 @@ def find_smallest_flips(
     command = {"task": "smallest_flips", "agent_path": str(agent.folder.folder), "inputs": selected.where}
     metadata = numpy_metadata(agent, run, command=command)
     check_outputs([path], [agent.folder.zip_path, Path(selected.where), *chosen.paths])
-    stored, stored_summary = stored_result(path, FlipSummary)
-    if is_up_to_date(path, stored, metadata, overwrite=overwrite) and stored_summary is not None:
+    stored, stored_summary = with_summary(stored_records(path), path, FlipSummary)
+    if is_up_to_date(stored, metadata, overwrite=overwrite) and stored_summary is not None:
         return FoundFlips(files=(path,), written=False, summary=stored_summary)
     found = _search(network, selected, chosen.targets, ranges, progress)
     near = near_ties(network.scores(selected.observations))

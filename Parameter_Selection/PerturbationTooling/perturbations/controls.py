@@ -123,7 +123,7 @@ def compare_with_controls(
         "random_sets": len(drawn),
         "seed": seed,
         "clusters": clusters.count,
-        "clusters_by": clusters.told,
+        "clusters_by": clusters.description,
         "remarks": _remarks(len(comparisons), len(drawn), clusters.count),
         "comparisons": comparisons,
     }

@@ -12,14 +12,14 @@ from Neuron_Selection.AnalysisTooling.measures.decisions import noise_floor
 from Neuron_Selection.FileFormats.agent_zip.agent_folder import CLEAN, output_folder
 from Neuron_Selection.FileFormats.inputs import Inputs
 from Neuron_Selection.FileFormats.kept_blocks import KeptBlocks
+from Neuron_Selection.FileFormats.provenance import StoredOutput, check_outputs, is_up_to_date
 from Neuron_Selection.FileFormats.results.patching_results import results_path
-from Neuron_Selection.FileFormats.run_metadata import check_outputs, is_up_to_date
 from Neuron_Selection.FileFormats.storage.atomic_files import sha256_of
-from Neuron_Selection.FileFormats.storage.stored_documents import stored_json_metadata
 from Neuron_Selection.FileFormats.weights.perturbation_results import (
     PERTURBATIONS,
+    load_perturbation_results,
     save_perturbation_results,
-    stored_run,
+    stored_perturbation_results,
 )
 from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
 from Parameter_Selection.PerturbationTooling.perturbations.controls import compare_with_controls, enough_sets
@@ -120,9 +120,9 @@ def perturb_weights(
     metadata = agent.metadata(run, command=command)
     table = path.with_suffix(".csv")
     check_outputs([path, table], [agent.folder.zip_path, Path(selected.where), *chosen.paths])
-    stored = _stored_summary(path, table, metadata, overwrite=overwrite)
-    if stored is not None:
-        return Perturbations(files=(path, table), written=False, summary=stored)
+    stored, stored_summary = with_summary(stored_perturbation_results(path), path, PerturbationSummary)
+    if is_up_to_date(stored, metadata, overwrite=overwrite) and stored_summary is not None:
+        return Perturbations(files=(path, table), written=False, summary=stored_summary)
     clusters = clusters_of(selected.ids, selected.clusters, cluster_by, where=selected.where)
     baseline = baseline_of(agent.network.scores(selected.observations))
     kept = KeptBlocks(path, metadata)
@@ -165,23 +165,6 @@ def perturb_weights(
     return Perturbations(files=(path, table), written=True, summary=summary)
 
 
-def _stored_summary(
-    path: Path, table: Path, metadata: Mapping[str, Any], *, overwrite: bool
-) -> PerturbationSummary | None:
-    """The summary in up-to-date files; None where they are to be written.
-
-    :raises UsageError: the files of a different run, and ``overwrite`` is off
-    """
-    if not table.exists():  # an interrupted run with the same settings continues
-        is_up_to_date(path, stored_json_metadata(path), metadata, overwrite=overwrite)
-        return None
-    stored, summary = stored_result(path, PerturbationSummary)
-    if is_up_to_date(path, stored, metadata, overwrite=overwrite):
-        return summary
-    is_up_to_date(table, None, metadata, overwrite=overwrite)
-    return None
-
-
 def _computed_by(agent: OpenedAgent) -> str:
     """The engine in words."""
     if agent.engine == "numpy":
@@ -189,15 +172,17 @@ def _computed_by(agent: OpenedAgent) -> str:
     return f"weights changed on the real q_net, {agent.dtype} (the numpy engine does not apply)"
 
 
-def stored_result(path: Path, kind: type[Summary]) -> tuple[dict[str, Any] | None, Summary | None]:
-    """Metadata and summary of a result file; None and None where it is not a whole one.
+def with_summary(stored: StoredOutput, path: Path, kind: type[Summary]) -> tuple[StoredOutput, Summary | None]:
+    """The stored output and its summary; a file with a damaged summary is not complete.
 
     :param kind: the record of the summary, with a field for each of its keys
     """
-    stored = stored_run(path)
-    if stored is None or set(stored["summary"]) != set(kind.__dataclass_fields__):
-        return None, None
-    return stored["metadata"], kind(**stored["summary"])
+    if stored.complete is None:
+        return stored, None
+    summary = load_perturbation_results(path)["summary"]
+    if set(summary) != set(kind.__dataclass_fields__):
+        return StoredOutput(files=stored.files, complete=None), None
+    return stored, kind(**summary)
 
 
 def inputs_in_metadata(inputs: Inputs) -> dict[str, Any]:

@@ -12,13 +12,16 @@ import numpy as np
 from Neuron_Selection.errors import InputError, UsageError, shown
 from Neuron_Selection.FileFormats.agent_zip.edited_agent import TensorEdit, edited_agent_bytes
 from Neuron_Selection.FileFormats.agent_zip.tensors import weights_sha256
-from Neuron_Selection.FileFormats.run_metadata import check_outputs, is_up_to_date
-from Neuron_Selection.FileFormats.storage.atomic_files import is_there, read_bytes, sha256_of, written_atomically
-from Neuron_Selection.FileFormats.storage.stored_documents import (
+from Neuron_Selection.FileFormats.provenance import (
+    StoredOutput,
+    check_outputs,
+    different_run_error,
+    is_up_to_date,
     metadata_of_files,
     stored_document,
     stored_json_metadata,
 )
+from Neuron_Selection.FileFormats.storage.atomic_files import is_there, read_bytes, sha256_of, written_atomically
 from Neuron_Selection.FileFormats.weights.edits_file import load_weight_edits, save_weight_edits
 from Neuron_Selection.flag_types import plain_float
 from Neuron_Selection.PatchingTooling.agent.network import WeightChange
@@ -144,12 +147,11 @@ def _write_edited_agent(
     metadata = agent.metadata({"task": "write_agent", "edits": forth}, command=command)
     after = weights_sha256(_edited(changes, tensors))
     inverse_metadata = {"format": 1, "weights_sha256": after, "restores": own}
-    stored = metadata_of_files(stored_json_metadata(manifest), {"edited_sha256": output, "inverse_sha256": inverse})
-    up_to_date = is_up_to_date(output, stored, metadata, overwrite=overwrite)
+    up_to_date = is_up_to_date(_stored(*files), metadata, overwrite=overwrite)
     if not up_to_date:
-        is_up_to_date(manifest, stored_json_metadata(manifest), metadata, overwrite=overwrite)
-        if stored_document(inverse) != {"edits": back, "metadata": inverse_metadata}:  # not of an interrupted run
-            is_up_to_date(inverse, None, metadata, overwrite=overwrite)
+        of_this_run = stored_document(inverse) == {"edits": back, "metadata": inverse_metadata}
+        if inverse.exists() and not overwrite and not of_this_run:
+            raise different_run_error(inverse)
         source, module = read_bytes(original), agent.architecture.head.module
         if sha256_of(source) != agent.agent_zip.sha256:
             raise InputError(original, "", "changed while it was being read")
@@ -166,6 +168,14 @@ def _write_edited_agent(
             }
             save_weight_edits(manifest, forth, metadata={**metadata, **hashes})
     return WrittenAgent(files=files, written=not up_to_date, edits=len(changes), edited_weights_sha256=after)
+
+
+def _stored(output: Path, manifest: Path, inverse: Path) -> StoredOutput:
+    """All three files as they are on disk now; the agent is written last."""
+    metadata = stored_json_metadata(manifest)
+    complete = metadata_of_files(metadata, {"edited_sha256": output, "inverse_sha256": inverse})
+    unfinished = None if output.exists() else metadata
+    return StoredOutput(files=(output, manifest), complete=complete, unfinished=unfinished)
 
 
 def _record(target: WeightTarget, value: float, before: float) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import numpy as np
 
 from Neuron_Selection.errors import InputError, SuiteWarning, UsageError, shown
 from Neuron_Selection.FileFormats.agent_zip.agent_folder import GRADIENTS
-from Neuron_Selection.FileFormats.run_metadata import fingerprint_in
+from Neuron_Selection.FileFormats.provenance import fingerprint_in
 from Neuron_Selection.FileFormats.storage.atomic_files import read_bytes, sha256_of
 from Neuron_Selection.FileFormats.storage.known_names import refuse_unknown
 from Neuron_Selection.FileFormats.weights.candidate_weights import CANDIDATES_FILE, load_candidate_weights

@@ -123,7 +123,11 @@ def test_random_sets_are_left_out_of_the_family_that_q_values_are_taken_over() -
     assert q[~is_random] == pytest.approx(q_values_of(np.array([0.01, 0.5])))
     assert np.isnan(q[is_random]).all()
     gathered = DirectionMetrics(
-        moved=np.tile([3.0, 1.0, 0.0, 2.0], (6, 1)), whole=np.ones(6), means={}, counts={}, contrast_pairs=6
+        margin_changes=np.tile([3.0, 1.0, 0.0, 2.0], (6, 1)),
+        margin_gaps=np.ones(6),
+        means={},
+        counts={},
+        contrast_pairs=6,
     )
     patches = [{"a": [number]} for number in range(4)]
     told = direction_statistics(gathered, patches, Sampling(resamples=99), is_random=is_random)
@@ -165,14 +169,14 @@ IDS = [
 def test_clusters_come_from_the_file_the_id_or_the_input() -> None:
     named = {IDS[0]: "a", IDS[2]: "a"}
     assert clusters_of(IDS, named, "auto", where="f").of_input.tolist() == [0, 1, 0]
-    assert "1 inputs without one" in clusters_of(IDS, named, "file", where="f").told
+    assert "1 inputs without one" in clusters_of(IDS, named, "file", where="f").description
     assert clusters_of(IDS, named, "id_seed", where="f").of_input.tolist() == [0, 0, 1]
-    assert clusters_of(IDS, {}, "auto", where="f").told == "each input alone"
+    assert clusters_of(IDS, {}, "auto", where="f").description == "each input alone"
     sanitised = ["agent_v0_81102_1_1_1_0006", "agent_v0_81102_2_1_1_0007", "agent_v0_81103_1_1_1_0008"]
     assert clusters_of(sanitised, {}, "id_seed", where="f").of_input.tolist() == [0, 0, 1]
-    with pytest.raises(InputError, match="input id 'plain': found no seed in it"):
+    with pytest.raises(InputError, match="input id 'plain': does not contain a seed"):
         clusters_of(["plain"], {}, "id_seed", where="f")
-    with pytest.raises(InputError, match="found none of any input"):
+    with pytest.raises(InputError, match="no input has this key"):
         clusters_of(IDS, {}, "file", where="f")
 
 

@@ -121,7 +121,7 @@ def test_unknown_layers_and_ids_are_refused(agent: Path, capsys: pytest.CaptureF
             ["--layers", "features_extractor.flatten"],
             "features_extractor.flatten: layer not recorded; the file has q_net.0",
         ),
-        (["--clean", "nothing.npz"], "nothing.npz: found no such file in"),
+        (["--clean", "nothing.npz"], "nothing.npz: no such file in"),
         (["--top", "0"], "--top: found '0', expected a whole number from 1"),
     ):
         assert find_different_neurons.main(["--agent_path", str(agent), *words]) == 2

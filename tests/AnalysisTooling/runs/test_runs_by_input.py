@@ -53,12 +53,12 @@ def test_the_other_direction_has_the_same_experiments_and_inputs(tmp_path: Path)
     for row in range(2):
         write(tmp_path, "denoising", row, names)
         write(tmp_path, "noising", row, names[:2])
-    with pytest.raises(InputError, match=r"noising.id_0.json: 'exp_3_q_net.2': found other experiments"):
+    with pytest.raises(InputError, match=r"noising.id_0.json: 'exp_3_q_net.2': the experiment differs"):
         runs_by_input(tmp_path, {})
     for row in range(2):
         write(tmp_path, "noising", row + 1, names)
     (tmp_path / "noising" / "id_0.json").unlink()
-    with pytest.raises(InputError, match=r"noising: input ids: found other inputs than in denoising \('id 0'\)"):
+    with pytest.raises(InputError, match=r"noising: input ids: differ from those in denoising \('id 0'\)"):
         runs_by_input(tmp_path, {})
 
 

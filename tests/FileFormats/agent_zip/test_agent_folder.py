@@ -59,18 +59,18 @@ def test_without_agent_zip_the_one_taken_is_said(files, chosen):
     with pytest.warns(SuiteWarning) as said:
         found = find_agent("CartPole-v1_3")
     assert found == AgentFolder(zip_path=Path("CartPole-v1_3") / chosen, folder=Path("CartPole-v1_3"))
-    assert [str(one.message) for one in said] == [f"CartPole-v1_3: no agent.zip; {chosen} is taken"]
+    assert [str(one.message) for one in said] == [f"CartPole-v1_3: contains no agent.zip; {chosen} is used"]
 
 
 @pytest.mark.parametrize(
     ("files", "asked", "message"),
     [
-        ([], "dqn", "dqn: found no such file or folder, expected an agent folder or a zip"),
-        (["dqn/notes.txt"], "dqn", "dqn: found no zip, expected agent.zip (--agent_path takes a zip as well)"),
+        ([], "dqn", "dqn: no such file or folder (--agent_path names an agent folder or a zip)"),
+        (["dqn/notes.txt"], "dqn", "dqn: contains no zip (--agent_path may also name a zip)"),
         (["dqn/train_eval_metrics.zip"], "dqn",
-         "dqn: found no zip, expected agent.zip (--agent_path takes a zip as well)"),
+         "dqn: contains no zip (--agent_path may also name a zip)"),
         (["dqn/b.zip", "dqn/a.zip"], "dqn",
-         "dqn: found 2 zips (a.zip, b.zip), expected agent.zip (--agent_path takes a zip as well)"),
+         "dqn: contains 2 zips (a.zip, b.zip) and no agent.zip (--agent_path may also name a zip)"),
     ],
 )  # fmt: skip
 def test_a_path_without_one_agent_is_an_error(files, asked, message):
@@ -101,9 +101,9 @@ def test_in_both_and_different_the_agents_own_is_taken_and_said():
     with pytest.warns(SuiteWarning) as said:
         found = agent().find("clean.json", INPUTS)
     assert found == Path("dqn/activation_inputs/clean.json")
-    assert [str(one.message) for one in said] == [
-        "clean.json: found here and in dqn/activation_inputs; dqn/activation_inputs/clean.json is used"
-    ]
+    (message,) = [str(one.message) for one in said]
+    assert message.startswith(f"clean.json: is in {Path.cwd()} and in dqn/activation_inputs, with different content")
+    assert message.endswith("; dqn/activation_inputs/clean.json is used")
 
 
 def test_in_both_and_equal_nothing_is_said():
@@ -121,12 +121,12 @@ def test_a_name_with_a_directory_is_a_path_from_where_the_user_stands(name):
 def test_a_name_in_neither_place_names_both(here):
     with pytest.raises(InputError) as raised:
         agent().find("clean.json", INPUTS)
-    assert str(raised.value) == f"clean.json: found no such file in dqn/activation_inputs nor in {here}"
+    assert str(raised.value) == f"clean.json: no such file in dqn/activation_inputs nor in {here}"
 
 
 def test_missing_activations_name_the_script_that_makes_them():
     make("dqn/agent.zip")
-    with pytest.raises(InputError, match=r"clean_activations.npz: found no such file in .* \(activation_extraction.py"):
+    with pytest.raises(InputError, match=r"clean_activations.npz: no such file in .* \(activation_extraction.py"):
         find_agent("dqn").find("clean_activations.npz", ACTIVATIONS)
 
 
@@ -134,7 +134,7 @@ def test_missing_activations_name_the_script_that_makes_them():
 @pytest.mark.parametrize("place", ["CartPole-v1_1", "CartPole-v1_1/CartPole-v1", "CartPole-v1_1/best_model"])
 def test_an_agent_trained_behind_vecnormalize_is_named(place, name):
     make("CartPole-v1_1/best_model.zip", f"{place}/{name}")
-    with pytest.warns(SuiteWarning, match=f"{name}: trained behind VecNormalize"):
+    with pytest.warns(SuiteWarning, match=f"{name}: trained with VecNormalize"):
         find_agent("CartPole-v1_1/best_model.zip")
 
 
@@ -146,13 +146,13 @@ def test_another_agents_vecnormalize_beside_a_zip_is_not_this_ones(recwarn):
 
 def test_a_folder_called_like_a_zip_is_no_agent():
     make("runs/odd.zip/notes.txt", "runs/mine.zip")
-    with pytest.warns(SuiteWarning, match=r"mine.zip is taken"):
+    with pytest.warns(SuiteWarning, match=r"mine.zip is used"):
         assert find_agent("runs").zip_path == Path("runs/mine.zip")
 
 
 def test_a_text_too_long_to_be_a_name_is_no_file():
     make("dqn/agent.zip")
-    with pytest.raises(InputError, match="found no such file in"):
+    with pytest.raises(InputError, match="no such file in"):
         find_agent("dqn").find("x" * 300, INPUTS)
-    with pytest.raises(InputError, match="found no such file or folder"):
+    with pytest.raises(InputError, match="no such file or folder"):
         find_agent("x" * 300)

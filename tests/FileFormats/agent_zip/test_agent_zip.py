@@ -246,14 +246,14 @@ LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:0123\nsize 110818
     ("data", "message"),
     [
         (b"", f"found an empty file, {AGAIN}"),
-        (LFS, f"found a git-lfs pointer, not the file it stands for, {AGAIN}"),
+        (LFS, f"found a git-lfs pointer instead of the file, {AGAIN}"),
         (b"\n<!DOCTYPE html><html>404</html>", f"found a web page, {AGAIN}"),
         (b"<html>", f"found a web page, {AGAIN}"),
         (b'{"message": "not found"}', f"found JSON, {AGAIN}"),
         (pickle.dumps({}, 2), f"found a bare pickle, {AGAIN}"),
         (b"PK\x03\x04", f"found a truncated or damaged zip, {AGAIN}"),
-        (bytes(100), f"found no zip, {AGAIN}"),
-        (b"PK\x05\x06" + bytes(18), "found no member data, expected a zip saved by Stable-Baselines3"),
+        (bytes(100), f"found something other than a zip, {AGAIN}"),
+        (b"PK\x05\x06" + bytes(18), "has no member data, expected a zip saved by Stable-Baselines3"),
     ],
     ids=range(9),
 )
@@ -279,8 +279,8 @@ def test_a_bare_pth_is_told():
 
 def test_members_that_are_missing_are_named(good):
     expected = "expected a zip saved by Stable-Baselines3"
-    assert refusal(rezipped(good, data=None)) == f"found no member data, {expected}"
-    assert refusal(rezipped(good, policy_pth=None)) == f"found no member policy.pth, {expected}"
+    assert refusal(rezipped(good, data=None)) == f"has no member data, {expected}"
+    assert refusal(rezipped(good, policy_pth=None)) == f"has no member policy.pth, {expected}"
 
 
 def test_a_flipped_bit_in_a_tensor_is_found(good):
@@ -289,12 +289,11 @@ def test_a_flipped_bit_in_a_tensor_is_found(good):
     flipped = bytearray(good)
     flipped[good.index(weights) + 5] ^= 1
     assert refusal(bytes(flipped)) == (
-        "'policy.pth': found a damaged member (Bad CRC-32 for file 'policy.pth'), "
-        "expected its bytes (download it again)"
+        "'policy.pth': the member is damaged (Bad CRC-32 for file 'policy.pth') (download it again)"
     )
     inner = bytearray(state_bytes(mlp_state(2, (3,), 2)))
     inner[inner.index(weights) + 5] ^= 1
-    assert refusal(rezipped(good, policy_pth=bytes(inner))).startswith("policy.pth: 'archive/data/0': found a damaged")
+    assert refusal(rezipped(good, policy_pth=bytes(inner))).startswith("policy.pth: 'archive/data/0': the member is")
 
 
 def central(data, name, offset, value):
@@ -303,18 +302,20 @@ def central(data, name, offset, value):
     return data[: start + offset] + value + data[start + offset + len(value) :]
 
 
-TOO_LARGE = "'data': found 2,147,483,647 bytes, expected at most 4,196,844 in a file of 5,080 (--max_size allows more)"
+TOO_LARGE = (
+    "'data': found 2,147,483,647 bytes, expected at most 4,196,844 in a file of 5,080 (--max_size raises the limit)"
+)
 
 
 @pytest.mark.parametrize(
     ("offset", "value", "message"),
     [
-        (8, b"\x01", "'data': found an encrypted member, expected plain members"),
-        (10, b"\x63", "'data': found an unusual compression, expected deflate, or none"),
-        (10, b"\x0e", "'data': found an unusual compression, expected deflate, or none"),
+        (8, b"\x01", "'data': found an encrypted member, expected an unencrypted one"),
+        (10, b"\x63", "'data': found another compression, expected deflate or none"),
+        (10, b"\x0e", "'data': found another compression, expected deflate or none"),
         (24, b"\xff\xff\xff\x7f", TOO_LARGE),
         (24, b"\x01\x00\x00\x00",
-         "'data': found a damaged member (Bad CRC-32 for file 'data'), expected its bytes (download it again)"),
+         "'data': the member is damaged (Bad CRC-32 for file 'data') (download it again)"),
     ],
 )  # fmt: skip
 def test_a_member_that_cannot_be_read_is_told(good, offset, value, message):
@@ -329,7 +330,7 @@ def test_an_offset_beyond_every_file_is_damage(good):
     crafted = good[:start] + entry + extra + good[start + 50 :]
     size = int.from_bytes(good[-10:-6], "little") + len(extra)
     message = refusal(crafted[:-10] + size.to_bytes(4, "little") + crafted[-6:])
-    assert message.startswith(("'data': found a damaged member (", "found a truncated or damaged zip"))
+    assert message.startswith(("'data': the member is damaged (", "found a truncated or damaged zip"))
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
@@ -337,7 +338,7 @@ def test_a_member_twice_is_refused(good):
     with zipfile.ZipFile(PATH, "w") as archive:
         for content in (b"{}", json.dumps(data_fields()).encode()):
             archive.writestr("data", content)
-    assert refusal(PATH.read_bytes()) == "'data': found this member twice in one zip, expected once"
+    assert refusal(PATH.read_bytes()) == "'data': is stored twice in the zip"
 
 
 def test_a_bomb_is_refused_before_it_is_unpacked(monkeypatch):
@@ -352,7 +353,9 @@ def test_a_bomb_is_refused_before_it_is_unpacked(monkeypatch):
         lambda self, info, *a, **k: unpack(self, info, *a, **k) if info.filename == "data" else 1,
     )
     message = r"'policy.pth': found 268,435,456 bytes to unpack, 268,43[0-9],[0-9]{3} in all, "
-    expected = r"expected at most 3[0-9],[0-9]{3},[0-9]{3} in a file of 26[0-9],[0-9]{3} \(--max_size allows more\)"
+    expected = (
+        r"expected at most 3[0-9],[0-9]{3},[0-9]{3} in a file of 26[0-9],[0-9]{3} \(--max_size raises the limit\)"
+    )
     assert re.fullmatch(message + expected, refusal(file.getvalue()))
 
 
@@ -372,12 +375,13 @@ def test_members_that_lie_on_the_same_bytes_are_counted_each_time(good, monkeypa
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"\xff\xfe", "data: found bytes that are no UTF-8 (at byte 0), expected JSON"),
+        (b"\xff\xfe", "data: found bytes that are not UTF-8 (at byte 0), expected JSON"),
         (b"{",
-         "data: line 1, column 2: found no JSON (Expecting property name enclosed in double quotes), expected JSON"),
+         ("data: line 1, column 2: found invalid JSON (Expecting property name enclosed in double quotes), "
+         "expected JSON")),
         (b'{"policy_class": 1, "policy_class": 2}',
-         "data: 'policy_class': found this key twice in one object, expected once"),
-        (b'{"a":' * 100_000, "data: found nesting too deep to read, expected a few levels"),
+         "data: 'policy_class': found a duplicate key, expected unique keys"),
+        (b'{"a":' * 100_000, "data: is nested too deeply"),
         (b"[]", "data: found a list, expected an object"),
     ],
     ids=range(5),
@@ -392,7 +396,7 @@ PICKLED = "expected a value pickled by Stable-Baselines3"
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("policy_class", None, f"found nothing, {PICKLED}"),
+        ("policy_class", None, f"found no such field, {PICKLED}"),
         ("policy_class", "DQNPolicy", f"found 'DQNPolicy', {PICKLED}"),
         ("policy_class", {":type:": "x"}, f"found an object, {PICKLED}"),
         ("policy_class", {":serialized:": 5}, f"found an object, {PICKLED}"),
@@ -404,10 +408,10 @@ PICKLED = "expected a value pickled by Stable-Baselines3"
         ("policy_kwargs", 5, f"found 5, {PICKLED}"),
         ("policy_kwargs", pickled([1]), "found a list, expected an object with names"),
         ("policy_kwargs", pickled({1: 2}), "found an object, expected an object with names"),
-        ("policy_kwargs", serialized(LIST_IN_ITSELF), "found a structure without end, expected a few plain values"),
-        ("policy_kwargs", serialized(nested(50_000)), "found a structure without end, expected a few plain values"),
-        ("policy_kwargs", pickled({"a": [0] * 20_000}), "found a structure without end, expected a few plain values"),
-        ("observation_space", None, f"found nothing, {PICKLED}"),
+        ("policy_kwargs", serialized(LIST_IN_ITSELF), "is nested too deeply, or has too many values"),
+        ("policy_kwargs", serialized(nested(50_000)), "is nested too deeply, or has too many values"),
+        ("policy_kwargs", pickled({"a": [0] * 20_000}), "is nested too deeply, or has too many values"),
+        ("observation_space", None, f"found no such field, {PICKLED}"),
         ("observation_space", serialized(dumps(vector_space(4))[:-20]),
          "found a damaged pickle, expected a pickle of plain data"),
         ("action_space", pickled(spaces.Tuple([])),

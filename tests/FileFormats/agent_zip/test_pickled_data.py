@@ -74,8 +74,8 @@ def test_every_protocol_is_read(protocol):
     [
         (pickle.dumps({2**64: None}, 4), "a key of more than 64 bits"),
         (pickle.dumps({-(2**64): None}, 4), "a key of more than 64 bits"),
-        (b"\x80\x04N" + b"p4294967296\n.", "a memo of more places than 2^32"),
-        (b"\x80\x04N" + b"p-1\n.", "a memo of more places than 2^32"),
+        (b"\x80\x04N" + b"p4294967296\n.", "a memo index of 2^32 or more"),
+        (b"\x80\x04N" + b"p-1\n.", "a memo index of 2^32 or more"),
         (b"cmodule\n" + b"n" * 1000 + b"\n.", "a global with a name of more than 1,000 characters"),
     ],
 )
@@ -143,9 +143,9 @@ def test_deep_nesting_costs_no_recursion():
 
 
 DAMAGED = "a damaged pickle"
-TAKES = "an opcode that takes more values than there are"
-MARKED = "an opcode that wants a mark where there is none"
-KEY = "a key that is no text, number or None"
+TAKES = "an opcode that takes more values than the stack holds"
+MARKED = "an opcode that requires a mark, without one"
+KEY = "a key other than text, a number or None"
 
 
 @pytest.mark.parametrize(
@@ -166,9 +166,9 @@ KEY = "a key that is no text, number or None"
         (b"2.", DAMAGED),
         (b"\x94.", DAMAGED),
         (b"(o.", DAMAGED),
-        (b".", "a pickle that ends with other than one value"),
-        (b"NN.", "a pickle that ends with other than one value"),
-        (b"(.", "a pickle that ends with other than one value"),
+        (b".", "a pickle that does not end with one value"),
+        (b"NN.", "a pickle that does not end with one value"),
+        (b"(.", "a pickle that does not end with one value"),
         (b"N\x86.", TAKES),
         (b"(N\x86.", TAKES),
         (b"R.", TAKES),
@@ -176,15 +176,15 @@ KEY = "a key that is no text, number or None"
         (b"t.", MARKED),
         (b"Ne.", MARKED),
         (b"N1.", MARKED),
-        (b"NNa.", "items put into something that is no list"),
-        (b")Na.", "items put into something that is no list"),
-        (b"](NNu.", "pairs put into something that is no dict"),
+        (b"NNa.", "items added to something other than a list"),
+        (b")Na.", "items added to something other than a list"),
+        (b"](NNu.", "pairs added to something other than a dict"),
         (b"}(NNNu.", "a key without a value"),
         (b"(Nd.", "a key without a value"),
         (b"})Ns.", KEY),
         (b"}]Ns.", KEY),
         (b"}" + HASHES_FOR_EVER + b"Ns.", KEY),
-        (b"NN\x93.", "a global whose name is no text"),
+        (b"NN\x93.", "a global whose name is not text"),
         (b"\x82\x01.", "the opcode EXT1"),
         (b"\x97.", "the opcode NEXT_BUFFER"),
         (b"N\x98.", "the opcode READONLY_BUFFER"),
@@ -268,7 +268,7 @@ def test_an_integer_is_one_of_python_or_a_scalar_of_numpy(value):
 
 @pytest.mark.parametrize("value", [True, 5.0, "5", None, np.float64(5), np.bool_(1), [5], np.array([1, 2])])
 def test_what_is_no_integer_is_none(value):
-    with pytest.raises(ValueError, match="no integer|no array|size 1"):
+    with pytest.raises(ValueError, match="not an integer|not an array|size 1"):
         integer_from(read(pickle.dumps(value, 4)))
 
 

@@ -122,11 +122,11 @@ def test_an_image_is_what_stable_baselines3_takes_for_one(box, is_image):
 
 
 N = "n is not from 1 to 10,000,000"
-NO_INTEGER = "something that is no integer"
+NO_INTEGER = "not an integer"
 NVEC = "nvec is not an array of positive integers"
 ENTRIES = "a shape of more than 268,435,456 entries"
-START = "start is not an integer of 64 bits"
-NO_ARRAY = "something that is no array"
+START = "start is not a 64-bit integer"
+NO_ARRAY = "not an array"
 
 
 @pytest.mark.parametrize(
@@ -152,10 +152,10 @@ NO_ARRAY = "something that is no array"
             "MultiBinary",
             "a shape of more than 268,435,456 entries",
         ),
-        (gym_box(LOW, HIGH, _shape=None), "Box", "a shape that is no tuple of at most 8 integers"),
+        (gym_box(LOW, HIGH, _shape=None), "Box", "a shape that is not a tuple of at most 8 integers"),
         (gym_box(LOW, HIGH, _shape=(3,)), "Box", "bounds of shape (2,) and (2,) for shape (3,)"),
         (gym_box(LOW, HIGH, high=numpy_1_array(HIGH[:1])), "Box", "bounds of shape (2,) and (1,) for shape (2,)"),
-        (gym_box(LOW, HIGH, dtype="float32"), "Box", "something that is no dtype"),
+        (gym_box(LOW, HIGH, dtype="float32"), "Box", "not a dtype"),
         (gym_box(LOW, HIGH, low=-1.0), "Box", NO_ARRAY),
         (gym_box(LOW, HIGH, low=Call(print, "x")), "Box", NO_ARRAY),
         (b"cgym.spaces.box\nBox\n)R}(S'_shape'\n)S'low'\n" + HASHES_FOR_EVER + b")RS'high'\nNub.", "Box", NO_ARRAY),
@@ -163,13 +163,13 @@ NO_ARRAY = "something that is no array"
     ids=range(19),
 )
 def test_a_space_with_a_damaged_state_says_what_is_wrong(value, kind, damage):
-    message = f"found a {kind} space that is damaged ({damage}), expected a {kind} space"
+    message = f"found a damaged {kind} space ({damage}), expected a {kind} space"
     with pytest.raises(InputError) as raised:
         read(value)
     assert str(raised.value) == f"agent.zip: space: {message}"
 
 
-NO_DICT = "found a Dict space that is damaged, expected a Dict space with named parts"
+NO_DICT = "found a damaged Dict space, expected a Dict space with named parts"
 KINDS = "Box, Discrete, MultiDiscrete, MultiBinary, Dict"
 
 

@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 
 from Neuron_Selection.errors import InputError, UsageError
+from Neuron_Selection.FileFormats.provenance import meta_path
 from Neuron_Selection.FileFormats.results.patching_results import (
     load_patching_results,
     results_path,
     save_patching_results,
-    stored_metadata,
+    stored_results,
 )
 from Neuron_Selection.FileFormats.storage.json_files import json_bytes
-from Neuron_Selection.FileFormats.storage.stored_documents import meta_path
 
 PATH = Path("patching.json")
 META = {"format": 1, "suite_version": "x"}
@@ -87,8 +87,6 @@ def test_action_changed_is_read_as_a_boolean(stored, read):
     assert load({"a": record(action_changed=stored)})[""]["a"]["action_changed"] is read
 
 
-OUTPUT = "expected [[one number an action]]"
-KEYS = "expected the keys baseline_output, baseline_action, patched_output, patched_action, action_changed"
 BY_INPUT = {"exp": {"results": record()}}
 
 
@@ -99,27 +97,30 @@ BY_INPUT = {"exp": {"results": record()}}
         ([], "found a list, expected an object of results"),
         ({}, "found an object, expected an object of results"),
         ({"a": 1}, "'a': found 1, expected a result"),
-        ({"exp": {"results": {"a": 1}}}, "'exp'.'a': found 1, expected a result"),
-        ({"a": record(patched_output=...)}, f"'a': found no key patched_output, {KEYS}"),
-        ({"exp": {"results": {"a": record(action_changed=...)}}}, f"'exp'.'a': found no key action_changed, {KEYS}"),
-        ({"a": {"results": "text"}}, f"'a': found no key baseline_output, {KEYS}"),
-        ({"a": record(baseline_output=[0.5, 1.5])}, f"'a'.baseline_output: found a list, {OUTPUT}"),
-        ({"a": record(baseline_output=[[]])}, f"'a'.baseline_output: found a list, {OUTPUT}"),
-        ({"a": record(patched_output=[[1, 2], [3, 4]])}, f"'a'.patched_output: found a list, {OUTPUT}"),
-        ({"a": record(patched_output=[[1, "2"]])}, f"'a'.patched_output: found a list, {OUTPUT}"),
-        ({"a": record(patched_output=[[1, True]])}, f"'a'.patched_output: found a list, {OUTPUT}"),
+        ({"exp": {"results": {"a": 1}}}, "'exp'.'a': found 1, expected an object"),
+        ({"a": record(patched_output=...)}, "'a'.patched_output: is missing"),
+        ({"exp": {"results": {"a": record(action_changed=...)}}}, "'exp'.'a'.action_changed: is missing"),
+        ({"a": {"results": "text"}}, "'a'.baseline_output: is missing"),
+        ({"a": record(baseline_output=[0.5, 1.5])},
+         "'a'.baseline_output: found a list of length 2, expected a list of length at most 1"),
+        ({"a": record(baseline_output=[[]])},
+         "'a'.baseline_output[0]: found a list of length 0, expected a list of length at least 1"),
+        ({"a": record(patched_output=[[1, 2], [3, 4]])},
+         "'a'.patched_output: found a list of length 2, expected a list of length at most 1"),
+        ({"a": record(patched_output=[[1, "2"]])}, "'a'.patched_output[0][1]: found '2', expected a finite number"),
+        ({"a": record(patched_output=[[1, True]])}, "'a'.patched_output[0][1]: found true, expected a finite number"),
         (b'{"a": ' + json.dumps(record(patched_output=[[1, 2]])).replace("[[1, 2]]", "[[1, 1e999]]").encode() + b"}",
          "'a'.patched_output[0][1]: found the literal 1e999, expected finite numbers"),
-        ({"a": record(baseline_output=None)}, f"'a'.baseline_output: found null, {OUTPUT}"),
-        ({"a": record(baseline_action=2)}, "'a'.baseline_action: found 2, expected the index of an action"),
-        ({"a": record(patched_action=-1)}, "'a'.patched_action: found -1, expected the index of an action"),
-        ({"a": record(patched_action=True)}, "'a'.patched_action: found true, expected the index of an action"),
-        ({"a": record(patched_action=1.0)}, "'a'.patched_action: found 1.0, expected the index of an action"),
+        ({"a": record(baseline_output=None)}, "'a'.baseline_output: found null, expected a list"),
+        ({"a": record(baseline_action=2)}, "'a'.baseline_action: found 2, expected an action from 0 to 1"),
+        ({"a": record(patched_action=-1)}, "'a'.patched_action: found -1, expected a whole number, at least 0"),
+        ({"a": record(patched_action=True)}, "'a'.patched_action: found true, expected a whole number"),
+        ({"a": record(patched_action=1.0)}, "'a'.patched_action: found 1.0, expected a whole number"),
         ({"a": record(action_changed="true")}, "'a'.action_changed: found 'true', expected true or false"),
         ({"a": record(action_changed=1)}, "'a'.action_changed: found 1, expected true or false"),
         ({"a": record(action_changed=["True"])}, "'a'.action_changed: found a list, expected true or false"),
         ({"exp": {"results": record(baseline_action="1")}},
-         "'exp'.baseline_action: found '1', expected the index of an action"),
+         "'exp'.baseline_action: found '1', expected a whole number"),
         ({"exp": {"results": record(), "input_id": [1]}}, "'exp'.input_id: found a list, expected text"),
     ],
     ids=range(24),
@@ -132,7 +133,7 @@ def test_faulty_results_are_told_by_their_place(document, message):
 
 
 def test_a_missing_file_says_which_script_makes_it():
-    with pytest.raises(InputError, match=r"found no such file \(activation_patching\.py makes it\)$"):
+    with pytest.raises(InputError, match=r"no such file \(activation_patching\.py makes it\)$"):
         load_patching_results(PATH)
 
 
@@ -141,10 +142,10 @@ def test_metadata_lies_beside_with_the_hash_of_the_results():
     assert meta_path(PATH) == Path("patching.meta.json")
     metadata = json.loads(meta_path(PATH).read_text())
     assert metadata == {**META, "results_sha256": metadata["results_sha256"]}
-    assert stored_metadata(PATH) == metadata
+    assert stored_results(PATH).complete == metadata
 
 
-PAIR = "results_sha256: found the hash of other results, expected a pair (run activation_patching.py again)"
+PAIR = "does not belong to patching.json (run activation_patching.py again)"
 
 
 @pytest.mark.parametrize(
@@ -162,15 +163,15 @@ def test_metadata_of_other_results_is_an_error(meta, message):
     with pytest.raises(InputError) as raised:
         load_patching_results(PATH)
     assert str(raised.value) == f"patching.meta.json: {message}"
-    assert stored_metadata(PATH) is None
+    assert stored_results(PATH).complete is None
 
 
 def test_results_that_changed_since_have_no_metadata():
     save_patching_results(PATH, {"a": record()}, metadata=META)
     PATH.write_bytes(json_bytes({"b": record()}))
-    assert stored_metadata(PATH) is None
+    assert stored_results(PATH).complete is None
     PATH.unlink()
-    assert stored_metadata(PATH) is None
+    assert stored_results(PATH).complete is None
 
 
 @pytest.mark.parametrize("prefix", ["patching", "a b", "ö-1,2", "x.y", "console", "COM10", "a" * 245])
@@ -186,7 +187,7 @@ NOT_PLAIN += ["CON", "nul.x", "lpt1"]
     ("prefix", "message"),
     [
         *[(prefix, f"found {prefix!r}, expected a plain file name") for prefix in NOT_PLAIN],
-        ("x.meta", "found 'x.meta', the metadata of another; expected no .meta"),
+        ("x.meta", "'x.meta' must not end in .meta, as metadata files do"),
         ("a" * 246, "found 246 characters, expected a shorter file name"),
         ("ö" * 123, "found 123 characters, expected a shorter file name"),
     ],

@@ -13,7 +13,7 @@ from Neuron_Selection.FileFormats.results.minimal_sets_file import (
     SET_COLUMNS,
     load_minimal_sets,
     save_minimal_sets,
-    stored_minimal_sets_metadata,
+    stored_minimal_sets,
 )
 from Neuron_Selection.FileFormats.results.results_by_input import (
     file_names,
@@ -21,7 +21,7 @@ from Neuron_Selection.FileFormats.results.results_by_input import (
     load_by_input,
     load_folder_metadata,
     save_by_input,
-    stored_folder_metadata,
+    stored_folder,
 )
 
 METADATA = {"format": 1, "run": {"weights_sha256": "abc"}}
@@ -45,7 +45,7 @@ def saved(tmp_path: Path) -> Path:
 def test_results_are_read_as_they_were_written(tmp_path: Path) -> None:
     folder = saved(tmp_path)
     assert load_folder_metadata(folder)["run"] == METADATA["run"]
-    assert stored_folder_metadata(folder) == load_folder_metadata(folder)
+    assert stored_folder(folder).complete == load_folder_metadata(folder)
     for input_id, name in file_names(IDS).items():
         assert load_by_input(folder / name) == (input_id, {"exp_1_q_net.0": RECORD})
 
@@ -57,16 +57,16 @@ def changed_metadata(folder: Path, **changed: Any) -> None:
 
 CHANGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "edited": (lambda f: (f / "b.json").write_text(json.dumps(experiments("b"))),
-               "b.json: found other content than was written"),
-    "gone": (lambda f: (f / "b.json").unlink(), "b.json: found no such file, expected all that the run wrote"),
+               "b.json: was changed after it was written"),
+    "gone": (lambda f: (f / "b.json").unlink(), "b.json: no such file, but the run wrote it"),
     "another": (lambda f: (f / "c.json").write_text(json.dumps(experiments("c"))),
-                "c.json: found a file of another run, expected none"),
-    "all gone": (lambda f: [path.unlink() for path in f.glob("*.json")], "found no such file"),
-    "metadata of nothing": (lambda f: folder_meta_path(f).write_text("{}"), "files: found none of results"),
+                "c.json: was written by a different run"),
+    "all gone": (lambda f: [path.unlink() for path in f.glob("*.json")], "no such file"),
+    "metadata of nothing": (lambda f: folder_meta_path(f).write_text("{}"), "files: lists no result files"),
     "a command that is no object": (lambda f: changed_metadata(f, command=["run"]), "metadata.command: found a list"),
     "an unfinished run": (lambda f: changed_metadata(f, unfinished=True),
-                          "found results of a run that was interrupted, expected all that the run wrote"),
-    "metadata no JSON": (lambda f: folder_meta_path(f).write_text("{"), "found no JSON"),
+                          "belongs to a run that was interrupted"),
+    "metadata no JSON": (lambda f: folder_meta_path(f).write_text("{"), "found invalid JSON"),
 }  # fmt: skip
 
 
@@ -78,14 +78,14 @@ def test_a_folder_that_is_not_as_it_was_written_is_refused(change: str, tmp_path
     with pytest.raises(InputError) as caught:
         load_folder_metadata(folder)
     assert says in str(caught.value)
-    assert stored_folder_metadata(folder) is None
+    assert stored_folder(folder).complete is None
 
 
 def test_a_folder_of_others_has_no_metadata(tmp_path: Path) -> None:
     folder = saved(tmp_path)
     folder_meta_path(folder).unlink()
     assert load_folder_metadata(folder) == {}
-    assert stored_folder_metadata(folder) is None
+    assert stored_folder(folder).complete is None
 
 
 @pytest.mark.parametrize(
@@ -111,9 +111,9 @@ def test_minimal_sets_are_refused_where_a_file_of_them_was_edited(tmp_path: Path
     rows = [dict.fromkeys(SET_COLUMNS, 1)]
     save_minimal_sets(path, document, rows, [dict.fromkeys(CURVE_COLUMNS)], metadata=METADATA)
     assert load_minimal_sets(path) == document
-    assert stored_minimal_sets_metadata(path) is not None
+    assert stored_minimal_sets(path).complete is not None
     (tmp_path / "minimal_sets.csv").write_text("edited")
-    with pytest.raises(InputError, match=r"minimal_sets.meta.json: found the hashes of other files, expected a set"):
+    with pytest.raises(InputError, match=r"minimal_sets.meta.json: does not match the files next to it"):
         load_minimal_sets(path)
     (tmp_path / "minimal_sets.meta.json").unlink()
     assert load_minimal_sets(path) == document

@@ -13,7 +13,7 @@ import pytest
 
 from Neuron_Selection.errors import InputError
 from Neuron_Selection.FileFormats.results import sweep as sweep_module
-from Neuron_Selection.FileFormats.results.sweep import opened_sweep, stored_metadata, written_sweep
+from Neuron_Selection.FileFormats.results.sweep import opened_sweep, stored_sweep, written_sweep
 
 METADATA: dict[str, Any] = {
     "format": 1,
@@ -103,12 +103,12 @@ def test_finite_values_whose_squares_overflow_are_refused_before_anything_is_com
 
 def test_the_metadata_of_a_whole_sweep_are_found_and_of_nothing_else(tmp_path: Path) -> None:
     path = written(tmp_path / "s.npz")
-    assert stored_metadata(path) == METADATA
-    assert stored_metadata(tmp_path / "none.npz") is None
+    assert stored_sweep(path).complete == METADATA
+    assert stored_sweep(tmp_path / "none.npz").complete is None
     incomplete = {name: array for name, array in ARRAYS.items() if name != "denoising_q_net.2"}
-    assert stored_metadata(written(tmp_path / "t.npz", incomplete)) is None
+    assert stored_sweep(written(tmp_path / "t.npz", incomplete)).complete is None
     path.write_bytes(path.read_bytes()[:-30])
-    assert stored_metadata(path) is None
+    assert stored_sweep(path).complete is None
 
 
 @pytest.mark.parametrize(
@@ -116,19 +116,19 @@ def test_the_metadata_of_a_whole_sweep_are_found_and_of_nothing_else(tmp_path: P
     [
         ("format", 99, "metadata.format: found 99, expected a whole number, at most 1 (written by a newer suite)"),
         ("run", [], "metadata.run: found a list, expected an object"),
-        ("ids", {}, "metadata.ids: found an object, expected a list of input ids"),
-        ("ids", [], "metadata.ids: found a list, expected a list of input ids"),
-        ("ids", ["a", "a", "b"], "metadata.ids: found an id twice, expected each once"),
-        ("ids", ["a", 1, "b"], "found an input id that is no text"),
-        ("clusters", {"b_c": 1}, "metadata.clusters: found an object, expected an object {id: cluster}"),
-        ("patches", "q_net.0", "metadata.patches: found 'q_net.0', expected a list of patches"),
+        ("ids", {}, "metadata.ids: found an object, expected a list"),
+        ("ids", [], "metadata.ids: found a list of length 0, expected a list of length at least 1"),
+        ("ids", ["a", "a", "b"], "metadata.ids: an id is listed twice"),
+        ("ids", ["a", 1, "b"], "input id: found"),
+        ("clusters", {"b_c": 1}, "metadata.clusters[...]: found a whole number, expected text"),
+        ("patches", "q_net.0", "metadata.patches: found 'q_net.0', expected a list"),
         ("patches", [{"q_net.0": [0]}, {"q_net.0": [True]}], "metadata.patches: entry 2: 'q_net.0': found true"),
         ("patches", [5], "metadata.patches: entry 1: found 5, expected an object"),
-        ("directions", {"sideways": {}}, "metadata.directions: found an object, expected denoising and noising"),
-        ("directions", {"denoising": {"source": "x"}}, "metadata.directions: found an object, expected denoising"),
-        ("n_actions", True, "metadata.n_actions: found true, expected a whole number from 1"),
+        ("directions", {"sideways": {}}, "metadata.directions[...].source: is missing"),
+        ("directions", {"denoising": {"source": "x"}}, "metadata.directions[...].target: is missing"),
+        ("n_actions", True, "metadata.n_actions: found true, expected a whole number"),
         ("n_actions", 3, "'clean_q_values': found float64 of shape (3, 2), expected float64 of shape (3, 3)"),
-        ("n_actions", ..., "metadata.n_actions: found no such field"),
+        ("n_actions", ..., "metadata.n_actions: is missing"),
     ],
 )
 def test_a_field_of_the_wrong_type_is_named(field: str, value: Any, says: str, tmp_path: Path) -> None:
@@ -183,21 +183,21 @@ def with_one_row(difference: int) -> Callable[[Path], None]:
 
 
 FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
-    "a row too many": (with_one_row(1), "'denoising_q_net.2': found bytes behind the array, expected none"),
-    "a row too few": (with_one_row(-1), "found a damaged file ("),
-    "missing": (lambda path: path.unlink(), "found no such file (run_experiments.py makes it)"),
+    "a row too many": (with_one_row(1), "'denoising_q_net.2': has more bytes than the array"),
+    "a row too few": (with_one_row(-1), "the member is damaged ("),
+    "missing": (lambda path: path.unlink(), "no such file (run_experiments.py makes it)"),
     "a directory": (lambda path: (path.unlink(), path.mkdir()), "found a directory, expected a file"),
     "empty": (lambda path: path.write_bytes(b""), "found an empty file, expected a sweep"),
     "JSON": (lambda path: path.write_text("{}"), "found JSON, expected a sweep (run_experiments.py makes it)"),
     "cut at 10 %": (cut(0.1), "found a truncated or damaged zip"),
     "cut at 50 %": (cut(0.5), "found a truncated or damaged zip"),
     "cut at 99 %": (cut(0.99), "found a truncated or damaged zip"),
-    "a bit flipped": (flip, "found a damaged file (Bad CRC-32"),
-    "packed": (pack, "found a packed or encrypted array, expected a plain one"),
+    "a bit flipped": (flip, "the member is damaged (Bad CRC-32"),
+    "packed": (pack, "found a compressed member, expected an uncompressed one"),
     "no metadata": (
-        lambda path: np.savez(path, a=np.zeros(2)), "'__metadata__': found no such array, expected one"),
+        lambda path: np.savez(path, a=np.zeros(2)), "'__metadata__.npy': no such member (run_experiments.py"),
     "NaN": (replaced("denoising_q_net.2", with_nan()), "'denoising_q_net.2': found NaN or infinity"),
-    "array missing": (replaced("denoising_q_net.2", None), "'denoising_q_net.2': found no such array"),
+    "array missing": (replaced("denoising_q_net.2", None), "'denoising_q_net.2.npy': no such member"),
     "float32": (
         replaced("clean_q_values", ARRAYS["clean_q_values"].astype(np.float32)),
         "'clean_q_values': found float32 of shape (3, 2), expected float64 of shape (3, 2)"),

@@ -51,20 +51,26 @@ def test_the_target_of_a_direction_is_the_run_that_receives() -> None:
 @pytest.mark.parametrize(
     ("changed", "says"),
     [
-        ({"ids": ["a", "a"]}, "metadata.ids: found an id twice, expected each once"),
-        ({"ids": ["a\n"]}, "found an unprintable character"),
-        ({"ids": ...}, "metadata.ids: found no such field, expected a list of input ids"),
-        ({"clusters": {"a": 1}}, "metadata.clusters: found an object, expected an object {id: cluster}"),
+        ({"ids": ["a", "a"]}, "metadata.ids: an id is listed twice"),
+        ({"ids": ["a\n"]}, "contains an unprintable character"),
+        ({"ids": ...}, "metadata.ids: is missing"),
+        ({"clusters": {"a": 1}}, "metadata.clusters[...]: found a whole number, expected text"),
         ({"patches": [{"q_net.0": [-1]}]}, "metadata.patches: entry 1: 'q_net.0': found -1"),
-        ({"directions": {"sideways": {"source": "a", "target": "b"}}}, "metadata.directions: found an object"),
-        ({"directions": {"noising": {"source": "a"}}}, "metadata.directions: found an object"),
-        ({"directions": {}}, "metadata.directions: found an object"),
-        ({"n_actions": True}, "metadata.n_actions: found true, expected a whole number from 1"),
+        (
+            {"directions": {"sideways": {"source": "a", "target": "b"}}},
+            "metadata.directions: found 'sideways', expected denoising",
+        ),
+        ({"directions": {"noising": {"source": "a"}}}, "metadata.directions[...].target: is missing"),
+        ({"directions": {}}, "metadata.directions: found none, expected denoising"),
+        ({"n_actions": True}, "metadata.n_actions: found true, expected a whole number"),
         ({"n_actions": 0}, "metadata.n_actions: found 0"),
         ({"format": 2}, "metadata.format: found 2"),
         ({"command": ["run"]}, "metadata.command: found a list, expected an object"),
         ({"agent": "a.zip"}, "metadata.agent: found 'a.zip', expected an object"),
-        ({"run": {"random_sets": [4]}}, "run.random_sets: found a list, expected a list of positions, from 1"),
+        (
+            {"run": {"random_sets": [4]}},
+            "run.random_sets: found a list, expected a list of some of the",
+        ),
     ],
 )
 def test_a_field_that_is_not_what_it_must_be_is_named(changed: dict[str, Any], says: str) -> None:
@@ -76,5 +82,5 @@ def test_a_field_that_is_not_what_it_must_be_is_named(changed: dict[str, Any], s
 
 @pytest.mark.parametrize("metadata", [None, [], "text", 3])
 def test_metadata_that_are_no_object_are_refused(metadata: Any) -> None:
-    with pytest.raises(InputError, match="__metadata__: found .*, expected an object"):
+    with pytest.raises(InputError, match="metadata: found .*, expected an object"):
         header_from(metadata, PATH)

@@ -139,8 +139,8 @@ NOT_A_FILE = "found a pipe, socket or device, expected a file"
     [
         (make_fifo, NOT_A_FILE),
         (make_directory, "found a directory, expected a file"),
-        (make_loop, "found a path that leads to no file, expected a file"),
-        (make_socket, "found a path that leads to no file, expected a file"),
+        (make_loop, "is not a valid path of a file"),
+        (make_socket, "is not a valid path of a file"),
         (make_device_link, NOT_A_FILE),
     ],
 )
@@ -155,13 +155,13 @@ def test_what_is_no_regular_file_is_neither_read_nor_replaced(here, make, messag
     if Path("odd").is_symlink():
         assert str(written.value).startswith("odd: is a link to ")
     else:
-        assert str(written.value) == "odd: found a directory, pipe or device, expected a file to write"
+        assert str(written.value) == "odd: is a directory, pipe or device; cannot be written as a file"
     assert (sorted(here.iterdir()), os.lstat("odd").st_mode) == before
 
 
 def test_a_folder_that_is_a_file_is_an_error_of_the_machine(here):
     Path("results").write_bytes(b"old")
-    with pytest.raises(MachineError, match="results: found a file, expected a folder to write out.json into$"):
+    with pytest.raises(MachineError, match="results: is not a folder; out.json cannot be written into it$"):
         write_atomically(Path("results/out.json"), b"new")
     assert files_of(here) == {"results": b"old"}
 
@@ -169,11 +169,11 @@ def test_a_folder_that_is_a_file_is_an_error_of_the_machine(here):
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        ("absent.json", "absent.json: found no such file (try another)"),
-        ("absent/absent.json", "absent/absent.json: found no such file (try another)"),
-        ("file/inside.json", "file/inside.json: found no such file (try another)"),
-        ("nul\0byte", r"'nul\x00byte': found a path that leads to no file, expected a file"),
-        ("x" * 300, f"{'x' * 58}...{'x' * 59}: found a path that leads to no file, expected a file"),
+        ("absent.json", "absent.json: no such file (try another)"),
+        ("absent/absent.json", "absent/absent.json: no such file (try another)"),
+        ("file/inside.json", "file/inside.json: no such file (try another)"),
+        ("nul\0byte", r"'nul\x00byte': is not a valid path of a file"),
+        ("x" * 300, f"{'x' * 58}...{'x' * 59}: is not a valid path of a file"),
     ],
 )
 def test_a_path_that_leads_nowhere_is_told(here, path, message):
@@ -196,7 +196,7 @@ def test_a_file_that_grows_while_it_is_read_is_refused(here, monkeypatch):
     Path("log").write_bytes(b"12345")
     small = os.stat_result((0o100644, 0, 0, 1, 0, 0, 2, 0, 0, 0))
     monkeypatch.setattr(os, "fstat", lambda _descriptor: small)
-    with pytest.raises(InputError, match="^log: found a file that grows while it is read, expected a finished one$"):
+    with pytest.raises(InputError, match="^log: grows while it is read$"):
         read_bytes(Path("log"), limit=4)
 
 

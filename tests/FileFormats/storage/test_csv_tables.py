@@ -20,7 +20,7 @@ def test_cells_say_what_they_hold_and_none_is_empty() -> None:
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_a_number_that_is_not_finite_is_a_fault_of_ours(value: float) -> None:
-    with pytest.raises(ValueError, match="a table holds finite numbers only"):
+    with pytest.raises(ValueError, match="tables hold finite numbers only"):
         csv_bytes(["a"], [{"a": value}])
 
 

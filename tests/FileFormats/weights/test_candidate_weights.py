@@ -36,9 +36,9 @@ def test_a_magnitude_is_a_finite_number_from_0(magnitude: str, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("targets", "says"),
     [
-        ([], "weight_targets: found an empty list"),
+        ([], "weight_targets: found a list of length 0"),
         ([1], "weight_targets[0]: found 1, expected an object"),
-        ([TARGET, TARGET], "weight_targets[1]: found q_net.0.weight[1,2] twice"),
+        ([TARGET, TARGET], "weight_targets[1]: q_net.0.weight[1,2] is listed twice"),
         ([{**TARGET, "layer_name": "q_net.0.bias"}], "weight_targets[0].layer_name: found 'q_net.0.bias'"),
         ([{**TARGET, "neuron_index": -1}], "weight_targets[0].neuron_index: found -1"),
         ([{**TARGET, "weight_index": True}], "weight_targets[0].weight_index: found true"),
@@ -55,9 +55,9 @@ def test_a_target_with_a_wrong_field_is_refused(targets: list[Any], says: str, t
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        ({"metadata": {}}, "weight_targets: found no such key, expected a list of targets (extract.py makes it)"),
-        ({"weight_targets": None}, "weight_targets: found null, expected a list of targets"),
-        ([TARGET], "found a list, expected an object with weight_targets"),
+        ({"metadata": {}}, "weight_targets: is missing (extract.py makes it)"),
+        ({"weight_targets": None}, "weight_targets: found null, expected a list"),
+        ([TARGET], "found a list, expected an object"),
     ],
 )
 def test_another_file_is_told_by_what_it_lacks(content: Any, says: str, tmp_path: Path) -> None:

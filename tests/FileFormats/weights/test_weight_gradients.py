@@ -21,7 +21,7 @@ from Neuron_Selection.FileFormats.weights.weight_gradients import (
     InputGradient,
     load_weight_gradients,
     save_weight_gradients,
-    stored_metadata,
+    stored_gradients,
 )
 
 Members = dict[str, np.ndarray]
@@ -67,11 +67,11 @@ def test_gradients_of_any_number_of_inputs_are_read_as_they_were_written(kind: s
 @pytest.mark.parametrize("kind", ["json", "npz"])
 def test_metadata_belong_to_the_file_that_was_written_with_them(kind: str, tmp_path: Path) -> None:
     path = saved(tmp_path, 3, kind)
-    stored = stored_metadata(path)
+    stored = stored_gradients(path).complete
     assert stored is not None
     assert stored["run"] == METADATA["run"]
     path.write_bytes(path.read_bytes()[:-2])
-    assert stored_metadata(path) is None
+    assert stored_gradients(path).complete is None
 
 
 def test_a_json_file_is_never_read_back_to_hash_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,7 +131,7 @@ def test_json_that_ends_after_some_lines_is_refused_not_read_as_far_as_it_goes(l
     path.write_bytes(b"".join(whole[:lines]))
     assert refusal(path)
     path.write_bytes(b"".join(whole) + b"more")
-    assert "found a file that does not end behind its last input" in refusal(path)
+    assert "is truncated, or has text after its last input" in refusal(path)
 
 
 HUGE = "1" + "0" * 400
@@ -153,11 +153,12 @@ ENTRY = '"max_logit_action": 1, "max_logit_value": 0.5, "gradients": {"w": [1.0,
         (f'{{"a": {{{ENTRY.replace("2.0", "[1]")}}}}}', "'a'.gradients.w: found lists of unequal lengths"),
         (f'{{"a": {{{ENTRY.replace("[1.0, 2.0]", "[" * 20 + "]" * 20)}}}}}', "'a'.gradients.w: found"),
         (f'{{"a": {{{ENTRY.replace("[1.0, 2.0]", "[]")}}}}}', "'a'.gradients.w: found no values"),
-        (f'{{"a": {{{ENTRY}}}, "a": {{{ENTRY}}}}}', "'a': found this key twice"),
-        (f'{{\n"a": {{{ENTRY}}},\n"a": {{{ENTRY}}}\n}}\n', "'a': found this key twice"),
+        (f'{{"a": {{{ENTRY}}}, "a": {{{ENTRY}}}}}', "'a': found a duplicate key"),
+        (f'{{\n"a": {{{ENTRY}}},\n"a": {{{ENTRY}}}\n}}\n', "'a': found a duplicate key"),
         (f'{{"a": {{{ENTRY}}}, "b": {{{ENTRY.replace("2.0", "2.0, 3.0")}}}}}',
-         "'b'.gradients.w: found another shape, or none, expected the same parameters for every input"),
-        (f'{{"a": {{{ENTRY}}}, "b": {{{ENTRY.replace("w", "v")}}}}}', "'b'.gradients.w: found another shape, or none"),
+         "'b'.gradients.w: is missing or has another shape than for the first input"),
+        (f'{{"a": {{{ENTRY}}}, "b": {{{ENTRY.replace("w", "v")}}}}}',
+         "'b'.gradients.w: is missing or has another shape"),
         ("{}", "found an object, expected an object {id: {max_logit_action"),
     ],
 )  # fmt: skip
@@ -203,30 +204,30 @@ BAD_NPZ: dict[str, tuple[Callable[[Members], object], str]] = {
     "a row fewer": (lambda m: m.update({W: m[W][:1]}), f"'{W}': found shape (1, 3, 2), expected (2, ...)"),
     "a row more": (lambda m: m.update({W: m[W][[0, 1, 1]]}), f"'{W}': found shape (3, 3, 2), expected (2, ...)"),
     "no rows": (lambda m: m.update({W: np.float32(1)}), f"'{W}': found shape (), expected (2, ...)"),
-    "a parameter missing": (lambda m: m.pop(W), f"'{W}': found no such array, expected all that was written"),
+    "a parameter missing": (lambda m: m.pop(W), f"'{W}': is missing"),
     "beyond float32": (lambda m: m.update({W: m[W].astype(float) * 1e300}), f"'{W}': found a number beyond float32"),
     "parameters text": (told(lambda t: t.update(parameters="w")), "__metadata__.parameters: found 'w'"),
     "parameters numbers": (told(lambda t: t.update(parameters=[1])), "__metadata__.parameters: found a list"),
-    "no arrays": (lambda m: [m.pop(key) for key in list(m) if key[0] == "0"], "block 000000: found no arrays"),
-    "another block": (lambda m: m.update({"000001/w": m[W]}), "'000001/w.npy': found a member that belongs to no"),
-    "junk": (lambda m: m.update({"junk": m[W]}), "'junk.npy': found a member that belongs to no input"),
-    "no .npy": (lambda m: m.update({f"{W}!": m[W]}), f"'{W}!': found a member that belongs to no input"),
-    "ids a number": (told(lambda t: t.update(ids=3)), "found metadata without its ids"),
-    "ids text": (told(lambda t: t.update(ids="ab")), "found metadata without its ids"),
+    "no arrays": (lambda m: [m.pop(key) for key in list(m) if key[0] == "0"], "block 000000: has no gradients"),
+    "another block": (lambda m: m.update({"000001/w": m[W]}), "'000001/w.npy': the member belongs to no"),
+    "junk": (lambda m: m.update({"junk": m[W]}), "'junk.npy': the member belongs to no input"),
+    "no .npy": (lambda m: m.update({f"{W}!": m[W]}), f"'{W}!': the member belongs to no input"),
+    "ids a number": (told(lambda t: t.update(ids=3)), "lacks ids, actions or values of equal length"),
+    "ids text": (told(lambda t: t.update(ids="ab")), "lacks ids, actions or values of equal length"),
     "ids numbers": (told(lambda t: t.update(ids=[1, 2])), "ids: found 1, expected text"),
-    "ids twice": (told(lambda t: t.update(ids=["a", "a"])), "'a': found this id twice"),
-    "ids too many": (told(lambda t: t["ids"].append("c")), "found metadata without its ids"),
-    "no ids": (told(lambda t: t.update(ids=[], actions=[], values=[])), "found metadata without its ids"),
-    "no actions": (told(lambda t: t.pop("actions")), "found metadata without its ids"),
+    "ids twice": (told(lambda t: t.update(ids=["a", "a"])), "'a': the id is listed twice"),
+    "ids too many": (told(lambda t: t["ids"].append("c")), "lacks ids, actions or values of equal length"),
+    "no ids": (told(lambda t: t.update(ids=[], actions=[], values=[])), "lacks ids, actions or values of equal length"),
+    "no actions": (told(lambda t: t.pop("actions")), "lacks ids, actions or values of equal length"),
     "action true": (told(lambda t: t.update(actions=[True, 0])), "max_logit_action: found true"),
     "value text": (told(lambda t: t.update(values=["1", 0])), "max_logit_value: found '1'"),
     "value NaN": (told(lambda t: t.update(values=[float("nan"), 0])), "max_logit_value: found NaN"),
     "value huge": (told(lambda t: t.update(values=[10**400, 0])), "max_logit_value: found an integer of 1329 bits"),
-    "metadata a list": (metadata_is([1]), "found metadata without its ids"),
-    "metadata of activations": (metadata_is({"ids": ["a"], "layers": {}}), "found metadata without its ids"),
-    "metadata no bytes": (lambda m: m.update(__metadata__=np.zeros(3)), "found metadata without its ids"),
-    "metadata no JSON": (lambda m: m.update(__metadata__=np.zeros(3, np.uint8)), "found bytes that are no JSON"),
-    "no metadata": (lambda m: m.pop("__metadata__"), "'__metadata__.npy': found no such member"),
+    "metadata a list": (metadata_is([1]), "lacks ids, actions or values of equal length"),
+    "metadata of activations": (metadata_is({"ids": ["a"], "layers": {}}), "lacks ids, actions or values"),
+    "metadata no bytes": (lambda m: m.update(__metadata__=np.zeros(3)), "lacks ids, actions or values of equal length"),
+    "metadata no JSON": (lambda m: m.update(__metadata__=np.zeros(3, np.uint8)), "found bytes that are not JSON"),
+    "no metadata": (lambda m: m.pop("__metadata__"), "'__metadata__.npy': no such member"),
     "objects": (lambda m: m.update({W: np.array([None, None])}), f"'{W}': found pickled objects"),
 }  # fmt: skip
 
@@ -250,7 +251,7 @@ def test_metadata_that_were_cut_are_refused_also_where_what_is_left_is_json(tmp_
     with zipfile.ZipFile(path, "w") as archive:
         for name, data in members.items():
             archive.writestr(name, data)
-    assert "found bytes that are no JSON" in refusal(path)
+    assert "found bytes that are not JSON" in refusal(path)
 
 
 def test_a_file_of_0_1_0_does_not_name_its_parameters_and_is_read(tmp_path: Path) -> None:
@@ -265,7 +266,7 @@ def test_a_member_that_is_no_array_is_refused(tmp_path: Path) -> None:
     path = saved(tmp_path)
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("000000/more.npy", b"junk")
-    assert "'000000/more': found no .npy array" in refusal(path)
+    assert "'000000/more': found another format" in refusal(path)
 
 
 def test_an_array_in_fortran_order_keeps_its_values(tmp_path: Path) -> None:
@@ -282,7 +283,7 @@ def test_an_npz_of_another_kind_has_no_metadata_of_gradients(document: Any, tmp_
     members = members_of(path)
     metadata_is(document)(members)
     write_members(path, members)
-    assert stored_metadata(path) is None
+    assert stored_gradients(path).complete is None
 
 
 def test_both_files_are_written_in_one_pass_and_hold_the_same(tmp_path: Path) -> None:

@@ -49,4 +49,4 @@ def test_the_guides_own_id_is_read():
 def test_ids_of_other_forms_are_told_what_form_is_needed(text):
     with pytest.raises(InputError) as raised:
         parse_input_id(text)
-    assert str(raised.value).endswith(": expected <env id>-<seed>-<x>,<y>,<heading>-<number>")
+    assert str(raised.value).endswith(": does not have the form <env id>-<seed>-<x>,<y>,<heading>-<number>")

@@ -165,4 +165,4 @@ def test_an_interrupted_run_is_taken_up_again(
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == interrupted
     (folder / "results.json").unlink()
     assert perturb_weights.main(words) == 2  # a table that nobody owns is somebody's
-    assert perturbation_run.stored_run(folder / "results.json") is None
+    assert perturbation_run.stored_perturbation_results(folder / "results.json").complete is None

@@ -187,7 +187,7 @@ def test_a_permission_without_use_is_an_error(how: dict[str, Any], words: str, t
         (f"{FILE}:NoExtractor", "found a class that is no BaseFeaturesExtractor, expected a subclass of"),
         (f"{FILE}:Missing", "found no 'Missing' there, expected a class"),
         (f"{FILE}:by_value", "found no 'by_value' there"),
-        ("no_such_file.py:Class", "no_such_file.py: found no such file"),
+        ("no_such_file.py:Class", "no_such_file.py: no such file"),
         ("extractors.py", "found 'extractors.py', expected FILE.py:Class"),
         ("broken.py:Class", "found an error while importing it .ZeroDivisionError: division by zero."),
         ("script.py:Class", "found an error while importing it .SystemExit: 3., expected an importable class"),

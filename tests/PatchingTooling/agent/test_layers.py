@@ -123,7 +123,7 @@ def test_probing_leaves_no_hooks() -> None:
         ("q_net.0.weight:1", "layer 'q_net.0.weight': a parameter; its layer is q_net.0"),
         ("q_net_target.0:1", "unknown layer 'q_net_target.0'"),
         ("q_net.0:8", "found neuron 8 in q_net.0, expected 0..7"),
-        ("q_net.q_net.0:1;q_net.0:2", "layer 'q_net.0' named twice"),
+        ("q_net.q_net.0:1;q_net.0:2", "layer 'q_net.0' is named twice"),
     ],
 )
 def test_names_and_indices_that_are_not_there_are_refused(spec: str, words: str, tmp_path: Path) -> None:
