@@ -28,7 +28,8 @@ _WORDS = {
 _COMPARISONS = {">=": "at least", "<=": "at most", ">": "above", "<": "below"}
 _MESSAGE = re.compile(r"(?P<text>.*?)(?: - at `\$(?P<path>.*)`)?", re.DOTALL)
 _EXPECTED = re.compile(
-    r"Expected `(?P<types>[^`]+)`(?: of length (?P<length>[^,]+)(?:, got .+)?| (?P<limit>[<>]=? .+)|, got `(?P<got>\w+)`)?"
+    r"Expected `(?P<types>[^`]+)`"
+    r"(?: of length (?P<length>[^,]+)(?:, got .+)?| (?P<limit>[<>]=? .+)|, got `(?P<got>\w+)`)?"
 )
 _MISSING = re.compile(r"Object missing required field `(?P<name>[^`]+)`")
 
