@@ -176,7 +176,7 @@ WEIGHT_FAULTS: dict[str, Case] = {
                         "is listed twice"),
     "E9 twice by hand": ("W", nothing, {"weights": "q_net.0.weight[0,1]; q_net.0.weight[0,1]"}, "twice, expected once"),
     "E10 NaN magnitude": ("W", target("gradient_magnitude", float("nan")), {}, "found the literal NaN"),
-    "E11 no targets": ("W", with_field(CANDIDATES, "weight_targets", value=[]), {}, "weight_targets: found a list of length 0"),
+    "E11 no targets": ("W", with_field(CANDIDATES, "weight_targets", value=[]), {}, "found a list of length 0"),
     "E11 none by hand": ("W", nothing, {"weights": " ; "}, "weights: found ' ; ', expected PARAMETER[ROW,COLUMN]"),
     "E13 sets negative": ("W", nothing, {"control_sets": "-1"}, "--control_sets: found '-1', expected a whole"),
     "E14 sets a fraction": ("W", nothing, {"control_sets": "2.5"}, "--control_sets: found '2.5', expected a whole"),
