@@ -96,7 +96,7 @@ def test_bytes_are_read_once_for_the_inventory_and_the_agent(
         return data
 
     monkeypatch.setattr(agent_zip, "read_bytes", replaced_meanwhile)
-    assert "does not load: found another file than a moment ago" in told(folder, capsys)
+    assert "does not load: the file changed while it was read" in told(folder, capsys)
     assert len(times) == 2  # for what is shown, and for the network
 
 

@@ -76,9 +76,9 @@ def stored_output(metadata: Mapping[str, Any] | None, files: Mapping[str, Path])
     :param metadata: None if there is none
     :param files: key of the metadata to the file whose SHA-256 is stored under it
     """
-    there = {key: path for key, path in files.items() if path.exists()}
-    unchanged = metadata_of_files(metadata, there)
-    is_complete = len(there) == len(files)
+    existing = {key: path for key, path in files.items() if path.exists()}
+    unchanged = metadata_of_files(metadata, existing)
+    is_complete = len(existing) == len(files)
     return StoredOutput(
         files=tuple(files.values()),
         complete=unchanged if is_complete else None,
@@ -92,19 +92,19 @@ def is_up_to_date(stored: StoredOutput, planned: Mapping[str, Any], *, overwrite
     :param planned: the metadata of that run
     :raises InputError: a file was written by a different run, and ``overwrite`` is off
     """
-    there = [path for path in stored.files if path.exists()]
-    if overwrite or not there or _agree(stored.unfinished, planned):
+    existing = [path for path in stored.files if path.exists()]
+    if overwrite or not existing or _agree(stored.unfinished, planned):
         return False
     if _agree(stored.complete, planned):
         return True
     before, now = _agent_in(stored.complete or stored.unfinished), _agent_in(planned)
     if before is not None and now is not None and before[0] != now[0]:
         raise InputError(
-            there[0],
+            existing[0],
             problem=f"already exists and was written for a different agent ({before[1]}); pass --overwrite to replace "
             "it, or choose another output folder",
         )
-    raise different_run_error(there[0])
+    raise different_run_error(existing[0])
 
 
 def different_run_error(path: Path) -> InputError:

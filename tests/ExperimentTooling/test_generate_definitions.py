@@ -97,7 +97,7 @@ def test_a_list_that_was_edited_no_longer_fits_what_lies_beside_it(
     with pytest.raises(InputError, match="does not belong to"):
         load_random_sets(path)
     assert run_experiments.main(["--agent_path", str(agent), "--definitions", str(path)]) == 2
-    assert "remove d.meta.json if d.json was edited: no set counts as random then" in capsys.readouterr().err
+    assert "if d.json was edited, remove d.meta.json; no set then counts as random" in capsys.readouterr().err
     (agent / "d.meta.json").unlink()
     assert load_random_sets(path) == ()
 

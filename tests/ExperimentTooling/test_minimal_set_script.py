@@ -224,7 +224,7 @@ def test_progress_is_told_layer_by_layer_where_hooks_take_long(agent: Path, caps
 def test_another_document_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "minimal_sets.json"
     path.write_text('["denoising"]')
-    with pytest.raises(InputError, match="found another document"):
+    with pytest.raises(InputError, match="found a list, expected an object"):
         load_minimal_sets(path)
 
 

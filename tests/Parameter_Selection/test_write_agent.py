@@ -11,7 +11,7 @@ import pytest
 import torch
 from stable_baselines3 import DQN
 
-from Neuron_Selection.errors import InputError, UsageError
+from Neuron_Selection.errors import InputError
 from Neuron_Selection.FileFormats.agent_zip.edited_agent import TensorEdit, edited_agent_bytes
 from Neuron_Selection.FileFormats.weights.edits_file import load_weight_edits
 from Neuron_Selection.PatchingTooling import OpenedAgent
@@ -211,7 +211,7 @@ def test_a_tensor_that_shares_its_numbers_with_another_is_refused(tmp_path: Path
     state["q_net_target.q_net.0.weight"] = state["q_net.q_net.0.weight"]
     path = write_zip(tmp_path / "agent.zip", data=data_fields(), policy=state_bytes(state))
     edit = TensorEdit(tensor="q_net.q_net.0.weight", index=(0, 0), value=5.0)
-    with pytest.raises(UsageError, match="numbers shared with another tensor"):
+    with pytest.raises(InputError, match="shares its numbers with another tensor"):
         edited_agent_bytes(path.read_bytes(), [edit], where=path)
 
 

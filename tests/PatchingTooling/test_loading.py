@@ -184,7 +184,7 @@ def test_a_folder_means_one_zip(folder: str, names: list[str], taken: str, tmp_p
 
 def test_several_zips_and_none_called_like_the_folder_are_listed(tmp_path: Path) -> None:
     place = renamed(tmp_path / "run", "best_model.zip", "rl_model_10.zip")
-    with pytest.raises(InputError, match=r"found 2 zips \(best_model.zip, rl_model_10.zip\), expected agent.zip"):
+    with pytest.raises(InputError, match=r"contains 2 zips \(best_model.zip, rl_model_10.zip\) and no agent.zip"):
         PatchingExperiment(place)
 
 

@@ -109,7 +109,7 @@ def test_unicode_and_blanks_in_every_path_are_fine(script: str, agent: Path) -> 
 def test_a_windows_path_is_a_name_that_is_not_there(script: str, agent: Path) -> None:
     """F13."""
     words = words_of(script, agent, agent_path="C:\\agents\\mine")
-    says = "no such file or folder, expected an agent folder"
+    says = "no such file or folder (--agent_path"
     refused(words, 2, says, agent.parent, orders=NO_TORCH, process=script == "G")
 
 

@@ -53,7 +53,7 @@ def test_a_file_in_the_place_of_the_output_folder_is_a_matter_of_the_machine(scr
     """F14."""
     (agent / "out").write_text("mine")
     words = words_of(script, agent, fast=True, output_dir=str(agent / "out"))
-    says = "found a file, expected a folder to write"
+    says = "is not a folder"
     refused(words, 4, says, agent.parent, orders=NO_TORCH, process=script == "E")
 
 

@@ -64,7 +64,7 @@ BAD_OBSERVATIONS: dict[str, tuple[spaces.Space[Any], Any, str]] = {
     "C23 key too many": (
         TWO,
         {"place": [0, 0], "time": [0, 0], "x": [0]},
-        "'a'.input.x: found an unknown key, expected",
+        "'a'.input.x: is not a key of this space",
     ),
     "C24 n": (spaces.Discrete(4), 4, "'a'.input: found 4, expected whole numbers from 0 to 3"),
     "C24 a half": (spaces.Discrete(4), 1.5, "'a'.input: found 1.5, expected whole numbers from 0 to 3"),

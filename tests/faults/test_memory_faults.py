@@ -26,7 +26,7 @@ def test_a_file_that_does_not_fit_into_memory_is_named_with_its_size(script: str
     """F36: a gibibyte, sparse on disk, where 700 MiB are allowed."""
     with (agent / "activation_inputs" / "new_inputs.json").open("wb") as file:
         file.truncate(1 << 30)
-    says = "new_inputs.json: found 1,073,741,824 bytes, expected as much free memory"
+    says = "new_inputs.json: out of memory reading 1,073,741,824 bytes"
     words = words_of(script, agent, inputs="new_inputs.json", fast=True)
     refused(words, 4, says, agent.parent, orders=NO_TORCH, preexec_fn=at_most(700))
 

@@ -43,13 +43,13 @@ def runs_by_input(results: Path, clusters: Mapping[str, str]) -> PatchedRuns:
     :raises InputError: neither folder, or files that do not match each other
     """
     paths = {direction: results / direction for direction in DIRECTIONS}
-    there = {direction: path for direction, path in paths.items() if any(path.glob("*.json"))}
-    if not there:
+    found = {direction: path for direction, path in paths.items() if any(path.glob("*.json"))}
+    if not found:
         hint = "run_experiments.py --by_input makes them"
         raise InputError(results, problem="contains no *.json in denoising/ or noising/", hint=hint)
-    metadata = [load_folder_metadata(path) for path in there.values()]
+    metadata = [load_folder_metadata(path) for path in found.values()]
     folders: dict[str, _Folder] = {}
-    for direction, path in there.items():
+    for direction, path in found.items():
         folders[direction] = _read_folder(path, like=next(iter(folders.values()), None))
     first = next(iter(folders.values()))
     directions = {}

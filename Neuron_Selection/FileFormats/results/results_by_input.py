@@ -71,14 +71,14 @@ def stored_folder(folder: Path) -> StoredOutput:
     :raises UsageError: the folder is a link
     """
     refuse_link(folder)
-    there = folder if any(folder.glob("*.json")) else folder_meta_path(folder)
+    place = folder if any(folder.glob("*.json")) else folder_meta_path(folder)
     recorded = stored_document(folder_meta_path(folder)) or {}
     try:
         complete = load_folder_metadata(folder) or None
     except InputError:
         complete = None
     return StoredOutput(
-        files=(there,), complete=complete, unfinished=recorded if recorded.get(_UNFINISHED) is True else None
+        files=(place,), complete=complete, unfinished=recorded if recorded.get(_UNFINISHED) is True else None
     )
 
 

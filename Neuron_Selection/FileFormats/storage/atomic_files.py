@@ -66,7 +66,7 @@ def opened_to_read(path: Path, *, hint: str = "") -> Iterator[BinaryIO]:
         raise InputError(path, found="a directory", expected="a file") from error
     except (OSError, ValueError) as error:
         if isinstance(error, ValueError) or error.errno in {errno.ELOOP, errno.ENAMETOOLONG, errno.ENXIO}:
-            raise InputError(path, problem="is not a valid path of a file") from error
+            raise InputError(path, problem="cannot be opened as a file") from error
         raise
     with file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):

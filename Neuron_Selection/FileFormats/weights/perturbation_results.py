@@ -81,7 +81,7 @@ def save_records(
 def load_perturbation_results(path: Path) -> dict[str, Any]:
     """Load ``metadata``, ``summary`` and ``results``.
 
-    :raises InputError: not such a file, or one whose table was written by another run
+    :raises InputError: not such a file, or one whose table was written by a different run
     """
     document = parse_edited_json(read_bytes(path, hint=_HINT), path)
     metadata = checked_document(document, _Results, path, hint=_HINT).metadata

@@ -139,8 +139,8 @@ NOT_A_FILE = "found a pipe, socket or device, expected a file"
     [
         (make_fifo, NOT_A_FILE),
         (make_directory, "found a directory, expected a file"),
-        (make_loop, "is not a valid path of a file"),
-        (make_socket, "is not a valid path of a file"),
+        (make_loop, "cannot be opened as a file"),
+        (make_socket, "cannot be opened as a file"),
         (make_device_link, NOT_A_FILE),
     ],
 )
@@ -172,8 +172,8 @@ def test_a_folder_that_is_a_file_is_an_error_of_the_machine(here):
         ("absent.json", "absent.json: no such file (try another)"),
         ("absent/absent.json", "absent/absent.json: no such file (try another)"),
         ("file/inside.json", "file/inside.json: no such file (try another)"),
-        ("nul\0byte", r"'nul\x00byte': is not a valid path of a file"),
-        ("x" * 300, f"{'x' * 58}...{'x' * 59}: is not a valid path of a file"),
+        ("nul\0byte", r"'nul\x00byte': cannot be opened as a file"),
+        ("x" * 300, f"{'x' * 58}...{'x' * 59}: cannot be opened as a file"),
     ],
 )
 def test_a_path_that_leads_nowhere_is_told(here, path, message):
