@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from Neuron_Selection.AnalysisTooling import analyze_metrics
-from Neuron_Selection.errors import UsageError
+from Neuron_Selection.errors import InputError, UsageError
 from Neuron_Selection.ExperimentTooling import run_experiments
 from Neuron_Selection.PatchingTooling import PatchingExperiment
 from Parameter_Selection.PerturbationTooling.exact_flips import find_smallest_flips
@@ -192,12 +192,12 @@ def test_the_api_is_listed_and_importing_its_package_imports_neither_numpy_nor_t
 @pytest.mark.parametrize("name", ["results", "smallest_flips"])
 def test_a_result_file_without_its_summary_is_not_up_to_date(name: str, agent: Path) -> None:
     function: Any = perturb_weights if name == "results" else find_smallest_flips
-    opened = PatchingExperiment(agent, engine="fast")
+    opened = PatchingExperiment(agent, engine="numpy")
     arguments: dict[str, Any] = {"weights": WEIGHTS, "input_ids": ids(agent)}
     path = function(opened, **arguments).files[0]
     document = json.loads(path.read_text())
     del document["summary"]["inputs"]
     path.write_text(json.dumps(document))
-    with pytest.raises(UsageError, match="--overwrite"):
+    with pytest.raises(InputError, match="--overwrite"):
         function(opened, **arguments)
     assert function(opened, **arguments, overwrite=True).written

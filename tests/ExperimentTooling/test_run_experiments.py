@@ -98,7 +98,9 @@ def test_a_sweep_that_is_up_to_date_is_left_alone_and_another_is_refused(
     assert run(agent) == 0
     assert "sweep.npz: up to date, left as it is (--overwrite makes it again)" in capsys.readouterr().err
     assert run(agent, "--direction", "noising") == 2
-    assert "found the output of another run, expected none (--overwrite replaces it)" in capsys.readouterr().err
+    assert (
+        "already exists and was written by a different run; pass --overwrite to replace it" in capsys.readouterr().err
+    )
     (agent / "activation_inputs" / "clean_inputs.json").write_text(
         (agent / "activation_inputs" / "clean_inputs.json").read_text() + " "
     )
@@ -224,8 +226,8 @@ def remove_one(agent: Path) -> None:
 
 DEFINED = ["--definitions", "d.json"]
 FAULTS: dict[str, tuple[Any, list[str], str]] = {
-    "no definitions": (None, DEFINED, "d.json: found no such file in"),
-    "empty list": (put("d.json", "[]"), DEFINED, "d.json: found an empty list, expected at least one patch"),
+    "no definitions": (None, DEFINED, "d.json: no such file in"),
+    "empty list": (put("d.json", "[]"), DEFINED, "d.json: found an empty list, expected a list of patches"),
     "an object": (put("d.json", "{}"), DEFINED, "d.json: found an object, expected a list of patches"),
     "no patch": (put("d.json", "[3]"), DEFINED, "d.json: entry 1: found 3, expected an object"),
     "unknown layer": (put("d.json", '[{"q_net.9": [0]}]'), DEFINED, "d.json: entry 1: unknown layer 'q_net.9'; did"),
@@ -240,7 +242,7 @@ FAULTS: dict[str, tuple[Any, list[str], str]] = {
     "twice": (put("d.json", '[{"q_net.0": [1]}, {"q_net.0": [1]}]'), DEFINED, "entry 2: 'q_net.0:1' is also entry 1"),
     "no clean": (
         lambda agent: (agent / "activation_inputs" / "clean_inputs.json").unlink(), [],
-        "clean_inputs.json: found no such file in"),
+        "clean_inputs.json: no such file in"),
     "other ids": (remove_one, [], "corrupted_inputs.json: found 3 inputs, expected the 4 ids of the clean inputs"),
     "unknown id": (None, ["--input_ids", "plane"], "unknown input id 'plane'"),
     "ablation": (None, ["--ablate", "half"], "ablation: found 'half', expected zero, mean, resample"),
@@ -277,7 +279,7 @@ def test_a_sweep_does_not_write_over_what_it_reads(agent: Path, capsys: pytest.C
     shutil.copy(agent / "activation_inputs" / "clean_inputs.json", clean)
     before = clean.read_bytes()
     assert run(agent, "--clean", str(clean), "--overwrite") == 2
-    assert "sweep.npz: found as input and as output, expected two files" in capsys.readouterr().err
+    assert "sweep.npz: is both an input and an output of this run" in capsys.readouterr().err
     assert clean.read_bytes() == before
 
 

@@ -46,7 +46,7 @@ def test_a_network_that_numpy_cannot_run_is_run_by_torch_and_refused_where_numpy
 
 
 def test_what_no_engine_can_run_is_raised_at_once(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="found no such file or folder"):
+    with pytest.raises(InputError, match="no such file or folder"):
         open_agent(tmp_path / "none")
     with pytest.raises(UsageError, match="dtype: found 'half'") as caught:
         open_agent(mlp_agent(tmp_path), dtype="half")

@@ -154,7 +154,7 @@ def test_a_second_run_leaves_everything_and_another_is_refused(agent: Path, caps
     assert initial_test.main(flags) == 0
     assert capsys.readouterr().err.count("up to date, left as it is") == 3
     assert initial_test.main([*flags, "--k", "3"]) == 2
-    assert "candidate_weights.json: found the output of another run" in capsys.readouterr().err
+    assert "candidate_weights.json: already exists and was written by a different run" in capsys.readouterr().err
     assert files_of(agent) == before
     assert initial_test.main([*flags, "--k", "3", "--overwrite"]) == 0
     assert files_of(agent) != before
@@ -180,8 +180,8 @@ def test_other_scores_rank_by_what_they_say(score: str, agent: Path) -> None:
 
 FAULTS: dict[str, tuple[Any, list[str], str]] = {
     "E1 no summary": (lambda a: (a / "patching_results" / "cross_metric_summary.json").unlink(), [],
-                      "cross_metric_summary.json: found no such file (analyze_metrics.py makes it)"),
-    "C1 no inputs": (lambda a: (a / "activation_inputs" / "clean_inputs.json").unlink(), [], "found no such file in"),
+                      "cross_metric_summary.json: no such file (analyze_metrics.py makes it)"),
+    "C1 no inputs": (lambda a: (a / "activation_inputs" / "clean_inputs.json").unlink(), [], "no such file in"),
     "E12 nothing asked for": (None, ["--k", "0", "--m", "0"], "--k and --m are both 0"),
     "E13 k negative": (None, ["--k", "-1"], "--k: found '-1', expected a whole number from 0"),
     "E14 k no number": (None, ["--k", "2.5"], "--k: found '2.5', expected a whole number from 0"),
@@ -211,9 +211,9 @@ def test_the_error_of_a_missing_step_names_the_command_that_writes_its_file(
 ) -> None:
     summary = str(agent / "patching_results" / "cross_metric_summary.json")
     assert average.main(["--gradients_path", str(agent / "none.json")]) == 2
-    assert "found no such file (gradients.py makes it)" in capsys.readouterr().err
+    assert "no such file (gradients.py makes it)" in capsys.readouterr().err
     assert extract.main(["--cross_metric_path", summary, "--average_gradients_path", str(agent / "none.json")]) == 2
-    assert "found no such file (average.py makes it)" in capsys.readouterr().err
+    assert "no such file (average.py makes it)" in capsys.readouterr().err
     assert average.main([]) == 2
     assert "--gradients_path or --agent_path is required" in capsys.readouterr().err
     assert average.main(["--gradients_path", "any.json", "--inputs", "clean_inputs.json"]) == 2
