@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from types import FrameType
 from typing import Any, NoReturn, Protocol
@@ -31,7 +31,6 @@ __all__ = [
     "agent_options",
     "number",
     "positive_int",
-    "recorded_flags",
     "script",
     "whole_number",
 ]
@@ -81,18 +80,6 @@ class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescrip
         """Show the default value unless it is None, False or empty."""
         is_none = action.default is None or action.default is False or action.default == []
         return action.help if is_none else super()._get_help_string(action)
-
-
-_WITHOUT_EFFECT = frozenset({"threads", "quiet", "json", "debug", "overwrite", "max_size", "output_dir"})
-
-
-def recorded_flags(args: argparse.Namespace, *, without: Iterable[str] = ()) -> dict[str, Any]:
-    """The flags that metadata record: all but those that cannot change a result.
-
-    :param without: flags of this script that cannot change a result either
-    """
-    left_out = {*_WITHOUT_EFFECT, *without}
-    return {name: value for name, value in vars(args).items() if name not in left_out}
 
 
 def add_shared_flags(parser: argparse.ArgumentParser, *, writes: bool = True) -> None:

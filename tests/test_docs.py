@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import json
 import re
 import shutil
@@ -115,6 +116,28 @@ def test_the_architecture_describes_every_room() -> None:
         for init in (ROOT / package).rglob("__init__.py"):
             folder = f"`{init.parent.relative_to(ROOT)}/`"
             assert re.search(rf"^\| {folder} \|", text, re.MULTILINE), folder
+
+
+@pytest.mark.parametrize("document", [ROOT / "docs" / "architecture.md", ROOT / "CONTRIBUTING.md"])
+def test_every_module_that_a_document_names_exists(document: Path) -> None:
+    names = re.findall(r"`([\w/]+\.py)`", document.read_text())
+    assert len(names) > 10
+    for name in names:
+        assert any(str(path).endswith(f"/{name}") for path in ROOT.rglob(Path(name).name)), name
+
+
+def test_the_python_api_runs_as_it_stands(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "python_api.md").read_text()
+    code = "\n".join(re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
+    shutil.copytree(ROOT / "examples" / "lava_crossing" / "agent", tmp_path / "my_agent")
+    run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    assert "q_net.2:all 100 of 100\n" in run.stdout
+    assert (tmp_path / "edited.zip").exists()
+    for name, module in re.findall(r"^\| `(\w+)` \| [^|]* \| `([\w.]+)` \|$", text, re.MULTILINE):
+        package = importlib.import_module(module)
+        assert name in package.__all__
+        assert callable(getattr(package, name))
 
 
 def _anchors(text: str) -> set[str]:

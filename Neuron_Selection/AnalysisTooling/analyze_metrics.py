@@ -15,7 +15,6 @@ from Neuron_Selection.command_line import (
     add_shared_flags,
     number,
     positive_int,
-    recorded_flags,
     script,
     whole_number,
 )
@@ -71,15 +70,12 @@ def build_parser() -> argparse.ArgumentParser:
 @script(build_parser)
 def main(args: argparse.Namespace, console: Console) -> None:
     """Analyse, save, print."""
-    from dataclasses import fields
-
+    from Neuron_Selection.AnalysisTooling import analyze
     from Neuron_Selection.AnalysisTooling.analysis import remarks
-    from Neuron_Selection.AnalysisTooling.analysis_jobs import AnalysisRequest, run_analysis
     from Neuron_Selection.AnalysisTooling.following_step import next_lines
     from Neuron_Selection.AnalysisTooling.ranked_table import ranked_document, ranked_lines
 
-    request = AnalysisRequest(**{field.name: getattr(args, field.name) for field in fields(AnalysisRequest)})
-    done = run_analysis(request, command={"script": "analyze_metrics.py", **recorded_flags(args)})
+    done = analyze(args.agent_path, **{name: getattr(args, name) for name in _REQUEST})
     written = {"results": str(done.table), "summary": str(done.summary)}
     if done.analysis is None:
         console.say(f"{done.table} and {done.summary}: up to date, left as they are (--overwrite makes them again)")
@@ -89,6 +85,12 @@ def main(args: argparse.Namespace, console: Console) -> None:
         console.result({**written, **ranked_document(done.analysis)}, lines)
     for line in next_lines(done.summary, agent_path=args.agent_path, made_by=done.made_by):
         console.say(line)
+
+
+_REQUEST = (
+    "sweep", "by_input", "clean", "metrics", "max_neurons", "q_threshold", "cluster_by", "confidence", "resamples",
+    "seed", "output_dir", "overwrite",
+)  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -62,7 +62,7 @@ def write_definitions(
         raise InputError(beside, problem="already exists and belongs to another file; pass another --output")
     check_outputs([path, beside], [agent.folder.zip_path])
     run = {"task": "definitions", "type": kind, "random_sets": drawn, "seed": seed or 0}
-    command = {"script": "generate_definitions.py", "agent_path": str(agent.folder.folder)}
+    command = {"script": "generate_definitions.py"}
     save_definitions(path, stored, metadata=agent.metadata(run, command=command) if drawn else None)
     return path, patches, True
 

@@ -186,7 +186,14 @@ class OpenedAgent:
         return open_activations(self.folder.find(str(name), ACTIVATIONS), self.layer_table.all_names)
 
     def metadata(self, run: Mapping[str, Any], *, command: Mapping[str, Any]) -> dict[str, Any]:
-        """The metadata of a run with these decisive settings."""
+        """The metadata of a run with these decisive settings.
+
+        :param command: of the run, for people; the agent's path and the flags on its custom classes are added
+        """
+        custom = self.custom_classes
+        trust: dict[str, Any] = {"trust": list(custom.trust)} if custom.trust else {}
+        copies = {name: copy for name, copy in custom.copies.items() if isinstance(copy, str)}
+        command = {**command, "agent_path": str(self.folder.folder), **trust, **copies}
         uses_torch = self.engine == "torch"
         of_torch = {"chunk_rows": CHUNK_ROWS, "mkl_cbwr": os.environ.get("MKL_CBWR")} if uses_torch else {}
         numerics = {

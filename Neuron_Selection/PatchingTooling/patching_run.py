@@ -112,7 +112,7 @@ def patch(
     paths = [_path(folder, output_prefix, one, by_input=by_input, alone=len(plans) == 1) for one in plans]
     named = [one.target.where for one in plans] + [name for one in plans for name in one.source.files]
     read = [*map(Path, named), agent.folder.zip_path, *([] if listed is None else [listed])]
-    described = {"script": "activation_patching.py", "agent_path": str(agent.folder.folder)}
+    described = {"script": "activation_patching.py"}
     commands = [{**described, **one.described} for one in plans]
     done = [
         _stored_summaries(agent, one, path, command, by_input=by_input, overwrite=overwrite)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import activation_patching
 from Neuron_Selection.errors import UsageError
 from Neuron_Selection.PatchingTooling import PatchingExperiment
-from Neuron_Selection.PatchingTooling.ablations import parse_ablation
+from Neuron_Selection.PatchingTooling.ablations import KINDS, AblationKind, Number, parse_ablation
 from tests.made_agents import mlp_agent
 
 
@@ -210,3 +210,19 @@ def test_an_ablation_by_another_constant_is_another_run(tmp_path: Path, capsys: 
     assert activation_patching.main([*common, "--ablate", "constant=1000000"]) == 0
     assert activation_patching.main([*common, "--ablate", "constant=1000001"]) == 2
     assert "already exists and was written by a different run" in capsys.readouterr().err
+
+
+def test_a_new_kind_is_one_record_in_the_table(
+    mlp: PatchingExperiment, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Help, errors and results follow from the record."""
+    kind = AblationKind(build=lambda own, _r, number, _d: own * number, help="F times it", number=Number(letter="F"))
+    monkeypatch.setitem(KINDS, "scaled", kind)
+    with pytest.raises(SystemExit):
+        activation_patching.main(["--help"])
+    assert "scaled=F: F times it" in " ".join(capsys.readouterr().out.split())
+    with pytest.raises(UsageError, match=r"expected zero, mean, resample, noise\[=K\], constant=V or scaled=F"):
+        parse_ablation("scaled")
+    scaled, zero = (outputs(mlp.run_ablation_experiment(rows(9), "q_net.2:all", of)) for of in ("scaled=0", "zero"))
+    assert scaled == zero
+    assert outputs(mlp.run_ablation_experiment(rows(9), "q_net.2:all", "scaled=2")) != zero

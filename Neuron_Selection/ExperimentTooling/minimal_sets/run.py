@@ -116,7 +116,7 @@ def find_minimal_sets(
         "input_ids": None if input_ids is None else list(runs["clean"].ids),
         **{f"{run}_sha256": inputs.sha256 for run, inputs in runs.items()},
     }
-    command = {"script": "find_minimal_sets.py", "agent_path": str(agent.folder.folder), "direction": direction}
+    command = {"script": "find_minimal_sets.py", "direction": direction}
     planned = agent.metadata(decisive, command=command)
     if is_up_to_date(stored_minimal_sets(path), planned, overwrite=overwrite):
         return MinimalSets(document=load_minimal_sets(path), path=path, was_up_to_date=True)

@@ -76,7 +76,7 @@ def run_sweep(
     out = output_folder(output_dir, agent.folder.folder / RESULTS)
     named = results_path(out, output_prefix or PREFIX)
     path = named.with_name(f"{named.name.removesuffix('.json')}.npz")
-    command = {"script": "run_experiments.py", "agent_path": str(agent.folder.folder), **plan.described}
+    command = {"script": "run_experiments.py", **plan.described}
     metadata = agent.metadata(plan.decisive, command=command)
     stored = stored_sweep(path)
     done = is_up_to_date(stored, metadata, overwrite=overwrite)

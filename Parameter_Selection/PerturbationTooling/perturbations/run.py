@@ -116,7 +116,7 @@ def perturb_weights(
         "cluster_by": cluster_by,
         "seed": seed,
     }
-    command = {"task": "perturb_weights", "agent_path": str(agent.folder.folder), "inputs": selected.where}
+    command = {"task": "perturb_weights", "inputs": selected.where}
     metadata = agent.metadata(run, command=command)
     table = path.with_suffix(".csv")
     check_outputs([path, table], [agent.folder.zip_path, Path(selected.where), *chosen.paths])

@@ -143,7 +143,7 @@ def _write_edited_agent(
         raise UsageError("edits: a weight to be changed is NaN or infinite; no file could restore it")
     forth = [_record(target, change.value, old) for target, change, old in zip(targets, changes, before, strict=True)]
     back = [_record(target, old, change.value) for target, change, old in zip(targets, changes, before, strict=True)]
-    command = {"task": "write_agent", "agent_path": str(agent.folder.folder), **origin}
+    command = {"task": "write_agent", **origin}
     metadata = agent.metadata({"task": "write_agent", "edits": forth}, command=command)
     after = weights_sha256(_edited(changes, tensors))
     inverse_metadata = {"format": 1, "weights_sha256": after, "restores": own}

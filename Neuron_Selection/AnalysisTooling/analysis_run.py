@@ -1,8 +1,8 @@
-"""The work of ``analyze_metrics.py``: find the runs, check that they belong to the agent, analyse, save."""
+"""Find patched runs, check that they belong to the agent, analyse and save, as ``analyze_metrics.py`` does."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,28 +40,9 @@ from Neuron_Selection.FileFormats.storage.json_files import json_bytes
 SWEEP, TABLE = "sweep.npz", "results.csv"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class AnalysisRequest:
-    """The flags of the script; ``sweep`` is ignored with ``by_input``; None is the default file of each."""
-
-    agent_path: str
-    sweep: str | None
-    by_input: bool
-    clean: str | None
-    metrics: list[str] | None
-    max_neurons: int
-    q_threshold: float | None
-    cluster_by: str
-    confidence: float
-    resamples: int
-    seed: int
-    output_dir: str | None
-    overwrite: bool
-
-
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class AnalysisDone:
-    """The analysis and its files; ``analysis`` is None if the files were up to date.
+class AnalyzedRuns:
+    """The two files of an analysis; ``analysis`` is None if they were up to date.
 
     ``made_by``: the command that made the analysed runs.
     """
@@ -72,23 +53,50 @@ class AnalysisDone:
     made_by: Mapping[str, Any]
 
 
-def run_analysis(request: AnalysisRequest, *, command: Mapping[str, Any]) -> AnalysisDone:
-    """Analyse and write the results; outputs of the same analysis are left unchanged.
+def analyze(
+    agent_path: str | Path,
+    *,
+    sweep: str | None = None,
+    by_input: bool = False,
+    clean: str | None = None,
+    metrics: Sequence[str] | None = None,
+    max_neurons: int = 8,
+    q_threshold: float | None = None,
+    cluster_by: str = "auto",
+    confidence: float = 0.95,
+    resamples: int = 9999,
+    seed: int = 0,
+    output_dir: str | None = None,
+    overwrite: bool = False,
+) -> AnalyzedRuns:
+    """Analyse a sweep, or with ``by_input`` results organised by input, and write ``results.csv`` and the summary.
+
+    The parameters are the flags of ``analyze_metrics.py``; the network itself is not needed.
 
     :raises InputError: no runs, damaged runs, or runs of a different agent
-    :raises SuiteError: an unknown metric, or an output of a different run
+    :raises SuiteError: an unknown metric, arguments that cannot be used together, or an output of a different run
     """
-    metrics = chosen_metrics(request.metrics)
-    if not 0 < request.confidence < 1:
-        raise UsageError(f"confidence: found {request.confidence:g}, expected a number between 0 and 1")
-    if request.q_threshold is not None and not 0 <= request.q_threshold <= 1:
-        raise UsageError(f"q_threshold: found {request.q_threshold:g}, expected a number from 0 to 1")
-    if request.by_input and request.sweep is not None:
+    metrics = chosen_metrics(metrics)
+    if not 0 < confidence < 1:
+        raise UsageError(f"confidence: found {confidence:g}, expected a number between 0 and 1")
+    if q_threshold is not None and not 0 <= q_threshold <= 1:
+        raise UsageError(f"q_threshold: found {q_threshold:g}, expected a number from 0 to 1")
+    if by_input and sweep is not None:
         raise UsageError("--sweep cannot be used with --by_input")
-    if request.clean is not None and not request.by_input:
+    if clean is not None and not by_input:
         raise UsageError("--clean requires --by_input; a sweep holds the clusters of its inputs")
-    folder, agent = _opened(request)
-    with _runs(request, folder) as runs:
+    folder, agent = _opened(Path(agent_path), by_input=by_input)
+    settings: dict[str, Any] = {
+        "task": "analysis",
+        "metrics": list(metrics),
+        "max_neurons": max_neurons,
+        "q_threshold": q_threshold,
+        "cluster_by": cluster_by,
+        "confidence": confidence,
+        "resamples": resamples,
+        "seed": seed,
+    }
+    with _runs_by_input(folder, clean) if by_input else runs_of_sweep(folder.find(sweep or SWEEP, RESULTS)) as runs:
         if agent is not None and runs.weights_sha256 not in ("", agent.weights_sha256):
             raise InputError(
                 runs.where,
@@ -97,30 +105,21 @@ def run_analysis(request: AnalysisRequest, *, command: Mapping[str, Any]) -> Ana
                 expected=f"runs of this agent, {agent.weights_sha256[:12]}",
                 hint="run_experiments.py --overwrite makes them again",
             )
-        sampling = Sampling(confidence=request.confidence, resamples=request.resamples, seed=request.seed)
-        clusters = clusters_of(runs.ids, runs.clusters, request.cluster_by, where=runs.where)
-        settings = {
-            "task": "analysis",
-            "metrics": list(metrics),
-            "max_neurons": request.max_neurons,
-            "q_threshold": request.q_threshold,
-            "cluster_by": request.cluster_by,
-            "confidence": request.confidence,
-            "resamples": request.resamples,
-            "seed": request.seed,
-            **runs.decisive,
-        }
+        sampling = Sampling(confidence=confidence, resamples=resamples, seed=seed)
+        clusters = clusters_of(runs.ids, runs.clusters, cluster_by, where=runs.where)
+        command = {"script": "analyze_metrics.py", "agent_path": str(agent_path), "runs": str(runs.where)}
+        settings |= runs.decisive
         planned = run_metadata(command=command, run=settings, agent=agent, libraries=("numpy", "scipy"))
-        out = output_folder(request.output_dir, folder.folder / RESULTS)
+        out = output_folder(output_dir, folder.folder / RESULTS)
         table, summary = out / TABLE, out / SUMMARY_FILE
-        if is_up_to_date(stored_analysis(table, summary), planned, overwrite=request.overwrite):
-            return AnalysisDone(analysis=None, table=table, summary=summary, made_by=runs.command)
+        if is_up_to_date(stored_analysis(table, summary), planned, overwrite=overwrite):
+            return AnalyzedRuns(analysis=None, table=table, summary=summary, made_by=runs.command)
         analysis = analyse(
             runs,
             clusters,
             metrics=metrics,
-            max_neurons=request.max_neurons,
-            q_threshold=request.q_threshold,
+            max_neurons=max_neurons,
+            q_threshold=q_threshold,
             sampling=sampling,
         )
     table_bytes = results_table_bytes(
@@ -128,30 +127,24 @@ def run_analysis(request: AnalysisRequest, *, command: Mapping[str, Any]) -> Ana
     )
     document = json_bytes(summary_document(analysis, metadata=planned))
     save_with_summary(table, table_bytes, summary, document, metadata=planned)
-    return AnalysisDone(analysis=analysis, table=table, summary=summary, made_by=runs.command)
+    return AnalyzedRuns(analysis=analysis, table=table, summary=summary, made_by=runs.command)
 
 
-def _opened(request: AnalysisRequest) -> tuple[AgentFolder, AgentZip | None]:
+def _opened(path: Path, *, by_input: bool) -> tuple[AgentFolder, AgentZip | None]:
     """The agent's folder and zip; published results may lack the zip."""
-    path = Path(request.agent_path)
-    if request.by_input and path.is_dir() and not any(entry.suffix == ".zip" for entry in path.iterdir()):
+    if by_input and path.is_dir() and not any(entry.suffix == ".zip" for entry in path.iterdir()):
         return AgentFolder(zip_path=path / "agent.zip", folder=path), None
     folder = find_agent(path)
     return folder, read_agent_zip(folder.zip_path)
 
 
 @contextmanager
-def _runs(request: AnalysisRequest, folder: AgentFolder) -> Iterator[PatchedRuns]:
-    if not request.by_input:
-        with runs_of_sweep(folder.find(request.sweep or SWEEP, RESULTS)) as runs:
-            yield runs
-        return
-    if request.clean is None:  # published results may lack their inputs
+def _runs_by_input(folder: AgentFolder, clean: str | None) -> Iterator[PatchedRuns]:
+    if clean is None:  # published results may lack their inputs
         inputs = folder.folder / INPUTS / CLEAN
         clusters = clusters_in(inputs) if inputs.exists() else {}
     else:
-        clusters = clusters_in(folder.find(request.clean, INPUTS))
+        clusters = clusters_in(folder.find(clean, INPUTS))
+    # published files name their input only by the file name
     by_file = {name.removesuffix(".json"): clusters[input_id] for input_id, name in file_names(list(clusters)).items()}
-    yield runs_by_input(
-        folder.folder / RESULTS, {**by_file, **clusters}
-    )  # published files name their input only by the file name
+    yield runs_by_input(folder.folder / RESULTS, {**by_file, **clusters})
