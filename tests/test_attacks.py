@@ -226,8 +226,8 @@ PLACES = {"tensors": "policy.pth", "optimizer": "policy.optimizer.pth", "variabl
 
 def place_of(attack: str) -> str:
     """Where a payload lies, as the inventory calls it."""
-    told = attack.split(" ", 3)[-1] if attack.startswith("payload in a second") else attack.rsplit(" ", 1)[-1]
-    return PLACES.get(told, told)
+    reported = attack.split(" ", 3)[-1] if attack.startswith("payload in a second") else attack.rsplit(" ", 1)[-1]
+    return PLACES.get(reported, reported)
 
 
 @pytest.fixture(scope="module")
@@ -256,24 +256,24 @@ def test_an_attack_runs_nothing_and_ends_in_time_and_memory(
     assert worker.stdin is not None
     assert worker.stdout is not None
     print(path, file=worker.stdin, flush=True)
-    told = json.loads(worker.stdout.readline())
-    assert "died" not in told, told
-    assert told["events"] == []
+    reported = json.loads(worker.stdout.readline())
+    assert "died" not in reported, reported
+    assert reported["events"] == []
     assert {entry.name for entry in tmp_path.parent.rglob("*")} == before
     if attack in UNHARMED:
-        assert told["code"] == 0, told["message"]
+        assert reported["code"] == 0, reported["message"]
     else:
         could_run = "payload" in attack and "old format" not in attack and "second pickle" not in attack
-        assert told["code"] == (3 if could_run else 2), told["message"]
-        assert len(told["message"]) <= 400
-        assert told["message"].isprintable()
+        assert reported["code"] == (3 if could_run else 2), reported["message"]
+        assert len(reported["message"]) <= 400
+        assert reported["message"].isprintable()
     if attack == "payload as a module beside":
-        assert "torch.py" in told["members"]
+        assert "torch.py" in reported["members"]
     elif "payload" in attack:  # listed by name, or as something that nobody could read
         place = place_of(attack)
-        assert {"os.system", "posix.system", "nt.system"} & set(told["names"].get(place, ())) or (
-            place in told["unread"] and "zip" in told["unread"][place]
-        ), (place, told)
+        assert {"os.system", "posix.system", "nt.system"} & set(reported["names"].get(place, ())) or (
+            place in reported["unread"] and "zip" in reported["unread"][place]
+        ), (place, reported)
 
 
 def test_the_payload_would_have_run_had_anyone_unpickled_it(tmp_path: Path) -> None:

@@ -17,9 +17,9 @@ def test_the_demo_runs_from_anywhere_and_tells_what_it_found(tmp_path: Path) -> 
     demo = [sys.executable, str(checkout / "examples" / "demo.py")]
     run = subprocess.run(demo, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
-    told = " ".join(run.stdout.split())
-    assert "in 100 of 100 pairs the agent acts otherwise" in told
-    enough = re.search(r"in (\d+) of 100 pairs some single neuron is enough", told)
+    reported = " ".join(run.stdout.split())
+    assert "in 100 of 100 pairs the agent acts otherwise" in reported
+    enough = re.search(r"in (\d+) of 100 pairs some single neuron is enough", reported)
     assert enough
     assert 0 < int(enough[1]) < 100
     assert (checkout / "demo_output" / "pair.png").read_bytes().startswith(b"\x89PNG")

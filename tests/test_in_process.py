@@ -50,9 +50,9 @@ def test_an_import_that_is_forbidden_fails_though_it_was_imported_before(
 ) -> None:
     ends_with(monkeypatch, imports)
     assert in_process([SCRIPT]).returncode == 0
-    told = in_process([SCRIPT], forbid=FORBIDDEN)
-    assert told.returncode == 1
-    assert "imported where it is not needed" in told.stderr
+    reported = in_process([SCRIPT], forbid=FORBIDDEN)
+    assert reported.returncode == 1
+    assert "imported where it is not needed" in reported.stderr
     assert sys.modules["Neuron_Selection.PatchingTooling.torch_network.sb3_policy"] is sb3_policy
     assert sys.modules["Neuron_Selection.PatchingTooling.torch_network"].sb3_policy is sb3_policy
     assert in_process([SCRIPT]).returncode == 0
@@ -69,15 +69,15 @@ def test_what_needs_no_torch_is_not_imported_again(monkeypatch: pytest.MonkeyPat
 def test_nothing_of_a_run_is_left(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     before = Path.cwd(), list(sys.argv), dict(os.environ), sys.stdin, sys.stdout, list(sys.meta_path), set(sys.modules)
     ends_with(monkeypatch, "import os, sys; os.environ['X'] = 'x'; os.chdir('/'); print(sys.argv); sys.exit(3)")
-    told = in_process([SCRIPT, "a"], cwd=tmp_path, forbid=FORBIDDEN)
-    assert (told.returncode, told.stdout) == (3, f"{[SCRIPT, 'a']}\n")
+    reported = in_process([SCRIPT, "a"], cwd=tmp_path, forbid=FORBIDDEN)
+    assert (reported.returncode, reported.stdout) == (3, f"{[SCRIPT, 'a']}\n")
     after = Path.cwd(), list(sys.argv), dict(os.environ), sys.stdin, sys.stdout, list(sys.meta_path), set(sys.modules)
     assert after == before
 
 
 def test_a_bug_is_a_traceback_and_exit_1(monkeypatch: pytest.MonkeyPatch) -> None:
     ends_with(monkeypatch, "raise RuntimeError('a bug')")
-    told = in_process([SCRIPT])
-    assert (told.returncode, told.stdout) == (1, "")
-    assert told.stderr.startswith("Traceback ")
-    assert told.stderr.endswith("RuntimeError: a bug\n")
+    reported = in_process([SCRIPT])
+    assert (reported.returncode, reported.stdout) == (1, "")
+    assert reported.stderr.startswith("Traceback ")
+    assert reported.stderr.endswith("RuntimeError: a bug\n")

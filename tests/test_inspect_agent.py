@@ -27,7 +27,7 @@ from tests.made_agents import (
 ESCAPE = "\x1b[2J\x9b1m\nforged: line\u2028"
 
 
-def told(path: Path, capsys: pytest.CaptureFixture[str], *words: str) -> str:
+def reported(path: Path, capsys: pytest.CaptureFixture[str], *words: str) -> str:
     assert inspect_agent.main([str(path), *words]) == 0
     return capsys.readouterr().out
 
@@ -40,18 +40,18 @@ def test_what_a_file_says_cannot_forge_a_line_nor_move_the_cursor(
     state = mlp_state() | {ESCAPE: mlp_state()["q_net.q_net.0.weight"]}
     fields = data_fields(observation_space=space) | {ESCAPE: evil, f"{ESCAPE}2": {":serialized:": "?"}}
     path = write_zip(tmp_path / "a.zip", data=fields, policy=state, version=ESCAPE)
-    lines = told(path, capsys).split("\n")
+    lines = reported(path, capsys).split("\n")
     assert all(line.isprintable() for line in lines)
     assert not [line for line in lines if line.startswith("forged")]
     assert sum("forged: line" in line for line in lines) == 5  # version, space, tensor, and both fields
-    document = json.loads(told(path, capsys, "--json"))
+    document = json.loads(reported(path, capsys, "--json"))
     assert document["pickled_names"][ESCAPE] == ["no.th\nng"]
     assert ESCAPE in document["tensors"]
 
 
 def test_a_tensor_name_with_half_a_surrogate_pair_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = write_zip(tmp_path / "a.zip", policy=policy_pth({"w\ud800": tensor()}, storages=(bytes(24),)))
-    assert "policy.pth: not readable: 'w\\ud800': found a tensor name that is not valid UTF-8" in told(path, capsys)
+    assert "policy.pth: not readable: 'w\\ud800': found a tensor name that is not valid UTF-8" in reported(path, capsys)
 
 
 def inventory(path: Path) -> Any:
@@ -85,7 +85,7 @@ def test_bytes_are_read_once_for_the_inventory_and_the_agent(
 ) -> None:
     folder = mlp_agent(tmp_path / "a")
     other = (mlp_agent(tmp_path / "b", seed=1) / "agent.zip").read_bytes()
-    assert "does not load" not in told(folder, capsys)
+    assert "does not load" not in reported(folder, capsys)
     read = agent_zip.read_bytes
     times = []
 
@@ -96,7 +96,7 @@ def test_bytes_are_read_once_for_the_inventory_and_the_agent(
         return data
 
     monkeypatch.setattr(agent_zip, "read_bytes", replaced_meanwhile)
-    assert "does not load: the file changed while it was read" in told(folder, capsys)
+    assert "does not load: the file changed while it was read" in reported(folder, capsys)
     assert len(times) == 2  # for what is shown, and for the network
 
 

@@ -1,4 +1,4 @@
-"""Definitions made for an agent: every neuron, every layer, groups of neurons, and random sets as control."""
+"""Lists of patches for an agent: every neuron, every layer, groups of neurons, random sets as controls."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def random_sets(
         if all(neurons != "all" for neurons in patch.values())
     )
     if count and not shapes:
-        raise UsageError("random sets: found whole layers only, expected patches that other neurons can stand in for")
+        raise UsageError("--random_sets requires patches of some neurons; the list has whole layers only")
     sets: list[dict[str, Neurons]] = []
     for shape in shapes:
         for _ in range(count):
@@ -61,8 +61,8 @@ def random_sets(
                 None,
             )
             if drawn is None:
-                told = ", ".join(f"{size} of {layer}" for layer, size in shape)
-                raise UsageError(f"random sets: found fewer than {count} others of {told}, expected as many")
+                shape_text = ", ".join(f"{size} of {layer}" for layer, size in shape)
+                raise UsageError(f"--random_sets {count}: there are fewer other sets of {shape_text}")
             taken.add(sorted_spec(drawn))
             sets.append(drawn)
     return sets
@@ -74,5 +74,5 @@ def _draw(table: LayerTable, shape: Sequence[tuple[str, int]], random: np.random
 
 
 def sorted_spec(patch: Mapping[str, Any]) -> str:
-    """A patch spec that is the same for the same neurons, in whatever order they stand."""
+    """A patch spec that is the same for the same neurons in any order."""
     return format_patch_spec({layer: n if n == "all" else sorted(n) for layer, n in patch.items()})

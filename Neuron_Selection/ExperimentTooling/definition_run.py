@@ -57,10 +57,10 @@ def write_definitions(
         if read_bytes(path) == definitions_bytes(stored) and list(load_random_sets(path)) == drawn:
             return path, patches, False
         raise InputError(path, problem="already exists with other definitions; pass --overwrite to replace it")
-    beside = meta_path(path)
-    if drawn and beside.exists() and not overwrite and not is_definitions_metadata(beside):
-        raise InputError(beside, problem="already exists and belongs to another file; pass another --output")
-    check_outputs([path, beside], [agent.folder.zip_path])
+    metadata_path = meta_path(path)
+    if drawn and metadata_path.exists() and not overwrite and not is_definitions_metadata(metadata_path):
+        raise InputError(metadata_path, problem="already exists and belongs to another file; pass another --output")
+    check_outputs([path, metadata_path], [agent.folder.zip_path])
     run = {"task": "definitions", "type": kind, "random_sets": drawn, "seed": seed or 0}
     command = {"script": "generate_definitions.py"}
     save_definitions(path, stored, metadata=agent.metadata(run, command=command) if drawn else None)

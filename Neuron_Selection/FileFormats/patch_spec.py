@@ -156,11 +156,11 @@ def _parse_entry(text: str, part: str, start: int) -> _Entry:
     if not part.strip():
         raise _caret_error("found nothing between two ';', expected 'layer:neurons'", text, start)
     if not colon:
-        raise _caret_error("found no ':', expected 'layer:neurons'", text, position)
+        raise _caret_error("':' is missing, expected 'layer:neurons'", text, position)
     if not layer.strip():
-        raise _caret_error("found no layer before ':'", text, start)
+        raise _caret_error("the layer before ':' is missing", text, start)
     if not neurons.strip():
-        raise _caret_error("found no neurons after ':', expected 'all' or indices", text, start + len(layer) + 1)
+        raise _caret_error("the neurons after ':' are missing, expected 'all' or indices", text, start + len(layer) + 1)
     start += len(layer) + 1
     if neurons.strip() == "all":
         return _Entry(layer=layer.strip(), position=position, ranges="all")
@@ -193,7 +193,7 @@ def _parse_mapping(spec: Any) -> PatchSpec:
     if not isinstance(spec, Mapping):
         raise UsageError(f"patch spec: found {shown(spec)}, expected text or an object {{layer: [indices] | 'all'}}")
     if not spec:
-        raise UsageError("patch spec: found no layers, expected {layer: [indices] | 'all'}")
+        raise UsageError("patch spec: contains no layers, expected {layer: [indices] | 'all'}")
     entries: list[_Entry] = []
     for layer, neurons in spec.items():
         if not isinstance(layer, str):
@@ -215,7 +215,7 @@ def _ranges_from(layer: str, neurons: Any) -> tuple[_Range, ...] | Literal["all"
     except TypeError as error:
         raise UsageError(f"{where}: found {shown(neurons)}, expected a list of indices or 'all'") from error
     if not listed:
-        raise UsageError(f"{where}: found no neurons, expected at least one, or 'all'")
+        raise UsageError(f"{where}: contains no neurons, expected at least one, or 'all'")
     ranges: list[_Range] = []
     for neuron in listed:
         is_bool = isinstance(neuron, bool) or type(neuron).__name__ == "bool_"  # of numpy 1

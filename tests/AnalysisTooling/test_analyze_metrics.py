@@ -275,9 +275,9 @@ def test_sets_of_different_sizes_have_no_control_and_it_is_said(
     (agent / "sets.json").write_text('[{"q_net.0": [0, 1]}, {"q_net.0": [1, 2, 3]}, {"q_net.0": "all"}]')
     assert run_experiments.main(["--agent_path", str(agent), "--definitions", "sets.json", "--overwrite"]) == 0
     assert analyse(agent) == 0
-    told = "3 of 3 experiments have no control: no other patches as many neurons of the same layers"
+    reported = "3 of 3 experiments have no control: no other patches as many neurons of the same layers"
     hint = "(generate_definitions.py --random_sets adds such sets; of a whole layer there is one only)"
-    assert f"{told} {hint}" in capsys.readouterr().out
+    assert f"{reported} {hint}" in capsys.readouterr().out
     specs = ["--type", "custom", "--patch_spec", "q_net.0:0,1", "q_net.0:1,2,3", "--random_sets", "2"]
     output = str(agent / "with_control.json")
     assert generate_definitions.main(["--agent_path", str(agent), *specs, "--output", output]) == 0

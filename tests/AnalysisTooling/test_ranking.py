@@ -12,7 +12,7 @@ from Neuron_Selection.AnalysisTooling.experiment_metrics import MARGINS
 from Neuron_Selection.AnalysisTooling.ranking import rank_experiments
 
 
-def told(effects: list[float], flips: list[int], **means: list[float]) -> Any:
+def reported(effects: list[float], flips: list[int], **means: list[float]) -> Any:
     metrics = SimpleNamespace(
         means={name: np.array(values) for name, values in means.items()}, counts={"flips": np.array(flips)}
     )
@@ -21,8 +21,8 @@ def told(effects: list[float], flips: list[int], **means: list[float]) -> Any:
 
 def test_importance_is_the_mean_size_of_both_directions_and_flips_break_ties() -> None:
     statistics = {
-        "denoising": told([0.5, -0.75, 0.25, 0.0], [0, 1, 2, 0]),
-        "noising": told([0.25, 0.5, 0.5, 0.0], [1] * 4),
+        "denoising": reported([0.5, -0.75, 0.25, 0.0], [0, 1, 2, 0]),
+        "noising": reported([0.25, 0.5, 0.5, 0.0], [1] * 4),
     }
     ranking = rank_experiments(statistics, tuple(MARGINS.values()))
     assert ranking.ranked_by == "margin"
@@ -31,15 +31,15 @@ def test_importance_is_the_mean_size_of_both_directions_and_flips_break_ties() -
 
 
 def test_equal_importance_and_flips_leave_the_order_of_the_experiments() -> None:
-    ranking = rank_experiments({"noising": told([0.5, 0.5], [1, 1])}, tuple(MARGINS.values()))
+    ranking = rank_experiments({"noising": reported([0.5, 0.5], [1, 1])}, tuple(MARGINS.values()))
     assert ranking.order.tolist() == [0, 1]
 
 
 def test_without_contrast_the_advantage_shift_of_both_directions_ranks() -> None:
     nothing = [float("nan")] * 2
     statistics = {
-        "denoising": told(nothing, [0, 0], advantage_shift=[1.0, 2.0]),
-        "noising": told(nothing, [0, 0], advantage_shift=[5.0, 0.0]),
+        "denoising": reported(nothing, [0, 0], advantage_shift=[1.0, 2.0]),
+        "noising": reported(nothing, [0, 0], advantage_shift=[5.0, 0.0]),
     }
     ranking = rank_experiments(statistics, tuple(MARGINS.values()))
     assert ranking.ranked_by == "advantage_shift"
@@ -48,8 +48,8 @@ def test_without_contrast_the_advantage_shift_of_both_directions_ranks() -> None
 
 def test_other_metrics_are_brought_to_one_scale_before_they_are_averaged() -> None:
     statistics = {
-        "denoising": told([0] * 3, [0] * 3, kl_divergence=[1.0, 3.0, 5.0], value_shift=[-100.0, 0.0, 50.0]),
-        "noising": told([0] * 3, [0] * 3, kl_divergence=[0.0, 8.0, 4.0], value_shift=[7.0, 7.0, 7.0]),
+        "denoising": reported([0] * 3, [0] * 3, kl_divergence=[1.0, 3.0, 5.0], value_shift=[-100.0, 0.0, 50.0]),
+        "noising": reported([0] * 3, [0] * 3, kl_divergence=[0.0, 8.0, 4.0], value_shift=[7.0, 7.0, 7.0]),
     }
     ranking = rank_experiments(statistics, ("kl_divergence", "value_shift"))
     assert ranking.ranked_by == "metrics"

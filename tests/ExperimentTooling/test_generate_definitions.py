@@ -162,9 +162,12 @@ def test_the_same_list_is_left_alone_and_another_is_refused(agent: Path, capsys:
         (["--layers", "q_net.7"], "unknown layer 'q_net.7'"),
         (["--type", "groups", "--group_size", "0"], "--group_size: found '0', expected a whole number from 1"),
         (["--type", "neurons"], "--type: found 'neurons', expected one of single_neuron, layer, groups, custom"),
-        (["--random_sets", "1"], "random sets: found fewer than 1 others of 1 of q_net.0, expected as many"),
-        (["--type", "layer", "--random_sets", "2"], "random sets: found whole layers only, expected patches that"),
-        (["--type", "custom", "--patch_spec", "q_net.2:all", "--random_sets", "2"], "found whole layers only"),
+        (["--random_sets", "1"], "--random_sets 1: there are fewer other sets of 1 of q_net.0"),
+        (["--type", "layer", "--random_sets", "2"], "--random_sets requires patches of some neurons"),
+        (
+            ["--type", "custom", "--patch_spec", "q_net.2:all", "--random_sets", "2"],
+            "--random_sets requires patches of some neurons",
+        ),
         (["--seed", "1"], "--seed can only be used with --random_sets"),
     ],
 )

@@ -96,15 +96,15 @@ def test_a_custom_head_is_swept_as_well(tmp_path: Path) -> None:
 
 def test_layers_with_parameters_that_are_not_swept_are_named_with_the_reason(tmp_path: Path, capsys: Any) -> None:
     folder, words = agent_with(tmp_path / "agent", "WithLayersOfOtherKinds")
-    told = layers_left_out(opened(folder, "WithLayersOfOtherKinds"))
+    reported = layers_left_out(opened(folder, "WithLayersOfOtherKinds"))
     no_rows = "it has no weight matrix with a row for each neuron"
-    assert told == {
+    assert reported == {
         "features_extractor": "a container of layers, not a layer",
         "features_extractor.words": f"Embedding: {no_rows}",
         "features_extractor.twice": "it fires 2 times in one forward pass",
         "features_extractor.never": "it never fires in a forward pass",
     }
-    lines = {f"left out: {name} ({why})" for name, why in told.items()}
+    lines = {f"left out: {name} ({why})" for name, why in reported.items()}
     for main in (generate_definitions.main, run_experiments.main, find_minimal_sets.main):
         assert main(words) == 0
         assert lines <= set(capsys.readouterr().err.splitlines())
@@ -139,9 +139,11 @@ def test_layers_that_share_their_weights_are_swept_once_and_changed_under_either
 def test_from_the_sweep_over_the_metrics_to_the_weights(extractor: str, tmp_path: Path, capsys: Any) -> None:
     folder, words = agent_with(tmp_path / "agent", extractor)
     assert run_experiments.main([*words, "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["experiments"] == {"FunctionalCnn": 16 + 32 + 24 + 9, "NormedMlp": 7 + 5 + 9, "Tied": 4 + 9}[extractor]
-    assert told["contrast_pairs"] > 0
+    reported = json.loads(capsys.readouterr().out)
+    assert (
+        reported["experiments"] == {"FunctionalCnn": 16 + 32 + 24 + 9, "NormedMlp": 7 + 5 + 9, "Tied": 4 + 9}[extractor]
+    )
+    assert reported["contrast_pairs"] > 0
     quick = ["--resamples", "99", "--max_neurons", "100"]
     assert analyze_metrics.main(["--agent_path", str(folder), *quick]) == 0
     assert initial_test.main([*words, "--format", "npz"]) == 0

@@ -71,9 +71,9 @@ def test_every_pair_has_its_set_in_the_document_and_in_the_table(agent: Path, ca
     by_key = {(row["direction"], row["layer"], row["input_id"]): row for row in rows}
     assert len(by_key) == len(rows)
     for direction, layers in document.items():
-        for layer, told in layers.items():
-            assert 0 < told["contrast_pairs"] == len(told["pairs"]) < told["pairs_given"] == 20
-            for input_id, pair in [*told["pairs"].items(), ("", told["together"])]:
+        for layer, reported in layers.items():
+            assert 0 < reported["contrast_pairs"] == len(reported["pairs"]) < reported["pairs_given"] == 20
+            for input_id, pair in [*reported["pairs"].items(), ("", reported["together"])]:
                 row = by_key[direction, layer, input_id]
                 assert int(row["size"]) == pair["size"] == len(pair["patch"][layer])
                 assert row["is_smallest"] == str(pair["smallest"]["is_smallest"]).lower() == "true"
@@ -93,15 +93,15 @@ def test_the_closing_command_runs_and_serves_every_pair(agent: Path, capsys: Any
     assert Path(words[1]).name == "activation_patching.py"
     assert activation_patching.main([*words[2:], "--quiet"]) == 0
     patched = json.loads((agent / "patching_results" / "minimal_sets_patched.json").read_text())
-    told = load_minimal_sets(results(agent))["denoising"]["q_net.1"]["pairs"]
-    assert len(told) > 5
-    assert all(patched[input_id]["matches_source"] for input_id in told)
+    reported = load_minimal_sets(results(agent))["denoising"]["q_net.1"]["pairs"]
+    assert len(reported) > 5
+    assert all(patched[input_id]["matches_source"] for input_id in reported)
 
 
 def test_a_certificate_holds_when_activation_patching_runs_it(agent: Path) -> None:
     assert run(agent, "--layers", "q_net.1", "--direction", "noising", "--goal", "flip") == 0
-    told = load_minimal_sets(results(agent))["noising"]["q_net.1"]["pairs"]
-    input_id, pair = max(told.items(), key=lambda item: item[1]["size"])
+    reported = load_minimal_sets(results(agent))["noising"]["q_net.1"]["pairs"]
+    input_id, pair = max(reported.items(), key=lambda item: item[1]["size"])
     neurons = pair["patch"]["q_net.1"]
     assert len(neurons) > 1
     sets = [neurons, *([other for other in neurons if other != one] for one in neurons)]
@@ -146,12 +146,12 @@ def test_some_ids_only_and_hooks_where_float32_is_asked_for(agent: Path, capsys:
     assert "gradient_x_difference" in capsys.readouterr().out
     assert run(agent, *words, "--json") == 0
     assert json.loads(capsys.readouterr().out)["engine"] == "torch"
-    told = load_minimal_sets(results(agent))["denoising"]["q_net.1"]["pairs"]
-    chosen = next(iter(told))
+    reported = load_minimal_sets(results(agent))["denoising"]["q_net.1"]["pairs"]
+    chosen = next(iter(reported))
     assert run(agent, "--layers", "q_net.1", "--input_ids", chosen, "--overwrite", "--random_orders", "0") == 0
     alone = load_minimal_sets(results(agent))["denoising"]["q_net.1"]
     assert list(alone["pairs"]) == [chosen]
-    assert alone["pairs"][chosen]["patch"] == told[chosen]["patch"]
+    assert alone["pairs"][chosen]["patch"] == reported[chosen]["patch"]
 
 
 def test_pairs_without_contrast_are_counted_and_nothing_is_made_up(agent: Path, capsys: Any) -> None:
@@ -159,8 +159,8 @@ def test_pairs_without_contrast_are_counted_and_nothing_is_made_up(agent: Path, 
     printed = capsys.readouterr().out
     assert "20 of 20 pairs have no contrast" in printed
     assert "next:" not in printed
-    told = load_minimal_sets(results(agent))["denoising"]["q_net.3"]
-    assert (told["pairs"], told["together"], told["curves"]) == ({}, None, [])
+    reported = load_minimal_sets(results(agent))["denoising"]["q_net.3"]
+    assert (reported["pairs"], reported["together"], reported["curves"]) == ({}, None, [])
 
 
 @pytest.mark.parametrize(

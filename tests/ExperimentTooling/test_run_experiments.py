@@ -60,16 +60,21 @@ def test_the_default_is_every_hidden_neuron_on_every_pair_in_both_directions(
     agent: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(agent, "--json") == 0
-    told = json.loads(capsys.readouterr().out)
-    assert (told["experiments"], told["pairs"], told["engine"], told["dtype"]) == (14, 4, "numpy", "float64")
-    assert told["directions"]["noising"] == {"source": "corrupted_inputs.json", "target": "clean_inputs.json"}
+    reported = json.loads(capsys.readouterr().out)
+    assert (reported["experiments"], reported["pairs"], reported["engine"], reported["dtype"]) == (
+        14,
+        4,
+        "numpy",
+        "float64",
+    )
+    assert reported["directions"]["noising"] == {"source": "corrupted_inputs.json", "target": "clean_inputs.json"}
     stored = sweep_of(agent)
     assert stored["denoising_q_net.0"].shape == stored["noising_q_net.0"].shape == (4, 8, 3)
     assert stored["denoising_q_net.2"].shape == (4, 6, 3)
     metadata = stored["__metadata__"]
     assert metadata["patches"][8] == {"q_net.2": [0]}
     assert metadata["run"]["dtype"] == "float64"
-    assert metadata["noise_floor"] == told["noise_floor"] > 0
+    assert metadata["noise_floor"] == reported["noise_floor"] > 0
     assert metadata["self_checks"] == {"whole_layer": "passed"}
     assert metadata["ids"] == IDS
 

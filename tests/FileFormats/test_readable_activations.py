@@ -96,8 +96,8 @@ def test_layers_come_in_the_order_of_the_network_whatever_the_hash_seed(tmp_path
         "names = sys.argv[2:]; print(*load_readable(Path(sys.argv[1]), dict(zip(names, names))).values)"
     )
     for seed in ("1", "2"):
-        told = subprocess.run(
+        reported = subprocess.run(
             [sys.executable, "-c", code, str(path), *names], env={"PYTHONHASHSEED": seed, "PYTHONPATH": str(ROOT)},
             capture_output=True, text=True, check=True, cwd=ROOT,
         ).stdout  # fmt: skip
-        assert told.split() == names
+        assert reported.split() == names

@@ -175,8 +175,8 @@ def test_the_script_ablates(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     (folder / "activation_inputs" / "clean_inputs.json").write_text(json.dumps({"a": [1, 2, 3, 4], "b": [0, 0, 0, 1]}))
     flags = ["--agent_path", str(folder), "--target_input", "clean_inputs.json", "--patch_spec", "q_net.0:all"]
     assert activation_patching.main([*flags, "--ablate", "resample", "--seed", "3", "--output_prefix", "out"]) == 0
-    told = capsys.readouterr()
-    assert told.out.startswith("no direction: source ablation resample, target ")
+    reported = capsys.readouterr()
+    assert reported.out.startswith("no direction: source ablation resample, target ")
     results = json.loads((folder / "patching_results" / "out.json").read_text())
     assert results["a"]["patched_output"] == results["b"]["baseline_output"]  # two inputs swap everything
     meta = json.loads((folder / "patching_results" / "out.meta.json").read_text())
@@ -194,12 +194,12 @@ def test_a_flag_without_say_beside_a_direction_is_an_error(
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "reported"),
     [("constant=1000001", "constant=1000001"), ("constant=0.1234567", "constant=0.1234567"), ("noise", "noise=1")],
 )
-def test_an_ablation_is_told_with_every_digit(text: str, told: str) -> None:
-    assert str(parse_ablation(text)) == told
-    assert parse_ablation(told) == parse_ablation(text)
+def test_an_ablation_is_told_with_every_digit(text: str, reported: str) -> None:
+    assert str(parse_ablation(text)) == reported
+    assert parse_ablation(reported) == parse_ablation(text)
 
 
 def test_an_ablation_by_another_constant_is_another_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

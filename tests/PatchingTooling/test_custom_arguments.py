@@ -45,16 +45,20 @@ def test_a_tuple_among_the_arguments_of_an_extractor_stays_one(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("activation", "told"),
+    ("activation", "reported"),
     [
-        (functools.partial(nn.LeakyReLU, negative_slope=0.2), "found a functools.partial in the place of a class"),
-        (lambda: nn.LeakyReLU(0.2), "found a function in the place of a class"),
+        (functools.partial(nn.LeakyReLU, negative_slope=0.2), "found a functools.partial instead of a class"),
+        (lambda: nn.LeakyReLU(0.2), "found a function instead of a class"),
     ],
 )
-def test_an_activation_that_is_no_class_is_replaced_by_one_of_yours(activation: Any, told: str, tmp_path: Path) -> None:
+def test_an_activation_that_is_no_class_is_replaced_by_one_of_yours(
+    activation: Any, reported: str, tmp_path: Path
+) -> None:
     model = new_dqn(vector_space(4), net_arch=[8], activation_fn=activation)
     folder = save_dqn(tmp_path, model)
-    with pytest.raises(UntrustedError, match=f"activation_fn: {told}.*--activation_fn FILE.py:Class takes a class of"):
+    with pytest.raises(
+        UntrustedError, match=f"activation_fn: {reported}.*--activation_fn FILE.py:Class uses a class of"
+    ):
         PatchingExperiment(folder)
     (tmp_path / "leaky.py").write_text(LEAKY)
     rows = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
@@ -68,7 +72,7 @@ def test_a_class_by_value_among_the_arguments_stands_in_the_file_of_the_extracto
     by_value(extractors.Swish, monkeypatch)
     folder, model = cnn_agent(tmp_path, features_extractor_kwargs={"features_dim": 16, "activation": extractors.Swish})
     monkeypatch.undo()
-    with pytest.raises(UntrustedError, match="'Swish', whose code .*--features_extractor FILE.py:Class takes both"):
+    with pytest.raises(UntrustedError, match="'Swish', whose code .*--features_extractor FILE.py:Class uses both"):
         PatchingExperiment(folder, trust=BY_NAME)
     for copy in (BY_FILE, extractors.MinigridFeaturesExtractor):
         found = PatchingExperiment(folder, features_extractor=copy).q_values(images())
@@ -82,7 +86,9 @@ def test_a_policy_by_value_is_replaced_by_the_users_own_copy(
     model = new_dqn(vector_space(4), policy=extractors.DuellingPolicy)
     folder = save_dqn(tmp_path, model)
     monkeypatch.undo()
-    with pytest.raises(UntrustedError, match="whose code lies in the zip.*--policy FILE.py:DuellingPolicy takes your"):
+    with pytest.raises(
+        UntrustedError, match="whose code is stored in the zip.*--policy FILE.py:DuellingPolicy uses your"
+    ):
         PatchingExperiment(folder)
     rows = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
     for copy in (f"{FILE}:DuellingPolicy", extractors.DuellingPolicy):
@@ -95,7 +101,10 @@ def test_a_policy_by_value_is_replaced_by_the_users_own_copy(
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("Swish", "found a class that is no DQNPolicy"), ("MinigridFeaturesExtractor", "found a class that is no DQNPol")],
+    [
+        ("Swish", "found a class that is not a DQNPolicy"),
+        ("MinigridFeaturesExtractor", "found a class that is not a DQNPol"),
+    ],
 )
 def test_a_copy_of_a_policy_that_is_none_is_refused(name: str, words: str, tmp_path: Path) -> None:
     folder = save_dqn(tmp_path, new_dqn(vector_space(4), policy=extractors.QuietPolicy, net_arch=[8], loudness=3))

@@ -69,8 +69,8 @@ def test_the_console_says_which_engine_ran(agent: Path, capsys: pytest.CaptureFi
             assert main([*flags, "--engine", engine, "--overwrite"]) == 0
             assert f"engine: {engine}, {dtype}\n" in capsys.readouterr().err
             assert main([*flags, "--engine", engine, "--json"]) == 0
-            told = json.loads(capsys.readouterr().out)
-            assert told.get("engine", told.get("runs", [{}])[0].get("engine")) == engine
+            reported = json.loads(capsys.readouterr().out)
+            assert reported.get("engine", reported.get("runs", [{}])[0].get("engine")) == engine
 
 
 def test_fast_equals_float64_hooks_to_twelve_digits(agent: Path) -> None:

@@ -59,8 +59,8 @@ def test_source_and_target_are_printed_also_when_quiet(
     assert patch(agent, "--direction", "both", "--patch_spec", "q_net.0:1", *more) == 0
     out, err = capsys.readouterr()
     clean, corrupted = (agent / "activation_inputs" / f"{name}_inputs.json" for name in ("clean", "corrupted"))
-    told = [line for line in out.splitlines() if ": source " in line]
-    assert told == [
+    reported = [line for line in out.splitlines() if ": source " in line]
+    assert reported == [
         f"denoising: source {clean}, target {corrupted}", f"noising: source {corrupted}, target {clean}"
     ]  # fmt: skip
     assert err == ""
@@ -70,13 +70,13 @@ def test_each_patch_of_a_file_is_an_experiment_with_its_number(agent: Path) -> N
     patches = [{"q_net.0": [0]}, {"q_net.0": [5, 6], "q_net.2": [1]}, {"q_net.2": "all"}]
     (agent / "patches.json").write_text(json.dumps(patches))
     assert patch(agent, "--direction", "denoising", "--patches_file", "patches.json") == 0
-    told = results(agent, "patching")
-    assert list(told) == ["exp_1_q_net.0", "exp_2_q_net.0_q_net.2", "exp_3_q_net.2"]
-    assert [experiment["patch_configuration"] for experiment in told.values()] == patches
+    reported = results(agent, "patching")
+    assert list(reported) == ["exp_1_q_net.0", "exp_2_q_net.0_q_net.2", "exp_3_q_net.2"]
+    assert [experiment["patch_configuration"] for experiment in reported.values()] == patches
     assert (
         patch(agent, "--direction", "denoising", "--patch_spec", "q_net.0:5,6;q_net.2:1", "--output_prefix", "one") == 0
     )
-    assert told["exp_2_q_net.0_q_net.2"]["results"] == results(agent, "one")
+    assert reported["exp_2_q_net.0_q_net.2"]["results"] == results(agent, "one")
 
 
 def test_published_definitions_are_read(agent: Path, published_files: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -132,7 +132,7 @@ def test_a_whole_layer_is_said_to_be_no_finding(agent: Path, capsys: pytest.Capt
     by_construction = [True, True, False, True]
     assert patch(agent, "--direction", "denoising", "--patch_spec", *specs) == 0
     meta = json.loads((agent / "patching_results" / "patching.meta.json").read_text())
-    assert [told["must_match"] for told in meta["summary"]] == by_construction
+    assert [reported["must_match"] for reported in meta["summary"]] == by_construction
     lines = capsys.readouterr().out.splitlines()[1 : 1 + len(specs)]
     assert [
         line.endswith("; a whole layer gives the source's decision by construction") for line in lines
@@ -184,7 +184,7 @@ def test_clean_and_corrupted_of_other_ids_are_refused(agent: Path, capsys: pytes
         ("[5]", "entry 1: found 5, expected an object"),
         ('[{"q_net.0": [1]}, {"q_net.0": [-1]}]', "entry 2: 'q_net.0': found -1, expected a neuron index from 0"),
         ('[{"q_net.0": [true]}]', "entry 1: 'q_net.0': found true"),
-        ('[{"q_net.0": []}]', "entry 1: 'q_net.0': found no neurons"),
+        ('[{"q_net.0": []}]', "entry 1: 'q_net.0': contains no neurons"),
         ('[{"q_net.0": [99]}]', "patch 1: found neuron 99 in q_net.0, expected 0..7"),
         ('[{"q_net.0": [1]}, {"q_net.0": [1]}]', "patch spec 'q_net.0:1' is given twice"),
     ],

@@ -76,8 +76,8 @@ def test_a_duelling_network_has_no_cut_and_its_q_values_are_its_own(tmp_path: Pa
     )
     results = run_plan(experiment, plan, command={})
     own, donated = experiment.q_values(target), experiment.q_values(other)
-    for told in results.values():
-        for row, record in enumerate(told["results"].values()):
+    for reported in results.values():
+        for row, record in enumerate(reported["results"].values()):
             assert record["baseline_output"] == [own[row].tolist()]
             assert record["source_output"] == [donated[row].tolist()]
             assert record["source_action"] == int(donated[row].argmax())
@@ -107,11 +107,11 @@ def test_stored_final_q_values_are_the_sources_output(tmp_path: Path) -> None:
     experiment = PatchingExperiment(save_dqn(tmp_path, new_dqn(space, net_arch=[5])))
     target, other = pairs(space)
     source = experiment.activations(other, layers=["q_net.0"])
-    told = np.array([[0.0, 1.0, 2.0], [5.0, 4.0, 3.0], [6.0, 8.0, 7.0]], np.float32)  # not what q_net.0 leads to
+    reported = np.array([[0.0, 1.0, 2.0], [5.0, 4.0, 3.0], [6.0, 8.0, 7.0]], np.float32)  # not what q_net.0 leads to
     stored = Activations(
-        where="foreign.npz", sha256="", ids=("0", "1", "2"), metadata={}, values={**source, "final_q_values": told}
+        where="foreign.npz", sha256="", ids=("0", "1", "2"), metadata={}, values={**source, "final_q_values": reported}
     )
     with pytest.warns(SuiteWarning, match="does not record which agent"):
         results = experiment.run_patching_experiment(target, stored, "q_net.0:1")
-    assert [record["source_output"] for record in results.values()] == [[row] for row in told.tolist()]
+    assert [record["source_output"] for record in results.values()] == [[row] for row in reported.tolist()]
     assert [record["source_action"] for record in results.values()] == [2, 0, 1]

@@ -191,7 +191,7 @@ def test_an_absent_device_is_never_silently_the_cpu(
     words = ["--agent_path", str(agent), *(["--useful_neurons_path", "own.json"] if script is initial_test else [])]
     before = files_of(agent)
     assert script.main([*words, "--device", "cuda"]) == 4
-    assert "device cuda: found 0 CUDA devices" in capsys.readouterr().err
+    assert "device cuda does not exist: this machine has 0 CUDA" in capsys.readouterr().err
     assert files_of(agent) == before
     assert script.main([*words, "--quiet"]) == 0  # on the CPU, and an absent device is still one when that is there
     assert script.main([*words, "--device", "cuda"]) == 4

@@ -134,9 +134,9 @@ def on_cuda(path: Path) -> None:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as new:
         for name, content in members.items():
-            told = content.replace(b"X\x03\x00\x00\x00cpu", b"X\x06\x00\x00\x00cuda:3")
-            assert not name.endswith("data.pkl") or told != content
-            new.writestr(name, told if name.endswith("data.pkl") else content)
+            reported = content.replace(b"X\x03\x00\x00\x00cpu", b"X\x06\x00\x00\x00cuda:3")
+            assert not name.endswith("data.pkl") or reported != content
+            new.writestr(name, reported if name.endswith("data.pkl") else content)
     write_zip(path, policy=buffer.getvalue())
 
 
@@ -183,7 +183,7 @@ BAD_AGENTS: dict[str, tuple[Spoil, int, str]] = {
         class_named("stable_baselines3.ppo.policies", "MlpPolicy"))), 2, "a policy of PPO, expected a DQN policy"),
     "A25 continuous": (with_fields(action_space=BOX_ACTIONS), 2, "action_space: found a Box space, expected Discrete"),
     "A26 by reference": (with_kwargs({EXTRACTOR: MlpOfDict}), 3, "(--trust tests.extractors.MlpOfDict imports it)"),
-    "A27 by value": (with_kwargs({EXTRACTOR: BY_VALUE}), 3, "(--features_extractor FILE.py:Custom takes your own"),
+    "A27 by value": (with_kwargs({EXTRACTOR: BY_VALUE}), 3, "(--features_extractor FILE.py:Custom uses your own"),
     "A29 activation": (with_fields(policy_kwargs=serialized(
         b"(dVactivation_fn\nctorch.nn.modules.activation\nNonesuch\ns.")), 2, "activation_fn: found"),
     "A30 net_arch negative": (with_fields(policy_kwargs={"net_arch": [8, -6]}), 2, "net_arch: found -6, expected a"),
@@ -222,6 +222,6 @@ GOOD_AGENTS: dict[str, tuple[Spoil, dict[str, Flag]]] = {
 BAD_CLASSES: dict[str, tuple[Spoil, dict[str, Flag], str]] = {
     "A28 no class": (with_fields(policy_kwargs=SYSTEM), {"trust": "os.system"}, "os.system: found a builtin_function"),
     "A28 no extractor": (with_kwargs({EXTRACTOR: NoExtractor}), {"trust": "tests.extractors.NoExtractor"},
-                         "found a class that is no BaseFeaturesExtractor"),
+                         "found a class that is not a BaseFeaturesExtractor"),
 }  # fmt: skip
 EXTRA_TENSOR = with_tensors(lambda state: {**state, "q_net.q_net.9.bias": torch.zeros(3)})

@@ -16,6 +16,7 @@ from typing import Any
 
 from Neuron_Selection.command_line import THREAD_VARIABLES
 from tests.conftest import ROOT
+from tests.faults.golden_messages import check_message
 from tests.in_process import Completed, in_process
 
 Flag = str | list[str] | bool | None
@@ -161,18 +162,19 @@ def snapshot(folder: Path) -> dict[str, Any]:
     return found
 
 
-def error_line(told: Completed, code: int) -> str:
+def error_line(reported: Completed, code: int) -> str:
     """Hold a failed run to what a user may see; its one error line."""
-    lines = told.stderr.splitlines()
-    assert told.returncode == code, told.stderr
-    assert told.stdout == ""
-    assert "Traceback" not in told.stderr
+    lines = reported.stderr.splitlines()
+    assert reported.returncode == code, reported.stderr
+    assert reported.stdout == ""
+    assert "Traceback" not in reported.stderr
     errors = [line for line in lines if line.startswith("error: ")]
-    assert len(errors) == 1, told.stderr
+    assert len(errors) == 1, reported.stderr
     assert len(errors[0]) <= LINE_LIMIT
     assert errors[0].isprintable()
     behind = lines[lines.index(errors[0]) + 1 :]  # a patch spec and its caret
-    assert not behind or (len(behind) == 2 and behind[1].strip() == "^"), told.stderr
+    assert not behind or (len(behind) == 2 and behind[1].strip() == "^"), reported.stderr
+    check_message(code, errors[0])
     return errors[0]
 
 
@@ -187,12 +189,12 @@ def refused(words: list[str], code: int, says: str, folder: Path, **more: Any) -
 
 def works(words: list[str], **more: Any) -> Completed:
     """Run; the script must end well and say where its result went."""
-    told = run(words, **more)
-    assert told.returncode == 0, told.stderr
-    assert told.stdout
-    assert "Traceback" not in told.stderr
-    assert "error: " not in told.stderr
-    return told
+    reported = run(words, **more)
+    assert reported.returncode == 0, reported.stderr
+    assert reported.stdout
+    assert "Traceback" not in reported.stderr
+    assert "error: " not in reported.stderr
+    return reported
 
 
 def no_temporary_files(folder: Path) -> bool:

@@ -51,9 +51,9 @@ def test_a_link_to_an_agent_is_followed_and_told(script: str, agent: Path) -> No
     shutil.move(agent / "agent.zip", real)
     (agent / "agent.zip").symlink_to(real)
     works(words_of(script, agent, fast=True), process=script == "E")
-    told = agent_recorded(script, agent)
-    assert told["real_path"] == str(real.resolve())
-    assert told["agent_sha256"] == hashlib.sha256(real.read_bytes()).hexdigest()
+    reported = agent_recorded(script, agent)
+    assert reported["real_path"] == str(real.resolve())
+    assert reported["agent_sha256"] == hashlib.sha256(real.read_bytes()).hexdigest()
 
 
 @pytest.mark.skipif(not privileges_can_be_dropped(), reason="root cannot give up its privileges here")
@@ -111,5 +111,5 @@ def test_an_agent_that_is_replaced_while_it_runs_is_recorded_as_it_was_read(scri
 def test_what_these_agents_are_held_against_works(agent: Path) -> None:
     """The commands of this file succeed where nothing is spoilt: refusals are of the fault, not of the command."""
     for script in SCRIPTS:
-        told = works([*words_of(script, agent, fast=True), "--json"], orders=NO_TORCH)
-        assert json.loads(told.stdout)
+        reported = works([*words_of(script, agent, fast=True), "--json"], orders=NO_TORCH)
+        assert json.loads(reported.stdout)

@@ -65,7 +65,7 @@ def test_a_device_that_is_absent_is_never_replaced_in_silence(
 ) -> None:
     """F5, F6: only torch can tell; CUDA is hidden from it here."""
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-    says = f"device {device}: found 0 CUDA devices on this machine"
+    says = f"device {device} does not exist: this machine has 0 CUDA devices"
     refused(words_of(script, agent, device=device), 4, says, agent.parent, process=device == "cuda:7")
 
 
@@ -81,8 +81,8 @@ def test_a_folder_whose_name_is_too_long_is_one_line(script: str, agent: Path) -
     """F10, where the name is a folder's."""
     words = words_of(script, agent, output_dir=str(agent / ("x" * 300)), fast=True)
     before = snapshot(agent.parent)
-    told = run(words, orders=NO_TORCH, process=script == "W")
-    assert "File name too long" in error_line(told, 4)
+    reported = run(words, orders=NO_TORCH, process=script == "W")
+    assert "File name too long" in error_line(reported, 4)
     assert snapshot(agent.parent) == before
 
 
@@ -138,8 +138,8 @@ def test_an_output_that_would_replace_its_input_is_refused(script: str, agent: P
 def test_an_output_different_run_error_is_kept_and_one_of_the_same_is_up_to_date(script: str, agent: Path) -> None:
     """F19."""
     before = snapshot(agent)
-    told = works(words_of(script, agent, fast=True, overwrite=None), orders=NO_TORCH, process=script == "W")
-    assert "up to date, left as it is" in told.stderr
+    reported = works(words_of(script, agent, fast=True, overwrite=None), orders=NO_TORCH, process=script == "W")
+    assert "up to date, left as it is" in reported.stderr
     assert snapshot(agent) == before
     other: dict[str, Flag] = {
         "E": {"layers": "q_net.0"}, "P": {"patch_spec": "q_net.0:3"}, "G": {"k": "1"}, "W": {"values": "-1"},

@@ -63,8 +63,8 @@ def test_a_folder_in_the_place_of_the_output_is_a_matter_of_the_machine(script: 
     path.unlink()
     path.mkdir()
     before = snapshot(agent / OUTPUTS[script][-1])
-    told = run(words_of(script, agent, fast=True), orders=NO_TORCH, process=script == "P")
-    assert "is a directory, pipe or device; cannot be written as a file" in error_line(told, 4)
+    reported = run(words_of(script, agent, fast=True), orders=NO_TORCH, process=script == "P")
+    assert "is a directory, pipe or device; cannot be written as a file" in error_line(reported, 4)
     assert snapshot(agent / OUTPUTS[script][-1]) == before
     assert no_temporary_files(agent)
 
@@ -87,8 +87,8 @@ def test_an_output_folder_that_is_removed_meanwhile_is_one_line(script: str, age
     """F16: after the first bytes were written."""
     folder = agent / FOLDERS[script]
     orders = {"call": "fsync", "number": 1, "remove": str(folder)}
-    told = run(words_of(script, agent, fast=True), orders=orders, process=script == "W")
-    assert "No such file or directory" in error_line(told, 2)
+    reported = run(words_of(script, agent, fast=True), orders=orders, process=script == "W")
+    assert "No such file or directory" in error_line(reported, 2)
     assert no_temporary_files(agent)
 
 
@@ -142,19 +142,19 @@ def test_a_disk_that_fails_at_any_moment_leaves_whole_files_and_no_others(fault:
     words = words_of(script, agent, fast=True, **OTHER[script])
     for place in range(1, 20):
         orders: dict[str, Any] = {**NO_TORCH, "call": call, "number": place, "errno": number}
-        told = run(words, orders=orders, process=script == "E")
-        if told.returncode == 0:
+        reported = run(words, orders=orders, process=script == "E")
+        if reported.returncode == 0:
             if call != "fsync" or place > 2 * len(OUTPUTS[script]):
                 break
             continue  # a folder that could not be synced is forgiven: its files are in their places
-        assert f"/{FOLDERS[script]}/" in error_line(told, 4)  # the file, not the temporary one beside it
-        assert ".tmp" not in told.stderr
+        assert f"/{FOLDERS[script]}/" in error_line(reported, 4)  # the file, not the temporary one beside it
+        assert ".tmp" not in reported.stderr
         assert no_temporary_files(agent)
         now = snapshot(agent)
         assert now.keys() == before.keys()
         assert place > 1 or now == before
         assert outputs_are_whole(script, agent)
-    assert told.returncode == 0
+    assert reported.returncode == 0
     assert place > len(OUTPUTS[script])  # each file was in its turn
 
 
@@ -191,8 +191,8 @@ def test_a_process_that_is_killed_leaves_whole_files_and_a_rerun_completes_them(
     words = words_of(script, agent, fast=True, **OTHER[script])
     last = len(OUTPUTS[script])
     for number in (1, last):
-        told = run(words, orders={"call": call, "number": number, "signal": int(signal.SIGKILL)})
-        assert told.returncode == -signal.SIGKILL
+        reported = run(words, orders={"call": call, "number": number, "signal": int(signal.SIGKILL)})
+        assert reported.returncode == -signal.SIGKILL
         assert outputs_are_whole(script, agent)
     works(words, orders=NO_TORCH, process=script == "W")
     works([word for word in words if word != "--overwrite"], orders=NO_TORCH)  # and it is up to date

@@ -118,9 +118,9 @@ def test_odd_inputs_that_are_right_work_and_keep_their_ids(inputs: str, script: 
     with_inputs(agent, json.dumps(content))
     around = sorted(path.name for path in agent.parent.iterdir())
     words = words_of(script, agent, inputs="new_inputs.json", fast=True)
-    told = works(words, orders=NO_TORCH, process=inputs in AS_PROCESSES)
-    assert warns in told.stderr
-    assert told.stderr.count("warning: ") == bool(warns)
+    reported = works(words, orders=NO_TORCH, process=inputs in AS_PROCESSES)
+    assert warns in reported.stderr
+    assert reported.stderr.count("warning: ") == bool(warns)
     assert sorted(path.name for path in agent.parent.iterdir()) == around
     assert ids_in_output(script, agent) == list(content)
 
@@ -136,9 +136,9 @@ def ids_in_output(script: str, agent: Path) -> list[str]:
         return list(json.loads((agent / "patching_results" / "patching.json").read_text()))
     if script == "G":
         return list(json.loads((agent / "gradient_analysis" / "weight_gradients.json").read_text()))
-    told = metadata_of(script, agent)["run"]["inputs"]
+    reported = metadata_of(script, agent)["run"]["inputs"]
     ids = list(json.loads((agent / "activation_inputs" / "new_inputs.json").read_text("utf-8-sig")))
-    assert told["n"] == len(ids)
+    assert reported["n"] == len(ids)
     return ids
 
 
@@ -156,9 +156,11 @@ def test_images_with_channels_last_or_divided_already_are_said(script: str, agen
     """C19 and C21: transposed as Stable-Baselines3 does, and a warning; never guessed in silence."""
     agent_of(agent, IMAGE)
     with_inputs(agent, json.dumps({"a": np.ones((4, 5, 3), int).tolist()}))
-    told = works(words_of(script, agent, inputs="new_inputs.json", fast=True), orders=NO_TORCH, process=script == "P")
-    assert "1 images have their channels last; transposed to an array of 3 x 4 x 5, as SB3 does" in told.stderr
-    assert "no pixel is above 1, but this agent expects 0 to 255; were the images divided by 255?" in told.stderr
+    reported = works(
+        words_of(script, agent, inputs="new_inputs.json", fast=True), orders=NO_TORCH, process=script == "P"
+    )
+    assert "1 images have their channels last; transposed to an array of 3 x 4 x 5, as SB3 does" in reported.stderr
+    assert "no pixel is above 1, but this agent expects 0 to 255; were the images divided by 255?" in reported.stderr
 
 
 UNKNOWN: dict[str, tuple[dict[str, Flag], str]] = {

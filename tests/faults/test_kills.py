@@ -107,11 +107,11 @@ def killed_before_each_file(words: list[str], agent: Path, fresh: dict[str, Any]
     """Kill before the first file takes its place, in a fresh folder again before the second, and so on."""
     for number in range(1, 100):
         orders = {**NO_TORCH, "call": "replace", "number": number, "signal": int(signal.SIGKILL)}
-        told = run(words, orders=orders)
-        if told.returncode == 0:
+        reported = run(words, orders=orders)
+        if reported.returncode == 0:
             assert number > 1
             return
-        assert told.returncode == -signal.SIGKILL, told.stderr
+        assert reported.returncode == -signal.SIGKILL, reported.stderr
         yield number
         restore(agent, fresh)
     pytest.fail("the run never came to its end")
@@ -136,9 +136,9 @@ def test_an_overwriting_run_that_was_killed_is_finished_by_the_same_command(name
     works([*words, *other])
     for number in (1, 2):
         orders = {**NO_TORCH, "call": "replace", "number": number, "signal": int(signal.SIGKILL)}
-        told = run(words, orders=orders)
-        assert told.returncode in (-signal.SIGKILL, 0), told.stderr
-        assert number > 1 or told.returncode
+        reported = run(words, orders=orders)
+        assert reported.returncode in (-signal.SIGKILL, 0), reported.stderr
+        assert number > 1 or reported.returncode
     works(words)
     assert snapshot(agent).keys() == whole.keys()
     assert no_temporary_files(agent)

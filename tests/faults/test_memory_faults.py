@@ -35,8 +35,8 @@ def test_a_file_that_does_not_fit_into_memory_is_named_with_its_size(script: str
 def test_a_memory_limit_that_torch_does_not_fit_into_is_one_line(script: str, agent: Path) -> None:
     """F36: the library cannot be mapped."""
     before = snapshot(agent)
-    told = run(words_of(script, agent), preexec_fn=at_most(220))
-    assert "memory" in error_line(told, 4)
+    reported = run(words_of(script, agent), preexec_fn=at_most(220))
+    assert "memory" in error_line(reported, 4)
     assert snapshot(agent) == before
 
 
@@ -52,10 +52,10 @@ def test_little_memory_is_one_line_and_never_a_crash_or_a_spin(mebibytes: int, a
     works(commands(agent)["sweep"])
     hooks = {"patching with hooks": words_of("P", agent)}
     for name, words in {**commands(agent), **hooks}.items():
-        told = run([*words, *(["--overwrite"] if "--overwrite" not in words else [])], preexec_fn=limited)
-        assert told.returncode in (0, 4), f"{name}: {told.returncode} {told.stderr}"
-        if told.returncode == 4:
-            assert "memory" in error_line(told, 4)
+        reported = run([*words, *(["--overwrite"] if "--overwrite" not in words else [])], preexec_fn=limited)
+        assert reported.returncode in (0, 4), f"{name}: {reported.returncode} {reported.stderr}"
+        if reported.returncode == 4:
+            assert "memory" in error_line(reported, 4)
         else:
             assert mebibytes >= 160, name
 

@@ -36,8 +36,9 @@ def results(agent: Path, name: str = "patching.json") -> str:
 
 B_FAULTS = {
     "B1": ("", "empty patch spec"), "B2": (";", "empty patch spec"), "B3": ("  ", "empty patch spec"),
-    "B4": ("q_net.0", "found no ':'"), "B5": ("q_net.0:", "found no neurons after ':'"),
-    "B6": (":5", "found no layer before ':'"), "B7": ("qnet.0:5", "unknown layer 'qnet.0'; did you mean q_net.0?"),
+    "B4": ("q_net.0", "':' is missing"), "B5": ("q_net.0:", "the neurons after ':' are missing"),
+    "B6": (":5", "the layer before ':' is missing"),
+    "B7": ("qnet.0:5", "unknown layer 'qnet.0'; did you mean q_net.0?"),
     "B8": ("q_net.99:1", "unknown layer"), "B9": ("q_net.0.weight:1", "a parameter; its layer is q_net.0"),
     "B10": ("q_net_target.0:1", "unknown layer"), "B11": ("q_net:1", "a container of layers"),
     "B13": ("q_net.0:8", "found neuron 8 in q_net.0, expected 0..7"),
@@ -48,7 +49,7 @@ B_FAULTS = {
     "B24": ("q_net.0:5,5", "neuron 5 of q_net.0 is named twice"), "B25": ("q_net.0:5;q_net.0:7", "is named twice"),
     "B26": ("q_net.0:all,5", "'all' cannot be combined"), "B27": ("q_net.0:ALL", "found 'ALL'"),
     "B28": ("q_net.0:7-5", "found the range 7-5, expected its first"), "B29": ("q_net.0:5:7", "found '5:7'"),
-    "B30": ("q_net.0：5；", "found no ':'"),
+    "B30": ("q_net.0：5；", "':' is missing"),
 }  # fmt: skip
 
 
@@ -57,9 +58,9 @@ def test_a_bad_patch_spec_gets_a_caret(fault: str, agent: Path) -> None:
     spec, says = B_FAULTS[fault]
     words = patching(agent, patch_spec=spec)
     refused(words, 2, says, agent.parent, orders=NO_TORCH, process=fault in AS_PROCESSES)
-    told = run(words, orders=NO_TORCH)
-    assert told.stderr.splitlines()[-2] == f"  {spec}"
-    assert told.stderr.splitlines()[-1].strip() == "^"
+    reported = run(words, orders=NO_TORCH)
+    assert reported.stderr.splitlines()[-2] == f"  {spec}"
+    assert reported.stderr.splitlines()[-1].strip() == "^"
 
 
 @pytest.mark.parametrize("spec", ["q_net.q_net.0:1;", " q_net.0 : 1 , 2 ; q_net.2:all ", "q_net.0:5-7"])
@@ -80,10 +81,10 @@ def test_a_spec_without_value_and_no_agent_are_refused(agent: Path) -> None:
 
 
 def test_debug_adds_the_traceback(agent: Path) -> None:
-    told = run([*patching(agent, patch_spec="q_net.0:99"), "--debug"])
-    assert told.returncode == 2
-    assert "Traceback" in told.stderr
-    assert "error: patch spec: found neuron 99 in q_net.0, expected 0..7" in told.stderr.splitlines()
+    reported = run([*patching(agent, patch_spec="q_net.0:99"), "--debug"])
+    assert reported.returncode == 2
+    assert "Traceback" in reported.stderr
+    assert "error: patch spec: found neuron 99 in q_net.0, expected 0..7" in reported.stderr.splitlines()
 
 
 def test_ids_with_commas_and_slashes_are_one_id_each(agent: Path) -> None:
@@ -150,9 +151,9 @@ def test_unknown_layers_to_extract_are_refused(agent: Path) -> None:
 
 
 def test_json_gives_one_document(agent: Path) -> None:
-    told = works([*patching(agent), "--json", "--quiet"])
-    document = json.loads(told.stdout)
-    assert told.stderr == ""
+    reported = works([*patching(agent), "--json", "--quiet"])
+    document = json.loads(reported.stdout)
+    assert reported.stderr == ""
     (found,) = document["runs"]
     assert (found["direction"], found["engine"]) == ("denoising", "torch")
     (summary,) = found["experiments"]

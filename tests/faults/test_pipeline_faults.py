@@ -51,18 +51,18 @@ def test_a_bad_file_of_the_pipeline_is_refused_before_anything_is_written(fault:
 @pytest.mark.parametrize("script", ["G", "extract"])
 def test_k_of_nothing_and_k_beyond_a_row_are_said(script: str, agent: Path) -> None:
     """E12, E15, E16: k alone or m alone is enough; more than there is is never padded."""
-    told = works(command(script, agent, k="0", m="2"), orders=NO_TORCH)
-    assert "2 weights of 2 neurons (0 guaranteed, 2 additional)" in told.stdout
-    told = works(command(script, agent, k="5", m="99"), orders=NO_TORCH)
-    assert "12 weights of 2 neurons (9 guaranteed, 3 additional)" in told.stdout  # rows of 4 and of 8
-    assert "fewer additional weights than the 99 requested" in told.stdout
+    reported = works(command(script, agent, k="0", m="2"), orders=NO_TORCH)
+    assert "2 weights of 2 neurons (0 guaranteed, 2 additional)" in reported.stdout
+    reported = works(command(script, agent, k="5", m="99"), orders=NO_TORCH)
+    assert "12 weights of 2 neurons (9 guaranteed, 3 additional)" in reported.stdout  # rows of 4 and of 8
+    assert "fewer additional weights than the 99 requested" in reported.stdout
 
 
 def test_a_neuron_under_two_keys_counts_once(agent: Path) -> None:
     """E9, in a summary."""
     neurons(**{"exp_1_q_net.0": {"patch": {"q_net.0": [3]}}, "q_net.0_neuron_3": {}})(agent)
-    told = works(command("G", agent, k="1", m="0"), orders=NO_TORCH)
-    assert "1 weights of 1 neurons" in told.stdout
+    reported = works(command("G", agent, k="1", m="0"), orders=NO_TORCH)
+    assert "1 weights of 1 neurons" in reported.stdout
 
 
 def test_gradients_that_are_all_zero_are_ranked_by_place(agent: Path) -> None:
@@ -72,8 +72,8 @@ def test_gradients_that_are_all_zero_are_ranked_by_place(agent: Path) -> None:
     works(command("G", agent, k="1", m="0"), orders=NO_TORCH)
     chosen = [(t["layer_name"], t["weight_index"]) for t in read(agent / CANDIDATES)["weight_targets"]]
     assert chosen == [("q_net.0.weight", 0), ("q_net.2.weight", 0)]
-    told = works([*command("W", agent), "--json"], orders=NO_TORCH)
-    assert json.loads(told.stdout)["targets_that_flip"] == 0
+    reported = works([*command("W", agent), "--json"], orders=NO_TORCH)
+    assert json.loads(reported.stdout)["targets_that_flip"] == 0
 
 
 def test_ties_go_to_the_lower_layer_neuron_and_weight(agent: Path) -> None:
@@ -104,9 +104,9 @@ def test_published_files_without_metadata_work_and_their_age_is_said(agent: Path
     """E20: the older form has no fingerprint; only its indices can be checked."""
     edited(AVERAGES, lambda document: document["metadata"].clear())(agent)
     edited(CANDIDATES, lambda document: {key: document[key] for key in document if key != "metadata"})(agent)
-    told = works(command("W", agent), orders=NO_TORCH)
-    assert "warning: " in told.stderr
-    assert "does not say which agent it belongs to; only its indices are checked" in told.stderr
+    reported = works(command("W", agent), orders=NO_TORCH)
+    assert "warning: " in reported.stderr
+    assert "does not say which agent it belongs to; only its indices are checked" in reported.stderr
     works(command("extract", agent), orders=NO_TORCH)
 
 
@@ -125,7 +125,7 @@ def test_weights_that_two_layers_share_in_the_file_are_changed_one_by_one(agent:
     square = [8, 8]
     inputs = {f"i{n}": [((3 * n + k) % 7 - 3) / 2 for k in range(8)] for n in range(3)}
     (agent / "activation_inputs" / "clean_inputs.json").write_text(json.dumps(inputs))
-    told = []
+    reported = []
     for shared in (True, False):
         state = mlp_state(width=8, hidden=(8, 8))
         weight = state["q_net.q_net.0.weight"]
@@ -133,9 +133,9 @@ def test_weights_that_two_layers_share_in_the_file_are_changed_one_by_one(agent:
         fields = data_fields(policy_kwargs={"net_arch": square}, observation_space=pickled(vector_space(8)))
         write_zip(agent / "agent.zip", data=fields, policy=state)
         works(command("W", agent, weights="q_net.0.weight[0,1]", values="4"), orders=NO_TORCH)
-        told.append(read(agent / RESULTS)["results"])
-    assert told[0] == told[1]
-    assert told[0][0]["q_change_size"] > 0
+        reported.append(read(agent / RESULTS)["results"])
+    assert reported[0] == reported[1]
+    assert reported[0][0]["q_change_size"] > 0
 
 
 def test_perturbing_twice_and_after_a_failure_gives_the_same_bytes(agent: Path) -> None:

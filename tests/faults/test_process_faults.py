@@ -50,11 +50,11 @@ def test_a_closed_pipe_behind_it_is_no_traceback_and_loses_no_result(script: str
     before = forget_outputs(script, agent)
     reading, writing = os.pipe()
     os.close(reading)
-    told = run(words_of(script, agent, fast=True), stdout=writing)
+    reported = run(words_of(script, agent, fast=True), stdout=writing)
     os.close(writing)
-    assert told.returncode == 141
-    assert "Traceback" not in told.stderr
-    assert "BrokenPipe" not in told.stderr
+    assert reported.returncode == 141
+    assert "Traceback" not in reported.stderr
+    assert "BrokenPipe" not in reported.stderr
     assert results_of(script, agent) == before
 
 
@@ -63,9 +63,9 @@ def test_a_full_disk_behind_stdout_is_a_matter_of_the_machine(script: str, agent
     """F31: the files are whole; what could not be printed is the error, and the interpreter adds nothing."""
     before = forget_outputs(script, agent)
     with Path("/dev/full").open("w") as full:
-        told = run(words_of(script, agent, fast=True), stdout=full)
-    told.stdout = ""
-    assert error_line(told, 4) == "error: No space left on device"
+        reported = run(words_of(script, agent, fast=True), stdout=full)
+    reported.stdout = ""
+    assert error_line(reported, 4) == "error: No space left on device"
     assert results_of(script, agent) == before
 
 
@@ -74,12 +74,12 @@ def test_a_full_disk_behind_stdout_is_a_matter_of_the_machine(script: str, agent
 def test_a_stream_that_the_shell_closed_is_not_missed(closed: int, script: str, agent: Path) -> None:
     """F32: ``<&-``, ``>&-``, ``2>&-``; nothing is written to another in its place."""
     before = forget_outputs(script, agent)
-    told = run(words_of(script, agent, fast=True), preexec_fn=lambda: os.close(closed))
-    assert told.returncode == 0, told.stderr
-    assert bool(told.stdout) == (closed != 1)
-    assert "next: " not in told.stdout
-    assert ("next: " in told.stderr) == (closed != 2)
-    assert "Traceback" not in told.stderr
+    reported = run(words_of(script, agent, fast=True), preexec_fn=lambda: os.close(closed))
+    assert reported.returncode == 0, reported.stderr
+    assert bool(reported.stdout) == (closed != 1)
+    assert "next: " not in reported.stdout
+    assert ("next: " in reported.stderr) == (closed != 2)
+    assert "Traceback" not in reported.stderr
     assert results_of(script, agent) == before
 
 
@@ -88,8 +88,8 @@ def test_two_processes_with_the_same_output_leave_one_whole_result(script: str, 
     """F33: both replace it; it is what either of them writes alone."""
     before = forget_outputs(script, agent)
     both = [started(words_of(script, agent, fast=True)) for _ in range(2)]
-    told = [process.communicate(timeout=120) for process in both]
-    assert [process.returncode for process in both] == [0, 0], told
+    reported = [process.communicate(timeout=120) for process in both]
+    assert [process.returncode for process in both] == [0, 0], reported
     assert results_of(script, agent) == before
     assert no_temporary_files(agent)
 
@@ -107,8 +107,8 @@ def test_eight_in_parallel_over_one_agent_do_not_meet(script: str, agent: Path) 
         own = {"output_dir": str(agent / name)} if script == "G" else own
         words.append(words_of(script, agent, fast=True, **own, **({apart[script]: name} if script in apart else {})))
     processes = [started(one) for one in words]
-    told = [process.communicate(timeout=120) for process in processes]
-    assert [process.returncode for process in processes] == [0] * 8, told
+    reported = [process.communicate(timeout=120) for process in processes]
+    assert [process.returncode for process in processes] == [0] * 8, reported
     pattern = {"E": "*/run*.json", "P": "*/run?.json", "G": "run*/average*.json", "W": "*/run*.csv"}[script]
     found = [path for path in sorted(agent.glob(pattern)) if path.parent.name != "activation_inputs"]
     assert len(found) == 8
@@ -140,10 +140,10 @@ def test_a_locale_without_unicode_is_no_obstacle(locale: str, script: str, agent
     name = "ids \u00fc_inputs.json"
     inputs = other / "activation_inputs" / name
     inputs.write_text(json.dumps({"\u00fc,\u4e2d": [0.1, 0.2, 0.3, 0.4]}))
-    told = works(
+    reported = works(
         words_of(script, other, inputs=name, fast=True), env=environment(NO_TORCH, LANG="C", **LOCALES[locale])
     )
-    assert len(told.stdout.splitlines()) >= 2
+    assert len(reported.stdout.splitlines()) >= 2
     works(words_of(script, other, inputs=name, fast=True), orders=NO_TORCH)  # what it wrote can be read
 
 
@@ -151,11 +151,11 @@ def test_a_locale_without_unicode_is_no_obstacle(locale: str, script: str, agent
 def test_a_path_that_is_no_utf_8_is_recorded_as_it_is(script: str, agent: Path) -> None:
     """F12, F39: file names are bytes; a lone surrogate stands for one, in JSON as its escape."""
     other = agent.rename(os.fsdecode(os.fsencode(agent) + b"\xff"))
-    told = works(words_of(script, other, fast=True), orders=NO_TORCH, process=True)
-    assert "agent\\udcff" in told.stdout
+    reported = works(words_of(script, other, fast=True), orders=NO_TORCH, process=True)
+    assert "agent\\udcff" in reported.stdout
     assert os.fsencode(metadata_of(script, other)["agent"]["path"]).endswith(b"agent\xff/agent.zip")
-    told = works(words_of(script, other, fast=True, overwrite=None), orders=NO_TORCH)
-    assert "up to date" in told.stderr
+    reported = works(words_of(script, other, fast=True, overwrite=None), orders=NO_TORCH)
+    assert "up to date" in reported.stderr
 
 
 @by_script
@@ -198,9 +198,9 @@ def test_strict_warnings_where_torch_is_imported(agent: Path) -> None:
 @pytest.mark.parametrize("script", HOOKS)
 def test_a_library_that_is_not_installed_is_one_line(script: str, agent: Path) -> None:
     """F43."""
-    told = run(words_of(script, agent), orders={"absent": ["torch"]})
+    reported = run(words_of(script, agent), orders={"absent": ["torch"]})
     says = "module torch is not installed (pip install -r requirements.txt)"
-    assert says in error_line(told, 4)
+    assert says in error_line(reported, 4)
 
 
 @by_script
@@ -213,8 +213,8 @@ def test_a_failing_agent_in_a_loop_does_not_touch_the_others_and_a_rerun_resumes
 
     def loop() -> list[tuple[int, bool]]:
         words = [words_of(script, one, fast=True, overwrite=None) for one in [agent, *others]]
-        told = [run(one, orders=NO_TORCH, process=script == "E") for one in words]
-        return [(one.returncode, "up to date" in one.stderr) for one in told]
+        reported = [run(one, orders=NO_TORCH, process=script == "E") for one in words]
+        return [(one.returncode, "up to date" in one.stderr) for one in reported]
 
     assert loop() == [(0, False), (2, False), (0, False)]
     assert not any((others[0] / name).exists() for name in before)

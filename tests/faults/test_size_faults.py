@@ -43,15 +43,17 @@ def test_a_file_that_holds_far_too_much_is_refused_with_member_size_and_limit(
     name: str, command: str, tmp_path: Path
 ) -> None:
     make, too_large, _ = HOSTILE[name]
-    told = limited_run(command, make(tmp_path / "agent.zip", too_large))
-    found = told.stdout.replace("not readable: ", "error: ") if told.returncode == 0 else error_line(told, 2)
+    reported = limited_run(command, make(tmp_path / "agent.zip", too_large))
+    found = (
+        reported.stdout.replace("not readable: ", "error: ") if reported.returncode == 0 else error_line(reported, 2)
+    )
     if command == "inspect" and name == "optimizers that inflate":
-        assert told.returncode == 0  # the optimizers are not needed, and nothing of them is kept
+        assert reported.returncode == 0  # the optimizers are not needed, and nothing of them is kept
         return
     assert "expected at most " in found
     assert "--max_size raises the limit" in found
     if command == "inspect" and "directory" not in name:
-        assert "pickled names (read, not run):" in told.stdout  # what can be listed is listed
+        assert "pickled names (read, not run):" in reported.stdout  # what can be listed is listed
     assert not (tmp_path / "edited.zip").exists()
 
 
@@ -61,10 +63,10 @@ def test_a_file_that_holds_as_much_as_is_allowed_stays_within_the_limits(
     name: str, command: str, tmp_path: Path
 ) -> None:
     make, _, allowed = HOSTILE[name]
-    told = limited_run(command, make(tmp_path / "agent.zip", allowed))
-    assert told.returncode in (0, 2), told.stderr
-    assert "Traceback" not in told.stderr
-    assert "--max_size" not in told.stderr + told.stdout
+    reported = limited_run(command, make(tmp_path / "agent.zip", allowed))
+    assert reported.returncode in (0, 2), reported.stderr
+    assert "Traceback" not in reported.stderr
+    assert "--max_size" not in reported.stderr + reported.stdout
 
 
 def test_an_honest_giant_is_read_where_max_size_allows_it(tmp_path: Path) -> None:
@@ -76,5 +78,5 @@ def test_an_honest_giant_is_read_where_max_size_allows_it(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("text", ["", "0", "-1", "4XB", "1e9", "4 GB GB", "\u0663"])
 def test_a_size_is_read_strictly(text: str, tmp_path: Path) -> None:
-    told = run([*COMMANDS["inspect"](tmp_path), "--max_size", text])
-    assert "expected a size such as 4GB" in error_line(told, 2)
+    reported = run([*COMMANDS["inspect"](tmp_path), "--max_size", text])
+    assert "expected a size such as 4GB" in error_line(reported, 2)

@@ -1,4 +1,4 @@
-"""A sweep told input by input, in the published form: one file an input, in a folder for each direction."""
+"""A sweep as results organised by input, the published form: one file per input, in a folder for each direction."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What an agent is, from its zip alone: architecture, layers, and the classes the user lets in. No torch."""
+"""What an agent is, from its zip alone: architecture, head, layers, trusted classes; the Network interface."""

@@ -1,7 +1,7 @@
-"""Classes that are neither SB3's nor torch's: which ones the user lets in, and how they are fetched.
+"""Custom classes, which are neither SB3's nor torch's: which ones the user trusts, and how they are loaded.
 
 Nothing in an agent's zip is ever run. A class that the zip only names is imported if ``--trust`` names it too; a class
-whose code lies in the zip is replaced by the user's own copy, ``FILE.py:Class``.
+whose code is stored in the zip is replaced by the user's own copy, ``FILE.py:Class``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _COPIES = {"features_extractor_class": "features_extractor", "activation_fn": "a
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CustomClasses:
-    """What the user lets in: ``trust`` names importable classes, the copies are ``FILE.py:Class`` or classes."""
+    """The classes that the user trusts: names in ``trust`` are imported, copies are ``FILE.py:Class`` or classes."""
 
     trust: tuple[str, ...] = ()
     features_extractor: str | type | None = None
@@ -47,11 +47,11 @@ class CustomClasses:
                 raise UsageError(f"trust: found {shown(name)}, expected module.Class")
 
     def source_of(self, value: Name | ClassByValue, role: str, *, where: str, expected: str) -> str:
-        """Where the class for this role comes from: ``module.Class`` or ``FILE.py:Class``.
+        """The source of the class for this role: ``module.Class`` or ``FILE.py:Class``.
 
         :param role: the policy argument, such as ``features_extractor_class``
-        :param expected: what would not need any permission
-        :raises UntrustedError: the user has not let it in
+        :param expected: the classes that need no flag
+        :raises UntrustedError: the user does not trust it
         """
         flag = _COPIES.get(role)
         if flag in self.copies:
@@ -61,25 +61,25 @@ class CustomClasses:
             return name
         other = self.features_extractor or self.policy
         if role == ARGUMENT and isinstance(value, ClassByValue) and other and name.isidentifier():
-            return _beside(other, name)
+            return _next_to(other, name)
         field = role if role == "policy_class" else f"policy_kwargs.{role}"
         if isinstance(value, Name):
             found, hint = f"the custom class {shown(name)}", f"--trust {name} imports it"
         elif name.isidentifier():
-            found = f"the class {shown(name)}, whose code lies in the zip"
-            hint = f"--{flag} FILE.py:{name} takes your own copy" if flag else "save it by reference"
-            hint = "--features_extractor FILE.py:Class takes both from one file" if role == ARGUMENT else hint
+            found = f"the class {shown(name)}, whose code is stored in the zip"
+            hint = f"--{flag} FILE.py:{name} uses your own copy" if flag else "save it by reference"
+            hint = "--features_extractor FILE.py:Class uses both from one file" if role == ARGUMENT else hint
         else:
-            found = f"{shown(name, quoted=False)} in the place of a class"
+            found = f"{shown(name, quoted=False)} instead of a class"
             hint = (
-                f"--{flag} FILE.py:Class takes a class of yours that does the same" if flag else "save it by reference"
+                f"--{flag} FILE.py:Class uses a class of yours that does the same" if flag else "save it by reference"
             )
         raise UntrustedError(where, field, found=found, expected=expected, hint=hint)
 
     def classes_inside(self, arguments: object, where: str) -> set[str]:
         """The custom classes among a policy's arguments, such as ``features_extractor_kwargs``.
 
-        :raises UntrustedError: one that the user has not let in
+        :raises UntrustedError: one that the user does not trust
         """
         if isinstance(arguments, Mapping):
             return set().union(*(self.classes_inside(value, where) for value in arguments.values()))
@@ -90,23 +90,23 @@ class CustomClasses:
         return set()
 
     def refuse_unused(self, used: Sequence[str], *, where: str) -> None:
-        """Raise for a class that was let in and that the agent has no use for."""
+        """Raise for a trusted class that the agent does not use."""
         for flag, given in (
             *(("--trust", name) for name in self.trust),
             *((f"--{flag}", copy) for flag, copy in self.copies.items()),
         ):
             if _source(given) not in used:
-                found = f"no use for {flag} {shown(_source(given), limit=120, quoted=False)}"
-                raise InputError(where, found=found, expected="a custom class that this agent has")
+                named = shown(_source(given), limit=120, quoted=False)
+                raise InputError(where, problem=f"this agent does not use {flag} {named}")
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Every class that is let in, by where it comes from."""
+        """Every trusted class, by its source."""
         return (*self.trust, *map(_source, self.copies.values()))
 
     @property
     def described(self) -> dict[str, Any]:
-        """For the metadata: the names, and the SHA-256 of files; empty where nothing custom is in play."""
+        """For the metadata: the names, and the SHA-256 of files; empty without custom classes."""
         described: dict[str, Any] = {"trust": list(self.trust)} if self.trust else {}
         for flag, source in self.copies.items():
             if isinstance(source, type):
@@ -120,7 +120,7 @@ class CustomClasses:
         """Import the class that ``source_of`` named.
 
         :param source: ``module.Class`` or ``FILE.py:Class``
-        :param base: what it must be a subclass of; for ``object`` also a function of torch
+        :param base: the required base class; for ``object`` also a function of torch
         :raises UsageError: no such file, module or class, an error while importing it, or a class of another kind
         """
         for given in self.copies.values():
@@ -133,18 +133,18 @@ class CustomClasses:
             module, _, name = source.rpartition(".")
             found = run_user_code(source, lambda: importlib.import_module(module))
         if not hasattr(found, name):
-            raise UsageError(f"{source}: found no {shown(name)} there, expected a class")
+            raise UsageError(f"{source}: the module has no {shown(name)}")
         return _checked(getattr(found, name), source, base)
 
     def _file(self, path: Path) -> UserFile:
-        """A file is read once, so that the hash that is recorded is that of the code that runs."""
+        """A file is read once, so that the recorded hash is that of the code that runs."""
         if path not in self._files:
             self._files[path] = UserFile.read(path, hint="FILE.py:Class names your own copy of the class")
         return self._files[path]
 
 
-def _beside(given: str | type, name: str) -> str:
-    """A class that was pickled together with another stands where the user's own copy of that one does."""
+def _next_to(given: str | type, name: str) -> str:
+    """The source of a class that was pickled together with another: that of the user's copy of the other."""
     if isinstance(given, str):
         return f"{file_and_name(given)[0]}:{name}"
     return f"{given.__module__}.{name}"
@@ -156,7 +156,7 @@ def is_torch_module(value: object) -> TypeGuard[Name]:
 
 
 def is_custom(source: str) -> bool:
-    """Whether a class is the user's own; SB3's and torch's are known by their bare names."""
+    """Whether a class is custom; SB3's and torch's have bare names."""
     return "." in source
 
 
@@ -164,7 +164,7 @@ def _checked(loaded: Any, source: str, base: type) -> Any:
     if base is object and source.startswith("torch.") and callable(loaded):
         return loaded  # a function of torch, such as functional.elu, among the arguments of a class
     if not (isinstance(loaded, type) and issubclass(loaded, base)):
-        kind = f"a class that is no {base.__name__}" if isinstance(loaded, type) else f"a {type(loaded).__name__}"
+        kind = f"a class that is not a {base.__name__}" if isinstance(loaded, type) else f"a {type(loaded).__name__}"
         raise UsageError(f"{source}: found {kind}, expected a subclass of {base.__name__}")
     return loaded
 

@@ -1,4 +1,4 @@
-"""Heads: all that an algorithm is to the suite, beside the class that its policy is built from."""
+"""Heads: what the suite needs to know of an algorithm, in addition to the class of its policy."""
 
 from __future__ import annotations
 

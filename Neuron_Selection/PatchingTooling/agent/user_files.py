@@ -1,8 +1,8 @@
 """Run the user's own Python files, such as ``FILE.py:Class``: exactly the bytes that were read and hashed.
 
-Python's own import would take ``__pycache__/FILE.cpython-311.pyc`` beside the file if there is one, whatever it holds
-(PEP 552, unchecked hash-based pycs), and would write one there. A file in somebody's folder could then run something
-else than what is recorded of it.
+Python's own import would use ``__pycache__/FILE.cpython-311.pyc`` next to the file if there is one, whatever it holds
+(PEP 552, unchecked hash-based pycs), and would write one there. The code that runs could then differ from the code
+whose hash is recorded.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from Neuron_Selection.FileFormats.storage.atomic_files import read_bytes, sha256
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class UserFile:
-    """A Python file of the user's, read once."""
+    """A Python file of the user, read once."""
 
     path: Path
     source: bytes
@@ -39,7 +39,7 @@ class UserFile:
         return sha256_of(self.source)
 
     def module(self) -> ModuleType:
-        """The module that the bytes make; one module for the same path and bytes, however often it is asked for.
+        """The module of these bytes; the same module for the same path and bytes.
 
         :raises UsageError: the bytes are not Python, or raise while they run
         """
@@ -61,7 +61,7 @@ class UserFile:
 
 
 def run_user_code(what: str, run: Callable[[], Any]) -> Any:
-    """Run an import; whatever it raises is an error the user can fix.
+    """Run an import; any exception becomes an error the user can fix.
 
     :param what: the module or file, for the message
     :raises UsageError: with the kind of the error and its text
@@ -71,8 +71,8 @@ def run_user_code(what: str, run: Callable[[], Any]) -> Any:
     except (Exception, SystemExit) as error:  # the user's own module may raise anything, and be a whole script
         kind = f"{type(error).__name__}: {error}"
         missing = error.name if isinstance(error, ModuleNotFoundError) else None
-        expected = f"{missing} installed or on PYTHONPATH" if missing else "an importable class"
-        raise UsageError(f"{what}: found an error while importing it ({kind}), expected {expected}") from error
+        hint = f"; install {missing} or add it to PYTHONPATH" if missing else ""
+        raise UsageError(f"{what}: importing it failed ({kind}){hint}") from error
 
 
 def file_and_name(source: str) -> tuple[Path, str]:

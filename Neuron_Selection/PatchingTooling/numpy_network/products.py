@@ -1,7 +1,7 @@
 """Matrix products of one shape only, so that a row's bits depend on nothing but the row.
 
 A product's last bits depend on how many rows it has, on a row's place where a width leaves a remainder, and on threads
-where the summed axis is long. Here every product has 64 rows, widths are filled up to multiples of 8, and at most 256
+where the summed axis is long. Here every product has 64 rows, widths are padded to multiples of 8, and at most 256
 terms are summed at once. Tried: a row's place changes no bit with OpenBLAS's kernels for SkylakeX, Haswell, Zen,
 Sandybridge and Nehalem, at 1 and 2 threads; 1 to 4 threads give the same bits with SkylakeX's in the OpenBLAS of
 numpy 2, not in that of numpy 1.26.
@@ -23,7 +23,7 @@ def padded(count: int, multiple: int) -> int:
 
 
 def padded_array(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """``array`` in float64, with zeros behind, in this shape."""
+    """``array`` in float64, padded with zeros to this shape."""
     filled = np.zeros(shape)
     filled[tuple(slice(side) for side in array.shape)] = array
     return filled

@@ -1,1 +1,1 @@
-"""The real network of Stable-Baselines3, and forward hooks on it: the definition of what is true."""
+"""``TorchNetwork``: the real network of Stable-Baselines3 under forward hooks, which define every result."""

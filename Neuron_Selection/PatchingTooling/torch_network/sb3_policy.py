@@ -173,7 +173,7 @@ def torch_device(device: str) -> torch.device:
     if device == "auto":
         return torch.device("cuda" if count else "cpu")
     if device.startswith("cuda") and int(device.partition(":")[2] or 0) >= count:
-        raise MachineError(f"device {device}: found {count} CUDA devices on this machine, expected it to be one")
+        raise MachineError(f"device {device} does not exist: this machine has {count} CUDA devices")
     return torch.device(device)
 
 

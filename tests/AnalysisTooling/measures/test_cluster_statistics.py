@@ -130,10 +130,10 @@ def test_random_sets_are_left_out_of_the_family_that_q_values_are_taken_over() -
         contrast_pairs=6,
     )
     patches = [{"a": [number]} for number in range(4)]
-    told = direction_statistics(gathered, patches, Sampling(resamples=99), is_random=is_random)
-    assert told.p.tolist() == [2 / 2**6, 2 / 2**6, 1.0, 2 / 2**6]
-    assert told.q[~is_random].tolist() == [2 * 2 / 2**6, 1.0]
-    assert np.isnan(told.q[is_random]).all()
+    reported = direction_statistics(gathered, patches, Sampling(resamples=99), is_random=is_random)
+    assert reported.p.tolist() == [2 / 2**6, 2 / 2**6, 1.0, 2 / 2**6]
+    assert reported.q[~is_random].tolist() == [2 * 2 / 2**6, 1.0]
+    assert np.isnan(reported.q[is_random]).all()
 
 
 def test_control_sets_are_the_others_of_the_same_size_in_the_same_layers() -> None:

@@ -74,14 +74,14 @@ def test_planted_neurons_are_found_in_both_kinds_of_file(
     capsys.readouterr()
     assert find_different_neurons.main(["--agent_path", str(agent), *files, "--json"]) == 0
     out, err = capsys.readouterr()
-    told = json.loads(out)["layers"]
-    assert told["q_net.0"]["top"] == [
+    reported = json.loads(out)["layers"]
+    assert reported["q_net.0"]["top"] == [
         {"neuron": 0, "difference": 5.0, "top_share": 1.0}, {"neuron": 1, "difference": 5.0, "top_share": 1.0}
     ]  # fmt: skip
-    assert [told[layer]["dead_test"] for layer in ("q_net.0", "q_net.1", "q_net.2")] == ["<= 0", "== 0", None]
+    assert [reported[layer]["dead_test"] for layer in ("q_net.0", "q_net.1", "q_net.2")] == ["<= 0", "== 0", None]
     for layer in ("q_net.0", "q_net.1"):
-        assert told[layer]["dead_in_corrupted"] == {"0": 1.0}
-        assert told[layer]["dead_in_clean"] == {"1": 1.0}
+        assert reported[layer]["dead_in_corrupted"] == {"0": 1.0}
+        assert reported[layer]["dead_in_clean"] == {"1": 1.0}
     assert "--patch_spec q_net.0:0,1" in err
 
 

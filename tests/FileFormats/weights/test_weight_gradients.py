@@ -32,8 +32,8 @@ def one_gradient(number: int, **changed: Any) -> InputGradient:
     generator = np.random.default_rng(number)
     shapes = {"q_net.0.weight": (3, 2), "q_net.0.bias": (3,)}
     gradients = {name: generator.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
-    told = {"input_id": f"i{number},é", "action": number % 3, "value": number / 3, "gradients": gradients}
-    return InputGradient(**{**told, **changed})
+    reported = {"input_id": f"i{number},é", "action": number % 3, "value": number / 3, "gradients": gradients}
+    return InputGradient(**{**reported, **changed})
 
 
 def saved(folder: Path, count: int = 2, *kinds: str) -> Path:
@@ -181,7 +181,7 @@ def write_members(path: Path, members: dict[str, Any]) -> None:
             archive.writestr(key if key.endswith("!") else f"{key}.npy", buffer.getvalue())
 
 
-def told(change: Callable[[dict[str, Any]], object]) -> Callable[[Members], object]:
+def reported(change: Callable[[dict[str, Any]], object]) -> Callable[[Members], object]:
     """A change of the metadata."""
 
     def changed(members: Members) -> None:
@@ -206,23 +206,23 @@ BAD_NPZ: dict[str, tuple[Callable[[Members], object], str]] = {
     "no rows": (lambda m: m.update({W: np.float32(1)}), f"'{W}': found shape (), expected (2, ...)"),
     "a parameter missing": (lambda m: m.pop(W), f"'{W}': is missing"),
     "beyond float32": (lambda m: m.update({W: m[W].astype(float) * 1e300}), f"'{W}': found a number beyond float32"),
-    "parameters text": (told(lambda t: t.update(parameters="w")), "__metadata__.parameters: found 'w'"),
-    "parameters numbers": (told(lambda t: t.update(parameters=[1])), "__metadata__.parameters: found a list"),
+    "parameters text": (reported(lambda t: t.update(parameters="w")), "__metadata__.parameters: found 'w'"),
+    "parameters numbers": (reported(lambda t: t.update(parameters=[1])), "__metadata__.parameters: found a list"),
     "no arrays": (lambda m: [m.pop(key) for key in list(m) if key[0] == "0"], "block 000000: has no gradients"),
     "another block": (lambda m: m.update({"000001/w": m[W]}), "'000001/w.npy': the member belongs to no"),
     "junk": (lambda m: m.update({"junk": m[W]}), "'junk.npy': the member belongs to no input"),
     "no .npy": (lambda m: m.update({f"{W}!": m[W]}), f"'{W}!': the member belongs to no input"),
-    "ids a number": (told(lambda t: t.update(ids=3)), "lacks ids, actions or values of equal length"),
-    "ids text": (told(lambda t: t.update(ids="ab")), "lacks ids, actions or values of equal length"),
-    "ids numbers": (told(lambda t: t.update(ids=[1, 2])), "ids: found 1, expected text"),
-    "ids twice": (told(lambda t: t.update(ids=["a", "a"])), "'a': the id is listed twice"),
-    "ids too many": (told(lambda t: t["ids"].append("c")), "lacks ids, actions or values of equal length"),
-    "no ids": (told(lambda t: t.update(ids=[], actions=[], values=[])), "lacks ids, actions or values of equal length"),
-    "no actions": (told(lambda t: t.pop("actions")), "lacks ids, actions or values of equal length"),
-    "action true": (told(lambda t: t.update(actions=[True, 0])), "max_logit_action: found true"),
-    "value text": (told(lambda t: t.update(values=["1", 0])), "max_logit_value: found '1'"),
-    "value NaN": (told(lambda t: t.update(values=[float("nan"), 0])), "max_logit_value: found NaN"),
-    "value huge": (told(lambda t: t.update(values=[10**400, 0])), "max_logit_value: found an integer of 1329 bits"),
+    "ids a number": (reported(lambda t: t.update(ids=3)), "lacks ids, actions or values of equal length"),
+    "ids text": (reported(lambda t: t.update(ids="ab")), "lacks ids, actions or values of equal length"),
+    "ids numbers": (reported(lambda t: t.update(ids=[1, 2])), "ids: found 1, expected text"),
+    "ids twice": (reported(lambda t: t.update(ids=["a", "a"])), "'a': the id is listed twice"),
+    "ids too many": (reported(lambda t: t["ids"].append("c")), "lacks ids, actions or values of equal length"),
+    "no ids": (reported(lambda t: t.update(ids=[], actions=[], values=[])), "lacks ids, actions or values of equal"),
+    "no actions": (reported(lambda t: t.pop("actions")), "lacks ids, actions or values of equal length"),
+    "action true": (reported(lambda t: t.update(actions=[True, 0])), "max_logit_action: found true"),
+    "value text": (reported(lambda t: t.update(values=["1", 0])), "max_logit_value: found '1'"),
+    "value NaN": (reported(lambda t: t.update(values=[float("nan"), 0])), "max_logit_value: found NaN"),
+    "value huge": (reported(lambda t: t.update(values=[10**400, 0])), "max_logit_value: found an integer of 1329 bits"),
     "metadata a list": (metadata_is([1]), "lacks ids, actions or values of equal length"),
     "metadata of activations": (metadata_is({"ids": ["a"], "layers": {}}), "lacks ids, actions or values"),
     "metadata no bytes": (lambda m: m.update(__metadata__=np.zeros(3)), "lacks ids, actions or values of equal length"),
@@ -257,7 +257,7 @@ def test_metadata_that_were_cut_are_refused_also_where_what_is_left_is_json(tmp_
 def test_a_file_of_0_1_0_does_not_name_its_parameters_and_is_read(tmp_path: Path) -> None:
     path = saved(tmp_path)
     members = members_of(path)
-    told(lambda t: t.pop("parameters"))(members)
+    reported(lambda t: t.pop("parameters"))(members)
     write_members(path, members)
     assert len(list(load_weight_gradients(path))) == 2
 

@@ -73,7 +73,7 @@ def test_a_class_by_value_is_replaced_by_the_users_own_copy(tmp_path: Path, monk
     by_value(extractors.MinigridFeaturesExtractor, monkeypatch)
     folder, model = cnn_agent(tmp_path)
     monkeypatch.undo()
-    with pytest.raises(UntrustedError, match="whose code lies in the zip.*--features_extractor FILE.py:Minigrid"):
+    with pytest.raises(UntrustedError, match="whose code is stored in the zip.*--features_extractor FILE.py:Minigrid"):
         PatchingExperiment(folder)
     with pytest.raises(UntrustedError):
         PatchingExperiment(folder, trust=BY_NAME)
@@ -170,10 +170,10 @@ def test_what_was_let_in_stands_in_every_output(tmp_path: Path, capsys: pytest.C
 @pytest.mark.parametrize(
     ("how", "words"),
     [
-        ({"trust": "os.system"}, "found no use for --trust os.system, expected a custom class that this agent has"),
-        ({"features_extractor": BY_FILE}, "no use for --features_extractor .*:MinigridFeaturesExtractor, expected"),
-        ({"activation_fn": f"{FILE}:Swish"}, "found no use for --activation_fn"),
-        ({"policy": f"{FILE}:QuietPolicy"}, "found no use for --policy"),
+        ({"trust": "os.system"}, "this agent does not use --trust os.system"),
+        ({"features_extractor": BY_FILE}, "this agent does not use --features_extractor .*:MinigridFeaturesExtractor"),
+        ({"activation_fn": f"{FILE}:Swish"}, "this agent does not use --activation_fn"),
+        ({"policy": f"{FILE}:QuietPolicy"}, "this agent does not use --policy"),
     ],
 )
 def test_a_permission_without_use_is_an_error(how: dict[str, Any], words: str, tmp_path: Path) -> None:
@@ -184,14 +184,14 @@ def test_a_permission_without_use_is_an_error(how: dict[str, Any], words: str, t
 @pytest.mark.parametrize(
     ("source", "words"),
     [
-        (f"{FILE}:NoExtractor", "found a class that is no BaseFeaturesExtractor, expected a subclass of"),
-        (f"{FILE}:Missing", "found no 'Missing' there, expected a class"),
-        (f"{FILE}:by_value", "found no 'by_value' there"),
+        (f"{FILE}:NoExtractor", "found a class that is not a BaseFeaturesExtractor, expected a subclass of"),
+        (f"{FILE}:Missing", "the module has no 'Missing'"),
+        (f"{FILE}:by_value", "the module has no 'by_value'"),
         ("no_such_file.py:Class", "no_such_file.py: no such file"),
         ("extractors.py", "found 'extractors.py', expected FILE.py:Class"),
-        ("broken.py:Class", "found an error while importing it .ZeroDivisionError: division by zero."),
-        ("script.py:Class", "found an error while importing it .SystemExit: 3., expected an importable class"),
-        ("needy.py:Class", "No module named 'no_such'., expected no_such installed or on PYTHONPATH"),
+        ("broken.py:Class", "importing it failed .ZeroDivisionError: division by zero."),
+        ("script.py:Class", "importing it failed .SystemExit: 3."),
+        ("needy.py:Class", "No module named 'no_such'.; install no_such or add it to PYTHONPATH"),
     ],
 )
 def test_a_class_that_cannot_be_had_is_the_users_to_mend(
@@ -214,7 +214,7 @@ def test_trusting_what_is_no_features_extractor_is_an_error(name: str, tmp_path:
     path = write_zip(
         tmp_path / "agent.zip", data=data_fields(policy_kwargs=serialized(reference)), policy=mlp_state(hidden=(64, 64))
     )
-    with pytest.raises(UsageError, match="expected (a subclass of BaseFeaturesExtractor|no_such_module installed)"):
+    with pytest.raises(UsageError, match="expected a subclass of BaseFeaturesExtractor|install no_such_module"):
         PatchingExperiment(path, trust=name).q_values(np.zeros((1, 4), np.float32))
 
 
@@ -247,11 +247,11 @@ def test_inspecting_names_a_custom_class_and_how_to_let_it_in(
 ) -> None:
     folder, _ = cnn_agent(tmp_path)
     assert inspect_agent.main([str(folder)]) == 0
-    told = capsys.readouterr().out
-    assert "does not load: " in told
-    assert f"data: policy_kwargs.features_extractor_class: found the custom class '{BY_NAME}'" in told
-    assert f"--trust {BY_NAME} imports it" in told
-    assert "q_net.features_extractor.cnn.0.weight [4, 3, 2, 2]" in told
+    reported = capsys.readouterr().out
+    assert "does not load: " in reported
+    assert f"data: policy_kwargs.features_extractor_class: found the custom class '{BY_NAME}'" in reported
+    assert f"--trust {BY_NAME} imports it" in reported
+    assert "q_net.features_extractor.cnn.0.weight [4, 3, 2, 2]" in reported
     assert inspect_agent.main([str(folder), "--trust", BY_NAME, "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["layers"]["features_extractor.cnn.0"] == {

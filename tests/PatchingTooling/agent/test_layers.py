@@ -34,8 +34,8 @@ def test_the_table_from_the_zip_equals_the_one_found_by_running(
 
 def test_an_mlp_has_pre_and_post_activations_under_their_names(tmp_path: Path) -> None:
     layers = PatchingExperiment(mlp_agent(tmp_path, net_arch=[8, 6])).layers()
-    told = [(layer.name, layer.kind, layer.role, layer.width) for layer in layers.values()]
-    assert told == [
+    reported = [(layer.name, layer.kind, layer.role, layer.width) for layer in layers.values()]
+    assert reported == [
         ("features_extractor.flatten", "Flatten", "other", 4),
         ("q_net.0", "Linear", "pre-activation", 8),
         ("q_net.1", "ReLU", "post-activation", 8),

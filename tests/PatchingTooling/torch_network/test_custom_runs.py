@@ -23,9 +23,9 @@ def test_what_a_custom_class_prints_stays_out_of_the_result(tmp_path: Path, caps
     talking.write_text(FILE.read_text().replace("        self.cnn =", "        print('talk')\n        self.cnn ="))
     copy = f"{talking}:MinigridFeaturesExtractor"
     assert inspect_agent.main([str(folder), "--features_extractor", copy, "--json"]) == 0
-    told = capsys.readouterr()
-    assert json.loads(told.out)["loads"] is True
-    assert "talk" in told.err
+    reported = capsys.readouterr()
+    assert json.loads(reported.out)["loads"] is True
+    assert "talk" in reported.err
 
 
 @pytest.mark.parametrize(

@@ -272,7 +272,7 @@ def test_the_policy_is_in_eval_mode_and_holds_no_optimizer(tmp_path: Path) -> No
 
 def test_an_absent_device_is_the_machines_fault_and_a_misspelt_one_the_users() -> None:
     assert torch_device("cpu").type == "cpu"
-    with pytest.raises(MachineError, match="device cuda:99: found"):
+    with pytest.raises(MachineError, match="device cuda:99 does not exist"):
         torch_device("cuda:99")
     for device in ("cudaa", "mps", "meta", "cuda:", "cuda:-1"):
         with pytest.raises(UsageError, match="expected auto, cpu, cuda or cuda:N"):
