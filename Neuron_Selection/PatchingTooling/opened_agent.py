@@ -150,7 +150,7 @@ class OpenedAgent:
     @property
     def online_weights(self) -> dict[str, np.ndarray]:
         """Every tensor of the network, under the name its parameter has there: ``q_net.0.weight``."""
-        return self.architecture.head.network_tensors(self.agent_zip.tensors)
+        return self.agent_zip.network_tensors
 
     def layers(self) -> dict[str, Layer]:
         """Every layer that can be recorded or patched, in the order in which they fire."""

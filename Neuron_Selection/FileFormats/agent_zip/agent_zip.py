@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from Neuron_Selection.FileFormats.storage.zip_members import ZipMembers
 
 _DEPTH_LIMIT = 8
 _NODE_LIMIT = 10_000
+_NETWORKS = ("q_net.", "quantile_net.")  # an actor's network is its policy
 _OPTIMIZER = ("optimizer_class", "optimizer_kwargs")  # not used for inference; never decoded
 _SKELETON_MAKERS = {"_make_skeleton_class", "_make_skeleton_enum", "_make_function", "_make_cell", "_fill_function"}
 
@@ -40,7 +42,9 @@ class AgentZip:
     """The content of an agent's zip, as plain values.
 
     ``policy_kwargs`` holds plain values; a class in it is a ``Name`` or a ``ClassByValue``. ``tensors`` is the
-    policy's state dict, ``sha256`` of the zip's bytes, ``weights_sha256`` of the online network alone.
+    policy's state dict; ``network_tensors`` those of the network that decides, under the names that its parameters have
+    there, such as ``q_net.0.weight``: without target networks and repetitions. ``sha256`` is of the zip's bytes,
+    ``weights_sha256`` of ``network_tensors``.
     """
 
     path: Path
@@ -51,6 +55,7 @@ class AgentZip:
     observation_space: Space
     action_space: Space
     tensors: dict[str, np.ndarray]
+    network_tensors: dict[str, np.ndarray]
     weights_sha256: str
 
 
@@ -84,19 +89,36 @@ def parse_agent_zip(data: bytes, path: Path) -> AgentZip:
         raise InputError(path, problem=f"has no member {missing}", expected="a zip saved by Stable-Baselines3")
     fields = _Fields(parse_edited_json(members.read_document("data"), f"{path}: data"), path)
     tensors = tensors_from(members.read("policy.pth"), where=f"{path}: policy.pth", unpacked=members.unpacked)
-    online = {name.removeprefix("q_net."): tensor for name, tensor in tensors.items() if name.startswith("q_net.")}
+    policy_kwargs = fields.policy_kwargs()
+    network = _network_tensors(tensors, policy_kwargs)
     version = "_stable_baselines3_version"
     return AgentZip(
         path=path,
         sha256=sha256_of(data),
         sb3_version=members.read(version, limit=1000).decode("latin-1").strip() if version in members else "",
         policy_class=fields.policy_class(),
-        policy_kwargs=fields.policy_kwargs(),
+        policy_kwargs=policy_kwargs,
         observation_space=fields.space("observation_space"),
         action_space=fields.space("action_space"),
         tensors=tensors,
-        weights_sha256=weights_sha256(online or tensors),
+        network_tensors=network,
+        weights_sha256=weights_sha256(network),
     )
+
+
+def repeated_extractors(policy_kwargs: Mapping[str, Any]) -> tuple[str, ...]:
+    """The names under which an actor's zip repeats ``features_extractor``: the critic's too where it is shared."""
+    is_shared = policy_kwargs.get("share_features_extractor", True)
+    return ("pi_features_extractor", "vf_features_extractor") if is_shared else ("pi_features_extractor",)
+
+
+def _network_tensors(tensors: Mapping[str, np.ndarray], policy_kwargs: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    for network in _NETWORKS:
+        online = {name.removeprefix(network): one for name, one in tensors.items() if name.startswith(network)}
+        if online:
+            return online
+    repeated = tuple(f"{name}." for name in repeated_extractors(policy_kwargs))
+    return {name: tensor for name, tensor in tensors.items() if not name.startswith(repeated)}
 
 
 class _Fields:

@@ -6,13 +6,13 @@ Its sizes are checked against the stored tensors, so that nothing larger than th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeGuard
 
 import numpy as np
 
 from Neuron_Selection.errors import InputError, shown
-from Neuron_Selection.FileFormats.agent_zip.agent_zip import AgentZip, ClassByValue
+from Neuron_Selection.FileFormats.agent_zip.agent_zip import AgentZip, ClassByValue, repeated_extractors
 from Neuron_Selection.FileFormats.agent_zip.pickled_data import Name
 from Neuron_Selection.FileFormats.agent_zip.spaces import (
     BoxSpace,
@@ -25,13 +25,44 @@ from Neuron_Selection.FileFormats.agent_zip.spaces import (
 )
 from Neuron_Selection.PatchingTooling.agent.activation_functions import ACTIVATION_FUNCTIONS
 from Neuron_Selection.PatchingTooling.agent.custom_classes import CustomClasses, is_custom, is_torch_module
-from Neuron_Selection.PatchingTooling.agent.heads import DQN, Head
+from Neuron_Selection.PatchingTooling.agent.heads import ACTOR, DQN, QR_DQN, Head
 
+# module and class of every policy that SB3 and sb3_contrib pickle for agents that choose among actions
 POLICIES = {
-    "DQNPolicy": "MlpPolicy",
-    "MlpPolicy": "MlpPolicy",
-    "CnnPolicy": "CnnPolicy",
-    "MultiInputPolicy": "MultiInputPolicy",
+    "stable_baselines3.dqn.policies": (
+        DQN,
+        {
+            "DQNPolicy": "MlpPolicy",
+            "MlpPolicy": "MlpPolicy",
+            "CnnPolicy": "CnnPolicy",
+            "MultiInputPolicy": "MultiInputPolicy",
+        },
+    ),
+    "sb3_contrib.qrdqn.policies": (
+        QR_DQN,
+        {
+            "QRDQNPolicy": "MlpPolicy",
+            "MlpPolicy": "MlpPolicy",
+            "CnnPolicy": "CnnPolicy",
+            "MultiInputPolicy": "MultiInputPolicy",
+        },
+    ),
+    "stable_baselines3.common.policies": (
+        ACTOR,
+        {
+            "ActorCriticPolicy": "MlpPolicy",
+            "ActorCriticCnnPolicy": "CnnPolicy",
+            "MultiInputActorCriticPolicy": "MultiInputPolicy",
+        },
+    ),
+    "sb3_contrib.common.maskable.policies": (
+        ACTOR,
+        {
+            "MaskableActorCriticPolicy": "MlpPolicy",
+            "MaskableActorCriticCnnPolicy": "CnnPolicy",
+            "MaskableMultiInputActorCriticPolicy": "MultiInputPolicy",
+        },
+    ),
 }
 _DEFAULT_EXTRACTORS = {
     "MlpPolicy": "FlattenExtractor",
@@ -63,6 +94,8 @@ _KWARGS = {
     "features_extractor_kwargs",
     "normalize_images",
 }
+EXTRACTORS = ("features_extractor", "vf_features_extractor")  # the actor's, or both; and the critic's own
+_OF_ACTOR = "pi_features_extractor"  # repeats the first
 _WIDTH_LIMIT = 1_000_000
 _DEPTH_LIMIT = 1_000
 
@@ -73,12 +106,15 @@ class Architecture:
 
     ``policy``, ``activation_fn`` and ``extractor`` are names of SB3's and torch.nn's classes, or, of custom ones,
     their source (``module.Class``, ``FILE.py:Class``). A custom policy may not name its extractor ("") or its
-    ``net_arch`` (None). Classes among the arguments are ``Name``s.
+    ``net_arch`` (None). Classes among the arguments are ``Name``s. ``critic_arch``: hidden widths of an actor's critic.
+    ``shares_extractor``: whether actor and critic have one features extractor.
     """
 
     head: Head
     policy: str
     net_arch: tuple[int, ...] | None
+    critic_arch: tuple[int, ...] = ()
+    shares_extractor: bool = True
     activation_fn: str
     extractor: str
     extractor_kwargs: Mapping[str, Any]
@@ -91,29 +127,40 @@ def architecture_of(agent: AgentZip, custom: CustomClasses) -> Architecture:
     """The architecture that the zip describes, checked against the tensors that it stores.
 
     :param custom: the custom classes that the user trusts
-    :raises InputError: not a DQN, or choices that are wrong, unknown, or do not fit the stored tensors
+    :raises InputError: an algorithm that is not supported, or choices that are wrong, unknown, or do not fit the stored tensors
     :raises UntrustedError: a custom class that the user does not trust
     """
     where = f"{agent.path}: data"
-    policy = _policy(agent.policy_class, custom, where)
+    head, policy = _policy(agent.policy_class, custom, where)
     kwargs = agent.policy_kwargs
-    unknown = sorted(set(kwargs) - _KWARGS)
+    unknown = sorted(set(kwargs) - _KWARGS - head.arguments)
     if unknown and not is_custom(policy):
         field = f"policy_kwargs.{shown(unknown[0], quoted=False)}"
-        raise InputError(where, field, found="an unknown argument", expected="those of SB3's DQN policies")
+        raise InputError(where, field, found="an unknown argument", expected=f"those of {head.family} policies")
     extractor = _extractor(kwargs.get("features_extractor_class"), policy, custom, where)
     normalize_images = kwargs.get("normalize_images", True)
     if not isinstance(normalize_images, bool):
         raise InputError(where, "policy_kwargs.normalize_images", found=shown(normalize_images), expected="a boolean")
     if not isinstance(agent.action_space, DiscreteSpace) or agent.action_space.start != 0:
         found = f"a {type(agent.action_space).__name__.removesuffix('Space')} space"
-        raise InputError(where, "action_space", found=found, expected="Discrete, from 0 (DQN has no other)")
+        raise InputError(where, "action_space", found=found, expected="Discrete, from 0 (one score for each action)")
+    if "n_quantiles" in head.arguments:
+        head = replace(head, n_quantiles=_n_quantiles(kwargs.get("n_quantiles", 200), where))
+    shares_extractor = kwargs.get("share_features_extractor", True)
+    if not isinstance(shares_extractor, bool):
+        field = "policy_kwargs.share_features_extractor"
+        raise InputError(where, field, found=shown(shares_extractor), expected="a boolean")
+    arch, critic_arch = kwargs.get("net_arch"), None
+    if head.critic:
+        arch, critic_arch = _actor_and_critic(arch, where)
     more = {name: kwargs[name] for name in unknown}
     architecture = Architecture(
-        head=DQN,
+        head=head,
         policy=policy,
-        net_arch=_net_arch(kwargs.get("net_arch"), policy, extractor, where),
-        activation_fn=_activation(kwargs.get("activation_fn", Name("torch.nn", "ReLU")), custom, where),
+        net_arch=_net_arch(arch, policy, extractor, where),
+        critic_arch=(_net_arch(critic_arch, policy, extractor, where) or ()) if head.critic else (),
+        shares_extractor=shares_extractor,
+        activation_fn=_activation(kwargs.get("activation_fn", Name("torch.nn", head.activation_fn)), custom, where),
         extractor=extractor,
         extractor_kwargs=_extractor_kwargs(kwargs.get("features_extractor_kwargs"), extractor, where),
         normalize_images=normalize_images,
@@ -138,14 +185,39 @@ def algorithm_of(policy: Name | ClassByValue) -> str | None:
     return None
 
 
-def _policy(policy: Name | ClassByValue, custom: CustomClasses, where: str) -> str:
+def _policy(policy: Name | ClassByValue, custom: CustomClasses, where: str) -> tuple[Head, str]:
+    """The head, and the kind of policy or the source of a custom one, which must be of a DQN."""
+    if isinstance(policy, Name) and policy.module in POLICIES:
+        head, kinds = POLICIES[policy.module]
+        if policy.qualname in kinds:
+            return head, kinds[policy.qualname]
     algorithm = algorithm_of(policy)
-    if algorithm == "DQN" and isinstance(policy, Name) and policy.qualname in POLICIES:
-        return POLICIES[policy.qualname]
-    expected = "a DQN policy (MlpPolicy, CnnPolicy, MultiInputPolicy)"
+    expected = "a policy of DQN, QR-DQN, PPO, A2C, TRPO or MaskablePPO (MlpPolicy, CnnPolicy, MultiInputPolicy)"
     if algorithm is not None:
         raise InputError(where, "policy_class", found=f"{policy}, a policy of {algorithm}", expected=expected)
-    return custom.source_of(policy, "policy_class", where=where, expected=expected)
+    return DQN, custom.source_of(policy, "policy_class", where=where, expected=expected)
+
+
+def _n_quantiles(value: Any, where: str) -> int:
+    if type(value) is not int or not 1 <= value <= _WIDTH_LIMIT:
+        raise InputError(where, "policy_kwargs.n_quantiles", found=shown(value), expected=f"1 to {_WIDTH_LIMIT:,}")
+    return value
+
+
+def _actor_and_critic(net_arch: Any, where: str) -> tuple[Any, Any]:
+    """The hidden widths of the actor and of the critic: ``[64, 64]``, ``{"pi": .., "vf": ..}``, or that in a list."""
+    field = "policy_kwargs.net_arch"
+    if isinstance(net_arch, list | tuple) and any(isinstance(part, dict) for part in net_arch):
+        if len(net_arch) > 1:
+            found = "layers that actor and critic share"
+            raise InputError(where, field, found=found, expected="none (Stable-Baselines3 1.8 removed them)")
+        (net_arch,) = net_arch
+    if not isinstance(net_arch, dict):
+        return net_arch, net_arch
+    unknown = sorted(map(str, set(net_arch) - {"pi", "vf"}))
+    if unknown:
+        raise InputError(where, field, found=f"the key {shown(unknown[0])}", expected="pi and vf")
+    return net_arch.get("pi", []), net_arch.get("vf", [])
 
 
 def _extractor(value: Any, policy: str, custom: CustomClasses, where: str) -> str:
@@ -220,34 +292,61 @@ def check_sizes(architecture: Architecture, agent: AgentZip) -> None:
         return
     where, head = f"{agent.path}: policy.pth", architecture.head
     extractor = _extractor_shapes(architecture, agent)
-    sides = [_features_dim(architecture, agent), *architecture.net_arch, architecture.n_actions]
-    shapes = {f"features_extractor.{name}": shape for name, shape in extractor.items()}
-    for (linear, activation), columns, rows in zip(
-        head.mlp_layers(len(architecture.net_arch)), sides[:-1], sides[1:], strict=True
-    ):
+    width = _features_dim(architecture, agent)
+    extractors = ["features_extractor"] if architecture.shares_extractor else list(EXTRACTORS)
+    shapes = {f"{part}.{name}": shape for part in extractors for name, shape in extractor.items()}
+    n_outputs = architecture.n_actions * head.n_quantiles
+    shapes |= _mlp_shapes(head.mlp_layers(len(architecture.net_arch)), [width, *architecture.net_arch, n_outputs])
+    if head.critic:
+        layers = head.critic_layers(len(architecture.critic_arch))
+        shapes |= _mlp_shapes(layers, [width, *architecture.critic_arch, 1])
+    if architecture.activation_fn == "PReLU":
+        shapes |= {f"{activation}.weight": (1,) for activation in _activations(architecture)}
+    known = {head.stored_name(name): shape for name, shape in shapes.items()}
+    known |= {f"{copy}.{name}": shape for copy in head.copies for name, shape in shapes.items()}
+    for name, shape in known.items():
+        _check_tensor(agent.tensors, name, shape, where)
+    for name in agent.tensors:
+        if name not in known and not _of_custom(name, architecture):
+            _check_repetition(name, agent, where)
+
+
+def _mlp_shapes(layers: tuple[tuple[str, str], ...], sides: list[int]) -> dict[str, tuple[int, ...]]:
+    shapes: dict[str, tuple[int, ...]] = {}
+    for (linear, _), columns, rows in zip(layers, sides[:-1], sides[1:], strict=True):
         shapes |= {f"{linear}.weight": (rows, columns), f"{linear}.bias": (rows,)}
-        if architecture.activation_fn == "PReLU" and activation:
-            shapes[f"{activation}.weight"] = (1,)
-    stored_nets = (head.module, *head.copies)
-    for name, shape in shapes.items():
-        for net in stored_nets:
-            _check_tensor(agent.tensors, f"{net}.{name}", shape, where)
-    known = {f"{net}.{name}" for net in stored_nets for name in shapes}
-    extra = next((name for name in agent.tensors if name not in known and not _of_custom(name, architecture)), None)
-    if extra is not None:
-        raise InputError(where, shown(extra), found="a tensor that this network does not have", expected="none")
+    return shapes
+
+
+def _activations(architecture: Architecture) -> list[str]:
+    """The names of the activation functions after hidden layers."""
+    head = architecture.head
+    layers = (*head.mlp_layers(len(architecture.net_arch or ())), *head.critic_layers(len(architecture.critic_arch)))
+    return [activation for _, activation in layers if activation]
 
 
 def _of_custom(name: str, architecture: Architecture) -> bool:
     """Whether a tensor may belong to a custom class, which alone knows what it needs."""
     head = architecture.head
-    net = next((net for net in (head.module, *head.copies) if name.startswith(f"{net}.")), None)
-    if net is None:
-        return False
-    inner = name.removeprefix(f"{net}.")
-    activations = tuple(f"{activation}." for _, activation in head.mlp_layers(len(architecture.net_arch or ()))[:-1])
-    in_extractor = is_custom(architecture.extractor) and inner.startswith("features_extractor.")
+    inner = name
+    if head.module:
+        net = next((net for net in (head.module, *head.copies) if name.startswith(f"{net}.")), None)
+        if net is None:
+            return False
+        inner = name.removeprefix(f"{net}.")
+    activations = tuple(f"{activation}." for activation in _activations(architecture))
+    in_extractor = is_custom(architecture.extractor) and inner.partition(".")[0] in (*EXTRACTORS, _OF_ACTOR)
     return in_extractor or (is_custom(architecture.activation_fn) and inner.startswith(activations))
+
+
+def _check_repetition(name: str, agent: AgentZip, where: str) -> None:
+    """Raise for a tensor that the network has no place for, unless it repeats one of a features extractor."""
+    extractor, _, inner = name.partition(".")
+    first = agent.tensors.get(f"features_extractor.{inner}")
+    if first is None or extractor not in repeated_extractors(agent.policy_kwargs):
+        raise InputError(where, shown(name), found="a tensor that this network does not have", expected="none")
+    if agent.tensors[name].dtype != first.dtype or not np.array_equal(agent.tensors[name], first, equal_nan=True):
+        raise InputError(where, name, found="other values", expected=f"those of features_extractor.{inner}")
 
 
 def refuse_nonfinite(agent: AgentZip) -> None:
@@ -278,8 +377,8 @@ def _features_dim(architecture: Architecture, agent: AgentZip) -> int:
     space = agent.observation_space
     where = f"{agent.path}: data"
     if is_custom(architecture.extractor):
-        head = architecture.head
-        stored = agent.tensors.get(f"{head.module}.{head.mlp_layers(1)[0][0]}.weight")
+        first = architecture.head.mlp_layers(len(architecture.net_arch or ()))[0][0]
+        stored = agent.tensors.get(architecture.head.stored_name(f"{first}.weight"))
         return stored.shape[1] if stored is not None and stored.ndim == 2 else 0
     if architecture.extractor == "CombinedExtractor":
         if not isinstance(space, DictSpace):

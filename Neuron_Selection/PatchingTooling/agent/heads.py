@@ -1,46 +1,99 @@
-"""Heads: what the suite needs to know of an algorithm, in addition to the class of its policy."""
+"""Heads: where a policy keeps the network that chooses its actions, and how that network's outputs become scores."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Head:
-    """Where a policy keeps the network that chooses its actions, and how that network's outputs become scores.
+    """The decision network of a family of algorithms: observations to one score for each action; the greatest decides.
 
-    :param module: the policy's attribute that is this network; layer names and parameter names count from it
+    :param module: the policy's attribute that is this network, "" for the policy itself; layer names and parameter
+        names count from it
     :param copies: other attributes with the same tensors that the zip stores as well, such as a target network
     :param mlp: the name, inside ``module``, of the layers that follow the features extractor
-    :param scores: what the scores are called, one for each action; the greatest decides
+    :param output: the Linear after them, "" if it is the last of ``mlp``
+    :param critic: the layers, inside ``module``, that lead to a value and have no influence on the scores
+    :param critic_output: the Linear after them
+    :param scores: what the scores are called
+    :param activation_fn: the default activation function, of torch.nn
+    :param arguments: the policy's arguments in addition to those that all policies have
+    :param n_quantiles: the outputs for each action, whose mean is its score
     """
 
-    algorithm: str
+    family: str
     module: str
-    copies: tuple[str, ...]
+    copies: tuple[str, ...] = ()
     mlp: str
+    output: str = ""
+    critic: str = ""
+    critic_output: str = ""
     scores: str
+    activation_fn: str = "ReLU"
+    arguments: frozenset[str] = frozenset()
+    n_quantiles: int = 1
 
     def scores_from(self, output: Any) -> Any:
-        """One score for each action, (n, n_actions), from what the network outputs (an array or a tensor)."""
-        return output
+        """One score for each action, (n, n_actions), from what the last Linear outputs (an array or a tensor)."""
+        return output if self.n_quantiles == 1 else output.reshape(len(output), self.n_quantiles, -1).mean(1)
 
     def mlp_layers(self, n_hidden: int) -> tuple[tuple[str, str], ...]:
-        """Each Linear of the MLP with the activation after it ("" after the last), as SB3's ``create_mlp`` names them.
+        """Each Linear of the MLP with the activation after it ("" after the last), as SB3 names them.
 
         :param n_hidden: the number of hidden layers
         """
-        hidden = ((f"{self.mlp}.{2 * number}", f"{self.mlp}.{2 * number + 1}") for number in range(n_hidden))
-        return (*hidden, (f"{self.mlp}.{2 * n_hidden}", ""))
+        return _linears(self.mlp, n_hidden, self.output or f"{self.mlp}.{2 * n_hidden}")
 
-    def network_tensors(self, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """The tensors of the network, under the names that its parameters have there, such as ``q_net.0.weight``."""
-        prefix = f"{self.module}."
-        return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    def critic_layers(self, n_hidden: int) -> tuple[tuple[str, str], ...]:
+        """The same for the critic; empty without one."""
+        return _linears(self.critic, n_hidden, self.critic_output) if self.critic else ()
+
+    def stored_name(self, name: str) -> str:
+        """The name in the zip of a layer or a parameter of the network."""
+        return f"{self.module}.{name}" if self.module else name
+
+    def leads_to_scores(self, name: str) -> bool:
+        """Whether a layer belongs to the MLP or is the Linear after it."""
+        return name.startswith(f"{self.mlp}.") or name == self.output
 
 
-DQN = Head(algorithm="DQN", module="q_net", copies=("q_net_target",), mlp="q_net", scores="Q-values")
+def _linears(mlp: str, n_hidden: int, output: str) -> tuple[tuple[str, str], ...]:
+    hidden = ((f"{mlp}.{2 * number}", f"{mlp}.{2 * number + 1}") for number in range(n_hidden))
+    return (*hidden, (output, ""))
+
+
+DQN = Head(family="DQN", module="q_net", copies=("q_net_target",), mlp="q_net", scores="Q-values")
+QR_DQN = Head(
+    family="QR-DQN",
+    module="quantile_net",
+    copies=("quantile_net_target",),
+    mlp="quantile_net",
+    scores="Q-values",
+    arguments=frozenset({"n_quantiles"}),
+)
+# PPO, A2C, TRPO and MaskablePPO
+ACTOR = Head(
+    family="actor-critic",
+    module="",
+    mlp="mlp_extractor.policy_net",
+    output="action_net",
+    critic="mlp_extractor.value_net",
+    critic_output="value_net",
+    scores="logits",
+    activation_fn="Tanh",
+    arguments=frozenset(
+        {
+            "share_features_extractor",
+            # of no influence on the logits of discrete actions
+            "ortho_init",
+            "log_std_init",
+            "use_sde",
+            "full_std",
+            "use_expln",
+            "squash_output",
+            "sde_net_arch",
+        }
+    ),
+)

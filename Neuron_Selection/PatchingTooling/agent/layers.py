@@ -57,6 +57,8 @@ class LayerTable:
     @property
     def aliases(self) -> dict[str, str]:
         """Names counted from the policy (``q_net.q_net.0``) to names counted from its ``module``."""
+        if not self.module:  # names are counted from the policy; SB3 has two for an actor's features extractor
+            return {f"pi_{name}": name for name in self.layers if name.startswith("features_extractor.")}
         counted_from_policy = {f"{self.module}.{name}": name for name in self.layers}
         return {alias: name for alias, name in counted_from_policy.items() if alias not in self.layers}
 
@@ -90,7 +92,7 @@ class LayerTable:
         for name in canonical:
             if name in self.refused:
                 raise UsageError(f"layer {shown(name)}: {self.refused[name]}; layers: {', '.join(self.layers)}")
-        refuse_unknown(canonical, list(self.layers), what="layer", where=self.module)
+        refuse_unknown(canonical, list(self.layers), what="layer", where=self.module or "policy")
         return [name for name in self.layers if name in canonical]
 
 
@@ -102,7 +104,9 @@ def mlp_layers(architecture: Architecture, space: Space) -> LayerTable | None:
     head, hidden = architecture.head, architecture.net_arch or ()
     layers: dict[str, Layer] = {}
 
-    def add(name: str, kind: str, role: Role, width: int, *, is_default: bool = True) -> None:
+    def add(
+        name: str, kind: str, role: Role, width: int, *, is_cut: bool = True, is_default: bool = True
+    ) -> None:
         layers[name] = Layer(
             name=name,
             kind=kind,
@@ -110,22 +114,37 @@ def mlp_layers(architecture: Architecture, space: Space) -> LayerTable | None:
             width=width,
             shape=(width,),
             neuron_axis=1,
-            is_cut=True,
+            is_cut=is_cut,
             is_default=is_default,
         )
 
     add("features_extractor.flatten", "Flatten", "other", flat_size(space), is_default=False)
-    *hidden_names, (output, _) = head.mlp_layers(len(hidden))
-    for (linear, activation), width in zip(hidden_names, hidden, strict=True):
-        add(linear, "Linear", "pre-activation", width)
-        add(activation, architecture.activation_fn, "post-activation", width)
-    add(output, "Linear", "output", architecture.n_actions)
+    def add_mlp(
+        linears: tuple[tuple[str, str], ...], widths: tuple[int, ...], last: Role, *, is_cut: bool
+    ) -> None:
+        *hidden_names, (output, _) = linears
+        for (linear, activation), width in zip(hidden_names, widths, strict=False):
+            add(linear, "Linear", "pre-activation", width, is_cut=is_cut)
+            add(activation, architecture.activation_fn, "post-activation", width, is_cut=is_cut)
+        add(output, "Linear", last, widths[-1], is_cut=is_cut)
+
+    last: Role = "output" if head.n_quantiles == 1 else "other"
+    n_outputs = architecture.n_actions * head.n_quantiles
+    if not architecture.shares_extractor:
+        add("vf_features_extractor.flatten", "Flatten", "other", flat_size(space), is_cut=False, is_default=False)
+    add_mlp(head.mlp_layers(len(hidden)), (*hidden, n_outputs), last, is_cut=True)
+    containers = ["features_extractor", head.mlp]
+    if head.critic:
+        containers = ["features_extractor", "mlp_extractor", head.mlp, head.critic]
+        containers += [] if architecture.shares_extractor else ["vf_features_extractor"]
+        layers_of_critic = head.critic_layers(len(architecture.critic_arch))
+        add_mlp(layers_of_critic, (*architecture.critic_arch, 1), "other", is_cut=False)
     parameters = [
         f"{name}.{kind}" for name, layer in layers.items() if layer.kind == "Linear" for kind in ("weight", "bias")
     ]
     if architecture.activation_fn == "PReLU":
-        parameters += [f"{activation}.weight" for _, activation in hidden_names]
-    refused = refused_names(["features_extractor", head.mlp], parameters)
+        parameters += [f"{name}.weight" for name, layer in layers.items() if layer.role == "post-activation"]
+    refused = refused_names(containers, parameters)
     return LayerTable(module=head.module, layers=layers, refused=refused)
 
 

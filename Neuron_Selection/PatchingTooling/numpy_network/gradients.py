@@ -67,8 +67,8 @@ def mean_gradient_magnitudes(
     """
     _check(network, observations, score_weights)
     total = count_of(observations)
-    sums = [np.zeros(linear.columns.shape[::-1]) for linear in network.linears]
-    bias_sums = [np.zeros(linear.bias.shape) for linear in network.linears]
+    sums = [np.zeros(linear.columns.shape[::-1]) for linear in network.stored_linears]
+    bias_sums = [np.zeros(linear.bias.shape) for linear in network.stored_linears]
     products = [np.empty_like(array) for array in sums]
     run: Run | None = None
     deltas: _Deltas | None = None
@@ -76,13 +76,13 @@ def mean_gradient_magnitudes(
         rows = slice(start, min(start + _SUMMED_ROWS, total))
         run = network.run(rows_of(observations, rows), run)
         deltas = _run_backward(network, run, score_weights[rows], Site(0, "sum"), deltas)
-        for number in range(len(network.linears)):
+        for number in range(len(network.stored_linears)):
             inputs, of_sum = run.inputs[number], deltas.sums[number]
             np.abs(of_sum, out=of_sum)
             bias_sums[number] += of_sum.sum(axis=0)
             sums[number] += np.matmul(of_sum.T, np.abs(inputs, out=inputs), out=products[number])
     means: dict[str, np.ndarray] = {}
-    for linear, weights, biases in zip(network.linears, sums, bias_sums, strict=True):
+    for linear, weights, biases in zip(network.stored_linears, sums, bias_sums, strict=True):
         means[f"{linear.name}.weight"] = weights[: linear.n_outputs, : linear.n_inputs] / total
         means[f"{linear.name}.bias"] = biases[: linear.n_outputs] / total
     return means
@@ -101,9 +101,9 @@ def mean_signed_gradients(
     for start in range(0, total, _SIGNED_ROWS):
         rows = slice(start, start + _SIGNED_ROWS)
         part = rows_of(observations, rows)
-        deltas = layer_gradients(network, part, score_weights[rows], [linear.name for linear in network.linears])
-        inputs = network.activations(part, [linear.reads for linear in network.linears])
-        for linear in network.linears:
+        deltas = layer_gradients(network, part, score_weights[rows], [linear.name for linear in network.stored_linears])
+        inputs = network.activations(part, [linear.reads for linear in network.stored_linears])
+        for linear in network.stored_linears:
             delta = deltas[linear.name]
             for name, array in (("weight", delta.T @ inputs[linear.reads]), ("bias", delta.sum(axis=0))):
                 key = f"{linear.name}.{name}"
@@ -115,7 +115,7 @@ def iterate_gradients(
     network: NumpyNetwork, observations: Observations, score_weights: np.ndarray, *, dtype: np.dtype
 ) -> Iterator[dict[str, np.ndarray]]:
     """Each input's gradients in turn: parameter to an array of its shape, in ``dtype``."""
-    parameters = [f"{linear.name}.{name}" for linear in network.linears for name in ("weight", "bias")]
+    parameters = [f"{linear.name}.{name}" for linear in network.stored_linears for name in ("weight", "bias")]
     for start in range(0, count_of(observations), _BATCH):
         rows = slice(start, start + _BATCH)
         batch: dict[str, list[np.ndarray]] = {}
@@ -143,7 +143,7 @@ def iterate_weight_gradients(
         run = network.run(part, run)
         deltas = _run_backward(network, run, score_weights[rows], Site(0, "sum"), deltas)
         n_rows = run.n_rows
-        for number, linear in enumerate(network.linears):
+        for number, linear in enumerate(network.stored_linears):
             height, width = linear.n_outputs, linear.n_inputs
             of_sum = deltas.sums[number][:n_rows, :height].astype(dtype, copy=False)
             inputs = run.inputs[number][:n_rows, :width].astype(dtype, copy=False)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
+
+import numpy as np
 
 from Neuron_Selection.errors import EngineError, shown
 from Neuron_Selection.FileFormats.agent_zip.agent_zip import AgentZip
@@ -10,8 +13,9 @@ from Neuron_Selection.FileFormats.agent_zip.spaces import DictSpace, LeafSpace, 
 from Neuron_Selection.PatchingTooling.agent.activation_functions import ACTIVATION_FUNCTIONS, activation_function
 from Neuron_Selection.PatchingTooling.agent.architecture import Architecture, is_image
 from Neuron_Selection.PatchingTooling.agent.custom_classes import is_custom
-from Neuron_Selection.PatchingTooling.agent.layers import LayerTable, mlp_layers, refused_names
+from Neuron_Selection.PatchingTooling.agent.layers import Layer, LayerTable, mlp_layers, refused_names
 from Neuron_Selection.PatchingTooling.agent.network import Linear
+from Neuron_Selection.PatchingTooling.numpy_network.actor_critic import NumpyActorCritic
 from Neuron_Selection.PatchingTooling.numpy_network.network import NumpyNetwork
 from Neuron_Selection.PatchingTooling.numpy_network.products import LANES, padded, padded_array
 
@@ -25,36 +29,64 @@ def build_numpy_network(agent: AgentZip, architecture: Architecture) -> NumpyNet
     :raises EngineError: a layer that only the torch engine can compute, by name
     """
     layers, space, key = _layers(agent, architecture)
-    tensors = architecture.head.network_tensors(agent.tensors)
+    head = architecture.head
+    settings = {
+        "layers": layers,
+        "space": space,
+        "key": key,
+        "normalize_images": architecture.normalize_images,
+    }
+    first = next(iter(layers.layers))
+    linears = _linears(agent, architecture, head.mlp_layers(len(architecture.net_arch or ())), reads=first)
+    if head.n_quantiles > 1:
+        linears = _with_mean(linears, architecture)
+    if not head.critic:
+        return NumpyNetwork(linears=linears, **settings)
+    reads = first if architecture.shares_extractor else list(layers.layers)[1]
+    of_critic = _linears(agent, architecture, head.critic_layers(len(architecture.critic_arch)), reads=reads)
+    critic = NumpyNetwork(linears=of_critic, **settings)
+    return NumpyActorCritic(linears=linears, critic=critic, **settings)
+
+
+def _linears(
+    agent: AgentZip, architecture: Architecture, names: tuple[tuple[str, str], ...], *, reads: str
+) -> tuple[Linear, ...]:
+    """The Linear layers of one MLP.
+
+    :param names: each Linear with the activation after it
+    :param reads: the layer whose output the first one reads
+    """
+    tensors = agent.network_tensors
     linears: list[Linear] = []
-    reads = next(iter(layers.layers))
-    for name, activation in architecture.head.mlp_layers(len(architecture.net_arch or ())):
+    for name, activation in names:
         weight, slope = tensors[f"{name}.weight"], tensors.get(f"{activation}.weight")
-        n_outputs, n_inputs = weight.shape
-        width = padded(n_outputs, LANES)
         function = None
         if activation:
             function = activation_function(architecture.activation_fn, None if slope is None else float(slope.item()))
-        linears.append(
-            Linear(
-                name=name,
-                reads=reads,
-                columns=padded_array(weight.T, (padded(n_inputs, LANES), width)),
-                bias=padded_array(tensors[f"{name}.bias"], (width,)),
-                n_inputs=n_inputs,
-                n_outputs=n_outputs,
-                activation=activation,
-                function=function,
-            )
-        )
+        bias = tensors[f"{name}.bias"]
+        linears.append(_linear(weight, bias, name=name, reads=reads, activation=activation, function=function))
         reads = activation
-    return NumpyNetwork(
-        layers=layers,
-        space=space,
-        key=key,
-        normalize_images=architecture.normalize_images,
-        linears=tuple(linears),
+    return tuple(linears)
+
+
+def _linear(weight: np.ndarray, bias: np.ndarray, **names: Any) -> Linear:
+    n_outputs, n_inputs = weight.shape
+    width = padded(n_outputs, LANES)
+    return Linear(
+        columns=padded_array(weight.T, (padded(n_inputs, LANES), width)),
+        bias=padded_array(bias, (width,)),
+        n_inputs=n_inputs,
+        n_outputs=n_outputs,
+        **names,
     )
+
+
+def _with_mean(linears: tuple[Linear, ...], architecture: Architecture) -> tuple[Linear, ...]:
+    """The layers with one more, without a name: the mean over the quantiles of each action."""
+    n_actions, n_quantiles = architecture.n_actions, architecture.head.n_quantiles
+    weight = np.tile(np.eye(n_actions), n_quantiles) / n_quantiles  # outputs are quantiles x actions
+    mean = _linear(weight, np.zeros(n_actions), name="", reads="", activation="", function=None)
+    return (*linears[:-1], replace(linears[-1], function=activation_function("Identity")), mean)
 
 
 def _layers(agent: AgentZip, architecture: Architecture) -> tuple[LayerTable, LeafSpace, str | None]:
@@ -66,7 +98,7 @@ def _layers(agent: AgentZip, architecture: Architecture) -> tuple[LayerTable, Le
         raise _refused("features_extractor", f"the custom class {shown(architecture.extractor, quoted=False)}")
     if architecture.extractor == "NatureCNN":
         raise _refused("features_extractor.cnn.0", "a convolution")
-    if architecture.net_arch and architecture.activation_fn not in ACTIVATION_FUNCTIONS:
+    if (architecture.net_arch or architecture.critic_arch) and architecture.activation_fn not in ACTIVATION_FUNCTIONS:
         found = f"the activation function {shown(architecture.activation_fn, quoted=False)}"
         raise _refused(first_activation, found)
     space, key = agent.observation_space, None
@@ -81,7 +113,7 @@ def _layers(agent: AgentZip, architecture: Architecture) -> tuple[LayerTable, Le
     table = mlp_layers(replace(architecture, extractor="FlattenExtractor"), space)
     if table is None:
         raise _refused("features_extractor", shown(architecture.extractor, quoted=False))
-    return (table if key is None else _named_for_dict(table, key, architecture.head.mlp)), space, key
+    return (table if key is None else _named_for_dict(table, key)), space, key
 
 
 def _refused(layer: str, found: str) -> EngineError:
@@ -91,13 +123,18 @@ def _refused(layer: str, found: str) -> EngineError:
     )
 
 
-def _named_for_dict(table: LayerTable, key: str, mlp: str) -> LayerTable:
+def _named_for_dict(table: LayerTable, key: str) -> LayerTable:
     """The table of an MLP whose features are one part of a Dict: CombinedExtractor flattens it under its key."""
-    name = f"features_extractor.extractors.{key}"
-    flatten = replace(table.layers[_FLATTEN], name=name, is_cut=False)
-    containers = ["features_extractor", "features_extractor.extractors", mlp]
-    parameters = [refused for refused in table.refused if refused not in containers]
-    others = {other: layer for other, layer in table.layers.items() if other != _FLATTEN}
+    layers: dict[str, Layer] = {}
+    containers: list[str] = []
+    for name, layer in table.layers.items():
+        extractor, _, module = name.partition(".")
+        if module == "flatten":
+            containers.append(f"{extractor}.extractors")
+            renamed = f"{extractor}.extractors.{key}"
+            layers[renamed] = replace(layer, name=renamed, is_cut=False)
+        else:
+            layers[name] = layer
     return LayerTable(
-        module=table.module, layers={name: flatten, **others}, refused=refused_names(containers, parameters)
+        module=table.module, layers=layers, refused={**table.refused, **refused_names(containers, [])}
     )

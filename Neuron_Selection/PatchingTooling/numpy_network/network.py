@@ -35,6 +35,8 @@ _SCORES_AT_ONCE = 1 << 22  # 32 MiB
 class NumpyNetwork:
     """See ``Network``: Linear layers with an activation function between any two.
 
+    Of a network with quantiles the last one, without a name, is their mean.
+
     :param key: set if observations are a Dict of that one part
     """
 
@@ -62,14 +64,19 @@ class NumpyNetwork:
         sites: dict[str, Site] = {}
         for number, linear in enumerate(self.linears):
             sites |= {linear.reads: Site(number, "input"), linear.name: Site(number, "sum")}
-        return sites
+        return {name: site for name, site in sites.items() if name}
+
+    @property
+    def stored_linears(self) -> tuple[Linear, ...]:
+        """Those with weights of the agent: all but the mean over quantiles."""
+        return tuple(linear for linear in self.linears if linear.name)
 
     def number_of(self, parameter: str) -> int:
         """The position of the Linear with this weight.
 
         :raises UsageError: there is none
         """
-        weights = [f"{linear.name}.weight" for linear in self.linears]
+        weights = [f"{linear.name}.weight" for linear in self.stored_linears]
         if parameter not in weights:
             raise UsageError(f"weight: found {shown(parameter)}, expected one of {', '.join(weights)}")
         return weights.index(parameter)
@@ -111,8 +118,12 @@ class NumpyNetwork:
 
     def scores(self, observations: Observations) -> np.ndarray:
         """One score for each action, (n, n_actions), float64."""
-        output = self.linears[-1].name
-        return self.activations(observations, [output])[output]
+        found = np.empty((count_of(observations), self.n_actions))
+        run: Run | None = None
+        for rows, part in self.chunks(observations):
+            run = self.run(part, run)
+            found[rows] = run.sums[-1][: run.n_rows, : self.n_actions]
+        return found
 
     def activations(self, observations: Observations, layers: Sequence[str]) -> dict[str, np.ndarray]:
         """Outputs of layers: layer to (n, width), float64."""

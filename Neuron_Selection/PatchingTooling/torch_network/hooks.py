@@ -104,14 +104,15 @@ def _each_fires_once(layers: Iterable[str]) -> Iterator[Callable[[str], None]]:
             raise CheckError("hooks_fired", f"layer {layer}: found {times} firings in one forward pass, expected 1")
 
 
-def compute_in_double(module: nn.Module, features_extractor: nn.Module) -> None:
+def compute_in_double(module: nn.Module, features_extractors: Iterable[nn.Module]) -> None:
     """Convert a network to float64 for good; observations are cast after SB3's preprocessing, which gives float32."""
     module.double()
 
     def cast(_module: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
         return tuple(_as_double(argument) for argument in arguments)
 
-    features_extractor.register_forward_pre_hook(cast)
+    for features_extractor in features_extractors:
+        features_extractor.register_forward_pre_hook(cast)
 
 
 def _as_double(value: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torch import nn
 from Neuron_Selection.PatchingTooling.agent.heads import Head
 from Neuron_Selection.PatchingTooling.agent.layers import Layer, LayerTable, Role, refused_names
 from Neuron_Selection.PatchingTooling.torch_network.hooks import observed
+from Neuron_Selection.PatchingTooling.torch_network.quantile_policy import QuantileNetwork
 
 PROBE_ROWS = 2
 _NEURONS_FIRST = (
@@ -26,19 +28,25 @@ _NEURONS_FIRST = (
     "Upsample",
 )
 _NEURONS_LAST = ("Linear", "LayerNorm", "Embedding", "Flatten")
+_NETWORKS = ("QNetwork", "ActorCriticPolicy", "ActorCriticCnnPolicy", "MultiInputActorCriticPolicy")
 _SEQUENTIAL_EXTRACTORS = ("FlattenExtractor", "NatureCNN")
 
 
-def probe_layers(net: nn.Module, head: Head, observations: Any) -> LayerTable:
+def probe_layers(net: nn.Module, head: Head, run: Callable[[], Any]) -> LayerTable:
     """Run a network on two rows and list the layers that fired.
 
-    :param observations: two observations as tensors, as ``net`` takes them
+    :param run: a forward pass of ``net`` on two observations
     """
     modules = dict(net.named_modules())
-    leaves = {name: module for name, module in modules.items() if name and not list(module.children())}
+    empty = (head.mlp, head.critic) if head.critic else ()  # of an actor without hidden layers
+    leaves = {
+        name: module
+        for name, module in modules.items()
+        if name and not list(module.children()) and name not in empty
+    }
     fired: list[tuple[str, Any]] = []
     with torch.no_grad(), observed(net, leaves, lambda name, output: fired.append((name, output))):
-        net(observations)
+        run()
     containers = [name for name in modules if name and name not in leaves]
     refused = refused_names(containers, (name for name, _ in net.named_parameters()))
     counts = Counter(name for name, _ in fired)
@@ -46,6 +54,9 @@ def probe_layers(net: nn.Module, head: Head, observations: Any) -> LayerTable:
     ordered = [(name, output) for name, output in fired if name not in left_out]
     activation = getattr(net, "activation_fn", None)
     layers: dict[str, Layer] = {}
+    output_layer = ""
+    if has_known_forward(net) and head.n_quantiles == 1 and ordered:
+        output_layer = head.output or ordered[-1][0]
     axis = 1
     for place, (name, output) in enumerate(ordered):
         axis = _neuron_axis(leaves[name], output.dim(), axis)
@@ -53,7 +64,7 @@ def probe_layers(net: nn.Module, head: Head, observations: Any) -> LayerTable:
         layers[name] = Layer(
             name=name,
             kind=type(leaves[name]).__name__,
-            role=_role(leaves[name], following, activation, ends=is_of_sb3(net, "QNetwork")),
+            role=_role(leaves[name], following, activation, ends=name == output_layer),
             width=output.shape[axis],
             shape=tuple(output.shape[1:]),
             neuron_axis=axis,
@@ -94,8 +105,8 @@ def _is_activation(module: nn.Module, activation: Any) -> bool:
 
 
 def _role(module: nn.Module, following: nn.Module | None, activation: Any, *, ends: bool) -> Role:
-    """``ends``: whether the layer that fires last gives the scores; in a custom network it may be one of several."""
-    if following is None:
+    """``ends``: whether the layer gives the scores; in a custom network it may be one of several."""
+    if ends or following is None:
         return "output" if ends else "other"
     if _is_activation(module, activation):
         return "post-activation"
@@ -104,10 +115,16 @@ def _role(module: nn.Module, following: nn.Module | None, activation: Any, *, en
 
 
 def _is_cut(name: str, net: nn.Module, head: Head) -> bool:
-    if not is_of_sb3(net, "QNetwork"):
+    if not has_known_forward(net):
         return False
     extractor = net.get_submodule("features_extractor")
-    return name.startswith(f"{head.mlp}.") or is_of_sb3(extractor, *_SEQUENTIAL_EXTRACTORS)
+    is_sequential = is_of_sb3(extractor, *_SEQUENTIAL_EXTRACTORS)
+    return head.leads_to_scores(name) or (is_sequential and name.startswith("features_extractor."))
+
+
+def has_known_forward(net: nn.Module) -> bool:
+    """Whether a network is SB3's own: its features extractor, then its MLP."""
+    return is_of_sb3(net, *_NETWORKS) or type(net) is QuantileNetwork
 
 
 def is_of_sb3(module: nn.Module, *names: str) -> bool:

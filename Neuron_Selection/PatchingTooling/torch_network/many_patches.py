@@ -23,7 +23,7 @@ from Neuron_Selection.PatchingTooling.agent.heads import Head
 from Neuron_Selection.PatchingTooling.agent.interventions import OPERATIONS, Intervention, alike, replacing
 from Neuron_Selection.PatchingTooling.agent.network import refuse_nonfinite_scores
 from Neuron_Selection.PatchingTooling.torch_network.hooks import observed
-from Neuron_Selection.PatchingTooling.torch_network.layer_probe import is_of_sb3
+from Neuron_Selection.PatchingTooling.torch_network.layer_probe import has_known_forward, is_of_sb3
 
 if TYPE_CHECKING:
     from Neuron_Selection.PatchingTooling.torch_network.network import TorchNetwork
@@ -182,14 +182,15 @@ def hooked_pass(batch: Batch) -> Pass:
 def chain_of(module: nn.Module, head: Head) -> dict[str, nn.Module]:
     """Layer to module, in the order in which they run, as far back from the scores as the network is a chain.
 
-    The chain of a network that is not SB3's own QNetwork is empty, since its ``forward`` may do anything.
+    The chain of a network that is not SB3's own is empty, since its ``forward`` may do anything.
     """
-    if not is_of_sb3(module, "QNetwork"):
+    if not has_known_forward(module):
         return {}
     parts = [head.mlp]
     if is_of_sb3(module.get_submodule("features_extractor"), "NatureCNN"):
         parts = ["features_extractor.cnn", "features_extractor.linear", head.mlp]
-    return {f"{part}.{name}": layer for part in parts for name, layer in module.get_submodule(part).named_children()}
+    chain = {f"{part}.{name}": layer for part in parts for name, layer in module.get_submodule(part).named_children()}
+    return {**chain, head.output: module.get_submodule(head.output)} if head.output else chain
 
 
 def after(chain: Mapping[str, nn.Module], layer: str) -> dict[str, nn.Module]:

@@ -6,7 +6,7 @@ with copies of its last row, so that the order and grouping of inputs never chan
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
@@ -41,10 +41,12 @@ class TorchNetwork:
 
     :param policy: SB3's policy, in eval mode on its device
     :param module: the part of it that gives the scores; hooks sit on it, and layer names count from it
+    :param forward: observations as tensors to the outputs that scores are made of
     """
 
     policy: Any
     module: nn.Module
+    forward: Callable[[Any], torch.Tensor]
     head: Head
     layers: LayerTable
     custom: CustomClasses
@@ -73,7 +75,7 @@ class TorchNetwork:
 
     def scores_of(self, tensors: Any) -> torch.Tensor:
         """The scores of observations that are tensors already, (n, n_actions)."""
-        scores: torch.Tensor = self.head.scores_from(self.module(tensors))
+        scores: torch.Tensor = self.head.scores_from(self.forward(tensors))
         return scores
 
     def scores(self, observations: Observations) -> np.ndarray:
@@ -230,10 +232,9 @@ class TorchNetwork:
     def policy_actions(self, observations: Observations) -> np.ndarray:
         """The deterministic actions of SB3's own policy, (n,), int64."""
         actions = []
-        with torch.no_grad():
-            for rows, count in _chunks(observations):
-                chosen = self.policy(self.tensors(observations, rows), deterministic=True)
-                actions.append(chosen[:count].cpu().numpy())
+        for rows, count in _chunks(observations):
+            chosen, _ = self.policy.predict(rows_of(observations, rows), deterministic=True)
+            actions.append(chosen[:count])
         return np.concatenate(actions)
 
     def _forward(self, observations: Observations, rows: np.ndarray) -> np.ndarray:

@@ -6,13 +6,14 @@ import collections
 import copy
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 import torch
 from gymnasium import spaces
+from stable_baselines3.common import policies as common_policies
 from stable_baselines3.common import torch_layers
 from stable_baselines3.dqn import policies
 from torch import nn
@@ -27,16 +28,17 @@ from Neuron_Selection.errors import (
     is_lack_of_memory,
     shown,
 )
-from Neuron_Selection.FileFormats.agent_zip.agent_zip import AgentZip, ClassByValue
+from Neuron_Selection.FileFormats.agent_zip.agent_zip import AgentZip, ClassByValue, repeated_extractors
 from Neuron_Selection.FileFormats.agent_zip.pickled_data import Name
 from Neuron_Selection.FileFormats.agent_zip.spaces import BoxSpace, DictSpace, DiscreteSpace, MultiDiscreteSpace, Space
 from Neuron_Selection.flag_types import DEVICE
-from Neuron_Selection.PatchingTooling.agent.architecture import Architecture
+from Neuron_Selection.PatchingTooling.agent.architecture import EXTRACTORS, Architecture
 from Neuron_Selection.PatchingTooling.agent.custom_classes import ARGUMENT, CustomClasses, is_custom, is_torch_module
 from Neuron_Selection.PatchingTooling.torch_network.custom_runs import errors_reported, refuse_other_values
 from Neuron_Selection.PatchingTooling.torch_network.hooks import compute_in_double
 from Neuron_Selection.PatchingTooling.torch_network.layer_probe import PROBE_ROWS, probe_layers
 from Neuron_Selection.PatchingTooling.torch_network.network import TorchNetwork
+from Neuron_Selection.PatchingTooling.torch_network.quantile_policy import QuantilePolicy
 
 # for arguments that do not fit; any other exception from SB3's own classes is a bug
 _SB3_RAISES = (AssertionError, TypeError, ValueError, KeyError, AttributeError, RuntimeError, NotImplementedError)
@@ -75,7 +77,7 @@ def build_torch_network(
             ),
             stacklevel=2,
         )
-    policy_class = _class(architecture.policy, policies, policies.DQNPolicy, custom)
+    policy_class = _policy_class(architecture, custom)
     arguments = _policy_arguments(architecture, custom)
     random_state = torch.get_rng_state()
     try:
@@ -96,35 +98,65 @@ def build_torch_network(
         raise InputError(f"{agent.path}: data", "policy_kwargs", found=found, expected="a network") from error
     finally:
         torch.set_rng_state(random_state)
-    _load_tensors(policy, agent)
+    _load_tensors(policy, agent, architecture)
     policy.to(chosen)
     policy.set_training_mode(False)
     policy.eval()
     head = architecture.head
     module = policy.get_submodule(head.module)
+    forward = _actor_forward(policy) if head.critic else module
     if dtype == "float64":
-        compute_in_double(module, module.get_submodule("features_extractor"))
+        compute_in_double(module, [part for name, part in module.named_children() if name in EXTRACTORS])
     with errors_reported(custom, dtype=dtype), torch.no_grad():
         observations = policy.obs_to_tensor(_probe(agent))[0]
-        layers = probe_layers(module, head, observations)
-        network = TorchNetwork(policy=policy, module=module, head=head, layers=layers, custom=custom, dtype=dtype)
+        layers = probe_layers(module, head, lambda: forward(observations))
+        network = TorchNetwork(
+            policy=policy, module=module, forward=forward, head=head, layers=layers, custom=custom, dtype=dtype
+        )
         if custom.names:
             once, again = (network.scores_of(observations).cpu().numpy() for _ in range(2))
             refuse_other_values(once, again, custom)
     return network
 
 
+def _policy_class(architecture: Architecture, custom: CustomClasses) -> Any:
+    """SB3's class of this policy; actors of PPO, A2C, TRPO and MaskablePPO are all of the same classes."""
+    if architecture.head.critic:
+        return {
+            "MlpPolicy": common_policies.ActorCriticPolicy,
+            "CnnPolicy": common_policies.ActorCriticCnnPolicy,
+            "MultiInputPolicy": common_policies.MultiInputActorCriticPolicy,
+        }[architecture.policy]
+    if "n_quantiles" in architecture.head.arguments:
+        return QuantilePolicy
+    return _class(architecture.policy, policies, policies.DQNPolicy, custom)
+
+
+def _actor_forward(policy: Any) -> Callable[[Any], torch.Tensor]:
+    """Observations to the outputs of ``action_net``; the critic runs as well, so that its layers can be recorded."""
+
+    def forward(tensors: Any) -> torch.Tensor:
+        features = policy.extract_features(tensors)
+        of_actor, of_critic = (features, features) if policy.share_features_extractor else features
+        logits: torch.Tensor = policy.action_net(policy.mlp_extractor.forward_actor(of_actor))
+        policy.value_net(policy.mlp_extractor.forward_critic(of_critic))
+        return logits
+
+    return forward
+
+
 def _make_lazy_layers(
-    policy: policies.DQNPolicy, agent: AgentZip, architecture: Architecture, custom: CustomClasses
+    policy: Any, agent: AgentZip, architecture: Architecture, custom: CustomClasses
 ) -> None:
     """Run the networks once if a custom class has layers that take their size from their first input."""
-    nets = [policy.get_submodule(name) for name in (architecture.head.module, *architecture.head.copies)]
+    head = architecture.head
+    nets = [policy.get_submodule(name) for name in (head.module, *head.copies)]
     lazy = [net for net in nets if any(map(is_lazy, net.parameters()))]
     if lazy:
         with errors_reported(custom, dtype="float32"), torch.no_grad():
             observations = policy.obs_to_tensor(_probe(agent))[0]
             for net in lazy:
-                net(observations)
+                _actor_forward(net)(observations) if head.critic else net(observations)
 
 
 def _policy_arguments(architecture: Architecture, custom: CustomClasses) -> dict[str, Any]:
@@ -139,6 +171,11 @@ def _policy_arguments(architecture: Architecture, custom: CustomClasses) -> dict
         arguments["features_extractor_class"] = _class(architecture.extractor, torch_layers, base, custom)
     if architecture.net_arch is not None:
         arguments["net_arch"] = list(architecture.net_arch)
+    if architecture.head.critic:
+        arguments["net_arch"] = {"pi": list(architecture.net_arch or ()), "vf": list(architecture.critic_arch)}
+        arguments["share_features_extractor"] = architecture.shares_extractor
+    elif "n_quantiles" in architecture.head.arguments:
+        arguments["n_quantiles"] = architecture.head.n_quantiles
     return arguments
 
 
@@ -177,22 +214,29 @@ def torch_device(device: str) -> torch.device:
     return torch.device(device)
 
 
-def _load_tensors(policy: nn.Module, agent: AgentZip) -> None:
+def _load_tensors(policy: nn.Module, agent: AgentZip, architecture: Architecture) -> None:
     where = f"{agent.path}: policy.pth"
     expected: Mapping[str, torch.Tensor] = policy.state_dict()
+    tensors = dict(agent.tensors)
+    if architecture.head.critic:  # SB3 before 1.7 stored the features extractor once
+        for name in expected:
+            extractor, _, inner = name.partition(".")
+            first = f"features_extractor.{inner}"
+            if name not in tensors and first in tensors and extractor in repeated_extractors(agent.policy_kwargs):
+                tensors[name] = tensors[first]
     for name, parameter in expected.items():
-        if name not in agent.tensors:
+        if name not in tensors:
             raise InputError(where, name, found="no such tensor", expected=f"one of shape {tuple(parameter.shape)}")
-        stored = agent.tensors[name]
+        stored = tensors[name]
         if stored.shape != tuple(parameter.shape):
             raise InputError(where, name, found=f"shape {stored.shape}", expected=f"{tuple(parameter.shape)}")
         dtype = str(parameter.dtype).removeprefix("torch.")
         if stored.dtype.name != dtype:
             raise InputError(where, name, found=f"{stored.dtype.name} values", expected=dtype)
-    extra = next((name for name in agent.tensors if name not in expected), None)
+    extra = next((name for name in tensors if name not in expected), None)
     if extra is not None:
         raise InputError(where, shown(extra), found="a tensor that this network does not have", expected="none")
-    policy.load_state_dict({name: torch.from_numpy(np.array(agent.tensors[name])) for name in expected}, strict=True)
+    policy.load_state_dict({name: torch.from_numpy(np.array(tensors[name])) for name in expected}, strict=True)
 
 
 def _gymnasium_space(space: Space) -> spaces.Space[Any]:

@@ -40,6 +40,8 @@ def refuse_other_than_relu(architecture: Architecture) -> None:
 
     :raises UsageError: always, unless the activation function is ReLU or there are no hidden layers
     """
+    if architecture.head.n_quantiles > 1:
+        raise UsageError("smallest flips: only MLPs with ReLU are supported (found the mean over quantiles)")
     if architecture.net_arch and architecture.activation_fn != "ReLU":
         found = shown(architecture.activation_fn, quoted=False)
         raise UsageError(f"smallest flips: only MLPs with ReLU are supported (found the activation function {found})")

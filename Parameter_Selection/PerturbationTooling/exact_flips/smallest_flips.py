@@ -60,6 +60,16 @@ def compute_smallest_flips(
     actions = greedy_actions(sums[-1][:, : network.n_actions])
     run = _Run(network=network, inputs=inputs, sums=sums, actions=actions)
     weights = [f"{linear.name}.weight" for linear in network.linears]
+    decisive = [place for place, target in enumerate(targets) if target.parameter in weights]
+    if len(decisive) < len(targets):  # a critic's weights have no influence on the decision
+        found = compute_smallest_flips(network, observations, [targets[place] for place in decisive], ranges=ranges)
+        shape = (len(targets), n_inputs)
+        all_targets = SmallestFlips(
+            changes=np.full(shape, np.nan), actions=np.full(shape, -1), verified=np.zeros(shape, np.bool_)
+        )
+        for name in ("changes", "actions", "verified"):
+            getattr(all_targets, name)[decisive] = getattr(found, name)
+        return all_targets
     changes = np.full((len(targets), n_inputs), np.nan)
     rows: dict[tuple[int, int], list[int]] = {}
     for place, target in enumerate(targets):

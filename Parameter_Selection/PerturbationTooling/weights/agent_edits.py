@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from Neuron_Selection.errors import InputError, UsageError, shown
+from Neuron_Selection.FileFormats.agent_zip.agent_zip import repeated_extractors
 from Neuron_Selection.FileFormats.agent_zip.edited_agent import TensorEdit, edited_agent_bytes
 from Neuron_Selection.FileFormats.agent_zip.tensors import weights_sha256
 from Neuron_Selection.FileFormats.provenance import (
@@ -152,10 +153,11 @@ def _write_edited_agent(
         of_this_run = stored_document(inverse) == {"edits": back, "metadata": inverse_metadata}
         if inverse.exists() and not overwrite and not of_this_run:
             raise different_run_error(inverse)
-        source, module = read_bytes(original), agent.architecture.head.module
+        source = read_bytes(original)
         if sha256_of(source) != agent.agent_zip.sha256:
             raise InputError(original, "", "changed while it was being read")
-        data = edited_agent_bytes(source, [_tensor_edit(module, change, tensors) for change in changes], where=original)
+        edited = [edit for change in changes for edit in _tensor_edits(agent, change)]
+        data = edited_agent_bytes(source, edited, where=original)
         # the zip is put in place last, so that an interrupted run leaves no agent without its manifest
         with written_atomically(output) as file:
             file.write(data)
@@ -192,7 +194,13 @@ def _edited(changes: Sequence[WeightChange], tensors: dict[str, np.ndarray]) -> 
     return edited
 
 
-def _tensor_edit(module: str, change: WeightChange, tensors: dict[str, np.ndarray]) -> TensorEdit:
-    within = np.unravel_index(change.column, tensors[change.parameter].shape[1:])
+def _tensor_edits(agent: OpenedAgent, change: WeightChange) -> list[TensorEdit]:
+    """The edit of the stored tensor, and of those that repeat it."""
+    within = np.unravel_index(change.column, agent.online_weights[change.parameter].shape[1:])
     index = (change.row, *(int(side) for side in within))
-    return TensorEdit(tensor=f"{module}.{change.parameter}", index=index, value=change.value)
+    names = [agent.architecture.head.stored_name(change.parameter)]
+    extractor, _, inner = change.parameter.partition(".")
+    if extractor == "features_extractor":
+        repeated = (f"{name}.{inner}" for name in repeated_extractors(agent.agent_zip.policy_kwargs))
+        names += [name for name in repeated if name in agent.agent_zip.tensors]
+    return [TensorEdit(tensor=name, index=index, value=change.value) for name in names]
