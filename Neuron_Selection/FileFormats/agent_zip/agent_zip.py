@@ -40,12 +40,14 @@ class AgentZip:
     """The content of an agent's zip, as plain values.
 
     ``policy_kwargs`` holds plain values; a class in it is a ``Name`` or a ``ClassByValue``. ``tensors`` is the
-    policy's state dict, ``sha256`` of the zip's bytes, ``weights_sha256`` of the online network alone.
+    policy's state dict, ``sha256`` of the zip's bytes, ``weights_sha256`` of the online network alone. ``data_keys``
+    are the names of all fields in ``data``, of which four are decoded.
     """
 
     path: Path
     sha256: str
     sb3_version: str
+    data_keys: frozenset[str]
     policy_class: Name | ClassByValue
     policy_kwargs: dict[str, Any]
     observation_space: Space
@@ -90,6 +92,7 @@ def parse_agent_zip(data: bytes, path: Path) -> AgentZip:
         path=path,
         sha256=sha256_of(data),
         sb3_version=members.read(version, limit=1000).decode("latin-1").strip() if version in members else "",
+        data_keys=frozenset(fields.document),
         policy_class=fields.policy_class(),
         policy_kwargs=fields.policy_kwargs(),
         observation_space=fields.space("observation_space"),

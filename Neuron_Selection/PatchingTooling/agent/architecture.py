@@ -24,6 +24,7 @@ from Neuron_Selection.FileFormats.agent_zip.spaces import (
     Space,
 )
 from Neuron_Selection.PatchingTooling.agent.activation_functions import ACTIVATION_FUNCTIONS
+from Neuron_Selection.PatchingTooling.agent.algorithms import UNKNOWN, algorithm_in, reason_unsupported
 from Neuron_Selection.PatchingTooling.agent.custom_classes import CustomClasses, is_custom, is_torch_module
 from Neuron_Selection.PatchingTooling.agent.heads import DQN, Head
 
@@ -43,17 +44,6 @@ _EXTRACTORS: dict[str, dict[str, Any]] = {
     "FlattenExtractor": {},
     "NatureCNN": {"features_dim": 512, "normalized_image": False},
     "CombinedExtractor": {"cnn_output_dim": 256, "normalized_image": False},
-}
-_ALGORITHMS = {
-    "sb3_contrib.qrdqn": "QR-DQN",
-    "stable_baselines3.common.policies": "PPO or A2C",
-    "stable_baselines3.ppo": "PPO",
-    "stable_baselines3.a2c": "A2C",
-    "stable_baselines3.sac": "SAC",
-    "stable_baselines3.td3": "TD3 or DDPG",
-    "sb3_contrib.tqc": "TQC",
-    "sb3_contrib.common": "a sb3_contrib algorithm",
-    "sb3_contrib.ars": "ARS",
 }
 ACTIVATIONS = frozenset(ACTIVATION_FUNCTIONS)  # torch.nn classes that take no argument and keep the width
 _KWARGS = {
@@ -95,7 +85,7 @@ def architecture_of(agent: AgentZip, custom: CustomClasses) -> Architecture:
     :raises UntrustedError: a custom class that the user does not trust
     """
     where = f"{agent.path}: data"
-    policy = _policy(agent.policy_class, custom, where)
+    policy = _policy(agent, custom, where)
     kwargs = agent.policy_kwargs
     unknown = sorted(set(kwargs) - _KWARGS)
     if unknown and not is_custom(policy):
@@ -126,25 +116,19 @@ def architecture_of(agent: AgentZip, custom: CustomClasses) -> Architecture:
     return architecture
 
 
-def algorithm_of(policy: Name | ClassByValue) -> str | None:
-    """The algorithm whose policy this is, judged by its module; None for a custom class."""
-    if not isinstance(policy, Name):
-        return None
-    if policy.module == "stable_baselines3.dqn.policies":
-        return "DQN"
-    for module, algorithm in _ALGORITHMS.items():
-        if policy.module == module or policy.module.startswith(module + "."):
-            return algorithm
-    return None
-
-
-def _policy(policy: Name | ClassByValue, custom: CustomClasses, where: str) -> str:
-    algorithm = algorithm_of(policy)
-    if algorithm == "DQN" and isinstance(policy, Name) and policy.qualname in POLICIES:
+def _policy(agent: AgentZip, custom: CustomClasses, where: str) -> str:
+    policy, algorithm = agent.policy_class, algorithm_in(agent)
+    is_of_sb3 = isinstance(policy, Name) and policy.module == "stable_baselines3.dqn.policies"
+    if isinstance(policy, Name) and is_of_sb3 and policy.qualname in POLICIES:
         return POLICIES[policy.qualname]
     expected = "a DQN policy (MlpPolicy, CnnPolicy, MultiInputPolicy)"
-    if algorithm is not None:
-        raise InputError(where, "policy_class", found=f"{policy}, a policy of {algorithm}", expected=expected)
+    if is_of_sb3 or algorithm not in ("DQN", UNKNOWN):
+        name = policy.name if isinstance(policy, ClassByValue) else str(policy)
+        found = f"{shown(name, limit=100, quoted=False)}, a policy of {algorithm}"
+        reason = reason_unsupported(algorithm)
+        raise InputError(
+            where, "policy_class", found=found, expected="a DQN policy" if reason else expected, hint=reason
+        )
     return custom.source_of(policy, "policy_class", where=where, expected=expected)
 
 
