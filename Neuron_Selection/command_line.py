@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import signal
 import sys
 import threading
@@ -12,13 +11,15 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from types import FrameType
-from typing import Any, NoReturn, Protocol
+from typing import NoReturn, Protocol
 
 from Neuron_Selection.address_space import require_address_space
-from Neuron_Selection.errors import SuiteError, UsageError, is_lack_of_memory, one_line, shown
+from Neuron_Selection.errors import SuiteError, is_lack_of_memory, one_line, shown
 from Neuron_Selection.file_sizes import max_size
-from Neuron_Selection.flag_types import ENGINES, device, engine_name, number, positive_int, size, whole_number
+from Neuron_Selection.flag_types import ENGINES, engine_name, number, positive_int, size, whole_number
+from Neuron_Selection.loading_flags import add_loading_flags, agent_options, parse_with_variable
 from Neuron_Selection.streams import Console, discard_stdout, open_closed_streams, warnings_on_one_line
+from Neuron_Selection.suite_parser import SuiteParser
 
 __all__ = [
     "Console",
@@ -35,51 +36,6 @@ __all__ = [
     "whole_number",
 ]
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-
-
-_NEGATIVE_NUMBER = re.compile(r"-(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
-
-
-class SuiteParser(argparse.ArgumentParser):
-    """An argparse parser that takes whole flag names only, each at most once, and raises errors of one line."""
-
-    def __init__(self, *, description: str, example: str) -> None:
-        super().__init__(
-            usage="%(prog)s [flags]",
-            description=description,
-            epilog=f"example:\n  {example}",
-            formatter_class=_HelpFormatter,
-            allow_abbrev=False,
-        )
-        self._negative_number_matcher = _NEGATIVE_NUMBER  # argparse's own pattern takes -1e-3 for a flag
-
-    def error(self, message: str) -> NoReturn:
-        """Raise instead of printing the usage and exiting."""
-        raise UsageError(f"{message} (--help lists the flags)")
-
-    def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
-        """Parse; a flag given twice is an error, since argparse would silently use the last value."""
-        args = list(sys.argv[1:] if args is None else args)
-        seen: set[str] = set()
-        for word in args[: args.index("--")] if "--" in args else args:
-            flag = word.split("=", 1)[0]
-            if flag in self._option_string_actions:
-                if flag in seen:
-                    self.error(f"argument {flag} is given twice")
-                seen.add(flag)
-        return super().parse_known_args(args, namespace)
-
-    def _check_value(self, action: argparse.Action, value: object) -> None:
-        if action.choices is not None and value not in action.choices:
-            choices = ", ".join(map(str, action.choices))
-            raise argparse.ArgumentError(action, f"found {shown(value)}, expected one of {choices}")
-
-
-class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
-    def _get_help_string(self, action: argparse.Action) -> str | None:
-        """Show the default value unless it is None, False or empty."""
-        is_none = action.default is None or action.default is False or action.default == []
-        return action.help if is_none else super()._get_help_string(action)
 
 
 def add_shared_flags(parser: argparse.ArgumentParser, *, writes: bool = True) -> None:
@@ -105,22 +61,6 @@ def add_agent_flags(parser: argparse.ArgumentParser) -> None:
     add_loading_flags(parser)
 
 
-def add_loading_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the flags on how an agent is loaded; ``agent_options`` turns them into keyword arguments."""
-    group = parser.add_argument_group("how the agent is loaded")
-    group.add_argument("--device", type=device, default="cpu", help="auto, cpu, cuda or cuda:N")
-    group.add_argument(
-        "--dtype",
-        choices=("float32", "float64"),
-        help="precision of the Q-network (default: float64 in the numpy engine and for many experiments, else float32)",
-    )
-    group.add_argument("--trust", nargs="+", metavar="MODULE.CLASS", help="custom classes that may be imported")
-    group.add_argument("--features_extractor", metavar="FILE.py:CLASS", help="your copy of a custom features extractor")
-    group.add_argument("--activation_fn", metavar="FILE.py:CLASS", help="your copy of a custom activation function")
-    group.add_argument("--policy", metavar="FILE.py:CLASS", help="your copy of a custom policy")
-    group.add_argument("--allow_nonfinite", action="store_true", help="load weights that are NaN or infinite")
-
-
 def add_input_ids_flag(parser: argparse.ArgumentParser, *, of: str = "inputs") -> None:
     """Add ``--input_ids``; ``FileFormats.inputs.ids_from_arguments`` reads what it collects.
 
@@ -144,13 +84,6 @@ def add_engine_flag(parser: argparse.ArgumentParser, *, default: str = "torch") 
         default=default,
         help="torch: hooks on the real network; numpy: MLPs in float64, without torch; auto: numpy where it applies",
     )
-
-
-def agent_options(args: argparse.Namespace) -> dict[str, Any]:
-    """The flags of ``add_loading_flags`` as keyword arguments of ``PatchingExperiment``."""
-    names = ("device", "dtype", "features_extractor", "activation_fn", "policy", "allow_nonfinite")
-    engine = {"engine": args.engine} if hasattr(args, "engine") else {}
-    return {"trust": args.trust or (), **engine, **{name: getattr(args, name) for name in names}}
 
 
 class _Terminated(BaseException):
@@ -189,7 +122,7 @@ def _run(
     open_closed_streams()
     try:
         with _signals_raised(), warnings_on_one_line():
-            args = parser.parse_args(argv)
+            args = parse_with_variable(parser, argv)
             for variable in THREAD_VARIABLES:
                 os.environ[variable] = str(args.threads)
             require_address_space("numpy")

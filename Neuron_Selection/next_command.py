@@ -9,6 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from Neuron_Selection.errors import UsageError
+from Neuron_Selection.loading_flags import flags_of_variable
+
 _COPIES = ("features_extractor", "activation_fn", "policy")  # flags that name a copy of a custom class
 _ROOT = Path(__file__).resolve().parents[1]
 
@@ -35,12 +38,22 @@ def loading_of(command: Mapping[str, Any]) -> argparse.Namespace:
     trust = command.get("trust")
     named = [name for name in trust if isinstance(name, str)] if isinstance(trust, list) else []
     copies = {name: value if isinstance(value := command.get(name), str) else None for name in _COPIES}
-    return argparse.Namespace(trust=named, device="cpu", dtype=None, allow_nonfinite=False, **copies)
+    return argparse.Namespace(trust=named, **copies)
 
 
 def _loading_words(args: argparse.Namespace) -> list[str]:
-    words = ["--trust", *args.trust] if args.trust else []
-    for name, default in (("device", "cpu"), ("dtype", None), *((name, None) for name in _COPIES)):
-        if getattr(args, name) != default:
-            words += [f"--{name}", str(getattr(args, name))]
-    return [*words, "--allow_nonfinite"] if args.allow_nonfinite else words
+    """The flags that the next command needs to load the agent as ``args`` do: not those that AGENT_FLAGS supplies."""
+    supplied = {"device": "cpu", **_supplied()}
+    needed = {name: value for name, value in vars(args).items() if value and value != supplied.get(name)}
+    words = ["--trust", *needed["trust"]] if "trust" in needed else []
+    for name in ("device", "dtype", *_COPIES):
+        words += [f"--{name}", str(needed[name])] if name in needed else []
+    return [*words, "--allow_nonfinite"] if "allow_nonfinite" in needed else words
+
+
+def _supplied() -> dict[str, Any]:
+    """The flags in AGENT_FLAGS; none where it is wrong, which is an error of the scripts that read it."""
+    try:
+        return flags_of_variable()
+    except UsageError:
+        return {}

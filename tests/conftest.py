@@ -13,6 +13,8 @@ from Neuron_Selection.command_line import THREAD_VARIABLES
 for variable in THREAD_VARIABLES:  # one each, as in every script: more wait for one another where tests run in parallel
     os.environ.setdefault(variable, "1")
 
+os.environ.pop("AGENT_FLAGS", None)  # of the session that runs the tests
+
 import Neuron_Selection.PatchingTooling  # noqa: E402, F401 - sets MKL_CBWR
 
 settings.register_profile("suite", deadline=None)  # how long an example takes is no property of it

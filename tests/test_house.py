@@ -24,7 +24,10 @@ ROOMS = [
     "Parameter_Selection",
 ]
 TOPS = [top for top in ("Neuron_Selection", "SaliencyTooling", "Parameter_Selection") if (ROOT / top).exists()]
-LEFT_OF_ALL_ROOMS = {"errors", "flag_types", "streams", "command_line", "next_command", "file_sizes", "address_space"}
+LEFT_OF_ALL_ROOMS = {
+    *("address_space", "command_line", "errors", "file_sizes", "flag_types", "loading_flags", "next_command"),
+    *("streams", "suite_parser"),
+}
 ROOM_FILES = sorted(path for top in TOPS for path in (ROOT / top).rglob("*.py"))
 ROOT_SCRIPTS = [ROOT / "activation_extraction.py", ROOT / "activation_patching.py"]
 SCRIPTS = [

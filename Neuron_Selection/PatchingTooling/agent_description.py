@@ -7,7 +7,7 @@ from typing import Any
 from Neuron_Selection.FileFormats.agent_zip.agent_zip import AgentZip
 from Neuron_Selection.FileFormats.agent_zip.inventory import AgentInventory
 from Neuron_Selection.FileFormats.agent_zip.spaces import describe_space
-from Neuron_Selection.PatchingTooling.agent.architecture import algorithm_of
+from Neuron_Selection.PatchingTooling.agent.algorithms import UNKNOWN, algorithm_in
 from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
 
 
@@ -26,8 +26,9 @@ def describe_inventory(inventory: AgentInventory) -> dict[str, Any]:
 
 def describe_zip(agent: AgentZip) -> dict[str, Any]:
     """What the zip records of the agent, of any algorithm."""
+    algorithm = algorithm_in(agent)
     return {
-        "algorithm": algorithm_of(agent.policy_class) or "unknown (a custom policy class)",
+        "algorithm": "unknown (a custom policy class)" if algorithm == UNKNOWN else algorithm,
         "sb3_version": agent.sb3_version,
         "observation_space": describe_space(agent.observation_space),
         "action_space": describe_space(agent.action_space),

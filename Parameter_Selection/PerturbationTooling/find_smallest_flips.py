@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING
 if __package__ != "Parameter_Selection.PerturbationTooling":  # started as a file, perhaps not installed
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from Neuron_Selection.command_line import Console, SuiteParser, add_shared_flags, number, script
+from Neuron_Selection.command_line import (
+    Console,
+    SuiteParser,
+    add_agent_flags,
+    add_shared_flags,
+    agent_options,
+    number,
+    script,
+)
 from Parameter_Selection.PerturbationTooling.perturb_weights import add_weight_flags
 
 if TYPE_CHECKING:
@@ -25,7 +33,7 @@ def build_parser() -> argparse.ArgumentParser:
         example="python Parameter_Selection/PerturbationTooling/find_smallest_flips.py --agent_path my_agent \\\n"
         '      --weights "q_net.0.weight[61,5]; q_net.4.weight[0,3]"',
     )
-    parser.add_argument("--agent_path", required=True, help="agent folder (with agent.zip), or a zip")
+    add_agent_flags(parser)
     add_weight_flags(parser)
     parser.add_argument(
         "--largest_change",
@@ -48,7 +56,7 @@ def main(args: argparse.Namespace, console: Console) -> None:
     from SaliencyTooling.next_steps import command_after
 
     found = find_smallest_flips(
-        open_relu_network(args.agent_path),
+        open_relu_network(args.agent_path, **agent_options(args)),
         candidates=args.candidates,
         weights=args.weights,
         all_weights=args.all_weights,
@@ -60,13 +68,16 @@ def main(args: argparse.Namespace, console: Console) -> None:
         overwrite=args.overwrite,
         progress=console.progress,
     )
+    if args.device.startswith("cuda") or args.dtype == "float32":
+        console.say("computed in float64 on the cpu; --device and --dtype have no effect here")
     path, summary = found.files[0], found.summary
     if not found.written:
         console.say(f"{path}: up to date, left as it is")
     console.result({"file": str(path), "written": found.written, **asdict(summary)}, [*flip_lines(summary), str(path)])
     if summary.smallest is not None:
         edit = f"{summary.smallest['target']}={summary.smallest['value_beyond']!r}"
-        command = command_after("find_smallest_flips", args.agent_path, "--edits", edit, "--output", "edited.zip")
+        words = ("--edits", edit, "--output", "edited.zip")
+        command = command_after("find_smallest_flips", args.agent_path, *words, loading=args)
         console.say(f"next: {command}")
 
 

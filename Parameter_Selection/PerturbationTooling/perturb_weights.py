@@ -120,8 +120,8 @@ def main(args: argparse.Namespace, console: Console) -> None:
         {"files": files, "written": perturbed.written, **asdict(summary)}, [*summary_lines(summary, args.mode), *files]
     )
     by_default = args.candidates is None and args.weights is None and args.all_weights is None
-    if by_default and flips_can_be_found(agent) and not args.allow_nonfinite:
-        command = command_after("perturb_weights", args.agent_path)
+    if by_default and flips_can_be_found(agent):
+        command = command_after("perturb_weights", args.agent_path, loading=args)
     else:  # the strongest change, written into an agent
         edit = f"{summary.strongest['target']}={summary.strongest['weight_after']!r}"
         words = ("--edits", edit, "--output", "edited.zip")

@@ -176,9 +176,12 @@ BAD_AGENTS: dict[str, tuple[Spoil, int, str]] = {
     "A22 action_space": (payload_in("action_space"), 3, "action_space: found a call of 'os.system'"),
     "A22 tensors": (payload_in_tensors, 3, "policy.pth: found a call of 'os.system'"),
     "A24 SAC": (with_fields(policy_class=serialized(class_named("stable_baselines3.sac.policies", "SACPolicy"))),
-                2, "a policy of SAC, expected a DQN policy (MlpPolicy, CnnPolicy, MultiInputPolicy)"),
-    "A24 PPO": (with_fields(policy_class=serialized(
-        class_named("stable_baselines3.common.policies", "ActorCriticPolicy"))), 2, "a policy of PPO or A2C"),
+                2, "a policy of SAC, expected a DQN policy (SAC has continuous actions)"),
+    "A24 PPO": (with_fields(clip_range=0.2, policy_class=serialized(
+        class_named("stable_baselines3.common.policies", "ActorCriticPolicy"))), 2, "a policy of PPO, expected a DQN"),
+    "A24 RecurrentPPO": (with_fields(clip_range=0.2, policy_class=serialized(
+        class_named("sb3_contrib.common.recurrent.policies", "RecurrentActorCriticPolicy"))),
+                         2, "(RecurrentPPO keeps a state between steps)"),
     "A24 PPO by another name": (with_fields(policy_class=serialized(
         class_named("stable_baselines3.ppo.policies", "MlpPolicy"))), 2, "a policy of PPO, expected a DQN policy"),
     "A25 continuous": (with_fields(action_space=BOX_ACTIONS), 2, "action_space: found a Box space, expected Discrete"),

@@ -44,12 +44,14 @@ class AgentZip:
     ``policy_kwargs`` holds plain values; a class in it is a ``Name`` or a ``ClassByValue``. ``tensors`` is the
     policy's state dict; ``network_tensors`` those of the network that decides, under the names that its parameters have
     there, such as ``q_net.0.weight``: without target networks and repetitions. ``sha256`` is of the zip's bytes,
-    ``weights_sha256`` of ``network_tensors``.
+    ``weights_sha256`` of ``network_tensors``. ``data_keys`` are the names of all fields in ``data``, of which four are
+    decoded.
     """
 
     path: Path
     sha256: str
     sb3_version: str
+    data_keys: frozenset[str]
     policy_class: Name | ClassByValue
     policy_kwargs: dict[str, Any]
     observation_space: Space
@@ -96,6 +98,7 @@ def parse_agent_zip(data: bytes, path: Path) -> AgentZip:
         path=path,
         sha256=sha256_of(data),
         sb3_version=members.read(version, limit=1000).decode("latin-1").strip() if version in members else "",
+        data_keys=frozenset(fields.document),
         policy_class=fields.policy_class(),
         policy_kwargs=policy_kwargs,
         observation_space=fields.space("observation_space"),

@@ -24,6 +24,7 @@ from Neuron_Selection.FileFormats.agent_zip.spaces import (
     Space,
 )
 from Neuron_Selection.PatchingTooling.agent.activation_functions import ACTIVATION_FUNCTIONS
+from Neuron_Selection.PatchingTooling.agent.algorithms import UNKNOWN, algorithm_in, reason_unsupported
 from Neuron_Selection.PatchingTooling.agent.custom_classes import CustomClasses, is_custom, is_torch_module
 from Neuron_Selection.PatchingTooling.agent.heads import ACTOR, DQN, QR_DQN, Head
 
@@ -75,17 +76,6 @@ _EXTRACTORS: dict[str, dict[str, Any]] = {
     "NatureCNN": {"features_dim": 512, "normalized_image": False},
     "CombinedExtractor": {"cnn_output_dim": 256, "normalized_image": False},
 }
-_ALGORITHMS = {
-    "sb3_contrib.qrdqn": "QR-DQN",
-    "stable_baselines3.common.policies": "PPO or A2C",
-    "stable_baselines3.ppo": "PPO",
-    "stable_baselines3.a2c": "A2C",
-    "stable_baselines3.sac": "SAC",
-    "stable_baselines3.td3": "TD3 or DDPG",
-    "sb3_contrib.tqc": "TQC",
-    "sb3_contrib.common": "a sb3_contrib algorithm",
-    "sb3_contrib.ars": "ARS",
-}
 ACTIVATIONS = frozenset(ACTIVATION_FUNCTIONS)  # torch.nn classes that take no argument and keep the width
 _KWARGS = {
     "net_arch",
@@ -96,6 +86,7 @@ _KWARGS = {
 }
 EXTRACTORS = ("features_extractor", "vf_features_extractor")  # the actor's, or both; and the critic's own
 _OF_ACTOR = "pi_features_extractor"  # repeats the first
+_EXPECTED_POLICY = "a policy of DQN, QR-DQN, PPO, A2C, TRPO or MaskablePPO (MlpPolicy, CnnPolicy, MultiInputPolicy)"
 _WIDTH_LIMIT = 1_000_000
 _DEPTH_LIMIT = 1_000
 
@@ -131,7 +122,7 @@ def architecture_of(agent: AgentZip, custom: CustomClasses) -> Architecture:
     :raises UntrustedError: a custom class that the user does not trust
     """
     where = f"{agent.path}: data"
-    head, policy = _policy(agent.policy_class, custom, where)
+    head, policy = _policy(agent, custom, where)
     kwargs = agent.policy_kwargs
     unknown = sorted(set(kwargs) - _KWARGS - head.arguments)
     if unknown and not is_custom(policy):
@@ -173,29 +164,19 @@ def architecture_of(agent: AgentZip, custom: CustomClasses) -> Architecture:
     return architecture
 
 
-def algorithm_of(policy: Name | ClassByValue) -> str | None:
-    """The algorithm whose policy this is, judged by its module; None for a custom class."""
-    if not isinstance(policy, Name):
-        return None
-    if policy.module == "stable_baselines3.dqn.policies":
-        return "DQN"
-    for module, algorithm in _ALGORITHMS.items():
-        if policy.module == module or policy.module.startswith(module + "."):
-            return algorithm
-    return None
-
-
-def _policy(policy: Name | ClassByValue, custom: CustomClasses, where: str) -> tuple[Head, str]:
+def _policy(agent: AgentZip, custom: CustomClasses, where: str) -> tuple[Head, str]:
     """The head, and the kind of policy or the source of a custom one, which must be of a DQN."""
-    if isinstance(policy, Name) and policy.module in POLICIES:
-        head, kinds = POLICIES[policy.module]
-        if policy.qualname in kinds:
-            return head, kinds[policy.qualname]
-    algorithm = algorithm_of(policy)
-    expected = "a policy of DQN, QR-DQN, PPO, A2C, TRPO or MaskablePPO (MlpPolicy, CnnPolicy, MultiInputPolicy)"
-    if algorithm is not None:
-        raise InputError(where, "policy_class", found=f"{policy}, a policy of {algorithm}", expected=expected)
-    return DQN, custom.source_of(policy, "policy_class", where=where, expected=expected)
+    policy, algorithm = agent.policy_class, algorithm_in(agent)
+    head, kinds = POLICIES.get(policy.module, (DQN, {})) if isinstance(policy, Name) else (DQN, {})
+    if isinstance(policy, Name) and policy.qualname in kinds:
+        return head, kinds[policy.qualname]
+    if kinds or algorithm not in ("DQN", UNKNOWN):
+        name = policy.name if isinstance(policy, ClassByValue) else str(policy)
+        found = f"{shown(name, limit=100, quoted=False)}, a policy of {algorithm}"
+        raise InputError(
+            where, "policy_class", found=found, expected=_EXPECTED_POLICY, hint=reason_unsupported(algorithm)
+        )
+    return DQN, custom.source_of(policy, "policy_class", where=where, expected=_EXPECTED_POLICY)
 
 
 def _n_quantiles(value: Any, where: str) -> int:

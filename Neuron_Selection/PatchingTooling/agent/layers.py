@@ -104,9 +104,7 @@ def mlp_layers(architecture: Architecture, space: Space) -> LayerTable | None:
     head, hidden = architecture.head, architecture.net_arch or ()
     layers: dict[str, Layer] = {}
 
-    def add(
-        name: str, kind: str, role: Role, width: int, *, is_cut: bool = True, is_default: bool = True
-    ) -> None:
+    def add(name: str, kind: str, role: Role, width: int, *, is_cut: bool = True, is_default: bool = True) -> None:
         layers[name] = Layer(
             name=name,
             kind=kind,
@@ -119,9 +117,8 @@ def mlp_layers(architecture: Architecture, space: Space) -> LayerTable | None:
         )
 
     add("features_extractor.flatten", "Flatten", "other", flat_size(space), is_default=False)
-    def add_mlp(
-        linears: tuple[tuple[str, str], ...], widths: tuple[int, ...], last: Role, *, is_cut: bool
-    ) -> None:
+
+    def add_mlp(linears: tuple[tuple[str, str], ...], widths: tuple[int, ...], last: Role, *, is_cut: bool) -> None:
         *hidden_names, (output, _) = linears
         for (linear, activation), width in zip(hidden_names, widths, strict=False):
             add(linear, "Linear", "pre-activation", width, is_cut=is_cut)

@@ -135,6 +135,4 @@ def _named_for_dict(table: LayerTable, key: str) -> LayerTable:
             layers[renamed] = replace(layer, name=renamed, is_cut=False)
         else:
             layers[name] = layer
-    return LayerTable(
-        module=table.module, layers=layers, refused={**table.refused, **refused_names(containers, [])}
-    )
+    return LayerTable(module=table.module, layers=layers, refused={**table.refused, **refused_names(containers, [])})

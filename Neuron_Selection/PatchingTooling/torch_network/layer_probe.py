@@ -40,9 +40,7 @@ def probe_layers(net: nn.Module, head: Head, run: Callable[[], Any]) -> LayerTab
     modules = dict(net.named_modules())
     empty = (head.mlp, head.critic) if head.critic else ()  # of an actor without hidden layers
     leaves = {
-        name: module
-        for name, module in modules.items()
-        if name and not list(module.children()) and name not in empty
+        name: module for name, module in modules.items() if name and not list(module.children()) and name not in empty
     }
     fired: list[tuple[str, Any]] = []
     with torch.no_grad(), observed(net, leaves, lambda name, output: fired.append((name, output))):

@@ -145,9 +145,7 @@ def _actor_forward(policy: Any) -> Callable[[Any], torch.Tensor]:
     return forward
 
 
-def _make_lazy_layers(
-    policy: Any, agent: AgentZip, architecture: Architecture, custom: CustomClasses
-) -> None:
+def _make_lazy_layers(policy: Any, agent: AgentZip, architecture: Architecture, custom: CustomClasses) -> None:
     """Run the networks once if a custom class has layers that take their size from their first input."""
     head = architecture.head
     nets = [policy.get_submodule(name) for name in (head.module, *head.copies)]

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-from Neuron_Selection.errors import UntrustedError, UsageError, shown
-from Neuron_Selection.PatchingTooling.agent.architecture import Architecture
+from typing import Any
+
+from Neuron_Selection.errors import EngineError, InputError, UntrustedError, UsageError, shown
+from Neuron_Selection.PatchingTooling.agent.architecture import refuse_nonfinite
 from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
 
 
-def open_relu_network(agent_path: str) -> OpenedAgent:
-    """The agent, with the numpy engine.
+def open_relu_network(agent_path: str, **options: Any) -> OpenedAgent:
+    """The agent, checked to be one that the search applies to; no custom class is imported.
 
+    :param options: as for ``OpenedAgent``
     :raises UsageError: another network; also a custom one, which no flag makes usable
     """
     try:
-        agent = OpenedAgent(agent_path, engine="numpy")
+        agent = OpenedAgent(agent_path, **{**options, "allow_nonfinite": True})  # refused below, without advice
     except UntrustedError as error:
         found = str(error).partition(", expected")[0]
         supported = "only MLPs with ReLU, of Stable-Baselines3's own classes, are supported"
         raise UsageError(f"smallest flips: {supported} ({found})") from error
-    except UsageError as error:
+    try:
+        _ = agent.numpy_network
+    except EngineError as error:
         found = str(error).removeprefix("engine numpy: ").partition(", expected")[0]
         raise UsageError(f"smallest flips: only MLPs with ReLU are supported ({found})") from error
-    refuse_other_than_relu(agent.architecture)
+    refuse_unsupported(agent)
     return agent
 
 
@@ -29,19 +34,25 @@ def flips_can_be_found(agent: OpenedAgent) -> bool:
     """Whether the search applies to this agent."""
     try:
         _ = agent.numpy_network
-        refuse_other_than_relu(agent.architecture)
+        refuse_unsupported(agent)
     except UsageError:
         return False
     return True
 
 
-def refuse_other_than_relu(architecture: Architecture) -> None:
-    """Raise for an MLP with another activation function.
+def refuse_unsupported(agent: OpenedAgent) -> None:
+    """Raise for an MLP with another activation function, or with weights that are NaN or infinite.
 
-    :raises UsageError: always, unless the activation function is ReLU or there are no hidden layers
+    :raises UsageError: either; without hidden layers any activation function is accepted
     """
+    architecture = agent.architecture
     if architecture.head.n_quantiles > 1:
         raise UsageError("smallest flips: only MLPs with ReLU are supported (found the mean over quantiles)")
     if architecture.net_arch and architecture.activation_fn != "ReLU":
         found = shown(architecture.activation_fn, quoted=False)
         raise UsageError(f"smallest flips: only MLPs with ReLU are supported (found the activation function {found})")
+    try:
+        refuse_nonfinite(agent.agent_zip)
+    except InputError as error:
+        found = f"{error.found} in {error.field}"
+        raise UsageError(f"smallest flips: only finite weights are supported (found {found})") from error

@@ -18,7 +18,7 @@ from Neuron_Selection.FileFormats.results.patching_results import results_path
 from Neuron_Selection.FileFormats.weights.perturbation_results import PERTURBATIONS, save_records, stored_records
 from Neuron_Selection.PatchingTooling.numpy_network.network import NumpyNetwork
 from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
-from Parameter_Selection.PerturbationTooling.exact_flips.relu_networks import refuse_other_than_relu
+from Parameter_Selection.PerturbationTooling.exact_flips.relu_networks import refuse_unsupported
 from Parameter_Selection.PerturbationTooling.exact_flips.smallest_flips import (
     SmallestFlips,
     compute_smallest_flips,
@@ -89,7 +89,7 @@ def find_smallest_flips(
         ``overwrite``
     """
     network = agent.numpy_network
-    refuse_other_than_relu(agent.architecture)
+    refuse_unsupported(agent)
     folder = output_folder(None if output_dir is None else str(output_dir), agent.folder.folder / PERTURBATIONS)
     path = results_path(folder, output_prefix)
     selected = agent.inputs(inputs).selected(input_ids)

@@ -173,7 +173,7 @@ def test_qr_dqn_is_named_and_refused(published_agents: Path) -> None:
 @pytest.mark.parametrize(
     ("module", "name", "error", "words"),
     [
-        ("stable_baselines3.common.policies", "ActorCriticPolicy", InputError, "a policy of PPO or A2C"),
+        ("stable_baselines3.common.policies", "ActorCriticPolicy", InputError, "a policy of A2C"),
         ("stable_baselines3.sac.policies", "SACPolicy", InputError, "a policy of SAC"),
         ("sb3_contrib.tqc.policies", "TQCPolicy", InputError, "a policy of TQC"),
         ("my_project.policies", "MyPolicy", UntrustedError, "the custom class 'my_project.policies.MyPolicy'"),
