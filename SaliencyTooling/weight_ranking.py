@@ -14,7 +14,6 @@ from Neuron_Selection.FileFormats.agent_zip.agent_zip import AgentZip
 from Neuron_Selection.FileFormats.agent_zip.spaces import DiscreteSpace
 from Neuron_Selection.FileFormats.results.cross_metric_summary import CrossMetricSummary, ImportantNeuron
 from Neuron_Selection.FileFormats.weights.average_gradients import MAGNITUDE, MARGIN, AverageGradients
-from Neuron_Selection.PatchingTooling.agent.heads import DQN
 from SaliencyTooling.gradient_runs import Progress
 
 SCORES = ("gradient", "margin", "weight_x_gradient")
@@ -124,7 +123,7 @@ def score_weights(
         raise UsageError("--score weight_x_gradient requires --agent_path, to read the weights")
     scores = {}
     for name, array in matrices.items():
-        weights = DQN.network_tensors(agent_zip.tensors).get(name)
+        weights = agent_zip.network_tensors.get(name)
         if weights is None or weights.shape != array.shape:
             expected = "no such weight in this agent" if weights is None else f"{weights.shape} as in this agent"
             raise InputError(where, name, found=f"gradients of shape {array.shape}", expected=expected)

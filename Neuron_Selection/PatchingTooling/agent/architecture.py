@@ -118,7 +118,8 @@ def architecture_of(agent: AgentZip, custom: CustomClasses) -> Architecture:
     """The architecture that the zip describes, checked against the tensors that it stores.
 
     :param custom: the custom classes that the user trusts
-    :raises InputError: an algorithm that is not supported, or choices that are wrong, unknown, or do not fit the stored tensors
+    :raises InputError: an algorithm that is not supported, or choices that are wrong, unknown, or do not fit the
+        stored tensors
     :raises UntrustedError: a custom class that the user does not trust
     """
     where = f"{agent.path}: data"

@@ -42,10 +42,7 @@ class NumpyActorCritic(NumpyNetwork):
     def patched(self, observations: Observations, intervention: Intervention) -> PatchedRun:
         """The scores under one intervention, and how many values it changed."""
         own = _within(intervention, self)
-        if own:
-            run = super().patched(observations, own)
-        else:
-            run = PatchedRun(scores=self.scores(observations), changed={})
+        run = super().patched(observations, own) if own else PatchedRun(scores=self.scores(observations), changed={})
         if len(own) == len(intervention):
             return run
         of_critic = self.critic.patched(observations, _within(intervention, self.critic)).changed

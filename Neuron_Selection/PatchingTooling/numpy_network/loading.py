@@ -30,22 +30,18 @@ def build_numpy_network(agent: AgentZip, architecture: Architecture) -> NumpyNet
     """
     layers, space, key = _layers(agent, architecture)
     head = architecture.head
-    settings = {
-        "layers": layers,
-        "space": space,
-        "key": key,
-        "normalize_images": architecture.normalize_images,
-    }
     first = next(iter(layers.layers))
     linears = _linears(agent, architecture, head.mlp_layers(len(architecture.net_arch or ())), reads=first)
     if head.n_quantiles > 1:
         linears = _with_mean(linears, architecture)
+    network = NumpyNetwork(
+        layers=layers, space=space, key=key, normalize_images=architecture.normalize_images, linears=linears
+    )
     if not head.critic:
-        return NumpyNetwork(linears=linears, **settings)
+        return network
     reads = first if architecture.shares_extractor else list(layers.layers)[1]
     of_critic = _linears(agent, architecture, head.critic_layers(len(architecture.critic_arch)), reads=reads)
-    critic = NumpyNetwork(linears=of_critic, **settings)
-    return NumpyActorCritic(linears=linears, critic=critic, **settings)
+    return NumpyActorCritic(**vars(network), critic=replace(network, linears=of_critic))
 
 
 def _linears(
