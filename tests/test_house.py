@@ -98,7 +98,7 @@ def test_only_scripts_import_scripts() -> None:
 @pytest.mark.parametrize(
     ("pattern", "doors"),
     [
-        (r"\b(import|from) stable_baselines3", {"sb3_policy.py"}),
+        (r"\b(import|from) stable_baselines3", {"sb3_policy.py", "quantile_policy.py"}),
         (r"register_forward_hook\(", {"hooks.py"}),
         (r"\bopen\(|\.read_bytes\(\)|\.read_text\(|\.write_text\(|\.write_bytes\(|np\.load\(", "FileFormats"),
         (r"weights_only=False|allow_pickle=True|pickle\.load|torch\.load|DQN\.load|\beval\(", set()),

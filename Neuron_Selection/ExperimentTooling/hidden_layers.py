@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from Neuron_Selection.errors import UsageError
-from Neuron_Selection.PatchingTooling.agent.layers import Layer
+from Neuron_Selection.PatchingTooling.agent.layers import NOT_HIDDEN, Layer
 from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
 
 _ROWS_ARE_NO_NEURONS = ("Embedding", "ConvTranspose")
@@ -17,6 +17,8 @@ _ROWS_ARE_NO_NEURONS = ("Embedding", "ConvTranspose")
 
 def hidden_layers(agent: OpenedAgent, names: Sequence[str] | None = None) -> list[str]:
     """The layers whose neurons are tried: every hidden one with a weight matrix, unless layers are named.
+
+    An actor's critic has no influence on the decision, so that its layers are tried only if they are named.
 
     :raises SuiteError: an unknown layer, or a network without hidden ones
     """
@@ -57,7 +59,7 @@ def layers_left_out(agent: OpenedAgent) -> dict[str, str]:
             reasons[name] = f"its weights are those of {shared[name]}"
         elif layer is None:
             reasons[name] = table.refused.get(name, "it has parameters of its own and is not a layer")
-        elif name not in hidden and layer.role not in ("output", "post-activation"):
+        elif name not in hidden and layer.role not in {*NOT_HIDDEN, "post-activation"}:
             reasons[name] = f"{layer.kind}: it has no weight matrix with a row for each neuron"
     return reasons
 
@@ -71,7 +73,7 @@ def _with_weight_matrix(agent: OpenedAgent) -> list[str]:
     return [
         name
         for name, layer in agent.layer_table.layers.items()
-        if layer.role not in ("output", "post-activation")
+        if layer.role not in {*NOT_HIDDEN, "post-activation"}
         and not layer.kind.startswith(_ROWS_ARE_NO_NEURONS)
         and layer.width in rows.get(name, ())
     ]

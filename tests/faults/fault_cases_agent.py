@@ -176,14 +176,15 @@ BAD_AGENTS: dict[str, tuple[Spoil, int, str]] = {
     "A22 action_space": (payload_in("action_space"), 3, "action_space: found a call of 'os.system'"),
     "A22 tensors": (payload_in_tensors, 3, "policy.pth: found a call of 'os.system'"),
     "A24 SAC": (with_fields(policy_class=serialized(class_named("stable_baselines3.sac.policies", "SACPolicy"))),
-                2, "a policy of SAC, expected a DQN policy (SAC has continuous actions)"),
-    "A24 PPO": (with_fields(clip_range=0.2, policy_class=serialized(
-        class_named("stable_baselines3.common.policies", "ActorCriticPolicy"))), 2, "a policy of PPO, expected a DQN"),
+                2, "a policy of SAC, expected a policy of DQN, QR-DQN, PPO, A2C, TRPO or MaskablePPO (SAC has continuous actions)"),
+    "A24 tensors of a DQN in a PPO": (with_fields(clip_range=0.2, policy_class=serialized(
+        class_named("stable_baselines3.common.policies", "ActorCriticPolicy"))),
+                                      2, "mlp_extractor.policy_net.0.weight: found no such tensor"),
     "A24 RecurrentPPO": (with_fields(clip_range=0.2, policy_class=serialized(
         class_named("sb3_contrib.common.recurrent.policies", "RecurrentActorCriticPolicy"))),
                          2, "(RecurrentPPO keeps a state between steps)"),
-    "A24 PPO by another name": (with_fields(policy_class=serialized(
-        class_named("stable_baselines3.ppo.policies", "MlpPolicy"))), 2, "a policy of PPO, expected a DQN policy"),
+    "A24 no policy of PPO": (with_fields(policy_class=serialized(
+        class_named("stable_baselines3.ppo.policies", "Nonesuch"))), 2, "a policy of PPO, expected a policy of"),
     "A25 continuous": (with_fields(action_space=BOX_ACTIONS), 2, "action_space: found a Box space, expected Discrete"),
     "A26 by reference": (with_kwargs({EXTRACTOR: MlpOfDict}), 3, "(--trust tests.extractors.MlpOfDict imports it)"),
     "A27 by value": (with_kwargs({EXTRACTOR: BY_VALUE}), 3, "(--features_extractor FILE.py:Custom uses your own"),

@@ -28,42 +28,28 @@ from Neuron_Selection.PatchingTooling.agent.algorithms import UNKNOWN, algorithm
 from Neuron_Selection.PatchingTooling.agent.custom_classes import CustomClasses, is_custom, is_torch_module
 from Neuron_Selection.PatchingTooling.agent.heads import ACTOR, DQN, QR_DQN, Head
 
-# module and class of every policy that SB3 and sb3_contrib pickle for agents that choose among actions
-POLICIES = {
-    "stable_baselines3.dqn.policies": (
-        DQN,
-        {
-            "DQNPolicy": "MlpPolicy",
-            "MlpPolicy": "MlpPolicy",
-            "CnnPolicy": "CnnPolicy",
-            "MultiInputPolicy": "MultiInputPolicy",
-        },
-    ),
-    "sb3_contrib.qrdqn.policies": (
-        QR_DQN,
-        {
-            "QRDQNPolicy": "MlpPolicy",
-            "MlpPolicy": "MlpPolicy",
-            "CnnPolicy": "CnnPolicy",
-            "MultiInputPolicy": "MultiInputPolicy",
-        },
-    ),
-    "stable_baselines3.common.policies": (
-        ACTOR,
-        {
-            "ActorCriticPolicy": "MlpPolicy",
-            "ActorCriticCnnPolicy": "CnnPolicy",
-            "MultiInputActorCriticPolicy": "MultiInputPolicy",
-        },
-    ),
-    "sb3_contrib.common.maskable.policies": (
-        ACTOR,
-        {
-            "MaskableActorCriticPolicy": "MlpPolicy",
-            "MaskableActorCriticCnnPolicy": "CnnPolicy",
-            "MaskableMultiInputActorCriticPolicy": "MultiInputPolicy",
-        },
-    ),
+_HEADS = {
+    "stable_baselines3.dqn.policies": DQN,
+    "stable_baselines3.common.policies": ACTOR,
+    "stable_baselines3.ppo.policies": ACTOR,
+    "stable_baselines3.a2c.policies": ACTOR,
+    "sb3_contrib.common.maskable.policies": ACTOR,
+    "sb3_contrib.ppo_mask.policies": ACTOR,
+    "sb3_contrib.trpo.policies": ACTOR,
+    "sb3_contrib.qrdqn.policies": QR_DQN,
+}
+_POLICIES = {
+    "MlpPolicy": "MlpPolicy",
+    "DQNPolicy": "MlpPolicy",
+    "QRDQNPolicy": "MlpPolicy",
+    "ActorCriticPolicy": "MlpPolicy",
+    "MaskableActorCriticPolicy": "MlpPolicy",
+    "CnnPolicy": "CnnPolicy",
+    "ActorCriticCnnPolicy": "CnnPolicy",
+    "MaskableActorCriticCnnPolicy": "CnnPolicy",
+    "MultiInputPolicy": "MultiInputPolicy",
+    "MultiInputActorCriticPolicy": "MultiInputPolicy",
+    "MaskableMultiInputActorCriticPolicy": "MultiInputPolicy",
 }
 _DEFAULT_EXTRACTORS = {
     "MlpPolicy": "FlattenExtractor",
@@ -86,7 +72,7 @@ _KWARGS = {
 }
 EXTRACTORS = ("features_extractor", "vf_features_extractor")  # the actor's, or both; and the critic's own
 _OF_ACTOR = "pi_features_extractor"  # repeats the first
-_EXPECTED_POLICY = "a policy of DQN, QR-DQN, PPO, A2C, TRPO or MaskablePPO (MlpPolicy, CnnPolicy, MultiInputPolicy)"
+_EXPECTED_POLICY = "a policy of DQN, QR-DQN, PPO, A2C, TRPO or MaskablePPO"
 _WIDTH_LIMIT = 1_000_000
 _DEPTH_LIMIT = 1_000
 
@@ -112,6 +98,11 @@ class Architecture:
     normalize_images: bool
     n_actions: int
     more_kwargs: Mapping[str, Any]
+
+    @property
+    def n_outputs(self) -> int:
+        """The width of the last Linear before the scores."""
+        return self.n_actions * max(self.head.n_quantiles, 1)
 
 
 def architecture_of(agent: AgentZip, custom: CustomClasses) -> Architecture:
@@ -168,15 +159,14 @@ def architecture_of(agent: AgentZip, custom: CustomClasses) -> Architecture:
 def _policy(agent: AgentZip, custom: CustomClasses, where: str) -> tuple[Head, str]:
     """The head, and the kind of policy or the source of a custom one, which must be of a DQN."""
     policy, algorithm = agent.policy_class, algorithm_in(agent)
-    head, kinds = POLICIES.get(policy.module, (DQN, {})) if isinstance(policy, Name) else (DQN, {})
-    if isinstance(policy, Name) and policy.qualname in kinds:
-        return head, kinds[policy.qualname]
-    if kinds or algorithm not in ("DQN", UNKNOWN):
+    head = _HEADS.get(policy.module) if isinstance(policy, Name) else None
+    if isinstance(policy, Name) and head is not None and policy.qualname in _POLICIES:
+        return head, _POLICIES[policy.qualname]
+    if head is not None or algorithm not in ("DQN", UNKNOWN):
         name = policy.name if isinstance(policy, ClassByValue) else str(policy)
         found = f"{shown(name, limit=100, quoted=False)}, a policy of {algorithm}"
-        raise InputError(
-            where, "policy_class", found=found, expected=_EXPECTED_POLICY, hint=reason_unsupported(algorithm)
-        )
+        reason = reason_unsupported(algorithm)
+        raise InputError(where, "policy_class", found=found, expected=_EXPECTED_POLICY, hint=reason)
     return DQN, custom.source_of(policy, "policy_class", where=where, expected=_EXPECTED_POLICY)
 
 
@@ -277,8 +267,8 @@ def check_sizes(architecture: Architecture, agent: AgentZip) -> None:
     width = _features_dim(architecture, agent)
     extractors = ["features_extractor"] if architecture.shares_extractor else list(EXTRACTORS)
     shapes = {f"{part}.{name}": shape for part in extractors for name, shape in extractor.items()}
-    n_outputs = architecture.n_actions * head.n_quantiles
-    shapes |= _mlp_shapes(head.mlp_layers(len(architecture.net_arch)), [width, *architecture.net_arch, n_outputs])
+    sides = [width, *architecture.net_arch, architecture.n_outputs]
+    shapes |= _mlp_shapes(head.mlp_layers(len(architecture.net_arch)), sides)
     if head.critic:
         layers = head.critic_layers(len(architecture.critic_arch))
         shapes |= _mlp_shapes(layers, [width, *architecture.critic_arch, 1])

@@ -20,7 +20,7 @@ class Head:
     :param scores: what the scores are called
     :param activation_fn: the default activation function, of torch.nn
     :param arguments: the policy's arguments in addition to those that all policies have
-    :param n_quantiles: the outputs for each action, whose mean is its score
+    :param n_quantiles: the outputs for each action, whose mean is its score; 0 where the outputs are the scores
     """
 
     family: str
@@ -33,11 +33,11 @@ class Head:
     scores: str
     activation_fn: str = "ReLU"
     arguments: frozenset[str] = frozenset()
-    n_quantiles: int = 1
+    n_quantiles: int = 0
 
     def scores_from(self, output: Any) -> Any:
         """One score for each action, (n, n_actions), from what the last Linear outputs (an array or a tensor)."""
-        return output if self.n_quantiles == 1 else output.reshape(len(output), self.n_quantiles, -1).mean(1)
+        return output.reshape(len(output), self.n_quantiles, -1).mean(1) if self.n_quantiles else output
 
     def mlp_layers(self, n_hidden: int) -> tuple[tuple[str, str], ...]:
         """Each Linear of the MLP with the activation after it ("" after the last), as SB3 names them.
@@ -53,6 +53,10 @@ class Head:
     def stored_name(self, name: str) -> str:
         """The name in the zip of a layer or a parameter of the network."""
         return f"{self.module}.{name}" if self.module else name
+
+    def is_of_critic(self, name: str) -> bool:
+        """Whether a layer has no influence on the scores."""
+        return bool(self.critic) and name.startswith((f"{self.critic}.", "vf_features_extractor.", self.critic_output))
 
     def leads_to_scores(self, name: str) -> bool:
         """Whether a layer belongs to the MLP or is the Linear after it."""

@@ -13,7 +13,8 @@ from Neuron_Selection.FileFormats.storage.known_names import refuse_unknown
 from Neuron_Selection.PatchingTooling.agent.architecture import Architecture, flat_size
 from Neuron_Selection.PatchingTooling.agent.custom_classes import is_custom
 
-Role: TypeAlias = Literal["pre-activation", "post-activation", "output", "other"]
+Role: TypeAlias = Literal["pre-activation", "post-activation", "output", "quantiles", "critic", "other"]
+NOT_HIDDEN = frozenset({"output", "quantiles", "critic"})  # the last layer, and layers without influence on it
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -101,10 +102,10 @@ def mlp_layers(architecture: Architecture, space: Space) -> LayerTable | None:
     is_mlp = architecture.extractor == "FlattenExtractor" and not is_custom(architecture.policy)
     if not is_mlp or is_custom(architecture.activation_fn) or not isinstance(space, LeafSpace):
         return None
-    head, hidden = architecture.head, architecture.net_arch or ()
+    head, hidden, of_critic = architecture.head, architecture.net_arch or (), architecture.critic_arch
     layers: dict[str, Layer] = {}
 
-    def add(name: str, kind: str, role: Role, width: int, *, is_cut: bool = True, is_default: bool = True) -> None:
+    def add(name: str, kind: str, role: Role, width: int) -> None:
         layers[name] = Layer(
             name=name,
             kind=kind,
@@ -112,37 +113,31 @@ def mlp_layers(architecture: Architecture, space: Space) -> LayerTable | None:
             width=width,
             shape=(width,),
             neuron_axis=1,
-            is_cut=is_cut,
-            is_default=is_default,
+            is_cut=role != "critic",
+            is_default=kind != "Flatten",
         )
 
-    add("features_extractor.flatten", "Flatten", "other", flat_size(space), is_default=False)
-
-    def add_mlp(linears: tuple[tuple[str, str], ...], widths: tuple[int, ...], last: Role, *, is_cut: bool) -> None:
-        *hidden_names, (output, _) = linears
-        for (linear, activation), width in zip(hidden_names, widths, strict=False):
-            add(linear, "Linear", "pre-activation", width, is_cut=is_cut)
-            add(activation, architecture.activation_fn, "post-activation", width, is_cut=is_cut)
-        add(output, "Linear", last, widths[-1], is_cut=is_cut)
-
-    last: Role = "output" if head.n_quantiles == 1 else "other"
-    n_outputs = architecture.n_actions * head.n_quantiles
-    if not architecture.shares_extractor:
-        add("vf_features_extractor.flatten", "Flatten", "other", flat_size(space), is_cut=False, is_default=False)
-    add_mlp(head.mlp_layers(len(hidden)), (*hidden, n_outputs), last, is_cut=True)
+    add("features_extractor.flatten", "Flatten", "other", flat_size(space))
     containers = ["features_extractor", head.mlp]
+    if not architecture.shares_extractor:
+        add("vf_features_extractor.flatten", "Flatten", "critic", flat_size(space))
+        containers += ["vf_features_extractor"]
+    outputs: Role = "quantiles" if head.n_quantiles else "output"
+    for (linear, activation), width in zip(
+        head.mlp_layers(len(hidden)), (*hidden, architecture.n_outputs), strict=True
+    ):
+        add(linear, "Linear", "pre-activation" if activation else outputs, width)
+        if activation:
+            add(activation, architecture.activation_fn, "post-activation", width)
     if head.critic:
-        containers = ["features_extractor", "mlp_extractor", head.mlp, head.critic]
-        containers += [] if architecture.shares_extractor else ["vf_features_extractor"]
-        layers_of_critic = head.critic_layers(len(architecture.critic_arch))
-        add_mlp(layers_of_critic, (*architecture.critic_arch, 1), "other", is_cut=False)
-    parameters = [
-        f"{name}.{kind}" for name, layer in layers.items() if layer.kind == "Linear" for kind in ("weight", "bias")
-    ]
-    if architecture.activation_fn == "PReLU":
-        parameters += [f"{name}.weight" for name, layer in layers.items() if layer.role == "post-activation"]
-    refused = refused_names(containers, parameters)
-    return LayerTable(module=head.module, layers=layers, refused=refused)
+        containers += ["mlp_extractor", head.critic]
+        for (linear, activation), width in zip(head.critic_layers(len(of_critic)), (*of_critic, 1), strict=True):
+            add(linear, "Linear", "critic", width)
+            if activation:
+                add(activation, architecture.activation_fn, "critic", width)
+    parameters = [f"{name}.weight" for name, layer in layers.items() if layer.kind in ("Linear", "PReLU")]
+    parameters += [f"{name}.bias" for name, layer in layers.items() if layer.kind == "Linear"]
+    return LayerTable(module=head.module, layers=layers, refused=refused_names(containers, parameters))
 
 
 def refused_names(containers: Iterable[str], parameters: Iterable[str]) -> dict[str, str]:

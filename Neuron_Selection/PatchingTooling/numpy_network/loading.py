@@ -32,7 +32,7 @@ def build_numpy_network(agent: AgentZip, architecture: Architecture) -> NumpyNet
     head = architecture.head
     first = next(iter(layers.layers))
     linears = _linears(agent, architecture, head.mlp_layers(len(architecture.net_arch or ())), reads=first)
-    if head.n_quantiles > 1:
+    if head.n_quantiles:
         linears = _with_mean(linears, architecture)
     network = NumpyNetwork(
         layers=layers, space=space, key=key, normalize_images=architecture.normalize_images, linears=linears

@@ -52,9 +52,10 @@ def probe_layers(net: nn.Module, head: Head, run: Callable[[], Any]) -> LayerTab
     ordered = [(name, output) for name, output in fired if name not in left_out]
     activation = getattr(net, "activation_fn", None)
     layers: dict[str, Layer] = {}
-    output_layer = ""
-    if has_known_forward(net) and head.n_quantiles == 1 and ordered:
-        output_layer = head.output or ordered[-1][0]
+    roles: dict[str, Role] = {name: "critic" for name, _ in ordered if head.is_of_critic(name)}
+    if has_known_forward(net):
+        last = [name for name, _ in ordered if head.leads_to_scores(name)][-1]
+        roles[last] = "quantiles" if head.n_quantiles else "output"
     axis = 1
     for place, (name, output) in enumerate(ordered):
         axis = _neuron_axis(leaves[name], output.dim(), axis)
@@ -62,7 +63,7 @@ def probe_layers(net: nn.Module, head: Head, run: Callable[[], Any]) -> LayerTab
         layers[name] = Layer(
             name=name,
             kind=type(leaves[name]).__name__,
-            role=_role(leaves[name], following, activation, ends=name == output_layer),
+            role=roles.get(name) or _role(leaves[name], following, activation),
             width=output.shape[axis],
             shape=tuple(output.shape[1:]),
             neuron_axis=axis,
@@ -102,10 +103,10 @@ def _is_activation(module: nn.Module, activation: Any) -> bool:
     )
 
 
-def _role(module: nn.Module, following: nn.Module | None, activation: Any, *, ends: bool) -> Role:
-    """``ends``: whether the layer gives the scores; in a custom network it may be one of several."""
-    if ends or following is None:
-        return "output" if ends else "other"
+def _role(module: nn.Module, following: nn.Module | None, activation: Any) -> Role:
+    """In a custom network the layer that fires last may be one of several that give the scores."""
+    if following is None:
+        return "other"
     if _is_activation(module, activation):
         return "post-activation"
     has_parameters = bool(list(module.parameters()))

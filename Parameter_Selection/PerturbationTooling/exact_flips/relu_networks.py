@@ -46,7 +46,7 @@ def refuse_unsupported(agent: OpenedAgent) -> None:
     :raises UsageError: either; without hidden layers any activation function is accepted
     """
     architecture = agent.architecture
-    if architecture.head.n_quantiles > 1:
+    if architecture.head.n_quantiles:
         raise UsageError("smallest flips: only MLPs with ReLU are supported (found the mean over quantiles)")
     if architecture.net_arch and architecture.activation_fn != "ReLU":
         found = shown(architecture.activation_fn, quoted=False)

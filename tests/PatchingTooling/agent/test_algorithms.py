@@ -32,6 +32,7 @@ from tests.made_agents import (
 )
 
 ACTOR_CRITIC = "stable_baselines3.common.policies.ActorCriticPolicy"
+EXPECTED = "a policy of DQN, QR-DQN, PPO, A2C, TRPO or MaskablePPO"
 CUSTOM = "my_project.policies.MyPolicy"
 ON_POLICY = ("gae_lambda", "ent_coef", "vf_coef", "n_steps", "normalize_advantage")
 OFF_POLICY = ("tau", "buffer_size", "train_freq", "learning_starts", "batch_size")
@@ -163,7 +164,7 @@ def test_an_algorithm_that_cannot_be_analysed_is_refused_with_the_reason(
     error, algorithm = raised.value, algorithm_in(read_agent_zip(path))
     assert error.exit_code == 2
     assert str(error).endswith(
-        f": policy_class: found {policy}, a policy of {algorithm}, expected a DQN policy ({reason})"
+        f": policy_class: found {policy}, a policy of {algorithm}, expected {EXPECTED} ({reason})"
     )
     assert reason == reason_unsupported(algorithm)
     assert inspect_agent.main([str(path)]) == 0

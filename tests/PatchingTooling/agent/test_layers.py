@@ -13,8 +13,14 @@ from torch import nn
 from Neuron_Selection.errors import InputError, SuiteError, UsageError
 from Neuron_Selection.PatchingTooling import PatchingExperiment
 from Neuron_Selection.PatchingTooling.agent.heads import DQN
+from Neuron_Selection.PatchingTooling.agent.layers import LayerTable
 from Neuron_Selection.PatchingTooling.torch_network.layer_probe import probe_layers
 from tests.made_agents import mlp_agent, new_dqn, save_dqn, vector_space
+
+
+def probed(net: nn.Module, observations: torch.Tensor) -> LayerTable:
+    return probe_layers(net, DQN, lambda: net(observations))
+
 
 IMAGE = spaces.Box(0, 255, (3, 36, 40), np.uint8)
 
@@ -84,7 +90,7 @@ class Odd(nn.Module):
 
 
 def test_layers_that_fire_never_or_twice_are_left_out_by_name() -> None:
-    table = probe_layers(Odd(), DQN, torch.zeros(2, 3))
+    table = probed(Odd(), torch.zeros(2, 3))
     assert list(table.layers) == ["first", "positions", "tanh", "last"]
     assert set(table.left_out) == {"relu", "unused", "memory"}
     assert table.layers["tanh"].neuron_axis == 1
@@ -99,7 +105,7 @@ def test_layers_that_fire_never_or_twice_are_left_out_by_name() -> None:
 
 def test_a_norm_over_whole_maps_keeps_the_channels_as_neurons() -> None:
     net = nn.Sequential(nn.Conv2d(3, 6, 2), nn.LayerNorm([6, 4, 5]), nn.ELU(), nn.Flatten(2), nn.LayerNorm(20))
-    layers = probe_layers(net, DQN, torch.zeros(2, 3, 5, 6)).layers
+    layers = probed(net, torch.zeros(2, 3, 5, 6)).layers
     assert {name: (layer.width, layer.neuron_axis) for name, layer in layers.items()} == {
         "0": (6, 1),
         "1": (6, 1),
@@ -111,7 +117,7 @@ def test_a_norm_over_whole_maps_keeps_the_channels_as_neurons() -> None:
 
 def test_probing_leaves_no_hooks() -> None:
     net = Odd()
-    probe_layers(net, DQN, torch.zeros(2, 3))
+    probed(net, torch.zeros(2, 3))
     assert not any(module._forward_hooks for module in net.modules())
 
 

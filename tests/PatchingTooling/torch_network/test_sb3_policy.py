@@ -165,15 +165,10 @@ def test_a_zip_of_2021_with_gym_spaces_loads(shape_key: str, tmp_path: Path) -> 
     )
 
 
-def test_qr_dqn_is_named_and_refused(published_agents: Path) -> None:
-    with pytest.raises(InputError, match="a policy of QR-DQN, expected a DQN policy"):
-        PatchingExperiment(published_agents / "qrdqn-CartPole-v1")
-
-
 @pytest.mark.parametrize(
     ("module", "name", "error", "words"),
     [
-        ("stable_baselines3.common.policies", "ActorCriticPolicy", InputError, "a policy of A2C"),
+        ("stable_baselines3.dqn.policies", "Other", InputError, "a policy of DQN, expected a policy of DQN, QR"),
         ("stable_baselines3.sac.policies", "SACPolicy", InputError, "a policy of SAC"),
         ("sb3_contrib.tqc.policies", "TQCPolicy", InputError, "a policy of TQC"),
         ("my_project.policies", "MyPolicy", UntrustedError, "the custom class 'my_project.policies.MyPolicy'"),

@@ -1,0 +1,248 @@
+"""Actors and quantile networks: against the policies that saved them, and numpy against hooks on them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from sb3_contrib import QRDQN
+
+from Neuron_Selection.errors import InputError, UsageError
+from Neuron_Selection.PatchingTooling import PatchingExperiment
+from Neuron_Selection.PatchingTooling.agent.interventions import adding
+from Neuron_Selection.PatchingTooling.agent.network import Network, WeightChange
+from Neuron_Selection.PatchingTooling.numpy_network.network import NumpyNetwork
+from tests.interventions import patched, swept
+from tests.made_actors import MLPS, OTHERS, new_agent, samples, save_agent, with_changes
+from tests.made_agents import pickled
+
+CRITIC = ("mlp_extractor.value_net", "value_net", "vf_features_extractor")
+
+
+def close(found: np.ndarray, expected: np.ndarray) -> bool:
+    return bool(np.abs(found - expected).max() <= 1e-12 * max(float(np.abs(expected).max()), 1e-3))
+
+
+def both(folder: Path, name: str) -> tuple[PatchingExperiment, NumpyNetwork, Network, Any, Any]:
+    """The experiment, both networks in float64, five observations and five others."""
+    model = new_agent(name)
+    experiment = PatchingExperiment(save_agent(folder / "agent", model), dtype="float64")
+    space = model.observation_space
+    observations, others = (experiment.inputs(samples(space, seed=seed)).observations for seed in (3, 4))
+    return experiment, experiment.numpy_network, experiment.torch_network, observations, others
+
+
+def scores_of_sb3(model: Any, batch: Any) -> np.ndarray:
+    """The scores by plain means: a hook on ``action_net``, or the mean of all quantiles."""
+    tensors = model.policy.obs_to_tensor(batch)[0]
+    with torch.no_grad():
+        if isinstance(model, QRDQN):
+            return model.policy.quantile_net(tensors).mean(dim=1).numpy()
+        seen = []
+        hook = model.policy.action_net.register_forward_hook(lambda *run: seen.append(run[2]))
+        logits = model.policy.get_distribution(tensors).distribution.logits
+        hook.remove()
+        assert np.ptp((seen[0] - logits).numpy(), axis=1).max() < 1e-6
+        return seen[0].numpy()
+
+
+@pytest.mark.parametrize("name", [*MLPS, *OTHERS])
+def test_scores_and_actions_are_those_of_the_policy_that_was_saved(name: str, tmp_path: Path) -> None:
+    model = new_agent(name)
+    model.policy.set_training_mode(False)
+    experiment = PatchingExperiment(save_agent(tmp_path / "agent", model), engine="torch")
+    inputs = experiment.inputs(samples(model.observation_space, count=64))
+    scores = experiment.q_values(inputs)
+    assert np.array_equal(scores, scores_of_sb3(model, inputs.observations))
+    actions = model.predict(inputs.observations, deterministic=True)[0]
+    assert np.array_equal(scores.argmax(axis=1), actions)
+    assert np.array_equal(experiment.torch_network.policy_actions(inputs.observations), actions)
+
+
+@pytest.mark.parametrize("name", MLPS)
+def test_the_layers_of_an_mlp_are_known_from_the_zip(name: str, tmp_path: Path) -> None:
+    _, network, probed, _, _ = both(tmp_path, name)
+    assert list(network.layers.layers.items()) == list(probed.layers.layers.items())
+    assert network.layers.refused == probed.layers.refused
+
+
+@pytest.mark.parametrize("name", MLPS)
+def test_numpy_gives_the_values_of_hooks(name: str, tmp_path: Path) -> None:
+    _, network, hooks, observations, others = both(tmp_path, name)
+    layers = list(hooks.layers.layers)
+    assert close(network.scores(observations), hooks.scores(observations))
+    source, expected = hooks.activations(others, layers), hooks.activations(observations, layers)
+    found = network.activations(observations, layers)
+    assert {layer: array.shape for layer, array in found.items()} == {
+        layer: array.shape for layer, array in expected.items()
+    }
+    for layer in layers:
+        assert close(found[layer], expected[layer]), layer
+        neurons = (0, hooks.layers.widths[layer] - 1) if hooks.layers.widths[layer] > 1 else (0,)
+        for patch in ({layer: neurons}, {layer: "all"}, {layer: neurons, layers[-1]: "all"}):
+            scores, changed = patched(network, observations, source, patch)
+            by_hooks, counted = patched(hooks, observations, source, patch)
+            assert close(scores, by_hooks), patch
+            assert {part: list(count) for part, count in changed.items()} == {
+                part: list(count) for part, count in counted.items()
+            }, patch
+        assert close(swept(network, observations, source, [layer])[layer],
+                     swept(hooks, observations, source, [layer])[layer]), layer  # fmt: skip
+        assert close(network.run_on(layer, source[layer], observations),
+                     hooks.run_on(layer, source[layer], observations)), layer  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [name for name in MLPS if "PReLU" not in name])
+def test_gradients_and_changed_weights_are_those_of_the_real_network(name: str, tmp_path: Path) -> None:
+    experiment, network, hooks, observations, _ = both(tmp_path, name)
+    weights = np.random.default_rng(0).normal(size=(5, 3))
+    for found, expected in zip(
+        network.gradients(observations, weights), hooks.gradients(observations, weights), strict=True
+    ):
+        assert set(found) == set(expected) == set(experiment.online_weights)
+        assert all(close(found[parameter], expected[parameter]) for parameter in found)
+    for magnitudes in (True, False):
+        means, expected = (one.mean_gradients(observations, weights, magnitudes=magnitudes) for one in (network, hooks))
+        assert all(close(means[parameter], expected[parameter]) for parameter in expected)
+    layers = list(hooks.layers.layers)
+    by_layer, expected = (one.layer_gradients(observations, weights, layers) for one in (network, hooks))
+    assert all(close(by_layer[layer], expected[layer]) for layer in layers)
+    changes = [
+        WeightChange(parameter=parameter, row=0, column=1, value=0.625)
+        for parameter, array in experiment.online_weights.items()
+        if array.ndim == 2
+    ]
+    assert close(network.scores_of_changes(observations, changes), hooks.scores_of_changes(observations, changes))
+    with network.with_weights(changes) as changed, hooks.with_weights(changes) as changed_hooks:
+        assert close(changed.scores(observations), changed_hooks.scores(observations))
+    places = [(change.parameter, change.row, change.column) for change in changes]
+    single, expected = (one.weight_gradients(observations, weights, places) for one in (network, hooks))
+    assert close(single, expected)
+
+
+@pytest.mark.parametrize("name", [name for name in [*MLPS, *OTHERS] if "QR-DQN" not in name])
+def test_no_edit_of_the_critic_changes_a_bit_of_a_score(name: str, tmp_path: Path) -> None:
+    engine = "numpy" if name in MLPS else "torch"
+    model = new_agent(name)
+    experiment = PatchingExperiment(save_agent(tmp_path / "agent", model), engine=engine)
+    network, observations = experiment.network, experiment.inputs(samples(model.observation_space)).observations
+    scores = network.scores(observations)
+    layers = [layer for layer in network.layers.layers if layer.startswith(CRITIC)]
+    assert "value_net" in layers
+    for layer in layers:
+        run = network.patched(observations, adding({layer: "all"}, {layer: np.ones((1, 1))}))
+        assert run.changed[layer].all(), layer
+        assert np.array_equal(run.scores, scores), layer
+    weights = experiment.online_weights
+    changes = [
+        WeightChange(parameter=parameter, row=0, column=0, value=9.0)
+        for parameter, array in weights.items()
+        if parameter.startswith(CRITIC) and array.ndim > 1
+    ]
+    assert np.array_equal(network.scores_of_changes(observations, changes), np.stack([scores] * len(changes)))
+
+
+def test_an_actor_and_a_quantile_network_with_a_dqns_weights_give_its_scores(tmp_path: Path) -> None:
+    """The last layer of the quantile network holds the DQN's and, for each quantile, an offset; offsets sum to 0."""
+    _, actor, _, observations, others = both(tmp_path / "actor", "PPO, ReLU")
+
+    def quantiles(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        own = PatchingExperiment(tmp_path / "actor" / "agent").online_weights
+        names = ["mlp_extractor.policy_net.0", "mlp_extractor.policy_net.2", "action_net"]
+        for net in ("quantile_net", "quantile_net_target"):
+            for number, name in enumerate(names):
+                for kind in ("weight", "bias"):
+                    values = torch.from_numpy(own[f"{name}.{kind}"].copy())
+                    if name == "action_net":
+                        values = torch.cat([values + (quantile - 5) / 4 for quantile in range(11)])
+                    state[f"{net}.quantile_net.{2 * number}.{kind}"] = values
+        return state
+
+    folder = with_changes(save_agent(tmp_path / "quantiles", new_agent("QR-DQN")), tensors=quantiles)
+    network = PatchingExperiment(folder).numpy_network
+    assert np.allclose(network.scores(observations), actor.scores(observations), atol=1e-5)  # offsets round in float32
+    for of_actor, own in (("mlp_extractor.policy_net.1", "quantile_net.1"), ("features_extractor.flatten",) * 2):
+        source = actor.activations(others, [of_actor])[of_actor]
+        one = swept(actor, observations, {of_actor: source}, [of_actor])[of_actor]
+        other = swept(network, observations, {own: source}, [own])[own]
+        assert np.abs(one - one[:1]).max() > 1e-3
+        assert np.allclose(other, one, atol=1e-5)
+
+
+def test_an_actors_zip_of_before_sb3_1_7_stores_its_extractor_once(tmp_path: Path) -> None:
+    model = new_agent("PPO, CNN")
+    folder = save_agent(tmp_path / "agent", model)
+    repeated = ("pi_features_extractor.", "vf_features_extractor.")
+    inputs = samples(model.observation_space)
+    now = PatchingExperiment(folder, engine="torch")
+    scores, fingerprint = now.q_values(inputs), now.agent_zip.weights_sha256
+
+    def once(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        return {name: tensor for name, tensor in state.items() if not name.startswith(repeated)}
+
+    before = PatchingExperiment(with_changes(folder, tensors=once), engine="torch")
+    assert len(before.agent_zip.tensors) == len(now.agent_zip.tensors) - 16
+    assert np.array_equal(before.q_values(inputs), scores)
+    assert before.agent_zip.weights_sha256 == fingerprint
+
+
+@pytest.mark.parametrize(
+    "net_arch", [[9, 7], {"pi": [9, 7], "vf": [9, 7]}, [{"pi": [9, 7], "vf": [9, 7]}], [{"vf": [9, 7], "pi": [9, 7]}]]
+)
+def test_every_form_of_net_arch_is_the_same_network(net_arch: Any, tmp_path: Path) -> None:
+    folder = save_agent(tmp_path / "agent", new_agent("TRPO"))
+    more = {"ortho_init": False, "use_sde": False, "log_std_init": -2.0, "optimizer_kwargs": {"eps": 1e-5}}
+    changed = PatchingExperiment(with_changes(folder, policy_kwargs={"net_arch": net_arch, **more}))
+    assert changed.architecture.net_arch == changed.architecture.critic_arch == (9, 7)
+    assert list(changed.torch_network.layers.layers) == list(changed.numpy_network.layers.layers)
+
+
+def test_what_an_actor_cannot_be_is_refused_with_its_field(tmp_path: Path) -> None:
+    folder = save_agent(tmp_path / "agent", new_agent("PPO, CNN"))
+
+    def refused(message: str, **changes: Any) -> None:
+        copy = save_agent(tmp_path / "changed", new_agent("PPO, CNN"))
+        with pytest.raises((InputError, UsageError), match=message):
+            PatchingExperiment(with_changes(copy, **changes))
+
+    PatchingExperiment(folder)
+    refused("policy_kwargs.net_arch: found layers that actor and critic share",
+            policy_kwargs={"net_arch": [8, {"pi": [9], "vf": [9]}]})  # fmt: skip
+    refused("policy_kwargs.net_arch: found the key 'qf', expected pi and vf", policy_kwargs={"net_arch": {"qf": []}})
+    refused("share_features_extractor: found 1, expected a boolean", policy_kwargs={"share_features_extractor": 1})
+    refused("n_quantiles: found an unknown argument", policy_kwargs={"n_quantiles": 5})
+    refused("action_space: found a Box space, expected Discrete", action_space=pickled(spaces.Box(-1, 1, (2,))))
+
+    def altered(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        name = "vf_features_extractor.cnn.0.bias"
+        return {**state, name: state[name] + 1}
+
+    refused("vf_features_extractor.cnn.0.bias: found other values", tensors=altered)
+    refused("'?more'?: found a tensor that this network does not have", tensors=lambda s: {**s, "more": torch.ones(2)})
+
+
+@pytest.mark.skipif("SUITE_AGENTS" not in os.environ, reason="SUITE_AGENTS names no folder of published agents")
+@pytest.mark.parametrize("name", ["ppo-CartPole-v1", "trpo-CartPole-v1", "a2c-Acrobot-v1", "qrdqn-CartPole-v1"])
+@pytest.mark.filterwarnings("ignore:.*VecNormalize")
+def test_published_agents_give_the_scores_of_an_independent_forward(name: str) -> None:
+    folder = Path(os.environ["SUITE_AGENTS"]) / name
+    experiment = PatchingExperiment(folder, engine="torch", dtype="float32")
+    tensors, space = experiment.agent_zip.tensors, experiment.agent_zip.observation_space
+    low, high = (np.clip(bound, -1, 1) for bound in (space.low, space.high))
+    observations = np.random.default_rng(0).uniform(low, high, size=(70, *space.shape))
+    is_actor = "action_net.weight" in tensors
+    mlp = "mlp_extractor.policy_net" if is_actor else "quantile_net.quantile_net"
+    values, last = observations.astype(np.float32).astype(np.float64), "action_net" if is_actor else f"{mlp}.4"
+    for layer in (f"{mlp}.0", f"{mlp}.2", last):
+        values = values @ tensors[f"{layer}.weight"].T.astype(np.float64) + tensors[f"{layer}.bias"]
+        if layer != last:
+            values = np.tanh(values) if is_actor else np.maximum(values, 0)
+    n_actions = experiment.agent_zip.action_space.n
+    expected = values if is_actor else values.reshape(70, -1, n_actions).mean(axis=1)
+    scores = experiment.q_values(observations.astype(np.float32))
+    assert np.abs(scores - expected).max() <= 1e-6 * np.abs(expected).max()

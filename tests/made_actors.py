@@ -1,0 +1,107 @@
+"""Actors and quantile networks made for tests, saved by Stable-Baselines3 and sb3_contrib themselves."""
+
+from __future__ import annotations
+
+import io
+import json
+import warnings
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from sb3_contrib import QRDQN, TRPO, MaskablePPO
+from stable_baselines3 import A2C, PPO
+from torch import nn
+
+from tests.made_agents import BlankEnv, pickled, state_bytes, vector_space
+
+IMAGE = spaces.Box(0, 255, (3, 36, 40), np.uint8)
+PARTS = spaces.Dict({"grid": spaces.Box(-1, 1, (2, 4), np.float32), "state": spaces.Discrete(5)})
+ONE_PART = spaces.Dict({"grid": spaces.Box(-1, 1, (2, 4), np.float32)})
+
+# name to algorithm, policy, observation space and policy_kwargs
+MLPS: dict[str, tuple[Any, str, spaces.Space, dict[str, Any]]] = {
+    "PPO": (PPO, "MlpPolicy", vector_space(5), {}),
+    "PPO, ReLU": (PPO, "MlpPolicy", vector_space(5), {"net_arch": [9, 7], "activation_fn": nn.ReLU}),
+    "A2C, another critic": (A2C, "MlpPolicy", vector_space(5), {"net_arch": {"pi": [9], "vf": [7, 6, 5]}}),
+    "PPO, no hidden layers": (PPO, "MlpPolicy", vector_space(5), {"net_arch": []}),
+    "PPO, PReLU": (PPO, "MlpPolicy", vector_space(5), {"net_arch": [9, 7], "activation_fn": nn.PReLU}),
+    "PPO, two extractors": (PPO, "MlpPolicy", vector_space(5), {"share_features_extractor": False}),
+    "PPO, Dict of one": (PPO, "MultiInputPolicy", ONE_PART, {"net_arch": [9]}),
+    "PPO, two extractors of a Dict": (
+        PPO,
+        "MultiInputPolicy",
+        ONE_PART,
+        {"net_arch": [9], "share_features_extractor": False},
+    ),
+    "TRPO": (TRPO, "MlpPolicy", vector_space(5), {"net_arch": [9, 7]}),
+    "MaskablePPO": (MaskablePPO, "MlpPolicy", vector_space(5), {"net_arch": [9, 7]}),
+    "QR-DQN": (QRDQN, "MlpPolicy", vector_space(5), {"net_arch": [9, 7], "n_quantiles": 11}),
+    "QR-DQN, defaults": (QRDQN, "MlpPolicy", spaces.MultiDiscrete([2, 5, 3]), {}),
+    "QR-DQN, one quantile": (QRDQN, "MlpPolicy", vector_space(5), {"net_arch": [9, 7], "n_quantiles": 1}),
+}
+OTHERS: dict[str, tuple[Any, str, spaces.Space, dict[str, Any]]] = {
+    "PPO, CNN": (PPO, "CnnPolicy", IMAGE, {}),
+    "PPO, CNN, two extractors": (PPO, "CnnPolicy", IMAGE, {"share_features_extractor": False, "net_arch": [9]}),
+    "A2C, Dict": (A2C, "MultiInputPolicy", PARTS, {"net_arch": [9]}),
+    "MaskablePPO, CNN": (MaskablePPO, "CnnPolicy", IMAGE, {"net_arch": [9]}),
+    "QR-DQN, CNN": (QRDQN, "CnnPolicy", IMAGE, {"n_quantiles": 7}),
+    "QR-DQN, Dict": (QRDQN, "MultiInputPolicy", PARTS, {"net_arch": [9], "n_quantiles": 7}),
+}
+
+
+def new_agent(name: str, *, n_actions: int = 3, seed: int = 0) -> Any:
+    """An untrained agent; random numbers are added to all weights, so that no biases are 0 and no scores alike."""
+    algorithm, policy, space, policy_kwargs = {**MLPS, **OTHERS}[name]
+    settings = {"buffer_size": 1} if algorithm is QRDQN else {"n_steps": 8}
+    if algorithm in (PPO, TRPO, MaskablePPO):
+        settings["batch_size"] = 8
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = algorithm(policy, BlankEnv(space, n_actions), seed=seed, device="cpu",
+                          policy_kwargs=dict(policy_kwargs), **settings)  # fmt: skip
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.policy.parameters():
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
+    return model
+
+
+def save_agent(folder: Path, model: Any) -> Path:
+    """Save as an agent folder; its path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    model.save(folder / "agent.zip")
+    return folder
+
+
+def samples(space: spaces.Space, count: int = 5, seed: int = 3) -> dict[str, Any]:
+    """Observations under the ids "0", "1", ..."""
+    space.seed(seed)
+    return {str(number): space.sample() for number in range(count)}
+
+
+def with_changes(
+    folder: Path,
+    *,
+    policy_kwargs: Mapping[str, Any] | None = None,
+    tensors: Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]] = dict,
+    **fields: Any,
+) -> Path:
+    """The agent in a folder with other policy_kwargs, fields of ``data``, or tensors; written over it."""
+    path = folder / "agent.zip"
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    data = json.loads(members["data"])
+    if policy_kwargs is not None:
+        data["policy_kwargs"] = pickled(dict(policy_kwargs))
+    data |= fields
+    state = torch.load(io.BytesIO(members["policy.pth"]), weights_only=True)
+    members |= {"data": json.dumps(data).encode(), "policy.pth": state_bytes(tensors(state))}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return folder
