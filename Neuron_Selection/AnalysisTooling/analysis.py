@@ -65,7 +65,13 @@ def analyse(
     is_random = runs.is_random
     statistics = {
         direction: direction_statistics(
-            gather_metrics(direction_runs, clusters.of_input, clusters.count, more_metrics=selection_metrics(metrics)),
+            gather_metrics(
+                direction_runs,
+                clusters.of_input,
+                clusters.count,
+                more_metrics=selection_metrics(metrics),
+                scores=runs.scores,
+            ),
             runs.patches,
             sampling,
             is_random=is_random,
@@ -201,7 +207,9 @@ def _why_none(analysis: Analysis) -> str:
 
 def _something_changed(analysis: Analysis) -> bool:
     means = [statistics.metrics.means for statistics in analysis.statistics.values()]
-    return any(np.any(by_name[name] != 0) for by_name in means for name in ("value_shift", "advantage_shift"))
+    return any(
+        np.any(np.nan_to_num(by_name[name]) != 0) for by_name in means for name in ("value_shift", "advantage_shift")
+    )
 
 
 def _without_control(analysis: Analysis) -> list[str]:

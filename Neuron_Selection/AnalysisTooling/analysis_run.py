@@ -9,7 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from Neuron_Selection.AnalysisTooling.analysis import Analysis, analyse, result_rows
-from Neuron_Selection.AnalysisTooling.experiment_metrics import averaged_metrics, chosen_metrics, selection_metrics
+from Neuron_Selection.AnalysisTooling.experiment_metrics import (
+    averaged_metrics,
+    check_metrics,
+    chosen_metrics,
+    selection_metrics,
+)
 from Neuron_Selection.AnalysisTooling.experiment_statistics import Sampling
 from Neuron_Selection.AnalysisTooling.measures.clusters import clusters_of
 from Neuron_Selection.AnalysisTooling.runs.patched_runs import PatchedRuns
@@ -76,7 +81,7 @@ def analyze(
     :raises InputError: no runs, damaged runs, or runs of a different agent
     :raises SuiteError: an unknown metric, arguments that cannot be used together, or an output of a different run
     """
-    metrics = chosen_metrics(metrics)
+    check_metrics(metrics or ())
     if not 0 < confidence < 1:
         raise UsageError(f"confidence: found {confidence:g}, expected a number between 0 and 1")
     if q_threshold is not None and not 0 <= q_threshold <= 1:
@@ -87,8 +92,6 @@ def analyze(
         raise UsageError("--clean requires --by_input; a sweep holds the clusters of its inputs")
     folder, agent = _opened(Path(agent_path), by_input=by_input)
     settings: dict[str, Any] = {
-        "task": "analysis",
-        "metrics": list(metrics),
         "max_neurons": max_neurons,
         "q_threshold": q_threshold,
         "cluster_by": cluster_by,
@@ -108,7 +111,8 @@ def analyze(
         sampling = Sampling(confidence=confidence, resamples=resamples, seed=seed)
         clusters = clusters_of(runs.ids, runs.clusters, cluster_by, where=runs.where)
         command = {"script": "analyze_metrics.py", "agent_path": str(agent_path), "runs": str(runs.where)}
-        settings |= runs.decisive
+        chosen = chosen_metrics(metrics, runs.scores)
+        settings = {"task": "analysis", "metrics": list(chosen), **settings, **runs.decisive}
         planned = run_metadata(command=command, run=settings, agent=agent, libraries=("numpy", "scipy"))
         out = output_folder(output_dir, folder.folder / RESULTS)
         table, summary = out / TABLE, out / SUMMARY_FILE
@@ -117,13 +121,13 @@ def analyze(
         analysis = analyse(
             runs,
             clusters,
-            metrics=metrics,
+            metrics=chosen,
             max_neurons=max_neurons,
             q_threshold=q_threshold,
             sampling=sampling,
         )
     table_bytes = results_table_bytes(
-        result_rows(analysis), metrics=averaged_metrics(), selection_metrics=selection_metrics(metrics)
+        result_rows(analysis), metrics=averaged_metrics(), selection_metrics=selection_metrics(chosen)
     )
     document = json_bytes(summary_document(analysis, metadata=planned))
     save_with_summary(table, table_bytes, summary, document, metadata=planned)

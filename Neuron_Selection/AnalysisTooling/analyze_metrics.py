@@ -42,9 +42,10 @@ def build_parser() -> argparse.ArgumentParser:
         "--metrics",
         nargs="+",
         metavar="METRIC",
-        help="metrics in the summary (default: all but the published selection metrics, such as kl_divergence, which "
-        "can be named too); neurons are ranked by margin_recovery and margin_damage, or, if neither is named, by the "
-        "normalised mean of the named metrics",
+        help="metrics in the summary (default: all but the published selection metrics, which can be named too; for "
+        "an actor also kl_divergence, reverse_kl_divergence and probability_shift, and none in units of return); "
+        "neurons are ranked by margin_recovery and margin_damage, or, if neither is named, by the normalised mean of "
+        "the named metrics",
     )
     parser.add_argument("--max_neurons", type=positive_int, default=8, help="largest number of important neurons")
     parser.add_argument(

@@ -8,12 +8,23 @@ from dataclasses import dataclass
 import numpy as np
 
 from Neuron_Selection.AnalysisTooling.measures.decisions import greedy_actions, near_ties
-from Neuron_Selection.AnalysisTooling.measures.metrics import OF_ITSELF, OF_THE_PAIR, margin_parts
+from Neuron_Selection.AnalysisTooling.measures.metrics import (
+    OF_ITSELF,
+    OF_Q_VALUES,
+    OF_THE_PAIR,
+    margin_parts,
+)
+from Neuron_Selection.AnalysisTooling.measures.probabilities import probability_shift
 from Neuron_Selection.AnalysisTooling.measures.published_metrics import PUBLISHED_METRICS
 from Neuron_Selection.AnalysisTooling.runs.patched_runs import Block, DirectionRuns
 from Neuron_Selection.errors import UsageError, shown
+from Neuron_Selection.FileFormats.scores import LOGITS, Q_VALUES
 
 MARGINS = {"denoising": "margin_recovery", "noising": "margin_damage"}
+
+OF_LOGITS = ("probability_shift",)
+OF_PROBABILITIES = ("kl_divergence", "reverse_kl_divergence", *OF_LOGITS)  # a softmax of logits is the policy itself
+SELECTION_METRICS = {**PUBLISHED_METRICS, "probability_shift": probability_shift}
 
 _COUNTED = ("action_flip", "matches_source")  # a table has their counts
 _MARGIN_EFFECT = "margin_effect"  # named margin_recovery or margin_damage by direction
@@ -48,39 +59,54 @@ def averaged_metrics() -> tuple[str, ...]:
     return tuple(name for name in (*OF_ITSELF, *OF_THE_PAIR) if name not in (*_COUNTED, _MARGIN_EFFECT))
 
 
-def default_metrics() -> tuple[str, ...]:
-    """Every metric except the published selection metrics."""
-    return (*MARGINS.values(), *_COUNTED, *averaged_metrics())
+def default_metrics(scores: str = Q_VALUES) -> tuple[str, ...]:
+    """Every metric for Q-values except the published selection metrics; for logits those of probabilities as well."""
+    names = (*MARGINS.values(), *_COUNTED, *averaged_metrics())
+    if scores == Q_VALUES:
+        return names
+    return (*(name for name in names if name not in OF_Q_VALUES), *OF_PROBABILITIES)
 
 
 def selection_metrics(names: Sequence[str]) -> tuple[str, ...]:
-    """The published selection metrics among ``names``."""
-    return tuple(name for name in names if name in PUBLISHED_METRICS)
+    """The metrics among ``names`` that have a column only if they are named, or the scores are logits."""
+    return tuple(name for name in names if name in SELECTION_METRICS)
 
 
-def chosen_metrics(names: Sequence[str] | None) -> tuple[str, ...]:
+def chosen_metrics(names: Sequence[str] | None, scores: str = Q_VALUES) -> tuple[str, ...]:
     """The requested metrics; None means the default ones.
 
-    :raises UsageError: an unknown metric, or one given twice
+    :param scores: what the scores are called
+    :raises UsageError: an unknown metric, one given twice, or one that other scores have
     """
-    if names is None:
-        return default_metrics()
-    known = (*default_metrics(), *PUBLISHED_METRICS)
+    check_metrics(names or ())
+    for name in names or ():
+        if name in (OF_Q_VALUES if scores == LOGITS else OF_LOGITS):
+            raise UsageError(f"metric {name}: the scores of these runs are {scores}, which have no {name}")
+    return default_metrics(scores) if names is None else tuple(names)
+
+
+def check_metrics(names: Sequence[str]) -> None:
+    """Raise for an unknown metric, or one given twice."""
+    known = (*default_metrics(), *SELECTION_METRICS)
     for place, name in enumerate(names):
         if name not in known:
             raise UsageError(f"unknown metric {shown(name)}; metrics: {', '.join(known)}")
         if name in names[:place]:
             raise UsageError(f"metric {name} is given twice")
-    return tuple(names)
 
 
 def gather_metrics(
-    runs: DirectionRuns, clusters: np.ndarray, n_clusters: int, *, more_metrics: Sequence[str] = ()
+    runs: DirectionRuns,
+    clusters: np.ndarray,
+    n_clusters: int,
+    *,
+    more_metrics: Sequence[str] = (),
+    scores: str = Q_VALUES,
 ) -> DirectionMetrics:
-    """Compute the default metrics, and some of the published selection metrics.
+    """Compute the default metrics for Q-values, and some of ``SELECTION_METRICS``.
 
     :param clusters: (n_inputs,), the cluster of each input
-    :param more_metrics: names of published selection metrics
+    :param scores: what the scores are called; metrics that they do not have are NaN
     """
     n_experiments = len(runs.flags)
     names = [*OF_ITSELF, *OF_THE_PAIR, *more_metrics]
@@ -103,6 +129,8 @@ def gather_metrics(
         name: np.divide(total, defined[name], out=np.full(n_experiments, np.nan), where=defined[name] > 0)
         for name, total in sums.items()
     }
+    if scores == LOGITS:
+        means |= {name: np.full(n_experiments, np.nan) for name in OF_Q_VALUES}
     return DirectionMetrics(
         margin_changes=margin_changes,
         margin_gaps=np.bincount(clusters, weights=gaps, minlength=n_clusters),
@@ -135,7 +163,7 @@ def _values(
     baseline = per_experiment(runs.baseline)
     ties = near_ties(runs.baseline[block.rows]).repeat(n_experiments) | near_ties(patched)
     values = {name: metric(baseline, patched) for name, metric in OF_ITSELF.items()}
-    values |= {name: PUBLISHED_METRICS[name](baseline, patched) for name in more_metrics}
+    values |= {name: SELECTION_METRICS[name](baseline, patched) for name in more_metrics}
     if runs.contrast is not None:
         other = per_experiment(runs.contrast)
         ties |= near_ties(runs.contrast[block.rows]).repeat(n_experiments)

@@ -18,6 +18,7 @@ from Neuron_Selection.FileFormats.agent_zip.agent_zip import read_agent_zip
 from Neuron_Selection.FileFormats.inputs import Inputs, inputs_from_arrays, load_inputs
 from Neuron_Selection.FileFormats.provenance import CHUNK_ROWS, run_metadata
 from Neuron_Selection.FileFormats.readable_activations import open_activations
+from Neuron_Selection.FileFormats.scores import scores_metadata
 from Neuron_Selection.flag_types import ENGINES, engine_name
 from Neuron_Selection.PatchingTooling.agent.architecture import architecture_of, refuse_nonfinite
 from Neuron_Selection.PatchingTooling.agent.custom_classes import CustomClasses
@@ -202,6 +203,7 @@ class OpenedAgent:
             "dtype": self.dtype,
             **of_torch,
             "custom_classes": self.custom_classes.described,
+            **scores_metadata(self.architecture.head.scores),
         }
         libraries = LIBRARIES if uses_torch else LIBRARIES[:1]
         return run_metadata(command=command, run={**run, **numerics}, agent=self.agent_zip, libraries=libraries)

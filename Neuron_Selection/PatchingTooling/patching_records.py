@@ -11,6 +11,7 @@ import numpy as np
 from Neuron_Selection.AnalysisTooling.measures.decisions import greedy_actions, near_ties, noise_floor
 from Neuron_Selection.AnalysisTooling.record_analysis import analyse_records
 from Neuron_Selection.FileFormats.patch_spec import Neurons, experiment_name, patch_configuration
+from Neuron_Selection.FileFormats.scores import scores_in
 from Neuron_Selection.PatchingTooling.agent.interventions import replacing
 from Neuron_Selection.PatchingTooling.agent.network import Network
 from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
@@ -38,8 +39,9 @@ class PatchingResults(dict[str, Any]):
     def by_input(self) -> dict[str, dict[str, Any]]:
         """``{id: {experiment: {input_id, patch_configuration, results, patch_analysis}}}``, the published form."""
         turned: dict[str, dict[str, Any]] = {}
+        scores = scores_in(self.metadata["run"])
         for name, experiment in self.experiments().items():
-            analyses = analyse_records(list(experiment["results"].values()))
+            analyses = analyse_records(list(experiment["results"].values()), scores=scores)
             for (input_id, record), analysis in zip(experiment["results"].items(), analyses, strict=True):
                 turned.setdefault(input_id, {})[name] = {
                     "input_id": input_id,

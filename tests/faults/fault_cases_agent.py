@@ -176,7 +176,7 @@ BAD_AGENTS: dict[str, tuple[Spoil, int, str]] = {
     "A22 action_space": (payload_in("action_space"), 3, "action_space: found a call of 'os.system'"),
     "A22 tensors": (payload_in_tensors, 3, "policy.pth: found a call of 'os.system'"),
     "A24 SAC": (with_fields(policy_class=serialized(class_named("stable_baselines3.sac.policies", "SACPolicy"))),
-                2, "a policy of SAC, expected a policy of DQN, QR-DQN, PPO, A2C, TRPO or MaskablePPO (SAC has continuous actions)"),
+                2, "TRPO or MaskablePPO (SAC has continuous actions)"),
     "A24 tensors of a DQN in a PPO": (with_fields(clip_range=0.2, policy_class=serialized(
         class_named("stable_baselines3.common.policies", "ActorCriticPolicy"))),
                                       2, "mlp_extractor.policy_net.0.weight: found no such tensor"),

@@ -1,7 +1,7 @@
-"""Metrics of patching in Q-values, with their units and where they are undefined.
+"""Metrics of patching in scores (Q-values, or an actor's logits), with their units and where they are undefined.
 
 m(Q) = Q[a_c] - Q[a_r] is the margin between the greedy actions a_c and a_r of the unpatched clean and corrupted runs.
-All arrays of Q-values are (n_inputs, n_actions); all results are (n_inputs,), NaN where undefined.
+All arrays of scores are (n_inputs, n_actions); all results are (n_inputs,), NaN where undefined.
 """
 
 from __future__ import annotations
@@ -89,6 +89,7 @@ OF_ITSELF: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {  # of b
     "value_shift": value_shift,
     "advantage_shift": advantage_shift,
 }
+OF_Q_VALUES = ("self_regret", "value_shift")  # in units of return; undefined for logits
 OF_THE_PAIR: dict[str, Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]] = {  # of baseline, patched, source
     "matches_source": lambda _baseline, patched, source: matches_source(patched, source),
     "margin_effect": margin_effect,

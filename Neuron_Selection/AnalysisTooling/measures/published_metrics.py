@@ -1,9 +1,9 @@
 """Selection metrics that published summaries use, under their own names.
 
 They are available because published files contain them, and not part of any default ranking. P and Q below are softmax
-at temperature 1 of baseline b and patched p Q-values; t is the baseline's best action, s its second, e = 1e-10. A
-softmax of Q-values is not DQN's policy and scales with the reward. All arrays are (n_inputs, n_actions), all results
-(n_inputs,).
+at temperature 1 of baseline b and patched p scores; t is the baseline's best action, s its second, e = 1e-10. A softmax
+of Q-values is not DQN's policy and scales with the reward; that of an actor's logits is its policy. All arrays are
+(n_inputs, n_actions), all results (n_inputs,).
 """
 
 from __future__ import annotations
@@ -12,12 +12,14 @@ from collections.abc import Callable
 
 import numpy as np
 
+from Neuron_Selection.AnalysisTooling.measures.probabilities import softmax
+
 _E = 1e-10
 
 
 def kl_divergence(baseline: np.ndarray, patched: np.ndarray) -> np.ndarray:
     """Sum P ln((P + e) / (Q + e)); for small effects almost equal to ``reverse_kl_divergence``."""
-    p, q = _softmax(baseline), _softmax(patched)
+    p, q = softmax(baseline), softmax(patched)
     divergence: np.ndarray = (p * np.log((p + _E) / (q + _E))).sum(axis=1)
     return divergence
 
@@ -37,7 +39,7 @@ def top_logit_delta_magnitude(baseline: np.ndarray, patched: np.ndarray) -> np.n
 def confidence_margin_magnitude(baseline: np.ndarray, patched: np.ndarray) -> np.ndarray:
     """|(Q_t - Q_s) - (P_t - P_s)| of the softmax."""
     rows, best, second = _best_two(baseline)
-    p, q = _softmax(baseline), _softmax(patched)
+    p, q = softmax(baseline), softmax(patched)
     values: np.ndarray = np.abs((q[rows, best] - q[rows, second]) - (p[rows, best] - p[rows, second]))
     return values
 
@@ -80,12 +82,6 @@ PUBLISHED_METRICS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
 
 def _double(q_values: np.ndarray) -> np.ndarray:
     return np.asarray(q_values, np.float64)
-
-
-def _softmax(q_values: np.ndarray) -> np.ndarray:
-    shifted = np.exp(_double(q_values) - _double(q_values).max(axis=1, keepdims=True))
-    normalised: np.ndarray = shifted / shifted.sum(axis=1, keepdims=True)
-    return normalised
 
 
 def _best_two(baseline: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

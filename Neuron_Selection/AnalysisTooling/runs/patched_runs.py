@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from Neuron_Selection.FileFormats.scores import scores_in
+
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Block:
@@ -39,7 +41,8 @@ class DirectionRuns:
 class PatchedRuns:
     """The runs of all directions.
 
-    ``decisive``: fingerprints of the files; ``settings``: engine, dtype and ablation of the runs; ``command``: the
+    ``decisive``: fingerprints of the files; ``settings``: engine, dtype and ablation of the runs, and what their scores
+    are called unless they are Q-values; ``command``: the
     command that made them, empty if unknown. ``random_sets``: positions, from 0, of the experiments drawn as control.
     """
 
@@ -54,6 +57,11 @@ class PatchedRuns:
     settings: Mapping[str, Any]
     command: Mapping[str, Any]
     random_sets: tuple[int, ...] = ()
+
+    @property
+    def scores(self) -> str:
+        """What the scores are called."""
+        return scores_in(self.settings)
 
     @property
     def is_random(self) -> np.ndarray:

@@ -15,6 +15,7 @@ from Neuron_Selection.FileFormats.definitions import check_patch, positions_of
 from Neuron_Selection.FileFormats.directions import DIRECTIONS, TARGETS
 from Neuron_Selection.FileFormats.patch_spec import experiment_name
 from Neuron_Selection.FileFormats.results.results_by_input import folder_meta_path, load_by_input, load_folder_metadata
+from Neuron_Selection.FileFormats.scores import scores_in, scores_metadata
 from Neuron_Selection.FileFormats.storage.atomic_files import read_bytes, sha256_of
 from Neuron_Selection.FileFormats.storage.nested_numbers import filled_float_array
 
@@ -76,6 +77,7 @@ def runs_by_input(results: Path, clusters: Mapping[str, str]) -> PatchedRuns:
             "engine": run.get("engine"),
             "dtype": run.get("dtype"),
             "ablation": first.settings["ablation"] or None,
+            **scores_metadata(scores_in(run)),
         },
         command=metadata[0].get("command", {}),
         random_sets=tuple(number - 1 for number in random_sets),
@@ -140,7 +142,7 @@ def _array(rows: list[Any], file: Path, key: str, before: list[np.ndarray]) -> n
     widths = {len(row[0]) if isinstance(row, list) and row and isinstance(row[0], list) else 0 for row in rows}
     expected = before[0].shape[1] if before else max(widths)
     if widths != {expected} or not expected:
-        raise InputError(file, key, found=f"Q-values of {min(widths)} actions", expected=f"{expected}")
+        raise InputError(file, key, found=f"scores of {min(widths)} actions", expected=f"{expected}")
     array = filled_float_array([row[0] for row in rows], file, key)
     if array.ndim != 2:
         raise InputError(file, key, found=f"shape {array.shape}", expected="[[one number per action]]")

@@ -11,6 +11,7 @@ import numpy as np
 from Neuron_Selection.AnalysisTooling.runs.patched_runs import Block, DirectionRuns, PatchedRuns
 from Neuron_Selection.FileFormats.directions import TARGETS
 from Neuron_Selection.FileFormats.results.sweep import SweepFile, experiment_names, opened_sweep
+from Neuron_Selection.FileFormats.scores import scores_in, scores_metadata
 
 
 @contextmanager
@@ -33,6 +34,7 @@ def runs_of_sweep(path: Path) -> Iterator[PatchedRuns]:
             settings={
                 **{key: header.metadata["run"].get(key) for key in ("engine", "dtype")},
                 "ablation": header.ablation,
+                **scores_metadata(scores_in(header.metadata["run"])),
             },
             command=header.metadata.get("command", {}),
             random_sets=tuple(number - 1 for number in header.random_sets),

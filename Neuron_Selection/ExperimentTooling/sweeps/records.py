@@ -14,6 +14,7 @@ from Neuron_Selection.AnalysisTooling.record_analysis import analyse_records
 from Neuron_Selection.FileFormats.directions import TARGETS
 from Neuron_Selection.FileFormats.results.results_by_input import save_by_input
 from Neuron_Selection.FileFormats.results.sweep import SweepFile, experiment_names, opened_sweep
+from Neuron_Selection.FileFormats.scores import scores_in
 
 
 def write_by_input(sweep_path: Path, folders: Mapping[str, Path], *, metadata: Mapping[str, Any]) -> None:
@@ -49,6 +50,7 @@ class RecordsByInput(Mapping[str, dict[str, Any]]):
 
     def __getitem__(self, input_id: str) -> dict[str, Any]:
         records = self._records(self.rows[input_id])
+        analyses = analyse_records(records, scores=scores_in(self.sweep.header.metadata["run"]))
         return {
             name: {
                 "input_id": input_id,
@@ -56,7 +58,7 @@ class RecordsByInput(Mapping[str, dict[str, Any]]):
                 "results": record,
                 "patch_analysis": analysis,
             }
-            for name, record, analysis in zip(self.names, records, analyse_records(records), strict=True)
+            for name, record, analysis in zip(self.names, records, analyses, strict=True)
         }
 
     def _records(self, row: int) -> list[dict[str, Any]]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from Neuron_Selection.FileFormats.scores import LOGITS, Q_VALUES
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Head:
@@ -68,13 +70,13 @@ def _linears(mlp: str, n_hidden: int, output: str) -> tuple[tuple[str, str], ...
     return (*hidden, (output, ""))
 
 
-DQN = Head(family="DQN", module="q_net", copies=("q_net_target",), mlp="q_net", scores="Q-values")
+DQN = Head(family="DQN", module="q_net", copies=("q_net_target",), mlp="q_net", scores=Q_VALUES)
 QR_DQN = Head(
     family="QR-DQN",
     module="quantile_net",
     copies=("quantile_net_target",),
     mlp="quantile_net",
-    scores="Q-values",
+    scores=Q_VALUES,
     arguments=frozenset({"n_quantiles"}),
 )
 # PPO, A2C, TRPO and MaskablePPO
@@ -85,7 +87,7 @@ ACTOR = Head(
     output="action_net",
     critic="mlp_extractor.value_net",
     critic_output="value_net",
-    scores="logits",
+    scores=LOGITS,
     activation_fn="Tanh",
     arguments=frozenset(
         {

@@ -69,8 +69,8 @@ def test_the_other_direction_has_the_same_experiments_and_inputs(tmp_path: Path)
         ({"patch_configuration": None}, "patch_configuration: found null, expected an object"),
         ({"patch_configuration": {}}, "patch_configuration"),
         ({"patched_output": [[1.0, 10**400]]}, "patched_output"),
-        ({"source_output": [[1.0]]}, "source_output: found Q-values of 1 actions, expected 2"),
-        ({"source_output": "x"}, "source_output: found Q-values of 0 actions, expected 2"),
+        ({"source_output": [[1.0]]}, "source_output: found scores of 1 actions, expected 2"),
+        ({"source_output": "x"}, "source_output: found scores of 0 actions, expected 2"),
         ({"source_output": [["x", "y"]]}, "source_output"),
     ],
 )
