@@ -7,6 +7,7 @@ import json
 import warnings
 import zipfile
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,28 @@ def save_agent(folder: Path, model: Any) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     model.save(folder / "agent.zip")
     return folder
+
+
+def save_with_shared_layers(folder: Path, net_arch: list[Any]) -> Path:
+    """A PPO as Stable-Baselines3 before 1.8 saved it: actor and critic share their first layers."""
+    shared = [width for width in net_arch if isinstance(width, int)]
+    own = {"pi": [], "vf": [], **next((part for part in net_arch if isinstance(part, dict)), {})}
+    generator = torch.Generator().manual_seed(0)
+    state: dict[str, torch.Tensor] = {}
+
+    def add(name: str, widths: list[int]) -> None:
+        for number, (columns, rows) in enumerate(pairwise(widths)):
+            place = f"{name}.{2 * number}" if name.startswith("mlp") else name
+            state[f"{place}.weight"] = torch.randn((rows, columns), generator=generator) / 2
+            state[f"{place}.bias"] = torch.randn(rows, generator=generator) / 2
+
+    add("mlp_extractor.shared_net", [5, *shared])
+    add("mlp_extractor.policy_net", [shared[-1], *own["pi"]])
+    add("mlp_extractor.value_net", [shared[-1], *own["vf"]])
+    add("action_net", [(*shared, *own["pi"])[-1], 3])
+    add("value_net", [(*shared, *own["vf"])[-1], 1])
+    save_agent(folder, new_agent("PPO"))
+    return with_changes(folder, policy_kwargs={"net_arch": net_arch}, tensors=lambda _: state)
 
 
 def samples(space: spaces.Space, count: int = 5, seed: int = 3) -> dict[str, Any]:

@@ -18,9 +18,14 @@ from Neuron_Selection.PatchingTooling.agent.interventions import adding
 from Neuron_Selection.PatchingTooling.agent.network import Network, WeightChange
 from Neuron_Selection.PatchingTooling.numpy_network.network import NumpyNetwork
 from tests.interventions import patched, swept
-from tests.made_actors import MLPS, OTHERS, new_agent, samples, save_agent, with_changes
+from tests.made_actors import MLPS, OTHERS, new_agent, samples, save_agent, save_with_shared_layers, with_changes
 from tests.made_agents import pickled
 
+WITH_SHARED = {
+    "shared layers": [8, {"pi": [9], "vf": [6, 4]}],
+    "shared layers, linear actor": [8, 7, {"vf": [6]}],
+    "shared layers alone": [8, 7],
+}
 CRITIC = ("mlp_extractor.value_net", "value_net", "vf_features_extractor")
 
 
@@ -28,11 +33,18 @@ def close(found: np.ndarray, expected: np.ndarray) -> bool:
     return bool(np.abs(found - expected).max() <= 1e-12 * max(float(np.abs(expected).max()), 1e-3))
 
 
+def saved(folder: Path, name: str) -> Path:
+    return (
+        save_with_shared_layers(folder, WITH_SHARED[name])
+        if name in WITH_SHARED
+        else save_agent(folder, new_agent(name))
+    )
+
+
 def both(folder: Path, name: str) -> tuple[PatchingExperiment, NumpyNetwork, Network, Any, Any]:
     """The experiment, both networks in float64, five observations and five others."""
-    model = new_agent(name)
-    experiment = PatchingExperiment(save_agent(folder / "agent", model), dtype="float64")
-    space = model.observation_space
+    experiment = PatchingExperiment(saved(folder / "agent", name), dtype="float64")
+    space = MLPS.get(name, MLPS["PPO"])[2]
     observations, others = (experiment.inputs(samples(space, seed=seed)).observations for seed in (3, 4))
     return experiment, experiment.numpy_network, experiment.torch_network, observations, others
 
@@ -64,14 +76,14 @@ def test_scores_and_actions_are_those_of_the_policy_that_was_saved(name: str, tm
     assert np.array_equal(experiment.torch_network.policy_actions(inputs.observations), actions)
 
 
-@pytest.mark.parametrize("name", MLPS)
+@pytest.mark.parametrize("name", [*MLPS, *WITH_SHARED])
 def test_the_layers_of_an_mlp_are_known_from_the_zip(name: str, tmp_path: Path) -> None:
     _, network, probed, _, _ = both(tmp_path, name)
     assert list(network.layers.layers.items()) == list(probed.layers.layers.items())
     assert network.layers.refused == probed.layers.refused
 
 
-@pytest.mark.parametrize("name", MLPS)
+@pytest.mark.parametrize("name", [*MLPS, *WITH_SHARED])
 def test_numpy_gives_the_values_of_hooks(name: str, tmp_path: Path) -> None:
     _, network, hooks, observations, others = both(tmp_path, name)
     layers = list(hooks.layers.layers)
@@ -97,7 +109,7 @@ def test_numpy_gives_the_values_of_hooks(name: str, tmp_path: Path) -> None:
                      hooks.run_on(layer, source[layer], observations)), layer  # fmt: skip
 
 
-@pytest.mark.parametrize("name", [name for name in MLPS if "PReLU" not in name])
+@pytest.mark.parametrize("name", [name for name in [*MLPS, *WITH_SHARED] if "PReLU" not in name])
 def test_gradients_and_changed_weights_are_those_of_the_real_network(name: str, tmp_path: Path) -> None:
     experiment, network, hooks, observations, _ = both(tmp_path, name)
     weights = np.random.default_rng(0).normal(size=(5, 3))
@@ -125,12 +137,12 @@ def test_gradients_and_changed_weights_are_those_of_the_real_network(name: str, 
     assert close(single, expected)
 
 
-@pytest.mark.parametrize("name", [name for name in [*MLPS, *OTHERS] if "QR-DQN" not in name])
+@pytest.mark.parametrize("name", [name for name in [*MLPS, *OTHERS, *WITH_SHARED] if "QR-DQN" not in name])
 def test_no_edit_of_the_critic_changes_a_bit_of_a_score(name: str, tmp_path: Path) -> None:
-    engine = "numpy" if name in MLPS else "torch"
-    model = new_agent(name)
-    experiment = PatchingExperiment(save_agent(tmp_path / "agent", model), engine=engine)
-    network, observations = experiment.network, experiment.inputs(samples(model.observation_space)).observations
+    engine = "torch" if name in OTHERS else "numpy"
+    experiment = PatchingExperiment(saved(tmp_path / "agent", name), engine=engine)
+    space = {**MLPS, **OTHERS}.get(name, MLPS["PPO"])[2]
+    network, observations = experiment.network, experiment.inputs(samples(space)).observations
     scores = network.scores(observations)
     layers = [layer for layer in network.layers.layers if layer.startswith(CRITIC)]
     assert "value_net" in layers
@@ -211,8 +223,8 @@ def test_what_an_actor_cannot_be_is_refused_with_its_field(tmp_path: Path) -> No
             PatchingExperiment(with_changes(copy, **changes))
 
     PatchingExperiment(folder)
-    refused("policy_kwargs.net_arch: found layers that actor and critic share",
-            policy_kwargs={"net_arch": [8, {"pi": [9], "vf": [9]}]})  # fmt: skip
+    refused("policy_kwargs.net_arch: found widths after an object", policy_kwargs={"net_arch": [{"pi": [9]}, 8]})
+    refused("shared_net.0.weight: found no such tensor", policy_kwargs={"net_arch": [8, {"pi": [9], "vf": [9]}]})
     refused("policy_kwargs.net_arch: found the key 'qf', expected pi and vf", policy_kwargs={"net_arch": {"qf": []}})
     refused("share_features_extractor: found 1, expected a boolean", policy_kwargs={"share_features_extractor": 1})
     refused("n_quantiles: found an unknown argument", policy_kwargs={"n_quantiles": 5})
@@ -224,6 +236,31 @@ def test_what_an_actor_cannot_be_is_refused_with_its_field(tmp_path: Path) -> No
 
     refused("vf_features_extractor.cnn.0.bias: found other values", tensors=altered)
     refused("'?more'?: found a tensor that this network does not have", tensors=lambda s: {**s, "more": torch.ones(2)})
+
+
+def test_layers_that_actor_and_critic_share_come_before_both(tmp_path: Path) -> None:
+    experiment = PatchingExperiment(saved(tmp_path / "agent", "shared layers"), engine="torch")
+    tensors = experiment.agent_zip.tensors
+    observations = np.random.default_rng(0).normal(size=(6, 5)).astype(np.float32)
+    outputs: dict[str, np.ndarray] = {"": observations.astype(np.float64)}
+
+    def run(layer: str, reads: str, *, activation: bool = True) -> None:
+        summed = outputs[reads] @ tensors[f"{layer}.weight"].T.astype(np.float64) + tensors[f"{layer}.bias"]
+        outputs[layer] = np.tanh(summed) if activation else summed
+
+    mlp = "mlp_extractor"
+    run(f"{mlp}.shared_net.0", "")
+    run(f"{mlp}.policy_net.0", f"{mlp}.shared_net.0")
+    run("action_net", f"{mlp}.policy_net.0", activation=False)
+    run(f"{mlp}.value_net.0", f"{mlp}.shared_net.0")
+    run(f"{mlp}.value_net.2", f"{mlp}.value_net.0")
+    run("value_net", f"{mlp}.value_net.2", activation=False)
+    found = experiment.activations(observations, layers=["action_net", "value_net"])
+    for layer, values in found.items():
+        assert np.allclose(values, outputs[layer], atol=1e-6), layer
+    actions = experiment.torch_network.policy_actions(observations)
+    assert np.array_equal(actions, outputs["action_net"].argmax(axis=1))
+    assert experiment.layers()["mlp_extractor.shared_net.1"].is_cut
 
 
 @pytest.mark.skipif("SUITE_AGENTS" not in os.environ, reason="SUITE_AGENTS names no folder of published agents")

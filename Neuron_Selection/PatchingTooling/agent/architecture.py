@@ -26,7 +26,7 @@ from Neuron_Selection.FileFormats.agent_zip.spaces import (
 from Neuron_Selection.PatchingTooling.agent.activation_functions import ACTIVATION_FUNCTIONS
 from Neuron_Selection.PatchingTooling.agent.algorithms import UNKNOWN, algorithm_in, reason_unsupported
 from Neuron_Selection.PatchingTooling.agent.custom_classes import CustomClasses, is_custom, is_torch_module
-from Neuron_Selection.PatchingTooling.agent.heads import ACTOR, DQN, QR_DQN, Head
+from Neuron_Selection.PatchingTooling.agent.heads import ACTOR, DQN, QR_DQN, SHARED, Head, MlpLayer
 
 _HEADS = {
     "stable_baselines3.dqn.policies": DQN,
@@ -83,7 +83,8 @@ class Architecture:
 
     ``policy``, ``activation_fn`` and ``extractor`` are names of SB3's and torch.nn's classes, or, of custom ones,
     their source (``module.Class``, ``FILE.py:Class``). A custom policy may not name its extractor ("") or its
-    ``net_arch`` (None). Classes among the arguments are ``Name``s. ``critic_arch``: hidden widths of an actor's critic.
+    ``net_arch`` (None). Classes among the arguments are ``Name``s. ``critic_arch``: hidden widths of an actor's critic;
+    ``shared_arch``: of the layers before those of both, which SB3 had until 1.8.
     ``shares_extractor``: whether actor and critic have one features extractor.
     """
 
@@ -91,6 +92,7 @@ class Architecture:
     policy: str
     net_arch: tuple[int, ...] | None
     critic_arch: tuple[int, ...] = ()
+    shared_arch: tuple[int, ...] = ()
     shares_extractor: bool = True
     activation_fn: str
     extractor: str
@@ -100,9 +102,15 @@ class Architecture:
     more_kwargs: Mapping[str, Any]
 
     @property
-    def n_outputs(self) -> int:
-        """The width of the last Linear before the scores."""
-        return self.n_actions * max(self.head.n_quantiles, 1)
+    def layers(self) -> tuple[MlpLayer, ...]:
+        """Every Linear from the features to the scores."""
+        n_outputs = self.n_actions * max(self.head.n_quantiles, 1)
+        return self.head.layers(self.shared_arch, self.net_arch or (), n_outputs)
+
+    @property
+    def critic_layers(self) -> tuple[MlpLayer, ...]:
+        """Every Linear from the features to the critic's value; empty without a critic."""
+        return self.head.critic_layers(self.shared_arch, self.critic_arch)
 
 
 def architecture_of(agent: AgentZip, custom: CustomClasses) -> Architecture:
@@ -133,14 +141,16 @@ def architecture_of(agent: AgentZip, custom: CustomClasses) -> Architecture:
     if not isinstance(shares_extractor, bool):
         field = "policy_kwargs.share_features_extractor"
         raise InputError(where, field, found=shown(shares_extractor), expected="a boolean")
-    arch, critic_arch = kwargs.get("net_arch"), None
+    arch, critic_arch, shared_arch = kwargs.get("net_arch"), None, ()
     if head.critic:
-        arch, critic_arch = _actor_and_critic(arch, where)
+        has_shared = any(name.startswith(f"{SHARED}.") for name in agent.tensors)
+        shared_arch, arch, critic_arch = _actor_and_critic(arch, where, has_shared=has_shared)
     more = {name: kwargs[name] for name in unknown}
     architecture = Architecture(
         head=head,
         policy=policy,
         net_arch=_net_arch(arch, policy, extractor, where),
+        shared_arch=_net_arch(shared_arch, policy, extractor, where) or (),
         critic_arch=(_net_arch(critic_arch, policy, extractor, where) or ()) if head.critic else (),
         shares_extractor=shares_extractor,
         activation_fn=_activation(kwargs.get("activation_fn", Name("torch.nn", head.activation_fn)), custom, where),
@@ -176,20 +186,28 @@ def _n_quantiles(value: Any, where: str) -> int:
     return value
 
 
-def _actor_and_critic(net_arch: Any, where: str) -> tuple[Any, Any]:
-    """The hidden widths of the actor and of the critic: ``[64, 64]``, ``{"pi": .., "vf": ..}``, or that in a list."""
+def _actor_and_critic(net_arch: Any, where: str, *, has_shared: bool) -> tuple[Any, Any, Any]:
+    """The hidden widths that actor and critic share, those of the actor, those of the critic.
+
+    ``[64, 64]`` and ``{"pi": .., "vf": ..}`` share none. Until SB3 1.8 the widths of a list were of shared layers,
+    and a dict could follow them: ``[128, {"pi": .., "vf": ..}]``.
+
+    :param has_shared: whether the zip stores such layers
+    """
     field = "policy_kwargs.net_arch"
-    if isinstance(net_arch, list | tuple) and any(isinstance(part, dict) for part in net_arch):
-        if len(net_arch) > 1:
-            found = "layers that actor and critic share"
-            raise InputError(where, field, found=found, expected="none (Stable-Baselines3 1.8 removed them)")
-        (net_arch,) = net_arch
+    shared: list[Any] = []
+    if isinstance(net_arch, list | tuple) and (has_shared or any(isinstance(part, dict) for part in net_arch)):
+        shared = [part for part in net_arch if not isinstance(part, dict)]
+        own = net_arch[len(shared) :]
+        if len(own) > 1 or not all(isinstance(part, dict) for part in own):
+            raise InputError(where, field, found="widths after an object", expected="at most one object, at the end")
+        net_arch = own[0] if own else {}
     if not isinstance(net_arch, dict):
-        return net_arch, net_arch
+        return shared, net_arch, net_arch
     unknown = sorted(map(str, set(net_arch) - {"pi", "vf"}))
     if unknown:
         raise InputError(where, field, found=f"the key {shown(unknown[0])}", expected="pi and vf")
-    return net_arch.get("pi", []), net_arch.get("vf", [])
+    return shared, net_arch.get("pi", []), net_arch.get("vf", [])
 
 
 def _extractor(value: Any, policy: str, custom: CustomClasses, where: str) -> str:
@@ -267,11 +285,7 @@ def check_sizes(architecture: Architecture, agent: AgentZip) -> None:
     width = _features_dim(architecture, agent)
     extractors = ["features_extractor"] if architecture.shares_extractor else list(EXTRACTORS)
     shapes = {f"{part}.{name}": shape for part in extractors for name, shape in extractor.items()}
-    sides = [width, *architecture.net_arch, architecture.n_outputs]
-    shapes |= _mlp_shapes(head.mlp_layers(len(architecture.net_arch)), sides)
-    if head.critic:
-        layers = head.critic_layers(len(architecture.critic_arch))
-        shapes |= _mlp_shapes(layers, [width, *architecture.critic_arch, 1])
+    shapes |= _mlp_shapes(architecture.layers, width) | _mlp_shapes(architecture.critic_layers, width)
     if architecture.activation_fn == "PReLU":
         shapes |= {f"{activation}.weight": (1,) for activation in _activations(architecture)}
     known = {head.stored_name(name): shape for name, shape in shapes.items()}
@@ -283,18 +297,17 @@ def check_sizes(architecture: Architecture, agent: AgentZip) -> None:
             _check_repetition(name, agent, where)
 
 
-def _mlp_shapes(layers: tuple[tuple[str, str], ...], sides: list[int]) -> dict[str, tuple[int, ...]]:
+def _mlp_shapes(layers: tuple[MlpLayer, ...], n_inputs: int) -> dict[str, tuple[int, ...]]:
     shapes: dict[str, tuple[int, ...]] = {}
-    for (linear, _), columns, rows in zip(layers, sides[:-1], sides[1:], strict=True):
-        shapes |= {f"{linear}.weight": (rows, columns), f"{linear}.bias": (rows,)}
+    for layer in layers:
+        shapes |= {f"{layer.linear}.weight": (layer.width, n_inputs), f"{layer.linear}.bias": (layer.width,)}
+        n_inputs = layer.width
     return shapes
 
 
 def _activations(architecture: Architecture) -> list[str]:
     """The names of the activation functions after hidden layers."""
-    head = architecture.head
-    layers = (*head.mlp_layers(len(architecture.net_arch or ())), *head.critic_layers(len(architecture.critic_arch)))
-    return [activation for _, activation in layers if activation]
+    return [layer.activation for layer in (*architecture.layers, *architecture.critic_layers) if layer.activation]
 
 
 def _of_custom(name: str, architecture: Architecture) -> bool:
@@ -349,8 +362,7 @@ def _features_dim(architecture: Architecture, agent: AgentZip) -> int:
     space = agent.observation_space
     where = f"{agent.path}: data"
     if is_custom(architecture.extractor):
-        first = architecture.head.mlp_layers(len(architecture.net_arch or ()))[0][0]
-        stored = agent.tensors.get(architecture.head.stored_name(f"{first}.weight"))
+        stored = agent.tensors.get(architecture.head.stored_name(f"{architecture.layers[0].linear}.weight"))
         return stored.shape[1] if stored is not None and stored.ndim == 2 else 0
     if architecture.extractor == "CombinedExtractor":
         if not isinstance(space, DictSpace):

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from Neuron_Selection.FileFormats.scores import LOGITS, Q_VALUES
+
+SHARED = "mlp_extractor.shared_net"  # hidden layers of actor and critic alike, until SB3 1.8
+
+
+class MlpLayer(NamedTuple):
+    """A Linear, the activation after it ("" after the last), and their width."""
+
+    linear: str
+    activation: str
+    width: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,16 +52,18 @@ class Head:
         """One score for each action, (n, n_actions), from what the last Linear outputs (an array or a tensor)."""
         return output.reshape(len(output), self.n_quantiles, -1).mean(1) if self.n_quantiles else output
 
-    def mlp_layers(self, n_hidden: int) -> tuple[tuple[str, str], ...]:
-        """Each Linear of the MLP with the activation after it ("" after the last), as SB3 names them.
+    def layers(self, shared: Sequence[int], hidden: Sequence[int], n_outputs: int) -> tuple[MlpLayer, ...]:
+        """Every Linear from the features to the scores, as SB3 names them.
 
-        :param n_hidden: the number of hidden layers
+        :param shared: widths of the hidden layers that actor and critic share, hidden: of the following ones
         """
-        return _linears(self.mlp, n_hidden, self.output or f"{self.mlp}.{2 * n_hidden}")
+        output = self.output or f"{self.mlp}.{2 * len(hidden)}"
+        return (*_hidden(SHARED, shared), *_hidden(self.mlp, hidden), MlpLayer(output, "", n_outputs))
 
-    def critic_layers(self, n_hidden: int) -> tuple[tuple[str, str], ...]:
-        """The same for the critic; empty without one."""
-        return _linears(self.critic, n_hidden, self.critic_output) if self.critic else ()
+    def critic_layers(self, shared: Sequence[int], hidden: Sequence[int]) -> tuple[MlpLayer, ...]:
+        """The same from the features to the critic's value; empty without a critic."""
+        own = (*_hidden(self.critic, hidden), MlpLayer(self.critic_output, "", 1))
+        return (*_hidden(SHARED, shared), *own) if self.critic else ()
 
     def stored_name(self, name: str) -> str:
         """The name in the zip of a layer or a parameter of the network."""
@@ -61,13 +74,12 @@ class Head:
         return bool(self.critic) and name.startswith((f"{self.critic}.", "vf_features_extractor.", self.critic_output))
 
     def leads_to_scores(self, name: str) -> bool:
-        """Whether a layer belongs to the MLP or is the Linear after it."""
-        return name.startswith(f"{self.mlp}.") or name == self.output
+        """Whether a layer is one of those between the features and the scores."""
+        return name.startswith((f"{self.mlp}.", f"{SHARED}.")) or name == self.output
 
 
-def _linears(mlp: str, n_hidden: int, output: str) -> tuple[tuple[str, str], ...]:
-    hidden = ((f"{mlp}.{2 * number}", f"{mlp}.{2 * number + 1}") for number in range(n_hidden))
-    return (*hidden, (output, ""))
+def _hidden(mlp: str, widths: Sequence[int]) -> tuple[MlpLayer, ...]:
+    return tuple(MlpLayer(f"{mlp}.{2 * n}", f"{mlp}.{2 * n + 1}", width) for n, width in enumerate(widths))
 
 
 DQN = Head(family="DQN", module="q_net", copies=("q_net_target",), mlp="q_net", scores=Q_VALUES)

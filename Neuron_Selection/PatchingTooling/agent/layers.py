@@ -12,6 +12,7 @@ from Neuron_Selection.FileFormats.patch_spec import Neurons, parse_patch_spec
 from Neuron_Selection.FileFormats.storage.known_names import refuse_unknown
 from Neuron_Selection.PatchingTooling.agent.architecture import Architecture, flat_size
 from Neuron_Selection.PatchingTooling.agent.custom_classes import is_custom
+from Neuron_Selection.PatchingTooling.agent.heads import SHARED
 
 Role: TypeAlias = Literal["pre-activation", "post-activation", "output", "quantiles", "critic", "other"]
 NOT_HIDDEN = frozenset({"output", "quantiles", "critic"})  # the last layer, and layers without influence on it
@@ -102,7 +103,7 @@ def mlp_layers(architecture: Architecture, space: Space) -> LayerTable | None:
     is_mlp = architecture.extractor == "FlattenExtractor" and not is_custom(architecture.policy)
     if not is_mlp or is_custom(architecture.activation_fn) or not isinstance(space, LeafSpace):
         return None
-    head, hidden, of_critic = architecture.head, architecture.net_arch or (), architecture.critic_arch
+    head = architecture.head
     layers: dict[str, Layer] = {}
 
     def add(name: str, kind: str, role: Role, width: int) -> None:
@@ -123,18 +124,16 @@ def mlp_layers(architecture: Architecture, space: Space) -> LayerTable | None:
         add("vf_features_extractor.flatten", "Flatten", "critic", flat_size(space))
         containers += ["vf_features_extractor"]
     outputs: Role = "quantiles" if head.n_quantiles else "output"
-    for (linear, activation), width in zip(
-        head.mlp_layers(len(hidden)), (*hidden, architecture.n_outputs), strict=True
-    ):
+    for linear, activation, width in architecture.layers:
         add(linear, "Linear", "pre-activation" if activation else outputs, width)
         if activation:
             add(activation, architecture.activation_fn, "post-activation", width)
     if head.critic:
-        containers += ["mlp_extractor", head.critic]
-        for (linear, activation), width in zip(head.critic_layers(len(of_critic)), (*of_critic, 1), strict=True):
-            add(linear, "Linear", "critic", width)
-            if activation:
-                add(activation, architecture.activation_fn, "critic", width)
+        containers += ["mlp_extractor", head.critic, *([SHARED] if architecture.shared_arch else [])]
+    for linear, activation, width in architecture.critic_layers[len(architecture.shared_arch) :]:
+        add(linear, "Linear", "critic", width)
+        if activation:
+            add(activation, architecture.activation_fn, "critic", width)
     parameters = [f"{name}.weight" for name, layer in layers.items() if layer.kind in ("Linear", "PReLU")]
     parameters += [f"{name}.bias" for name, layer in layers.items() if layer.kind == "Linear"]
     return LayerTable(module=head.module, layers=layers, refused=refused_names(containers, parameters))

@@ -18,7 +18,8 @@ from Neuron_Selection.PatchingTooling.numpy_network.network import NumpyNetwork
 class NumpyActorCritic(NumpyNetwork):
     """A ``NumpyNetwork`` that is the actor, and one that is the critic, whose only output is the value.
 
-    Layers of the critic can be recorded and edited like any other; no edit of them changes a score.
+    Both have the layers that they share. Layers of the critic alone can be recorded and edited like any other; no edit
+    of them changes a score.
 
     :param critic: with the same table of layers
     """
@@ -29,6 +30,8 @@ class NumpyActorCritic(NumpyNetwork):
     def _critic_parameters(self) -> dict[str, tuple[int, ...]]:
         shapes: dict[str, tuple[int, ...]] = {}
         for linear in self.critic.linears:
+            if linear.name in self.sites:  # shared with the actor
+                continue
             shapes |= {f"{linear.name}.weight": (linear.n_outputs, linear.n_inputs)}
             shapes |= {f"{linear.name}.bias": (linear.n_outputs,)}
         return shapes
@@ -116,7 +119,8 @@ class NumpyActorCritic(NumpyNetwork):
     @contextmanager
     def with_weights(self, changes: Sequence[WeightChange]) -> Iterator[NumpyNetwork]:
         """Inside the block, a copy of the network with all of these changes."""
-        of_critic = [change for change in changes if change.parameter in self._critic_parameters]
+        read_by_critic = {f"{linear.name}.weight" for linear in self.critic.linears}
+        of_critic = [change for change in changes if change.parameter in read_by_critic]
         own = [change for change in changes if change.parameter not in self._critic_parameters]
         with super().with_weights(own) as actor, self.critic.with_weights(of_critic) as critic:
             yield replace(actor, critic=critic)  # type: ignore[call-arg]

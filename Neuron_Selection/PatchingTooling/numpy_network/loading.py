@@ -13,6 +13,7 @@ from Neuron_Selection.FileFormats.agent_zip.spaces import DictSpace, LeafSpace, 
 from Neuron_Selection.PatchingTooling.agent.activation_functions import ACTIVATION_FUNCTIONS, activation_function
 from Neuron_Selection.PatchingTooling.agent.architecture import Architecture, is_image
 from Neuron_Selection.PatchingTooling.agent.custom_classes import is_custom
+from Neuron_Selection.PatchingTooling.agent.heads import MlpLayer
 from Neuron_Selection.PatchingTooling.agent.layers import Layer, LayerTable, mlp_layers, refused_names
 from Neuron_Selection.PatchingTooling.agent.network import Linear
 from Neuron_Selection.PatchingTooling.numpy_network.actor_critic import NumpyActorCritic
@@ -31,7 +32,7 @@ def build_numpy_network(agent: AgentZip, architecture: Architecture) -> NumpyNet
     layers, space, key = _layers(agent, architecture)
     head = architecture.head
     first = next(iter(layers.layers))
-    linears = _linears(agent, architecture, head.mlp_layers(len(architecture.net_arch or ())), reads=first)
+    linears = _linears(agent, architecture, architecture.layers, reads=first)
     if head.n_quantiles:
         linears = _with_mean(linears, architecture)
     network = NumpyNetwork(
@@ -40,21 +41,20 @@ def build_numpy_network(agent: AgentZip, architecture: Architecture) -> NumpyNet
     if not head.critic:
         return network
     reads = first if architecture.shares_extractor else list(layers.layers)[1]
-    of_critic = _linears(agent, architecture, head.critic_layers(len(architecture.critic_arch)), reads=reads)
+    of_critic = _linears(agent, architecture, architecture.critic_layers, reads=reads)
     return NumpyActorCritic(**vars(network), critic=replace(network, linears=of_critic))
 
 
 def _linears(
-    agent: AgentZip, architecture: Architecture, names: tuple[tuple[str, str], ...], *, reads: str
+    agent: AgentZip, architecture: Architecture, layers: tuple[MlpLayer, ...], *, reads: str
 ) -> tuple[Linear, ...]:
     """The Linear layers of one MLP.
 
-    :param names: each Linear with the activation after it
     :param reads: the layer whose output the first one reads
     """
     tensors = agent.network_tensors
     linears: list[Linear] = []
-    for name, activation in names:
+    for name, activation, _ in layers:
         weight, slope = tensors[f"{name}.weight"], tensors.get(f"{activation}.weight")
         function = None
         if activation:
@@ -87,16 +87,18 @@ def _with_mean(linears: tuple[Linear, ...], architecture: Architecture) -> tuple
 
 def _layers(agent: AgentZip, architecture: Architecture) -> tuple[LayerTable, LeafSpace, str | None]:
     """The layers, the space of what the first one reads, and its key if that is a part of a Dict."""
-    first_activation = architecture.head.mlp_layers(1)[0][1]
     if is_custom(architecture.policy):
         raise _refused(architecture.head.module, f"the custom policy {shown(architecture.policy, quoted=False)}")
     if is_custom(architecture.extractor):
         raise _refused("features_extractor", f"the custom class {shown(architecture.extractor, quoted=False)}")
     if architecture.extractor == "NatureCNN":
         raise _refused("features_extractor.cnn.0", "a convolution")
-    if (architecture.net_arch or architecture.critic_arch) and architecture.activation_fn not in ACTIVATION_FUNCTIONS:
+    activations = [
+        layer.activation for layer in (*architecture.layers, *architecture.critic_layers) if layer.activation
+    ]
+    if activations and architecture.activation_fn not in ACTIVATION_FUNCTIONS:
         found = f"the activation function {shown(architecture.activation_fn, quoted=False)}"
-        raise _refused(first_activation, found)
+        raise _refused(activations[0], found)
     space, key = agent.observation_space, None
     if isinstance(space, DictSpace):
         (key, space), *others = space.spaces.items()

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from Neuron_Selection.PatchingTooling.agent.heads import Head
+from Neuron_Selection.PatchingTooling.agent.heads import SHARED, Head
 from Neuron_Selection.PatchingTooling.agent.layers import Layer, LayerTable, Role, refused_names
 from Neuron_Selection.PatchingTooling.torch_network.hooks import observed
 from Neuron_Selection.PatchingTooling.torch_network.quantile_policy import QuantileNetwork
@@ -38,7 +38,7 @@ def probe_layers(net: nn.Module, head: Head, run: Callable[[], Any]) -> LayerTab
     :param run: a forward pass of ``net`` on two observations
     """
     modules = dict(net.named_modules())
-    empty = (head.mlp, head.critic) if head.critic else ()  # of an actor without hidden layers
+    empty = (head.mlp, head.critic, SHARED) if head.critic else ()  # of an actor without hidden layers
     leaves = {
         name: module for name, module in modules.items() if name and not list(module.children()) and name not in empty
     }

@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from Neuron_Selection.FileFormats.observations import Observations, count_of
 from Neuron_Selection.FileFormats.provenance import CHUNK_ROWS
-from Neuron_Selection.PatchingTooling.agent.heads import Head
+from Neuron_Selection.PatchingTooling.agent.heads import SHARED, Head
 from Neuron_Selection.PatchingTooling.agent.interventions import OPERATIONS, Intervention, alike, replacing
 from Neuron_Selection.PatchingTooling.agent.network import refuse_nonfinite_scores
 from Neuron_Selection.PatchingTooling.torch_network.hooks import observed
@@ -186,9 +186,10 @@ def chain_of(module: nn.Module, head: Head) -> dict[str, nn.Module]:
     """
     if not has_known_forward(module):
         return {}
-    parts = [head.mlp]
+    shared = [SHARED] if head.critic and hasattr(module.mlp_extractor, "shared_net") else []
+    parts = [*shared, head.mlp]
     if is_of_sb3(module.get_submodule("features_extractor"), "NatureCNN"):
-        parts = ["features_extractor.cnn", "features_extractor.linear", head.mlp]
+        parts = ["features_extractor.cnn", "features_extractor.linear", *parts]
     chain = {f"{part}.{name}": layer for part in parts for name, layer in module.get_submodule(part).named_children()}
     return {**chain, head.output: module.get_submodule(head.output)} if head.output else chain
 

@@ -39,6 +39,7 @@ from Neuron_Selection.PatchingTooling.torch_network.hooks import compute_in_doub
 from Neuron_Selection.PatchingTooling.torch_network.layer_probe import PROBE_ROWS, probe_layers
 from Neuron_Selection.PatchingTooling.torch_network.network import TorchNetwork
 from Neuron_Selection.PatchingTooling.torch_network.quantile_policy import QuantilePolicy
+from Neuron_Selection.PatchingTooling.torch_network.shared_layers import SharedMlpExtractor, add_shared_layers
 
 # for arguments that do not fit; any other exception from SB3's own classes is a bug
 _SB3_RAISES = (AssertionError, TypeError, ValueError, KeyError, AttributeError, RuntimeError, NotImplementedError)
@@ -88,6 +89,8 @@ def build_torch_network(
             optimizer_class=_NoOptimizer,
             **arguments,
         )
+        if architecture.shared_arch:
+            add_shared_layers(policy, architecture)
         _make_lazy_layers(policy, agent, architecture, custom)
     except Exception as error:  # a custom class may raise anything
         if is_lack_of_memory(error) or isinstance(error, SuiteError):
@@ -138,8 +141,11 @@ def _actor_forward(policy: Any) -> Callable[[Any], torch.Tensor]:
     def forward(tensors: Any) -> torch.Tensor:
         features = policy.extract_features(tensors)
         of_actor, of_critic = (features, features) if policy.share_features_extractor else features
-        logits: torch.Tensor = policy.action_net(policy.mlp_extractor.forward_actor(of_actor))
-        policy.value_net(policy.mlp_extractor.forward_critic(of_critic))
+        mlp = policy.mlp_extractor
+        if isinstance(mlp, SharedMlpExtractor):
+            of_actor = of_critic = mlp.shared_net(features)
+        logits: torch.Tensor = policy.action_net(mlp.policy_net(of_actor))
+        policy.value_net(mlp.value_net(of_critic))
         return logits
 
     return forward
