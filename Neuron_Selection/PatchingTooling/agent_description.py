@@ -8,6 +8,7 @@ from Neuron_Selection.FileFormats.agent_zip.agent_zip import AgentZip
 from Neuron_Selection.FileFormats.agent_zip.inventory import AgentInventory
 from Neuron_Selection.FileFormats.agent_zip.spaces import describe_space
 from Neuron_Selection.PatchingTooling.agent.algorithms import UNKNOWN, algorithm_in
+from Neuron_Selection.PatchingTooling.agent.architecture import Architecture
 from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
 
 
@@ -45,6 +46,7 @@ def describe_network(agent: OpenedAgent) -> dict[str, Any]:
         "policy": {
             "policy_class": architecture.policy,
             "net_arch": None if architecture.net_arch is None else list(architecture.net_arch),
+            **_of_actor(architecture),
             "activation_fn": architecture.activation_fn,
             "features_extractor": architecture.extractor,
             "features_extractor_kwargs": {name: _plain(value) for name, value in architecture.extractor_kwargs.items()},
@@ -55,6 +57,17 @@ def describe_network(agent: OpenedAgent) -> dict[str, Any]:
             for name, layer in table.layers.items()
         },
         "left_out": {name: table.refused[name] for name in table.left_out},
+    }
+
+
+def _of_actor(architecture: Architecture) -> dict[str, Any]:
+    """What only an actor has; its ``net_arch`` is that of the policy alone."""
+    if not architecture.head.critic:
+        return {}
+    return {
+        "critic_arch": list(architecture.critic_arch),
+        "shared_arch": list(architecture.shared_arch),
+        "share_features_extractor": architecture.shares_extractor,
     }
 
 
