@@ -253,7 +253,9 @@ def _method(agent: OpenedAgent) -> str:
 def numpy_metadata(agent: OpenedAgent, run: Mapping[str, Any], *, command: Mapping[str, Any]) -> dict[str, Any]:
     """Metadata of a run in numpy, whichever engine the agent was opened with."""
     engine = {"engine": "numpy", "device": "cpu", "dtype": "float64", "custom_classes": agent.custom_classes.described}
-    return run_metadata(command=command, run={**run, **engine}, agent=agent.agent_zip, libraries=("numpy",))
+    typed = {} if agent.vecnormalize is None else {"vecnormalize": agent.vecnormalize}
+    run = {**run, **engine, **agent.normalisation_described}
+    return run_metadata(command={**command, **typed}, run=run, agent=agent.agent_zip, libraries=("numpy",))
 
 
 def _means_of_file(path: Path, progress: Progress | None) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], int]:
