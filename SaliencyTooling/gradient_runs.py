@@ -19,6 +19,7 @@ from Neuron_Selection.FileFormats.provenance import (
     is_up_to_date,
     run_metadata,
     stored_json_metadata,
+    vecnormalize_in,
 )
 from Neuron_Selection.FileFormats.storage.atomic_files import sha256_of_file
 from Neuron_Selection.FileFormats.weights.average_gradients import (
@@ -226,6 +227,8 @@ def _refuse_mixture(
             expected=f"{shown(Path(inputs.where).name)} ({inputs.sha256[:12]})",
             hint="--inputs names the inputs of the gradients",
         )
+    if agent is not None and origin and vecnormalize_in(origin) != vecnormalize_in(agent.normalisation_described):
+        raise InputError(gradients_path, "vecnormalize", "the gradients have another normalisation of observations")
 
 
 def _metadata(agent: OpenedAgent, inputs: Inputs, task: str, **more: Any) -> dict[str, Any]:
