@@ -27,6 +27,7 @@ from tests.made_agents import new_dqn, save_dqn, vector_space
 from tests.made_normalizers import new_normalizer, saved
 
 NAME = "vecnormalize.pkl"
+FLIPS = str(ROOT / "Parameter_Selection" / "PerturbationTooling" / "find_smallest_flips.py")
 EXTRACTION = str(ROOT / "activation_extraction.py")
 RAW = np.random.default_rng(1).normal(3, 3, (9, 5)).astype(np.float32)
 
@@ -206,6 +207,9 @@ def test_a_payload_ends_with_exit_code_3_and_runs_nothing(agent: Path) -> None:
     assert f"{NAME}: found a call of 'os.system', expected a VecNormalize saved by Stable-Baselines3" in done.stderr
     assert not marker.exists()
     assert not (agent / "activation_logging").exists()
+    flips = [FLIPS, "--agent_path", str(agent), "--vecnormalize", NAME, "--weights", "mlp_extractor.policy_net.0[0,0]"]
+    assert in_process(flips, cwd=agent.parent).stderr == done.stderr
+    assert not marker.exists()
 
 
 @pytest.mark.parametrize("words", [["--vecnormalize", NAME], []])
