@@ -28,6 +28,7 @@ from tests.made_normalizers import new_normalizer, saved
 
 NAME = "vecnormalize.pkl"
 FLIPS = str(ROOT / "Parameter_Selection" / "PerturbationTooling" / "find_smallest_flips.py")
+DIFFERENCES = str(ROOT / "Neuron_Selection" / "find_different_neurons.py")
 EXTRACTION = str(ROOT / "activation_extraction.py")
 RAW = np.random.default_rng(1).normal(3, 3, (9, 5)).astype(np.float32)
 
@@ -180,6 +181,13 @@ def test_activations_recorded_without_it_are_reported(agent: Path) -> None:
         without = PatchingExperiment(agent)
     with pytest.warns(SuiteWarning, match=r"recorded with --vecnormalize \(SHA-256 .*\), unlike this run"):
         without.run_patching_experiment(*patch)
+    place = agent / "activation_logging"
+    (place / "clean_activations.npz").rename(place / "normalised.npz")
+    extraction(agent, "--overwrite")
+    done = in_process([DIFFERENCES, "--agent_path", str(agent), "--clean", "normalised.npz", "--corrupted",
+                       "clean_activations.npz", "--vecnormalize", NAME])  # fmt: skip
+    assert done.returncode == 0
+    assert "recorded with different normalisation of observations" in done.stderr
 
 
 def test_gradients_with_and_without_it_are_not_averaged_together(agent: Path) -> None:
