@@ -30,12 +30,17 @@ def add_loading_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--features_extractor", metavar="FILE.py:CLASS", help="your copy of a custom features extractor")
     group.add_argument("--activation_fn", metavar="FILE.py:CLASS", help="your copy of a custom activation function")
     group.add_argument("--policy", metavar="FILE.py:CLASS", help="your copy of a custom policy")
+    group.add_argument(
+        "--vecnormalize",
+        metavar="FILE",
+        help="vecnormalize.pkl, as saved by VecNormalize: inputs are raw observations, which are normalised with it",
+    )
     group.add_argument("--allow_nonfinite", action="store_true", help="load weights that are NaN or infinite")
 
 
 def agent_options(args: argparse.Namespace) -> dict[str, Any]:
     """The flags of ``add_loading_flags`` as keyword arguments of ``PatchingExperiment``."""
-    names = ("device", "dtype", "features_extractor", "activation_fn", "policy", "allow_nonfinite")
+    names = ("device", "dtype", "features_extractor", "activation_fn", "policy", "vecnormalize", "allow_nonfinite")
     engine = {"engine": args.engine} if hasattr(args, "engine") else {}
     return {"trust": args.trust or (), **engine, **{name: getattr(args, name) for name in names}}
 

@@ -12,7 +12,7 @@ from typing import Any
 from Neuron_Selection.errors import UsageError
 from Neuron_Selection.loading_flags import flags_of_variable
 
-_COPIES = ("features_extractor", "activation_fn", "policy")  # flags that name a copy of a custom class
+_FILES = ("features_extractor", "activation_fn", "policy", "vecnormalize")  # flags that name a file
 _ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -34,11 +34,11 @@ def handed_on(path: Path) -> str:
 
 
 def loading_of(command: Mapping[str, Any]) -> argparse.Namespace:
-    """The flags on custom classes in the metadata of an earlier command; values of a wrong type are ignored."""
+    """The flags on custom classes and VecNormalize in an earlier command's metadata; wrong types are ignored."""
     trust = command.get("trust")
     named = [name for name in trust if isinstance(name, str)] if isinstance(trust, list) else []
-    copies = {name: value if isinstance(value := command.get(name), str) else None for name in _COPIES}
-    return argparse.Namespace(trust=named, **copies)
+    files = {name: value if isinstance(value := command.get(name), str) else None for name in _FILES}
+    return argparse.Namespace(trust=named, **files)
 
 
 def _loading_words(args: argparse.Namespace) -> list[str]:
@@ -46,7 +46,7 @@ def _loading_words(args: argparse.Namespace) -> list[str]:
     supplied = {"device": "cpu", **_supplied()}
     needed = {name: value for name, value in vars(args).items() if value and value != supplied.get(name)}
     words = ["--trust", *needed["trust"]] if "trust" in needed else []
-    for name in ("device", "dtype", *_COPIES):
+    for name in ("device", "dtype", *_FILES):
         words += [f"--{name}", str(needed[name])] if name in needed else []
     return [*words, "--allow_nonfinite"] if "allow_nonfinite" in needed else words
 

@@ -19,6 +19,7 @@ from Neuron_Selection.FileFormats.provenance import (
     is_up_to_date,
     run_metadata,
     stored_json_metadata,
+    vecnormalize_in,
 )
 from Neuron_Selection.FileFormats.storage.atomic_files import sha256_of_file
 from Neuron_Selection.FileFormats.weights.average_gradients import (
@@ -226,6 +227,8 @@ def _refuse_mixture(
             expected=f"{shown(Path(inputs.where).name)} ({inputs.sha256[:12]})",
             hint="--inputs names the inputs of the gradients",
         )
+    if agent is not None and origin and vecnormalize_in(origin) != vecnormalize_in(agent.normalisation_described):
+        raise InputError(gradients_path, "vecnormalize", "the gradients have another normalisation of observations")
 
 
 def _metadata(agent: OpenedAgent, inputs: Inputs, task: str, **more: Any) -> dict[str, Any]:
@@ -253,7 +256,9 @@ def _method(agent: OpenedAgent) -> str:
 def numpy_metadata(agent: OpenedAgent, run: Mapping[str, Any], *, command: Mapping[str, Any]) -> dict[str, Any]:
     """Metadata of a run in numpy, whichever engine the agent was opened with."""
     engine = {"engine": "numpy", "device": "cpu", "dtype": "float64", "custom_classes": agent.custom_classes.described}
-    return run_metadata(command=command, run={**run, **engine}, agent=agent.agent_zip, libraries=("numpy",))
+    typed = {} if agent.vecnormalize is None else {"vecnormalize": agent.vecnormalize}
+    run = {**run, **engine, **agent.normalisation_described}
+    return run_metadata(command={**command, **typed}, run=run, agent=agent.agent_zip, libraries=("numpy",))
 
 
 def _means_of_file(path: Path, progress: Progress | None) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], int]:

@@ -29,7 +29,16 @@ from tests.made_agents import mlp_agent, mlp_state, new_dqn, save_dqn, write_zip
 from tests.test_house import SCRIPTS
 
 LOADING_FLAGS = {
-    *("--device", "--dtype", "--trust", "--features_extractor", "--activation_fn", "--policy", "--allow_nonfinite")
+    *(
+        "--device",
+        "--dtype",
+        "--trust",
+        "--features_extractor",
+        "--activation_fn",
+        "--policy",
+        "--vecnormalize",
+        "--allow_nonfinite",
+    )
 }
 WITHOUT_NETWORK = {"verify_pairs", "draw_pairs", "analyze_metrics"}  # they read files of an agent's folder only
 EXTRACTOR = f"{ROOT}/tests/extractors.py:MinigridFeaturesExtractor"
@@ -103,7 +112,7 @@ def test_the_variable_supplies_flags_that_are_not_typed(monkeypatch: pytest.Monk
     monkeypatch.setenv("AGENT_FLAGS", "--device=cuda:1 --trust a.B c.D --policy 'my file.py:P' --allow_nonfinite")
     assert parsed("--dtype", "float64") == {
         "agent": "my_agent", "device": "cuda:1", "dtype": "float64", "trust": ["a.B", "c.D"], "activation_fn": None,
-        "features_extractor": None, "policy": "my file.py:P", "allow_nonfinite": True,
+        "features_extractor": None, "policy": "my file.py:P", "vecnormalize": None, "allow_nonfinite": True,
     }  # fmt: skip
 
 

@@ -194,6 +194,16 @@ def fingerprint_in(metadata: object, where: object) -> str | None:
     return fingerprint
 
 
+def vecnormalize_in(run: object) -> str | None:
+    """The SHA-256 of the ``vecnormalize.pkl`` with which a run normalised observations; None if it did not.
+
+    :param run: ``run`` of a file's metadata
+    """
+    described = run.get("vecnormalize") if isinstance(run, Mapping) else None
+    sha256 = described.get("sha256") if isinstance(described, Mapping) else None
+    return sha256 if isinstance(sha256, str) else None
+
+
 @cache
 def installed_version(distribution: str) -> str:
     """The version of a distribution, ``none`` if it is not installed; the distribution is not imported."""

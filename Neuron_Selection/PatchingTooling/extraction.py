@@ -15,7 +15,7 @@ from Neuron_Selection.FileFormats.activations import (
     stored_activations,
 )
 from Neuron_Selection.FileFormats.agent_zip.agent_folder import ACTIVATIONS, INPUTS, output_folder
-from Neuron_Selection.FileFormats.inputs import Inputs, load_inputs
+from Neuron_Selection.FileFormats.inputs import Inputs
 from Neuron_Selection.FileFormats.provenance import check_outputs, is_up_to_date
 from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
 
@@ -64,7 +64,7 @@ def extract_activations(
     for number, name in enumerate(names):
         if name in names[:number]:
             raise UsageError(f"--inputs: the activations of two files would both be called {shown(name)}")
-    loaded = [load_inputs(path, agent.agent_zip.observation_space) for path in paths]  # layers may need the network
+    loaded = [agent.inputs_in(path) for path in paths]  # layers may need the network
     chosen = agent.layer_table.chosen(layers)
     folder = output_folder(output_dir, agent.folder.folder / ACTIVATIONS)
     for name in names:

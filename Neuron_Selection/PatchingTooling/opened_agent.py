@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,12 +14,15 @@ import numpy as np
 from Neuron_Selection.address_space import require_address_space
 from Neuron_Selection.errors import EngineError, UsageError, shown
 from Neuron_Selection.FileFormats.activations import Activations
-from Neuron_Selection.FileFormats.agent_zip.agent_folder import ACTIVATIONS, INPUTS, find_agent
+from Neuron_Selection.FileFormats.agent_zip.agent_folder import ACTIVATIONS, INPUTS, find_agent, warn_of_normalizer
 from Neuron_Selection.FileFormats.agent_zip.agent_zip import read_agent_zip
+from Neuron_Selection.FileFormats.agent_zip.spaces import Space
+from Neuron_Selection.FileFormats.agent_zip.vec_normalize import VecNormalizeStatistics, read_vec_normalize
 from Neuron_Selection.FileFormats.inputs import Inputs, inputs_from_arrays, load_inputs
 from Neuron_Selection.FileFormats.provenance import CHUNK_ROWS, run_metadata
 from Neuron_Selection.FileFormats.readable_activations import open_activations
 from Neuron_Selection.FileFormats.scores import scores_metadata
+from Neuron_Selection.FileFormats.storage.atomic_files import is_there
 from Neuron_Selection.flag_types import ENGINES, engine_name
 from Neuron_Selection.PatchingTooling.agent.architecture import architecture_of, refuse_nonfinite
 from Neuron_Selection.PatchingTooling.agent.custom_classes import CustomClasses
@@ -44,9 +48,11 @@ class OpenedAgent:
     :param features_extractor: your own copy of the agent's custom one, ``FILE.py:Class`` or the class
     :param activation_fn: the same for its activation function
     :param policy: the same for its policy
+    :param vecnormalize: a ``vecnormalize.pkl``: inputs are raw observations, and are normalised with its statistics; a
+        bare name is looked up in the agent folder first. None: inputs are what the network receives
     :param allow_nonfinite: load weights that are NaN or infinite
     :raises InputError: the zip cannot be read, or its algorithm is not supported
-    :raises UntrustedError: the network has custom classes that are not trusted
+    :raises UntrustedError: the network has custom classes that are not trusted, or ``vecnormalize`` would run code
     :raises EngineError: ``numpy`` was named and does not apply
     """
 
@@ -61,6 +67,7 @@ class OpenedAgent:
         features_extractor: str | type | None = None,
         activation_fn: str | type | None = None,
         policy: str | type | None = None,
+        vecnormalize: str | Path | None = None,
         allow_nonfinite: bool = False,
     ) -> None:
         engine = engine_name(engine)
@@ -72,7 +79,11 @@ class OpenedAgent:
         if engine == "numpy" and not has_numpy_settings:
             raise EngineError("engine numpy computes in float64 on the cpu only; use --engine torch for others")
         self.folder = find_agent(agent_path)
+        self.vecnormalize = None if vecnormalize is None else str(vecnormalize)
+        if vecnormalize is None:
+            warn_of_normalizer(self.folder)
         self.agent_zip = read_agent_zip(self.folder.zip_path)
+        self.normalizer = self._normalizer()
         self.custom_classes = CustomClasses(
             trust=(trust,) if isinstance(trust, str) else tuple(trust or ()),
             features_extractor=features_extractor,
@@ -93,6 +104,15 @@ class OpenedAgent:
             dtype = dtype or "float64"
         self.dtype = dtype or ("float32" if engine == "torch" else "float64")
         self.stored_dtype = np.dtype(dtype or "float32")  # of the activations that files hold
+
+    def _normalizer(self) -> VecNormalizeStatistics | None:
+        if self.vecnormalize is None:
+            return None
+        path = self.folder.find(self.vecnormalize, ".", hint="--vecnormalize names a file saved by VecNormalize.save")
+        own = self.folder.folder / self.vecnormalize  # such as ENV/vecnormalize.pkl in a run of rl_zoo
+        if not is_there(path) and is_there(own):
+            path = own
+        return read_vec_normalize(path, self.agent_zip.observation_space)
 
     def _choose_engine(self, *, has_numpy_settings: bool) -> tuple[str, str]:
         """The engine of ``auto``, and why."""
@@ -158,16 +178,31 @@ class OpenedAgent:
         return dict(self.layer_table.layers)
 
     def inputs(self, inputs: Any) -> Inputs:
-        """Inputs from a file or arrays.
+        """Inputs from a file or arrays, normalised if the agent was opened with ``vecnormalize``.
 
-        :param inputs: a file, ``{id: observation}``, or a batch (n, *shape) whose ids are "0", "1", ...
+        :param inputs: a file, ``{id: observation}``, or a batch (n, *shape) whose ids are "0", "1", ...;
+            ``Inputs`` that this method returned are returned unchanged
         """
         if isinstance(inputs, Inputs):
             return inputs
-        space = self.agent_zip.observation_space
         if isinstance(inputs, str | Path):
-            return load_inputs(self.folder.find(str(inputs), INPUTS), space)
-        return inputs_from_arrays(inputs, space)
+            return self.inputs_in(self.folder.find(str(inputs), INPUTS))
+        return self._normalised(inputs_from_arrays(inputs, self._raw_space))
+
+    def inputs_in(self, path: Path) -> Inputs:
+        """Inputs from the file with exactly this path, normalised in the same way."""
+        return self._normalised(load_inputs(path, self._raw_space))
+
+    @property
+    def _raw_space(self) -> Space:
+        """The space of the observations in files."""
+        space = self.agent_zip.observation_space
+        return space if self.normalizer is None else self.normalizer.raw_space(space)
+
+    def _normalised(self, raw: Inputs) -> Inputs:
+        if self.normalizer is None:
+            return raw
+        return replace(raw, observations=self.normalizer.normalised(raw.observations))
 
     def q_values(self, inputs: Any) -> np.ndarray:
         """One score for each action, (n, n_actions), in the agent's dtype, rows in the order of the inputs."""
@@ -186,15 +221,24 @@ class OpenedAgent:
         """A run's activations from an npz or a readable file."""
         return open_activations(self.folder.find(str(name), ACTIVATIONS), self.layer_table.all_names)
 
+    @property
+    def normalisation_described(self) -> dict[str, Any]:
+        """The decisive setting ``vecnormalize`` of a run; empty if observations are not normalised."""
+        if self.normalizer is None:
+            return {}
+        return {"vecnormalize": {"file": self.normalizer.path.name, "sha256": self.normalizer.sha256}}
+
     def metadata(self, run: Mapping[str, Any], *, command: Mapping[str, Any]) -> dict[str, Any]:
         """The metadata of a run with these decisive settings.
 
-        :param command: of the run, for people; the agent's path and the flags on its custom classes are added
+        :param command: of the run, for people; the agent's path and the flags on its custom classes and on
+            VecNormalize are added
         """
         custom = self.custom_classes
         trust: dict[str, Any] = {"trust": list(custom.trust)} if custom.trust else {}
         copies = {name: copy for name, copy in custom.copies.items() if isinstance(copy, str)}
-        command = {**command, "agent_path": str(self.folder.folder), **trust, **copies}
+        typed = {} if self.vecnormalize is None else {"vecnormalize": self.vecnormalize}
+        command = {**command, "agent_path": str(self.folder.folder), **trust, **copies, **typed}
         uses_torch = self.engine == "torch"
         of_torch = {"chunk_rows": CHUNK_ROWS, "mkl_cbwr": os.environ.get("MKL_CBWR")} if uses_torch else {}
         numerics = {
@@ -204,6 +248,7 @@ class OpenedAgent:
             **of_torch,
             "custom_classes": self.custom_classes.described,
             **scores_metadata(self.architecture.head.scores),
+            **self.normalisation_described,
         }
         libraries = LIBRARIES if uses_torch else LIBRARIES[:1]
         return run_metadata(command=command, run={**run, **numerics}, agent=self.agent_zip, libraries=libraries)

@@ -14,7 +14,7 @@ from Neuron_Selection.errors import InputError, SuiteWarning, UsageError, shown
 from Neuron_Selection.FileFormats.activations import FINAL_Q_VALUES, Activations
 from Neuron_Selection.FileFormats.inputs import Inputs
 from Neuron_Selection.FileFormats.patch_spec import Neurons, format_patch_spec, patch_configuration
-from Neuron_Selection.FileFormats.provenance import installed_version
+from Neuron_Selection.FileFormats.provenance import installed_version, vecnormalize_in
 from Neuron_Selection.FileFormats.storage.atomic_files import sha256_of
 from Neuron_Selection.PatchingTooling.ablations import parse_ablation
 from Neuron_Selection.PatchingTooling.agent.layers import LayerTable
@@ -151,6 +151,7 @@ def stored_source(
         if recorded_kind is not None and recorded_kind != kind:
             raise InputError(source.where, layer, found=f"a {shown(recorded_kind)} layer", expected=f"a {kind} as here")
     _warn_of_other_libraries(source)
+    _warn_of_other_normalisation(source, agent)
     missing = [layer for layer in needed if layer not in source.values]
     if missing:
         held = ", ".join(list(source.values)[:8])
@@ -182,6 +183,15 @@ def weights_match(source: Activations, weights_sha256: str, *, allow_mismatch: b
             hint="--allow_mismatch uses them nevertheless",
         )
     return source.weights_sha256 == weights_sha256
+
+
+def _warn_of_other_normalisation(source: Activations, agent: OpenedAgent) -> None:
+    """Activations of raw observations, with normalised ones in the target run, are a mistake in most cases."""
+    used = vecnormalize_in(source.metadata.get("run"))
+    if source.weights_sha256 and used != vecnormalize_in(agent.normalisation_described):
+        recorded = "without --vecnormalize" if used is None else f"with --vecnormalize (SHA-256 {used[:12]})"
+        message = f"{source.where}: recorded {recorded}, unlike this run"
+        warnings.warn(SuiteWarning(message), stacklevel=3)
 
 
 def _warn_of_other_libraries(source: Activations) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,8 +12,9 @@ from Neuron_Selection.AnalysisTooling.measures.differences import (
     most_different,
     neuron_differences,
 )
-from Neuron_Selection.errors import InputError
+from Neuron_Selection.errors import InputError, SuiteWarning
 from Neuron_Selection.FileFormats.activations import Activations
+from Neuron_Selection.FileFormats.provenance import vecnormalize_in
 from Neuron_Selection.PatchingTooling.agent.layers import LayerTable
 from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
 from Neuron_Selection.PatchingTooling.patching_plan import weights_match
@@ -37,6 +39,9 @@ def compare_runs(
     one, other = agent.stored_run(clean), agent.stored_run(corrupted)
     for run in (one, other):
         weights_match(run, agent.agent_zip.weights_sha256, allow_mismatch=allow_mismatch)
+    if vecnormalize_in(one.metadata.get("run")) != vecnormalize_in(other.metadata.get("run")):
+        message = f"{one.where} and {other.where}: recorded with different normalisation of observations"
+        warnings.warn(SuiteWarning(message), stacklevel=2)
     chosen = one.selected(input_ids if input_ids is not None else one.ids)
     other = other.selected(chosen.ids)
     table = agent.layer_table

@@ -6,9 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from gymnasium import spaces
 
 from Neuron_Selection.ObservationTooling import draw_pairs, generate_pairs, verify_pairs
+from tests.made_normalizers import new_normalizer, saved
 
 ROOT = Path(__file__).resolve().parents[2]
 AGENT = ROOT / "examples" / "lava_crossing" / "agent"
@@ -43,6 +46,26 @@ def test_generated_pairs_are_verified_and_not_replaced_unasked(folder, capsys):
     assert "clean_inputs.json: already exists; pass --overwrite to replace it\n" in capsys.readouterr().err
     assert generate_pairs.main([*arguments, "--overwrite"]) == 0
     assert {path: path.read_bytes() for path in folder.rglob("*.json")} == before
+
+
+def test_pairs_of_an_agent_behind_vecnormalize_hold_raw_observations(folder, capsys):
+    arguments = ["--agent_path", str(folder), "--n_pairs", "2", "--n_env_seeds", "6", "--seed", "0", "--overwrite"]
+
+    def generated(*words):
+        assert generate_pairs.main([*arguments, *words]) == 0
+        assert "VecNormalize" not in capsys.readouterr().err
+        return {path: path.read_bytes() for path in folder.rglob("*.json")}
+
+    def generated_with(mean):
+        normalizer = new_normalizer(spaces.Box(-1, 1, (151,), np.float32), epsilon=0)
+        normalizer.obs_rms.mean[:], normalizer.obs_rms.var[:] = mean, 1
+        saved(normalizer, folder / "vecnormalize.pkl")
+        return generated("--vecnormalize", "vecnormalize.pkl")
+
+    before = generated()
+    assert generated_with(mean=0) == before  # these statistics change nothing
+    assert generated_with(mean=0.01) != before
+    assert verify_pairs.main(["--agent_path", str(folder)]) == 0
 
 
 def test_too_much_asked_leaves_nothing_behind(folder, capsys):

@@ -78,25 +78,7 @@ def find_agent(agent_path: str | Path) -> AgentFolder:
 
     :raises InputError: no such file or folder, no zip, or several zips
     """
-    found = _found(Path(agent_path))
-    environment = _environment(found.folder)
-    places = [found.folder, found.folder / found.zip_path.stem, found.folder / environment]  # the last two as in rl_zoo
-    candidates = (place / name for place in places for name in NORMALIZERS)
-    normalizer = next((candidate for candidate in candidates if candidate.exists()), None)
-    if normalizer is not None:
-        warnings.warn(
-            SuiteWarning(f"{normalizer}: trained with VecNormalize; inputs must be normalised observations"),
-            stacklevel=2,
-        )
-    return found
-
-
-def _environment(folder: Path) -> str:
-    """The environment in the name of an rl_zoo run's folder, ``<ENV>_<n>``."""
-    return re.sub(r"_\d+$", "", folder.resolve().name)
-
-
-def _found(path: Path) -> AgentFolder:
+    path = Path(agent_path)
     if not is_there(path) or not path.is_dir():
         leads_nowhere = os.path.islink(path)  # noqa: PTH114 - a Path raises where the name is too long for any file
         if path.name and not is_there(path) and not leads_nowhere:
@@ -114,3 +96,19 @@ def _found(path: Path) -> AgentFolder:
     chosen = zips[0] if len(zips) == 1 else environment
     warnings.warn(SuiteWarning(f"{path}: contains no agent.zip; {chosen.name} is used"), stacklevel=2)
     return AgentFolder(zip_path=chosen, folder=path)
+
+
+def warn_of_normalizer(agent: AgentFolder) -> None:
+    """Warn if the statistics of VecNormalize are stored with an agent; for runs without ``--vecnormalize``."""
+    environment = _environment(agent.folder)
+    places = [agent.folder, agent.folder / agent.zip_path.stem, agent.folder / environment]  # the last two as in rl_zoo
+    candidates = (place / name for place in places for name in NORMALIZERS)
+    normalizer = next((candidate for candidate in candidates if candidate.exists()), None)
+    if normalizer is not None:
+        expected = "inputs must be normalised observations, unless --vecnormalize names this file"
+        warnings.warn(SuiteWarning(f"{normalizer}: trained with VecNormalize; {expected}"), stacklevel=2)
+
+
+def _environment(folder: Path) -> str:
+    """The environment in the name of an rl_zoo run's folder, ``<ENV>_<n>``."""
+    return re.sub(r"_\d+$", "", folder.resolve().name)

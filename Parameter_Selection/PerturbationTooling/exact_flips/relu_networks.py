@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from Neuron_Selection.errors import EngineError, InputError, UntrustedError, UsageError, shown
@@ -18,6 +19,9 @@ def open_relu_network(agent_path: str, **options: Any) -> OpenedAgent:
     try:
         agent = OpenedAgent(agent_path, **{**options, "allow_nonfinite": True})  # refused below, without advice
     except UntrustedError as error:
+        normalizer = options.get("vecnormalize")
+        if normalizer is not None and Path(error.file).name == Path(normalizer).name:
+            raise  # of the statistics of observations, whatever the network is
         found = str(error).partition(", expected")[0]
         supported = "only MLPs with ReLU, of Stable-Baselines3's own classes, are supported"
         raise UsageError(f"smallest flips: {supported} ({found})") from error

@@ -5,7 +5,13 @@ from pathlib import Path
 import pytest
 
 from Neuron_Selection.errors import InputError, SuiteWarning
-from Neuron_Selection.FileFormats.agent_zip.agent_folder import ACTIVATIONS, INPUTS, AgentFolder, find_agent
+from Neuron_Selection.FileFormats.agent_zip.agent_folder import (
+    ACTIVATIONS,
+    INPUTS,
+    AgentFolder,
+    find_agent,
+    warn_of_normalizer,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -134,13 +140,13 @@ def test_missing_activations_name_the_script_that_makes_them():
 @pytest.mark.parametrize("place", ["CartPole-v1_1", "CartPole-v1_1/CartPole-v1", "CartPole-v1_1/best_model"])
 def test_an_agent_trained_behind_vecnormalize_is_named(place, name):
     make("CartPole-v1_1/best_model.zip", f"{place}/{name}")
-    with pytest.warns(SuiteWarning, match=f"{name}: trained with VecNormalize"):
-        find_agent("CartPole-v1_1/best_model.zip")
+    with pytest.warns(SuiteWarning, match=f"{name}: trained with VecNormalize; .* unless --vecnormalize names this"):
+        warn_of_normalizer(find_agent("CartPole-v1_1/best_model.zip"))
 
 
 def test_another_agents_vecnormalize_beside_a_zip_is_not_this_ones(recwarn):
     make("runs/mine.zip", "runs/other/vecnormalize.pkl")
-    find_agent("runs/mine.zip")
+    warn_of_normalizer(find_agent("runs/mine.zip"))
     assert not recwarn.list
 
 
