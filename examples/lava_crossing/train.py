@@ -9,6 +9,7 @@ import argparse
 import copy
 import sys
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import count
@@ -21,6 +22,7 @@ import numpy.typing as npt
 import torch
 from minigrid.minigrid_env import MiniGridEnv
 from stable_baselines3 import DQN
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import DummyVecEnv
 
@@ -81,9 +83,9 @@ def potential(layout: Layout, cell: Cell) -> float:
 class KeepTheBest(BaseCallback):
     """Follow the agent from every state now and then; keep the best network, stop after two good looks in a row."""
 
-    def __init__(self, table: StateTable) -> None:
+    def __init__(self, table: StateTable, *, good_score: tuple[float, float] = GOOD_SCORE) -> None:
         super().__init__()
-        self.table = table
+        self.table, self.good_score = table, good_score
         self.best_weights: dict[str, Any] = {}
         self.best_score = (-1.0, -1.0)
         self.good_looks = 0
@@ -95,7 +97,7 @@ class KeepTheBest(BaseCallback):
         print(f"{self.num_timesteps:7d} steps: {found}", flush=True)
         if found.score > self.best_score:
             self.best_score, self.best_weights = found.score, copy.deepcopy(self.model.policy.state_dict())
-        self.good_looks = self.good_looks + 1 if found.score >= GOOD_SCORE else 0
+        self.good_looks = self.good_looks + 1 if found.score >= self.good_score else 0
         return self.good_looks < 2
 
 
@@ -128,7 +130,7 @@ def look_everywhere(model: Any, table: StateTable) -> Look:
 
 
 def greedy_actions(model: Any, observations: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
-    """The action of the greatest Q-value for each row."""
+    """The action of the greatest Q-value or probability for each row."""
     return np.asarray(model.predict(observations, deterministic=True)[0])
 
 
@@ -171,7 +173,7 @@ def save_agent(path: Path, weights: dict[str, Any], *, env_id: str) -> DQN:
     return agent
 
 
-def play(agent: DQN, env_id: str, *, seed: int) -> tuple[str, int]:
+def play(agent: BaseAlgorithm, env_id: str, *, seed: int) -> tuple[str, int]:
     """Play one whole episode under the environment's own limit: how it ended (goal, lava, time), and its steps."""
     env = EgocentricView(make_environment(env_id))
     observation, _ = env.reset(seed=seed)
@@ -183,14 +185,24 @@ def play(agent: DQN, env_id: str, *, seed: int) -> tuple[str, int]:
     raise AssertionError("MiniGrid ends every episode")
 
 
-def main() -> None:
-    """Train, save, measure."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def build_parser(description: str, *, steps: int, output: Path) -> argparse.ArgumentParser:
+    """The flags of a training script.
+
+    :param steps: default of ``--steps``
+    :param output: default of ``--output``
+    """
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--env_id", default="MiniGrid-LavaCrossingS9N1-v0")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--steps", type=int, default=200_000)
-    parser.add_argument("--output", type=Path, default=Path(__file__).parent / "agent" / "agent.zip")
-    args = parser.parse_args()
+    parser.add_argument("--steps", type=int, default=steps)
+    parser.add_argument("--output", type=Path, default=output)
+    return parser
+
+
+def train_save_and_measure(
+    args: argparse.Namespace, train: Callable[..., dict[str, Any]], save_agent: Callable[..., BaseAlgorithm]
+) -> None:
+    """Train an agent, save it, and print how often it reaches the goal."""
     env = make_environment(args.env_id)
     table = tabulate_states(env, first_seeds(env, range(1_000)))
     weights = train(args.env_id, seed=args.seed, steps=args.steps, table=table)
@@ -202,6 +214,13 @@ def main() -> None:
     print(f"200 unseen seeds: {dict(ends)}, {sum(steps) / max(len(steps), 1):.1f} steps to the goal")
     print(f"all {len(table.states)} states: {look_everywhere(agent, table)}")
     print(f"{args.output}: {args.output.stat().st_size} bytes")
+
+
+def main() -> None:
+    """Train, save, measure."""
+    output = Path(__file__).parent / "agent" / "agent.zip"
+    args = build_parser(str(__doc__), steps=200_000, output=output).parse_args()
+    train_save_and_measure(args, train, save_agent)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from Neuron_Selection.ObservationTooling.grid_worlds.environments import first_seeds, make_environment
+from Neuron_Selection.ObservationTooling.state_tables import tabulate_states
 
 
 @pytest.fixture(scope="session")
@@ -14,3 +15,9 @@ def env():
 def layouts(env):
     """The 42 layouts of LavaCrossingS9N1, each with its first seed."""
     return first_seeds(env, range(400))
+
+
+@pytest.fixture(scope="session")
+def table(env, layouts):
+    """All 7,056 states of the layouts (several seconds)."""
+    return tabulate_states(env, layouts)
