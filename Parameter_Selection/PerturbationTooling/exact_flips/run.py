@@ -22,6 +22,7 @@ from Parameter_Selection.PerturbationTooling.exact_flips.relu_networks import re
 from Parameter_Selection.PerturbationTooling.exact_flips.smallest_flips import (
     SmallestFlips,
     compute_smallest_flips,
+    no_flips,
     side_step,
 )
 from Parameter_Selection.PerturbationTooling.perturbations.run import inputs_in_metadata, with_summary
@@ -135,14 +136,13 @@ def _search(
     progress: Progress | None,
 ) -> SmallestFlips:
     """``compute_smallest_flips``, one weight matrix after the other."""
-    shape = len(targets), len(inputs.ids)
-    found = SmallestFlips(changes=np.empty(shape), actions=np.empty(shape, int), verified=np.empty(shape, bool))
+    found = no_flips(len(targets), len(inputs.ids))
     parameters: Iterable[str] = list(ranges)
     for parameter in parameters if progress is None else progress(parameters, total=len(ranges), unit="matrix"):
         places = [place for place, target in enumerate(targets) if target.parameter == parameter]
         group = [targets[place] for place in places]
         part = compute_smallest_flips(network, inputs.observations, group, ranges=ranges)
-        for name in ("changes", "actions", "verified"):
+        for name in SmallestFlips.__dataclass_fields__:
             getattr(found, name)[places] = getattr(part, name)
     return found
 
