@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -56,7 +57,8 @@ class _Neuron:
         function, following = self.run.network.linears[self.number].following, self.run.network.linears[self.number + 1]
         before = self.run.sums[self.number][inputs, self.row]
         push = function.compute(before + self.sign * distance) - function.compute(before)
-        return self.run.sums[self.number + 1][inputs] + push[:, None] * following.columns[self.row]
+        sums: np.ndarray = self.run.sums[self.number + 1][inputs] + push[:, None] * following.columns[self.row]
+        return sums
 
     def flips(self, inputs: np.ndarray, distance: np.ndarray) -> np.ndarray:
         """Whether another action is chosen after the move, (rows,)."""
@@ -125,9 +127,11 @@ def _certainly_stays(neuron: _Neuron, inputs: np.ndarray, start: np.ndarray, end
     linears, actions = neuron.run.network.linears[neuron.number + 1 :], neuron.run.actions[inputs]
     ends = neuron.sums_after(inputs, start), neuron.sums_after(inputs, end)
     if len(linears) == 1:  # the scores are on the straight line between their ends
-        return np.logical_and(*(_leads(sums[:, : neuron.run.network.n_actions], actions) for sums in ends))
+        at_start, at_end = (_leads(sums[:, : neuron.run.network.n_actions], actions) for sums in ends)
+        stays: np.ndarray = at_start & at_end
+        return stays
     low, high = np.minimum(*ends), np.maximum(*ends)
-    for before, linear in zip(linears[:-2], linears[1:-1], strict=True):
+    for before, linear in pairwise(linears[:-1]):
         low, high = (before.following.compute(values) for values in (low, high))
         rising, falling = np.maximum(linear.columns, 0.0), np.minimum(linear.columns, 0.0)
         low, high = low @ rising + high @ falling + linear.bias, high @ rising + low @ falling + linear.bias

@@ -184,3 +184,4 @@ def _verify(
             )
             found.actions[some, at] = beyond
             found.verified[some, at] = (short == run.actions[at]) & (beyond != run.actions[at])
+    found.certified[np.isfinite(found.changes) & ~found.verified] = False

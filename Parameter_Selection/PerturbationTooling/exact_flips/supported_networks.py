@@ -9,7 +9,7 @@ from Neuron_Selection.PatchingTooling.agent.architecture import refuse_nonfinite
 from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
 
 
-def open_relu_network(agent_path: str, **options: Any) -> OpenedAgent:
+def open_supported_network(agent_path: str, **options: Any) -> OpenedAgent:
     """The agent, checked to be one that the search applies to; no custom class is imported.
 
     :param options: as for ``OpenedAgent``
@@ -38,6 +38,11 @@ def flips_can_be_found(agent: OpenedAgent) -> bool:
     except UsageError:
         return False
     return True
+
+
+def is_searched_exactly(agent: OpenedAgent) -> bool:
+    """Whether the scores are piecewise linear in each weight; otherwise flips are bracketed."""
+    return not agent.architecture.net_arch or agent.architecture.activation_fn == "ReLU"
 
 
 def refuse_unsupported(agent: OpenedAgent) -> None:
