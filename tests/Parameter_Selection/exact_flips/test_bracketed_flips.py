@@ -18,6 +18,7 @@ from Neuron_Selection.PatchingTooling.agent.network import WeightChange
 from Neuron_Selection.PatchingTooling.numpy_network.network import NumpyNetwork
 from Parameter_Selection.PerturbationTooling import find_smallest_flips as flips_script
 from Parameter_Selection.PerturbationTooling.exact_flips import bracketed_flips
+from Parameter_Selection.PerturbationTooling.exact_flips.bracketed_flips import Brackets, nearest_brackets
 from Parameter_Selection.PerturbationTooling.exact_flips.smallest_flips import SmallestFlips, compute_smallest_flips
 from Parameter_Selection.PerturbationTooling.exact_flips.supported_networks import flips_can_be_found
 from Parameter_Selection.PerturbationTooling.weights.targets import WeightTarget, all_weights_of
@@ -167,6 +168,22 @@ def test_a_flip_in_a_dip_of_a_function_that_is_not_monotone_is_found_by_search(t
     assert not found.certified.any()
     assert -0.7518 < 0.2 + found.changes[0, 0] < -0.7  # the minimum of GELU is -0.16997 at -0.7518
     assert abs(found.changes[0, 0]) - abs(found.inner_ends[0, 0]) < 1e-6
+
+
+def test_a_flip_is_certified_only_if_the_other_direction_is_clear_up_to_it() -> None:
+    up = Brackets(sign=1.0, clear=np.full(3, 2.0), inner=np.full(3, 2.0), outer=np.full(3, 2.1))
+    none = np.full(3, np.inf)
+    down = Brackets(sign=-1.0, clear=np.array([1.9, 2.5, 2.5]), inner=none, outer=none)
+    reads = np.array([[-1.0, -1.0, -1.0], [0.5, 0.5, 0.0]])
+    changes, inner_ends, certified = nearest_brackets([up, down], reads, 2.1)
+    assert changes[0].tolist() == [-2.1, -2.1, -2.1]
+    assert inner_ends[0].tolist() == [-2.0, -2.0, -2.0]
+    assert certified[0].tolist() == [False, True, True]
+    assert np.isnan(changes[1]).all()  # 4.2 is out of the range, whose end moves the neuron by 1.05
+    assert certified[1].all()
+    beyond = nearest_brackets([up, down], reads[:1], 2.05)
+    assert np.isnan(beyond[0]).all()
+    assert not beyond[2].any()  # the end of the range is within the bracket
 
 
 def test_a_tie_is_bracketed_from_zero(tmp_path: Path) -> None:
