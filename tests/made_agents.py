@@ -64,12 +64,12 @@ def mlp_agent(folder: Path, *, width: int = 4, net_arch: list[int] | None = None
     return save_dqn(folder, new_dqn(vector_space(width), net_arch=[8, 6] if net_arch is None else net_arch, **more))
 
 
-def planted_agent(folder: Path, layers: list[tuple[Any, Any]], *, width: int | None = None) -> Path:
-    """An agent folder with a ReLU network of these (weight, bias) pairs; its answers are known by construction."""
+def planted_agent(folder: Path, layers: list[tuple[Any, Any]], *, width: int | None = None, **more: Any) -> Path:
+    """An agent folder with an MLP of these (weight, bias) pairs, ReLU by default; its answers are known."""
     weights = [(np.asarray(weight, np.float32), np.asarray(bias, np.float32)) for weight, bias in layers]
     model = new_dqn(
         vector_space(width or weights[0][0].shape[1]), n_actions=len(weights[-1][1]),
-        net_arch=[len(bias) for _, bias in weights[:-1]],
+        net_arch=[len(bias) for _, bias in weights[:-1]], **more,
     )  # fmt: skip
     for network in (model.policy.q_net, model.policy.q_net_target):
         linear = [module for module in network.q_net if isinstance(module, torch.nn.Linear)]

@@ -37,7 +37,9 @@ python Parameter_Selection/PerturbationTooling/write_agent.py --agent_path my_ag
 # names that are data, not keys: input ids, experiments, layers, parameters, values of a perturbation
 IS_DATA = re.compile(r"MiniGrid[-_].*|exp_\d+_.*|q_net\..*|-?\d+\.\d+|denoising|noising|dead")
 PROVENANCE = {"command", "libraries", "agent", "run"}
-OPTIONAL = {"margin_effect", "ablation", "random_sets"}
+# of smallest flips of networks with another activation function than ReLU
+BRACKETS = {"method", "inner_ends", "inner_end", "certified", "brackets", "tolerance", "relative_step", "absolute_step"}
+OPTIONAL = {"margin_effect", "ablation", "random_sets", *BRACKETS}
 
 
 @pytest.fixture(scope="module")

@@ -1,10 +1,13 @@
-"""Find, for each weight and input, the smallest change of the weight that changes the greedy action; ReLU only."""
+"""Find, for each weight and input, the smallest change of the weight that changes the greedy action.
+
+Exact for MLPs with ReLU. For another activation function the result is a bracket: the action is the old one at its
+inner end and another one at its outer end.
+"""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +26,9 @@ from Neuron_Selection.command_line import (
 from Parameter_Selection.PerturbationTooling.perturb_weights import add_weight_flags
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
     from Parameter_Selection.PerturbationTooling.exact_flips.run import FlipSummary
 
 
@@ -51,12 +57,12 @@ def build_parser() -> argparse.ArgumentParser:
 def main(args: argparse.Namespace, console: Console) -> None:
     """Find the smallest flips and report them."""
     from Neuron_Selection.FileFormats.inputs import ids_from_arguments
-    from Parameter_Selection.PerturbationTooling.exact_flips.relu_networks import open_relu_network
     from Parameter_Selection.PerturbationTooling.exact_flips.run import find_smallest_flips
+    from Parameter_Selection.PerturbationTooling.exact_flips.supported_networks import open_supported_network
     from SaliencyTooling.next_steps import command_after
 
     found = find_smallest_flips(
-        open_relu_network(args.agent_path, **agent_options(args)),
+        open_supported_network(args.agent_path, **agent_options(args)),
         candidates=args.candidates,
         weights=args.weights,
         all_weights=args.all_weights,
@@ -73,7 +79,7 @@ def main(args: argparse.Namespace, console: Console) -> None:
     path, summary = found.files[0], found.summary
     if not found.written:
         console.say(f"{path}: up to date, left as it is")
-    console.result({"file": str(path), "written": found.written, **asdict(summary)}, [*flip_lines(summary), str(path)])
+    console.result({"file": str(path), "written": found.written, **summary.fields}, [*flip_lines(summary), str(path)])
     if summary.smallest is not None:
         edit = f"{summary.smallest['target']}={summary.smallest['value_beyond']!r}"
         words = ("--edits", edit, "--output", "edited.zip")
@@ -86,12 +92,31 @@ def flip_lines(summary: FlipSummary) -> list[str]:
     counts = f"{summary.pairs_that_flip:,} of {summary.pairs:,} pairs of weight and input can flip"
     doubtful = f"; {summary.not_verified:,} more could not be verified" if summary.not_verified else ""
     lines = [f"{counts}, verified on both sides{doubtful}"]
-    smallest = summary.smallest
+    smallest, brackets = summary.smallest, summary.brackets
+    if brackets is not None and brackets["pairs"]:
+        lines += bracket_lines(brackets)
     if smallest is None:
+        searched = brackets is not None and brackets["no_flip_searched"]
+        if searched:
+            return [*lines, "no change within the range was found to flip any of them at this resolution"]
         return [*lines, "no change within the range flips any of them"]
     remark = " (a near tie: float noise alone can decide there)" if smallest["near_tie"] else ""
     change = f"{smallest['change']:.6g} on {smallest['target']}, input {smallest['input_id']}"
     return [*lines, f"smallest: {change}{remark}"]
+
+
+def bracket_lines(brackets: Mapping[str, Any]) -> list[str]:
+    """What is known about the pairs that were not searched exactly."""
+    flips, none = (f"{brackets[f'{name}_certified']:,} certified" for name in ("flips", "no_flip"))
+    if brackets["flips_searched"]:
+        flips += f", {brackets['flips_searched']:,} searched (a nearer flip is not excluded)"
+    if brackets["no_flip_searched"]:
+        none += f", {brackets['no_flip_searched']:,} none found at this resolution"
+    lines = [f"brackets: flips: {flips}; no flip within the range: {none}"]
+    if brackets["flips_searched"] or brackets["no_flip_searched"]:
+        steps = f"steps of at most {brackets['relative_step']:.0%} of the change"
+        lines.append(f"resolution of the search: {steps}")
+    return lines
 
 
 if __name__ == "__main__":

@@ -91,7 +91,7 @@ def main(args: argparse.Namespace, console: Console) -> None:
     """Perturb the weights and report the effects."""
     from Neuron_Selection.FileFormats.inputs import ids_from_arguments
     from Neuron_Selection.PatchingTooling import open_agent
-    from Parameter_Selection.PerturbationTooling.exact_flips.relu_networks import flips_can_be_found
+    from Parameter_Selection.PerturbationTooling.exact_flips.supported_networks import flips_can_be_found
     from Parameter_Selection.PerturbationTooling.perturbations.run import perturb_weights
     from SaliencyTooling.next_steps import command_after
 

@@ -16,7 +16,7 @@ from Neuron_Selection.ExperimentTooling.minimal_sets.goals import Requirements
 from Neuron_Selection.ExperimentTooling.minimal_sets.mixtures import Mixtures
 from Neuron_Selection.PatchingTooling.agent.network import Linear
 
-_MONOTONE = frozenset({
+MONOTONE = frozenset({
     "ReLU", "ReLU6", "LeakyReLU", "RReLU", "ELU", "CELU", "SELU", "Tanh", "Sigmoid", "Softplus", "Softsign",
     "LogSigmoid", "Hardtanh", "Hardsigmoid", "Identity",
 })  # fmt: skip
@@ -54,7 +54,7 @@ def tail_of(mixtures: Mixtures, row: int) -> Tail | None:
     if linears[0].name == name:  # a pre-activation: the next Linear reads what its activation makes of it
         before, after = (linears[0].following.compute(values) for values in (before, after))
         linears = linears[1:]
-    if not {layers[linear.activation].kind for linear in linears[:-1] if linear.activation} <= _MONOTONE:
+    if not {layers[linear.activation].kind for linear in linears[:-1] if linear.activation} <= MONOTONE:
         return None
     columns = linears[0].columns[: len(before)]
     return Tail(linears=linears, pushes=(after - before)[:, None] * columns, start=before @ columns + linears[0].bias)

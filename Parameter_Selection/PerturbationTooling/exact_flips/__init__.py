@@ -1,4 +1,4 @@
-"""The smallest change of a weight that changes the greedy action, exact for ReLU networks.
+"""The smallest change of a weight that changes the greedy action: exact for ReLU, else a bracket.
 
 ``from Parameter_Selection.PerturbationTooling.exact_flips import find_smallest_flips`` imports numpy when the name is
 first used.

@@ -1,4 +1,4 @@
-"""The smallest change of one weight that changes the greedy action, for each input and weight of a ReLU network.
+"""The smallest change of one weight that changes the greedy action, for each input and weight of an MLP.
 
 A weight changes the value of one neuron. So each neuron's value is walked once up and once down for each input, and
 the result serves all weights of its row.
@@ -12,10 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from Neuron_Selection.AnalysisTooling.measures.decisions import greedy_actions
-from Neuron_Selection.FileFormats.observations import Observations, count_of
+from Neuron_Selection.FileFormats.observations import Observations
 from Neuron_Selection.PatchingTooling.numpy_network.network import NumpyNetwork
+from Parameter_Selection.PerturbationTooling.exact_flips.bracketed_flips import bracket_flips, nearest_brackets
 from Parameter_Selection.PerturbationTooling.exact_flips.flip_walk import Rays, walk_to_flips
+from Parameter_Selection.PerturbationTooling.exact_flips.unchanged_run import (
+    UnchangedRun,
+    actions_with_change,
+    run_unchanged,
+    with_mean_folded,
+)
 from Parameter_Selection.PerturbationTooling.weights.targets import WeightTarget
 
 SIDE_STEP = 1e-6  # distance from the change at which both sides are verified, as a share of the change
@@ -30,61 +36,74 @@ class SmallestFlips:
     ``changes``: to be added to the weight; a 0 is signed, as on a tie any change of that sign flips; NaN where no
     change within the range flips. ``actions``: the action just beyond the change, -1 where nothing flips. ``verified``:
     whether the action is the old one just short of the change and another one just beyond it.
+
+    ``is_exact``: (n_targets,); where it is False, the change is the outer end of a bracket, ``inner_ends`` has the
+    other end, and ``certified`` whether bounds exclude every flip nearer than that, or every flip where none was found.
     """
 
     changes: np.ndarray
     actions: np.ndarray
     verified: np.ndarray
+    is_exact: np.ndarray
+    inner_ends: np.ndarray
+    certified: np.ndarray
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class _Run:
-    """The unchanged network on n inputs: what each Linear reads and outputs, (n, padded width); greedy ``actions``."""
-
-    network: NumpyNetwork
-    inputs: Sequence[np.ndarray]
-    sums: Sequence[np.ndarray]
-    actions: np.ndarray
+def no_flips(n_targets: int, n_inputs: int) -> SmallestFlips:
+    """The result, to be filled in; as it is, no change of any weight flips."""
+    shape = n_targets, n_inputs
+    return SmallestFlips(
+        changes=np.full(shape, np.nan),
+        actions=np.full(shape, -1),
+        verified=np.zeros(shape, np.bool_),
+        is_exact=np.ones(n_targets, np.bool_),
+        inner_ends=np.full(shape, np.nan),
+        certified=np.ones(shape, np.bool_),
+    )
 
 
 def compute_smallest_flips(
     network: NumpyNetwork, observations: Observations, targets: Sequence[WeightTarget], *, ranges: Mapping[str, float]
 ) -> SmallestFlips:
-    """Exact in float64; rounding a found weight to float32 can put it on either side of its point.
+    """In float64: exact for ReLU and for weights of the last Linear, else brackets.
+
+    Rounding a found weight to float32 can put it on either side of its point.
 
     :param ranges: parameter to the largest change that is considered
     """
-    n_inputs = count_of(observations)
-    outputs = network.run(observations)
-    inputs, sums = ([array[:n_inputs] for array in arrays] for arrays in (outputs.inputs, outputs.sums))
-    actions = greedy_actions(sums[-1][:, : network.n_actions])
-    run = _Run(network=network, inputs=inputs, sums=sums, actions=actions)
-    weights = [f"{linear.name}.weight" for linear in network.linears]
-    decisive = [place for place, target in enumerate(targets) if target.parameter in weights]
-    if len(decisive) < len(targets):  # a critic's weights have no influence on the decision
-        found = compute_smallest_flips(network, observations, [targets[place] for place in decisive], ranges=ranges)
-        shape = (len(targets), n_inputs)
-        all_targets = SmallestFlips(
-            changes=np.full(shape, np.nan), actions=np.full(shape, -1), verified=np.zeros(shape, np.bool_)
-        )
-        for name in ("changes", "actions", "verified"):
-            getattr(all_targets, name)[decisive] = getattr(found, name)
-        return all_targets
-    changes = np.full((len(targets), n_inputs), np.nan)
+    run = run_unchanged(network, observations)
+    folded = with_mean_folded(run)
+    linears = folded.network.linears
+    weights = [f"{linear.name}.weight" for linear in linears]
+    found = no_flips(len(targets), len(run.actions))
     rows: dict[tuple[int, int], list[int]] = {}
     for place, target in enumerate(targets):
-        rows.setdefault((weights.index(target.parameter), target.row), []).append(place)
+        if target.parameter in weights:  # a critic's weights have no influence on the decision
+            rows.setdefault((weights.index(target.parameter), target.row), []).append(place)
     for (number, row), places in rows.items():
-        reads = inputs[number][:, [targets[place].column for place in places]].T
+        reads = folded.inputs[number][:, [targets[place].column for place in places]].T
         limit = ranges[weights[number]]
-        if number == len(network.linears) - 1:
-            moves = _moves_of_q(sums[-1][:, : network.n_actions], row, actions)
+        farthest = limit * np.abs(reads).max(axis=0)
+        if number == len(linears) - 1:
+            found.changes[places] = _smallest(_moves_of_output(run, row), reads, limit)
+        elif folded.activation_kinds <= {"ReLU"}:
+            found.changes[places] = _smallest(_moves_of_neuron(folded, number, row, farthest), reads, limit)
         else:
-            farthest = limit * np.abs(reads).max(axis=0)
-            moves = _moves_of_neuron(run, number, row, farthest)
-        changes[places] = _smallest(moves, reads, limit)
-    found_actions, verified = _verify(run, targets, weights, changes, ranges)
-    return SmallestFlips(changes=changes, actions=found_actions, verified=verified)
+            brackets = bracket_flips(folded, number, row, farthest)
+            nearest = nearest_brackets(brackets, reads, limit)
+            found.changes[places], found.inner_ends[places], found.certified[places] = nearest
+            found.is_exact[places] = False
+    _verify(run, targets, weights, found, ranges)
+    return found
+
+
+def _moves_of_output(run: UnchangedRun, row: int) -> list[np.ndarray]:
+    """By how much an output of the last Linear with weights must move, (n,): a score, or one of its quantiles."""
+    network = run.network
+    stored = network.stored_linears[-1]
+    moves = _moves_of_q(run.sums[-1][:, : network.n_actions], row % network.n_actions, run.actions)
+    n_quantiles = stored.n_outputs // network.n_actions  # outputs are quantiles x actions
+    return [move * n_quantiles for move in moves]
 
 
 def _moves_of_q(q_values: np.ndarray, row: int, actions: np.ndarray) -> list[np.ndarray]:
@@ -98,7 +117,7 @@ def _moves_of_q(q_values: np.ndarray, row: int, actions: np.ndarray) -> list[np.
     return [np.where(np.isfinite(moves), moves, np.nan)]
 
 
-def _moves_of_neuron(run: _Run, number: int, row: int, farthest: np.ndarray) -> list[np.ndarray]:
+def _moves_of_neuron(run: UnchangedRun, number: int, row: int, farthest: np.ndarray) -> list[np.ndarray]:
     """By how much the neuron's pre-activation must move, (n,) upwards and (n,) downwards; NaN where it cannot flip."""
     network = run.network
     before, value = run.sums[number][:, row], run.inputs[number + 1][:, row]
@@ -137,43 +156,32 @@ def side_step(change: Any, limit: float) -> Any:
 
 
 def _verify(
-    run: _Run,
+    run: UnchangedRun,
     targets: Sequence[WeightTarget],
     weights: Sequence[str],
-    changes: np.ndarray,
+    found: SmallestFlips,
     ranges: Mapping[str, float],
-) -> tuple[np.ndarray, np.ndarray]:
-    """Verify both sides of every change, computed from the changed weight on."""
-    found, verified = np.full(changes.shape, -1), np.zeros(changes.shape, np.bool_)
-    numbers = np.array([weights.index(target.parameter) for target in targets])
+) -> None:
+    """Verify both sides of every change, computed from the changed weight on; fill in ``actions`` and ``verified``."""
+    numbers = np.array([weights.index(target.parameter) if target.parameter in weights else -1 for target in targets])
     rows, columns = (np.array([getattr(target, name) for target in targets]) for name in ("row", "column"))
-    for number in dict.fromkeys(numbers.tolist()):
+    for number in dict.fromkeys(numbers[numbers >= 0].tolist()):
         of_layer = np.flatnonzero(numbers == number)
-        places, inputs = np.nonzero(np.isfinite(changes[of_layer]))
+        places, inputs = np.nonzero(np.isfinite(found.changes[of_layer]))
         places = of_layer[places]
         for start in range(0, len(places), _ROWS_AT_ONCE):
             some, at = places[start : start + _ROWS_AT_ONCE], inputs[start : start + _ROWS_AT_ONCE]
-            change = changes[some, at]
+            change, inner = found.changes[some, at], np.abs(found.inner_ends[some, at])
             step = side_step(change, ranges[weights[number]])
-            sizes = np.maximum(np.abs(change) - step, 0.0), np.abs(change) + step
-            short, beyond = (
-                _actions_at(run, number, (rows[some], columns[some], at), np.copysign(size, change)) for size in sizes
+            exact = found.is_exact[some]
+            sizes = (
+                np.where(exact, np.maximum(np.abs(change) - step, 0.0), inner),
+                np.where(exact, np.abs(change) + step, np.abs(change)),
             )
-            found[some, at] = beyond
-            verified[some, at] = (short == run.actions[at]) & (beyond != run.actions[at])
-    return found, verified
-
-
-def _actions_at(
-    run: _Run, number: int, places: tuple[np.ndarray, np.ndarray, np.ndarray], change: np.ndarray
-) -> np.ndarray:
-    """The greedy action of each input with one weight of the ``number``-th Linear changed.
-
-    :param places: row, column and input of each change
-    """
-    network, (rows, columns, inputs) = run.network, places
-    values = run.sums[number][inputs]  # a copy
-    values[np.arange(len(inputs)), rows] += change * run.inputs[number][inputs, columns]
-    for linear in network.linears[number + 1 :]:
-        values = np.maximum(values, 0.0) @ linear.columns + linear.bias
-    return greedy_actions(values[:, : network.n_actions])
+            short, beyond = (
+                actions_with_change(run, number, (rows[some], columns[some], at), np.copysign(size, change))
+                for size in sizes
+            )
+            found.actions[some, at] = beyond
+            found.verified[some, at] = (short == run.actions[at]) & (beyond != run.actions[at])
+    found.certified[np.isfinite(found.changes) & ~found.verified] = False

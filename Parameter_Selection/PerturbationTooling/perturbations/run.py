@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import MISSING, asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -175,12 +175,14 @@ def _computed_by(agent: OpenedAgent) -> str:
 def with_summary(stored: StoredOutput, path: Path, kind: type[Summary]) -> tuple[StoredOutput, Summary | None]:
     """The stored output and its summary; a file with a damaged summary is not complete.
 
-    :param kind: the record of the summary, with a field for each of its keys
+    :param kind: the record of the summary, with a field for each of its keys; one with a default may be absent
     """
     if stored.complete is None:
         return stored, None
     summary = load_perturbation_results(path)["summary"]
-    if set(summary) != set(kind.__dataclass_fields__):
+    known = kind.__dataclass_fields__
+    required = {name for name, field in known.items() if field.default is MISSING}
+    if not required <= set(summary) <= set(known):
         return StoredOutput(files=stored.files, complete=None), None
     return stored, kind(**summary)
 

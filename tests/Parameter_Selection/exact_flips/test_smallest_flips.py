@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 from gymnasium import spaces
-from torch import nn
 
+from Neuron_Selection.AnalysisTooling.measures.decisions import action_margins
 from Neuron_Selection.PatchingTooling import OpenedAgent
 from Neuron_Selection.PatchingTooling.agent.network import WeightChange
 from Neuron_Selection.PatchingTooling.numpy_network.network import NumpyNetwork
@@ -20,6 +20,7 @@ from Parameter_Selection.PerturbationTooling.exact_flips.smallest_flips import S
 from Parameter_Selection.PerturbationTooling.weights.targets import WeightTarget, all_weights_of
 from SaliencyTooling.weight_ranking import weight_matrices
 from tests.extractors import MinigridFeaturesExtractor
+from tests.made_actors import new_agent, save_agent
 from tests.made_agents import mlp_agent, new_dqn, planted_agent, save_dqn
 
 
@@ -37,18 +38,34 @@ def actions_with(network: NumpyNetwork, observation: np.ndarray, target: WeightT
 
 @pytest.mark.parametrize("net_arch", [[8, 6], [6], [], [5, 6, 5]])
 def test_no_smaller_change_on_a_grid_flips_and_the_found_one_does(tmp_path: Path, net_arch: list[int]) -> None:
-    opened, network = opened_network(mlp_agent(tmp_path / "agent", net_arch=net_arch, seed=5))
+    check_with_a_grid(mlp_agent(tmp_path / "agent", net_arch=net_arch, seed=5), width=4, limit=10.0)
+
+
+@pytest.mark.parametrize("name", ["QR-DQN", "QR-DQN, one quantile", "PPO, ReLU"])
+def test_flips_of_other_algorithms_with_relu_are_exact_too(tmp_path: Path, name: str) -> None:
+    found = check_with_a_grid(save_agent(tmp_path / "agent", new_agent(name)), width=5, limit=10.0)
+    assert found.verified[:-8].any()  # of Linears before the last, whose weights are the last 8
+
+
+def check_with_a_grid(folder: Path, *, width: int, limit: float) -> SmallestFlips:
+    opened, network = opened_network(folder)
     random = np.random.default_rng(2)
-    observations = random.normal(size=(6, 4)).astype(np.float32)
-    observations[0, 1] = 0.0  # a weight that reads nothing can flip nothing
+    observations = random.normal(size=(100, width)).astype(np.float32)
+    observations[:50, 1] = 0.0  # a weight that reads nothing can flip nothing
+    margins = action_margins(network.scores(observations))
+    observations = observations[np.r_[np.argsort(margins[:50])[:3], 50 + np.argsort(margins[50:])[:3]]]
     matrices = weight_matrices(opened.online_weights)
-    everything = all_weights_of(list(matrices), matrices)
-    targets = [everything[place] for place in random.choice(len(everything), min(12, len(everything)), replace=False)]
-    limit = 4.0
+    targets = []
+    for linear in network.stored_linears:
+        everything = all_weights_of([linear.name], matrices)
+        targets += [
+            everything[place] for place in random.choice(len(everything), min(8, len(everything)), replace=False)
+        ]
     found = compute_smallest_flips(network, observations, targets, ranges=dict.fromkeys(matrices, limit))
     flips = np.isfinite(found.changes)
-    assert flips.any()
+    assert flips[-8:].any()
     assert found.verified[flips].all()
+    assert found.is_exact.all()
     baseline = network.scores(observations).argmax(axis=1)
     for place, target in enumerate(targets):
         before = float(matrices[target.parameter][target.row, target.column])
@@ -63,6 +80,7 @@ def test_no_smaller_change_on_a_grid_flips_and_the_found_one_does(tmp_path: Path
                 assert beyond == found.actions[place, row] != baseline[row]
             else:
                 assert found.actions[place, row] == -1
+    return found
 
 
 def test_the_flip_of_a_planted_network_is_where_arithmetic_puts_it(tmp_path: Path) -> None:
@@ -218,13 +236,6 @@ def test_the_script_writes_every_pair_and_leaves_an_up_to_date_file_alone(
     assert path.read_bytes() == stored
     assert flips_script.main([*words, "--largest_change", "1"]) == 2
     assert "--overwrite" in capsys.readouterr().err
-
-
-def test_other_activations_are_refused_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    agent = agent_with_inputs(tmp_path / "agent", activation_fn=nn.Tanh)
-    assert flips_script.main(["--agent_path", str(agent), "--weights", "q_net.0.weight[0,0]"]) == 2
-    assert "only MLPs with ReLU are supported (found the activation function Tanh)" in capsys.readouterr().err
-    assert not (agent / "perturbation_results").exists()
 
 
 def test_networks_it_is_not_for_are_refused_as_usage_and_no_flag_is_advised(

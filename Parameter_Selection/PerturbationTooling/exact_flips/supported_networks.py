@@ -1,16 +1,16 @@
-"""Agents that the exact search for flips applies to: MLPs with ReLU, of Stable-Baselines3's own classes."""
+"""Agents that the search for flips applies to: MLPs of Stable-Baselines3's own classes."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from Neuron_Selection.errors import EngineError, InputError, UntrustedError, UsageError, shown
+from Neuron_Selection.errors import EngineError, InputError, UntrustedError, UsageError
 from Neuron_Selection.PatchingTooling.agent.architecture import refuse_nonfinite
 from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
 
 
-def open_relu_network(agent_path: str, **options: Any) -> OpenedAgent:
+def open_supported_network(agent_path: str, **options: Any) -> OpenedAgent:
     """The agent, checked to be one that the search applies to; no custom class is imported.
 
     :param options: as for ``OpenedAgent``
@@ -44,17 +44,16 @@ def flips_can_be_found(agent: OpenedAgent) -> bool:
     return True
 
 
-def refuse_unsupported(agent: OpenedAgent) -> None:
-    """Raise for an MLP with another activation function, or with weights that are NaN or infinite.
+def is_searched_exactly(agent: OpenedAgent) -> bool:
+    """Whether the scores are piecewise linear in each weight; otherwise flips are bracketed."""
+    return not agent.architecture.net_arch or agent.architecture.activation_fn == "ReLU"
 
-    :raises UsageError: either; without hidden layers any activation function is accepted
+
+def refuse_unsupported(agent: OpenedAgent) -> None:
+    """Raise for weights that are NaN or infinite.
+
+    :raises UsageError: there are some
     """
-    architecture = agent.architecture
-    if architecture.head.n_quantiles:
-        raise UsageError("smallest flips: only MLPs with ReLU are supported (found the mean over quantiles)")
-    if architecture.net_arch and architecture.activation_fn != "ReLU":
-        found = shown(architecture.activation_fn, quoted=False)
-        raise UsageError(f"smallest flips: only MLPs with ReLU are supported (found the activation function {found})")
     try:
         refuse_nonfinite(agent.agent_zip)
     except InputError as error:
