@@ -316,7 +316,7 @@ def test_smallest_flips_repeat_the_loading_flags(agent: Path) -> None:
 def test_smallest_flips_refuse_a_custom_network_that_the_flags_name(tmp_path: Path) -> None:
     done = smallest_flips(image_agent(tmp_path / "image"), "--features_extractor", EXTRACTOR)
     assert done.returncode == 2
-    assert "smallest flips: only MLPs with ReLU are supported (layer features_extractor: found the" in done.stderr
+    assert "smallest flips: only MLPs are supported (layer features_extractor: found the" in done.stderr
     assert "MinigridFeaturesExtractor" in done.stderr
 
 

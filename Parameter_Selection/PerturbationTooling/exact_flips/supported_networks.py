@@ -23,13 +23,13 @@ def open_supported_network(agent_path: str, **options: Any) -> OpenedAgent:
         if normalizer is not None and Path(error.file).name == Path(normalizer).name:
             raise  # of the statistics of observations, whatever the network is
         found = str(error).partition(", expected")[0]
-        supported = "only MLPs with ReLU, of Stable-Baselines3's own classes, are supported"
+        supported = "only MLPs, of Stable-Baselines3's own classes, are supported"
         raise UsageError(f"smallest flips: {supported} ({found})") from error
     try:
         _ = agent.numpy_network
     except EngineError as error:
         found = str(error).removeprefix("engine numpy: ").partition(", expected")[0]
-        raise UsageError(f"smallest flips: only MLPs with ReLU are supported ({found})") from error
+        raise UsageError(f"smallest flips: only MLPs are supported ({found})") from error
     refuse_unsupported(agent)
     return agent
 
@@ -46,7 +46,8 @@ def flips_can_be_found(agent: OpenedAgent) -> bool:
 
 def is_searched_exactly(agent: OpenedAgent) -> bool:
     """Whether the scores are piecewise linear in each weight; otherwise flips are bracketed."""
-    return not agent.architecture.net_arch or agent.architecture.activation_fn == "ReLU"
+    has_hidden_layers = len(agent.architecture.layers) > 1
+    return not has_hidden_layers or agent.architecture.activation_fn == "ReLU"
 
 
 def refuse_unsupported(agent: OpenedAgent) -> None:
