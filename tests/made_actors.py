@@ -18,9 +18,11 @@ from sb3_contrib import QRDQN, TRPO, MaskablePPO
 from stable_baselines3 import A2C, PPO
 from torch import nn
 
+from tests.extractors import MinigridFeaturesExtractor, Swish
 from tests.made_agents import BlankEnv, pickled, state_bytes, vector_space
 
 IMAGE = spaces.Box(0, 255, (3, 36, 40), np.uint8)
+VIEW = spaces.Box(0, 255, (3, 7, 7), np.uint8)
 PARTS = spaces.Dict({"grid": spaces.Box(-1, 1, (2, 4), np.float32), "state": spaces.Discrete(5)})
 ONE_PART = spaces.Dict({"grid": spaces.Box(-1, 1, (2, 4), np.float32)})
 
@@ -53,11 +55,18 @@ OTHERS: dict[str, tuple[Any, str, spaces.Space, dict[str, Any]]] = {
     "QR-DQN, CNN": (QRDQN, "CnnPolicy", IMAGE, {"n_quantiles": 7}),
     "QR-DQN, Dict": (QRDQN, "MultiInputPolicy", PARTS, {"net_arch": [9], "n_quantiles": 7}),
 }
+MINIGRID = {"features_extractor_class": MinigridFeaturesExtractor, "normalize_images": False}
+CUSTOM: dict[str, tuple[Any, str, spaces.Space, dict[str, Any]]] = {
+    "PPO, custom extractor": (PPO, "CnnPolicy", VIEW, MINIGRID),
+    "PPO, two custom extractors": (PPO, "CnnPolicy", VIEW, {**MINIGRID, "share_features_extractor": False}),
+    "A2C, custom activation": (A2C, "MlpPolicy", vector_space(5), {"net_arch": [9, 7], "activation_fn": Swish}),
+    "QR-DQN, custom extractor": (QRDQN, "CnnPolicy", VIEW, {**MINIGRID, "n_quantiles": 7}),
+}
 
 
 def new_agent(name: str, *, n_actions: int = 3, seed: int = 0) -> Any:
     """An untrained agent; random numbers are added to all weights, so that no biases are 0 and no scores alike."""
-    algorithm, policy, space, policy_kwargs = {**MLPS, **OTHERS}[name]
+    algorithm, policy, space, policy_kwargs = {**MLPS, **OTHERS, **CUSTOM}[name]
     settings = {"buffer_size": 1} if algorithm is QRDQN else {"n_steps": 8}
     if algorithm in (PPO, TRPO, MaskablePPO):
         settings["batch_size"] = 8

@@ -12,13 +12,22 @@ import torch
 from gymnasium import spaces
 from sb3_contrib import QRDQN
 
-from Neuron_Selection.errors import InputError, UsageError
+from Neuron_Selection.errors import InputError, UntrustedError, UsageError
 from Neuron_Selection.PatchingTooling import PatchingExperiment
 from Neuron_Selection.PatchingTooling.agent.interventions import adding
 from Neuron_Selection.PatchingTooling.agent.network import Network, WeightChange
 from Neuron_Selection.PatchingTooling.numpy_network.network import NumpyNetwork
 from tests.interventions import patched, swept
-from tests.made_actors import MLPS, OTHERS, new_agent, samples, save_agent, save_with_shared_layers, with_changes
+from tests.made_actors import (
+    CUSTOM,
+    MLPS,
+    OTHERS,
+    new_agent,
+    samples,
+    save_agent,
+    save_with_shared_layers,
+    with_changes,
+)
 from tests.made_agents import pickled
 
 WITH_SHARED = {
@@ -63,11 +72,17 @@ def scores_of_sb3(model: Any, batch: Any) -> np.ndarray:
         return seen[0].numpy()
 
 
-@pytest.mark.parametrize("name", [*MLPS, *OTHERS])
+@pytest.mark.parametrize("name", [*MLPS, *OTHERS, *CUSTOM])
 def test_scores_and_actions_are_those_of_the_policy_that_was_saved(name: str, tmp_path: Path) -> None:
     model = new_agent(name)
     model.policy.set_training_mode(False)
-    experiment = PatchingExperiment(save_agent(tmp_path / "agent", model), engine="torch")
+    folder = save_agent(tmp_path / "agent", model)
+    custom = "Swish" if "activation" in name else "MinigridFeaturesExtractor"
+    trust = {"trust": f"tests.extractors.{custom}"} if name in CUSTOM else {}
+    if trust:
+        with pytest.raises(UntrustedError, match=custom):
+            PatchingExperiment(folder, engine="torch")
+    experiment = PatchingExperiment(folder, engine="torch", **trust)
     inputs = experiment.inputs(samples(model.observation_space, count=64))
     scores = experiment.q_values(inputs)
     assert np.array_equal(scores, scores_of_sb3(model, inputs.observations))
