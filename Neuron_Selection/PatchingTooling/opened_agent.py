@@ -24,6 +24,7 @@ from Neuron_Selection.FileFormats.readable_activations import open_activations
 from Neuron_Selection.FileFormats.scores import scores_metadata
 from Neuron_Selection.FileFormats.storage.atomic_files import is_there
 from Neuron_Selection.flag_types import ENGINES, engine_name
+from Neuron_Selection.PatchingTooling.agent.algorithms import warn_of_masks
 from Neuron_Selection.PatchingTooling.agent.architecture import architecture_of, refuse_nonfinite
 from Neuron_Selection.PatchingTooling.agent.custom_classes import CustomClasses
 from Neuron_Selection.PatchingTooling.agent.layers import Layer, LayerTable, mlp_layers
@@ -83,6 +84,7 @@ class OpenedAgent:
         if vecnormalize is None:
             warn_of_normalizer(self.folder)
         self.agent_zip = read_agent_zip(self.folder.zip_path)
+        warn_of_masks(self.agent_zip)
         self.normalizer = self._normalizer()
         self.custom_classes = CustomClasses(
             trust=(trust,) if isinstance(trust, str) else tuple(trust or ()),

@@ -14,6 +14,7 @@ from Parameter_Selection.PerturbationTooling.weights.agent_edits import edits_fr
 from tests.made_actors import new_agent, samples, save_agent
 from tests.PatchingTooling.test_actors import scores_of_sb3
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*trained with action masks")
 EDITS = {
     "PPO": "mlp_extractor.policy_net.0.weight[3,2]=0.75; action_net.weight[1,5]=-0.5",
     "TRPO": "mlp_extractor.policy_net.2.weight[3,2]=0.75",

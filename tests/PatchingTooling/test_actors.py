@@ -12,7 +12,7 @@ import torch
 from gymnasium import spaces
 from sb3_contrib import QRDQN
 
-from Neuron_Selection.errors import InputError, UntrustedError, UsageError
+from Neuron_Selection.errors import InputError, SuiteWarning, UntrustedError, UsageError
 from Neuron_Selection.PatchingTooling import PatchingExperiment
 from Neuron_Selection.PatchingTooling.agent.interventions import adding
 from Neuron_Selection.PatchingTooling.agent.network import Network, WeightChange
@@ -30,6 +30,7 @@ from tests.made_actors import (
 )
 from tests.made_agents import pickled
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*trained with action masks")
 WITH_SHARED = {
     "shared layers": [8, {"pi": [9], "vf": [6, 4]}],
     "shared layers, linear actor": [8, 7, {"vf": [6]}],
@@ -251,6 +252,11 @@ def test_what_an_actor_cannot_be_is_refused_with_its_field(tmp_path: Path) -> No
 
     refused("vf_features_extractor.cnn.0.bias: found other values", tensors=altered)
     refused("'?more'?: found a tensor that this network does not have", tensors=lambda s: {**s, "more": torch.ones(2)})
+
+
+def test_an_agent_trained_with_action_masks_is_reported(tmp_path: Path) -> None:
+    with pytest.warns(SuiteWarning, match="trained with action masks, which inputs do not hold"):
+        PatchingExperiment(save_agent(tmp_path / "agent", new_agent("MaskablePPO")))
 
 
 def test_layers_that_actor_and_critic_share_come_before_both(tmp_path: Path) -> None:

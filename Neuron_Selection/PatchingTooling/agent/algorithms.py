@@ -6,8 +6,10 @@ No further field is decoded for it: what is compared are the module of the polic
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Collection
 
+from Neuron_Selection.errors import SuiteWarning
 from Neuron_Selection.FileFormats.agent_zip.agent_zip import AgentZip
 from Neuron_Selection.FileFormats.agent_zip.pickled_data import Name
 
@@ -76,6 +78,15 @@ def algorithm_in(agent_zip: AgentZip) -> str:
 def reason_unsupported(algorithm: str) -> str:
     """Why agents of this algorithm cannot be analysed; "" where there is no reason in principle."""
     return _REASONS.get(algorithm, "")
+
+
+def warn_of_masks(agent_zip: AgentZip) -> None:
+    """Warn of an agent that was trained with action masks: inputs hold none."""
+    if algorithm_in(agent_zip) == "MaskablePPO":
+        warning = (
+            "trained with action masks, which inputs do not hold; the greatest of all logits is taken as the action"
+        )
+        warnings.warn(SuiteWarning(f"{agent_zip.path}: {warning}"), stacklevel=2)
 
 
 def _is_in(module: str, package: str) -> bool:
