@@ -88,6 +88,38 @@ def save_agent(folder: Path, model: Any) -> Path:
     return folder
 
 
+def planted_actor(folder: Path, layers: list[tuple[Any, Any]]) -> Path:
+    """As ``planted_agent``, a PPO whose critic has no hidden layers."""
+    width, kwargs = np.shape(layers[0][0])[1], {"activation_fn": nn.ReLU}
+    kwargs["net_arch"] = {"pi": [len(bias) for _, bias in layers[:-1]], "vf": []}
+    model = PPO("MlpPolicy", BlankEnv(vector_space(width), len(layers[-1][1])), n_steps=8, batch_size=8, device="cpu",
+                policy_kwargs=kwargs)  # fmt: skip
+    names = [f"mlp_extractor.policy_net.{2 * number}" for number in range(len(layers) - 1)]
+    planted = _state(dict(zip([*names, "action_net"], layers, strict=True)))
+    return with_changes(save_agent(folder, model), tensors=lambda state: {**state, **planted})
+
+
+def planted_quantiles(folder: Path, layers: list[tuple[Any, Any]]) -> Path:
+    """As ``planted_agent``, a QR-DQN of four quantiles, which are the planted scores plus -2, -1, 1 and 2."""
+    width, (weight, bias) = np.shape(layers[0][0])[1], layers[-1]
+    kwargs = {"net_arch": [len(bias) for _, bias in layers[:-1]], "n_quantiles": 4}
+    model = QRDQN("MlpPolicy", BlankEnv(vector_space(width), len(bias)), buffer_size=1, device="cpu",
+                  policy_kwargs=kwargs)  # fmt: skip
+    last = (np.tile(weight, (4, 1)), np.concatenate([np.asarray(bias) + shift for shift in (-2, -1, 1, 2)]))
+    planted = {f"quantile_net.{2 * number}": layer for number, layer in enumerate([*layers[:-1], last])}
+    nets = ("quantile_net", "quantile_net_target")
+    states = _state({f"{net}.{name}": layer for net in nets for name, layer in planted.items()})
+    return with_changes(save_agent(folder, model), tensors=lambda state: {**state, **states})
+
+
+def _state(layers: Mapping[str, tuple[Any, Any]]) -> dict[str, torch.Tensor]:
+    return {
+        f"{name}.{kind}": torch.from_numpy(np.array(values, np.float32))
+        for name, layer in layers.items()
+        for kind, values in zip(("weight", "bias"), layer, strict=True)
+    }
+
+
 def save_with_shared_layers(folder: Path, net_arch: list[Any]) -> Path:
     """A PPO as Stable-Baselines3 before 1.8 saved it: actor and critic share their first layers."""
     shared = [width for width in net_arch if isinstance(width, int)]

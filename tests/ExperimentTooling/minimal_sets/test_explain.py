@@ -34,6 +34,7 @@ from Neuron_Selection.ExperimentTooling.minimal_sets.search import run_searches,
 from Neuron_Selection.PatchingTooling import OpenedAgent, open_agent
 from tests.gates import GATES
 from tests.interventions import patched
+from tests.made_actors import planted_actor, planted_quantiles
 from tests.made_agents import mlp_agent, new_dqn, planted_agent, save_dqn
 
 Sets = set[tuple[int, ...]]
@@ -91,8 +92,15 @@ FAMILIES: dict[str, dict[str, Sets]] = {
 }
 
 
-def gate(folder: Path, name: str, direction: str) -> Mixtures:
-    """Hidden h is q_net.1, 0 corrupted and 1 clean; Q = (margin, 0.55)."""
+MAKERS = {
+    "q_net.1": planted_agent,
+    "mlp_extractor.policy_net.1": planted_actor,
+    "quantile_net.1": planted_quantiles,
+}
+
+
+def gate(folder: Path, name: str, direction: str, layer: str = "q_net.1") -> Mixtures:
+    """Hidden h is the layer, 0 corrupted and 1 clean; the scores are (margin, 0.55)."""
     inner, outer, shift = GATES[name]
     width = len(inner[0][0])
     layers = [
@@ -100,16 +108,17 @@ def gate(folder: Path, name: str, direction: str) -> Mixtures:
         ([weights for weights, _ in inner], [bias for _, bias in inner]),
         ([outer, [0.0] * len(outer)], [shift, 0.55]),
     ]
-    agent = OpenedAgent(planted_agent(folder, layers), engine="numpy")
+    agent = OpenedAgent(MAKERS[layer](folder, layers), engine="numpy")
     clean, corrupted = agent.inputs({"pair": np.ones(width)}), agent.inputs({"pair": np.zeros(width)})
     target, source = (corrupted, clean) if direction == "denoising" else (clean, corrupted)
-    return mixtures_of(agent.network, "q_net.1", target, source)
+    return mixtures_of(agent.network, layer, target, source)
 
 
+@pytest.mark.parametrize("layer", MAKERS)
 @pytest.mark.parametrize("direction", ["denoising", "noising"])
 @pytest.mark.parametrize("name", FAMILIES)
-def test_the_gates_have_their_known_minimal_sets(name: str, direction: str, tmp_path: Path) -> None:
-    mixtures, goal = gate(tmp_path, name, direction), parse_goal("matches_source")
+def test_the_gates_have_their_known_minimal_sets(name: str, direction: str, layer: str, tmp_path: Path) -> None:
+    mixtures, goal = gate(tmp_path, name, direction, layer), parse_goal("matches_source")
     (explained,) = explain_pairs(mixtures, ["pair"], goal, budget=100)
     masks, does = brute_force(mixtures, 0, goal)
     assert minimal_of(does, masks) == FAMILIES[name][direction]
