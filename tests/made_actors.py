@@ -153,16 +153,16 @@ def with_changes(
     *,
     policy_kwargs: Mapping[str, Any] | None = None,
     tensors: Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]] = dict,
-    **fields: Any,
+    fields: Mapping[str, Any] | None = None,
 ) -> Path:
-    """The agent in a folder with other policy_kwargs, fields of ``data``, or tensors; written over it."""
+    """The agent in a folder with other policy_kwargs, tensors, or fields of ``data``; written over it."""
     path = folder / "agent.zip"
     with zipfile.ZipFile(path) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
     data = json.loads(members["data"])
     if policy_kwargs is not None:
         data["policy_kwargs"] = pickled(dict(policy_kwargs))
-    data |= fields
+    data |= fields or {}
     state = torch.load(io.BytesIO(members["policy.pth"]), weights_only=True)
     members |= {"data": json.dumps(data).encode(), "policy.pth": state_bytes(tensors(state))}
     with zipfile.ZipFile(path, "w") as archive:

@@ -20,6 +20,7 @@ import pytest
 import torch
 
 from tests.conftest import ROOT
+from tests.made_actors import new_agent, save_agent, with_changes
 from tests.made_agents import data_fields, mlp_state, pickled, serialized, state_bytes, vector_space, write_zip
 
 WORKER = ROOT / "tests" / "attack_worker.py"
@@ -141,10 +142,26 @@ MODULUS = (1 << 61) - 1  # of Python's hash of integers
 SELF_LIST = b"\x80\x04]\x94h\x00a."
 DEEP = b"\x80\x04" + b"]" * 200_000 + b"a" * 199_999 + b"."
 BILLION = b"\x80\x04]" + b"(22222222t" * 30 + b"e."
+
+
+def of_another_algorithm(name: str, field: str) -> Callable[[Path], Path]:
+    """An agent as its own library saved it, but for one field."""
+
+    def make(folder: Path) -> Path:
+        agent = save_agent(folder / "agent", new_agent(name))
+        return with_changes(agent, fields={field: serialized(payload(folder))}) / "agent.zip"
+
+    return make
+
+
+UNREAD_FIELDS = {"PPO": "clip_range", "A2C, another critic": "lr_schedule", "TRPO": "learning_rate",
+                 "MaskablePPO": "clip_range", "QR-DQN": "exploration_schedule"}  # fmt: skip
 ATTACKS: dict[str, Callable[[Path], Path]] = {
     **{f"payload in {field}": with_field(field, payload)
        for field in ("policy_class", "policy_kwargs", "observation_space", "action_space", "learning_rate",
                      "lr_schedule", "replay_buffer_class", "_last_obs", "no_such_field")},
+    **{f"{name}: payload in {field}": of_another_algorithm(name, field)
+       for name, unread in UNREAD_FIELDS.items() for field in ("policy_class", "policy_kwargs", unread)},
     "payload in the tensors": with_policy(lambda folder: torch_file(payload(folder))),
     "payload as torch's old format": with_policy(payload),
     "payload in the optimizer": lambda f: write_zip(
@@ -218,7 +235,8 @@ ATTACKS: dict[str, Callable[[Path], Path]] = {
 UNHARMED = {"payload in learning_rate", "payload in lr_schedule", "payload in replay_buffer_class",
             "payload in _last_obs", "payload in no_such_field", "payload in the optimizer", "payload in the variables",
             "payload as a module beside", "payload thrown away", "absolute member", "member with ..",
-            "payload in a field called as a member", "fifty long pickles"}  # fmt: skip
+            "payload in a field called as a member", "fifty long pickles",
+            *(f"{name}: payload in {field}" for name, field in UNREAD_FIELDS.items())}  # fmt: skip
 PLACES = {"tensors": "policy.pth", "optimizer": "policy.optimizer.pth", "variables": "pytorch_variables.pth",
           "format": "policy.pth", "away": "observation_space", "member": "data: policy.pth",
           "second pickle of the tensors": "policy.pth: more/data.pkl"}  # fmt: skip

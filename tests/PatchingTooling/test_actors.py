@@ -244,7 +244,9 @@ def test_what_an_actor_cannot_be_is_refused_with_its_field(tmp_path: Path) -> No
     refused("policy_kwargs.net_arch: found the key 'qf', expected pi and vf", policy_kwargs={"net_arch": {"qf": []}})
     refused("share_features_extractor: found 1, expected a boolean", policy_kwargs={"share_features_extractor": 1})
     refused("n_quantiles: found an unknown argument", policy_kwargs={"n_quantiles": 5})
-    refused("action_space: found a Box space, expected Discrete", action_space=pickled(spaces.Box(-1, 1, (2,))))
+    refused(
+        "action_space: found a Box space, expected Discrete", fields={"action_space": pickled(spaces.Box(-1, 1, (2,)))}
+    )
 
     def altered(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         name = "vf_features_extractor.cnn.0.bias"
