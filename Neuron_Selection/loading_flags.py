@@ -24,7 +24,7 @@ def add_loading_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--dtype",
         choices=("float32", "float64"),
-        help="precision of the Q-network (default: float64 in the numpy engine and for many experiments, else float32)",
+        help="precision of the network (default: float64 in the numpy engine and for many experiments, else float32)",
     )
     group.add_argument("--trust", nargs="+", metavar="MODULE.CLASS", help="custom classes that may be imported")
     group.add_argument("--features_extractor", metavar="FILE.py:CLASS", help="your copy of a custom features extractor")

@@ -26,8 +26,9 @@ def ranked_lines(analysis: Analysis) -> list[str]:
         lines.append("cannot matter: " + ", ".join(f"{count} {flag}" for flag, count in flags.items()))
     if analysis.chosen:
         heads = [f"{MARGINS[name]:<30}{'q':>8}{'flips':>7}" for name in runs.directions]
-        lines += ["", f"{'rank':>4}  {'neuron':<24}{'importance':>11}  " + "  ".join(heads)]
-        lines += [_line(analysis, number, place) for place, number in enumerate(analysis.chosen, start=1)]
+        width = max(24, *(len(format_patch_spec(runs.patches[number])) + 1 for number in analysis.chosen))
+        lines += ["", f"{'rank':>4}  {'neuron':<{width}}{'importance':>11}  " + "  ".join(heads)]
+        lines += [_line(analysis, number, place, width) for place, number in enumerate(analysis.chosen, start=1)]
         lines.append("")
     return lines
 
@@ -50,7 +51,7 @@ def ranked_document(analysis: Analysis) -> dict[str, Any]:
     }
 
 
-def _line(analysis: Analysis, number: int, place: int) -> str:
+def _line(analysis: Analysis, number: int, place: int, width: int) -> str:
     cells = []
     for statistics in analysis.statistics.values():
         effect, (low, high) = statistics.effects[number], statistics.intervals[:, number]
@@ -60,4 +61,4 @@ def _line(analysis: Analysis, number: int, place: int) -> str:
         q = "" if defined(statistics.q[number]) is None else f"{statistics.q[number]:.2g}"
         cells.append(f"{shown:<30}{q:>8}{int(statistics.metrics.counts['flips'][number]):>7}")
     spec = format_patch_spec(analysis.runs.patches[number])
-    return f"{place:>4}  {spec:<24}{analysis.ranking.importance[number]:>11.4g}  " + "  ".join(cells)
+    return f"{place:>4}  {spec:<{width}}{analysis.ranking.importance[number]:>11.4g}  " + "  ".join(cells)

@@ -15,7 +15,7 @@ from Neuron_Selection.AnalysisTooling.measures.differences import (
 from Neuron_Selection.errors import InputError, SuiteWarning
 from Neuron_Selection.FileFormats.activations import Activations
 from Neuron_Selection.FileFormats.provenance import vecnormalize_in
-from Neuron_Selection.PatchingTooling.agent.layers import LayerTable
+from Neuron_Selection.PatchingTooling.agent.layers import NOT_HIDDEN, LayerTable
 from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
 from Neuron_Selection.PatchingTooling.patching_plan import weights_match
 
@@ -63,7 +63,7 @@ def _patch(table: LayerTable, compared: dict[str, Any]) -> dict[str, list[int]]:
     for name, layer in compared.items():
         before = order[order.index(name) - 1] if order.index(name) else ""
         compared_before = layer["role"] == "post-activation" and before in patch
-        if layer["top"] and name != table.output and not compared_before:
+        if layer["top"] and layer["role"] not in NOT_HIDDEN and not compared_before:
             patch[name] = [row["neuron"] for row in layer["top"]]
     return patch
 

@@ -13,10 +13,11 @@ from Neuron_Selection.AnalysisTooling import analyze
 from Neuron_Selection.AnalysisTooling.experiment_metrics import SELECTION_METRICS, chosen_metrics, default_metrics
 from Neuron_Selection.AnalysisTooling.measures.metrics import OF_ITSELF, OF_Q_VALUES, OF_THE_PAIR
 from Neuron_Selection.AnalysisTooling.measures.probabilities import probability_shift, softmax
+from Neuron_Selection.AnalysisTooling.ranked_table import ranked_lines
 from Neuron_Selection.errors import UsageError
 from Neuron_Selection.ExperimentTooling.sweeps import run_sweep
 from Neuron_Selection.FileFormats.scores import LOGITS
-from Neuron_Selection.PatchingTooling import PatchingExperiment
+from Neuron_Selection.PatchingTooling import PatchingExperiment, compare_runs, extract_activations
 from tests.made_actors import new_agent, samples, save_agent
 
 OF_PROBABILITIES = ["kl_divergence", "reverse_kl_divergence", "probability_shift"]
@@ -79,6 +80,20 @@ def test_a_sweep_of_an_actor_is_analysed_in_logits(actor: Path) -> None:
     assert summary["methodology"]["scores"] == "logits"
     assert list(summary["metrics_info"])[-3:] == OF_PROBABILITIES
     assert analyze(actor).analysis is None  # up to date
+    lines = ranked_lines(done.analysis)
+    (head,) = (line for line in lines if line.startswith("rank"))
+    rows_shown = [line for line in lines if "policy_net" in line]
+    assert rows_shown
+    assert {line.index(" [") > head.index("margin_recovery") for line in rows_shown} == {True}
+    assert {line[head.index("margin_recovery") - 1] for line in rows_shown} == {" "}  # longer names move the columns
+
+
+def test_a_suggested_patch_has_hidden_layers_of_the_actor_only(actor: Path) -> None:
+    agent = PatchingExperiment(actor)
+    extract_activations(agent)
+    files = (f"{run}_activations.npz" for run in ("clean", "corrupted"))
+    suggested = compare_runs(agent, *files, layers=None, input_ids=None, top=3)["patch"]
+    assert list(suggested) == ["mlp_extractor.policy_net.0", "mlp_extractor.policy_net.2"]
 
 
 def test_records_by_input_hold_the_same_metrics_and_the_run_says_logits(actor: Path) -> None:

@@ -256,6 +256,16 @@ def test_what_an_actor_cannot_be_is_refused_with_its_field(tmp_path: Path) -> No
     refused("'?more'?: found a tensor that this network does not have", tensors=lambda s: {**s, "more": torch.ones(2)})
 
 
+def test_a_mean_over_quantiles_larger_than_the_file_is_left_to_torch(tmp_path: Path) -> None:
+    """Its matrix has actions x actions x quantiles numbers, the zip only actions x quantiles rows."""
+    folder = save_agent(tmp_path / "agent", new_agent("QR-DQN, one quantile", n_actions=2049))
+    experiment = PatchingExperiment(folder, engine="auto")
+    assert experiment.engine == "torch"
+    assert (
+        experiment.engine_reason == "layer quantile_net.4: found quantiles of too many actions for a mean as a matrix"
+    )
+
+
 def test_an_agent_trained_with_action_masks_is_reported(tmp_path: Path) -> None:
     with pytest.warns(SuiteWarning, match="trained with action masks, which inputs do not hold"):
         PatchingExperiment(save_agent(tmp_path / "agent", new_agent("MaskablePPO")))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -26,7 +27,7 @@ class NumpyActorCritic(NumpyNetwork):
 
     critic: NumpyNetwork
 
-    @property
+    @cached_property
     def _critic_parameters(self) -> dict[str, tuple[int, ...]]:
         shapes: dict[str, tuple[int, ...]] = {}
         for linear in self.critic.linears:

@@ -20,6 +20,7 @@ from Neuron_Selection.PatchingTooling.numpy_network.actor_critic import NumpyAct
 from Neuron_Selection.PatchingTooling.numpy_network.network import NumpyNetwork
 from Neuron_Selection.PatchingTooling.numpy_network.products import LANES, padded, padded_array
 
+_MEAN_LIMIT = 1 << 22  # numbers, 32 MiB: actions x outputs of the matrix that takes the mean over quantiles
 _FLATTEN = "features_extractor.flatten"
 
 
@@ -80,6 +81,8 @@ def _linear(weight: np.ndarray, bias: np.ndarray, **names: Any) -> Linear:
 def _with_mean(linears: tuple[Linear, ...], architecture: Architecture) -> tuple[Linear, ...]:
     """The layers with one more, without a name: the mean over the quantiles of each action."""
     n_actions, n_quantiles = architecture.n_actions, architecture.head.n_quantiles
+    if n_actions * n_actions * n_quantiles > _MEAN_LIMIT:
+        raise _refused(linears[-1].name, "quantiles of too many actions for a mean as a matrix")
     weight = np.tile(np.eye(n_actions), n_quantiles) / n_quantiles  # outputs are quantiles x actions
     mean = _linear(weight, np.zeros(n_actions), name="", reads="", activation="", function=None)
     return (*linears[:-1], replace(linears[-1], function=activation_function("Identity")), mean)
