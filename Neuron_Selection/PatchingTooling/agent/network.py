@@ -138,6 +138,15 @@ class Network(Protocol):
     ) -> dict[str, np.ndarray]:
         """Gradients with respect to outputs of layers: layer to (n, *shape)."""
 
+    def gradients_on(
+        self, layer: str, outputs: np.ndarray, observations: Observations, score_weights: np.ndarray
+    ) -> np.ndarray:
+        """Gradients with respect to the outputs of a layer if it has these outputs, (n, *shape).
+
+        :param outputs: (n, *shape)
+        :param observations: n of them, as for ``run_on``
+        """
+
     def weight_gradients(
         self, observations: Observations, score_weights: np.ndarray, weights: Sequence[tuple[str, int, int]]
     ) -> np.ndarray:

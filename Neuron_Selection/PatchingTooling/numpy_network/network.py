@@ -187,6 +187,12 @@ class NumpyNetwork:
         """Gradients with respect to outputs of layers: layer to (n, width)."""
         return gradients.layer_gradients(self, observations, score_weights, layers)
 
+    def gradients_on(
+        self, layer: str, outputs: np.ndarray, observations: Observations, score_weights: np.ndarray
+    ) -> np.ndarray:
+        """Gradients with respect to the outputs of a layer if it has these outputs, (n, width)."""
+        return gradients.gradients_on(self, layer, outputs, score_weights)
+
     def weight_gradients(
         self, observations: Observations, score_weights: np.ndarray, weights: Sequence[tuple[str, int, int]]
     ) -> np.ndarray:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -179,6 +180,21 @@ class TorchNetwork:
                 parts[layer].append(known[:count].detach().cpu().numpy())
         return {layer: np.concatenate(arrays) for layer, arrays in parts.items()}
 
+    def gradients_on(
+        self, layer: str, outputs: np.ndarray, observations: Observations, score_weights: np.ndarray
+    ) -> np.ndarray:
+        """Gradients with respect to the outputs of a layer if it has these outputs, (n, *shape)."""
+        parts = []
+        for rows, count in _chunks(observations):
+            values = torch.as_tensor(outputs[rows], dtype=getattr(torch, self.dtype), device=self.device)
+            values.requires_grad_()
+            replaced = partial(_replaced, values)
+            with torch.enable_grad(), observed(self.module, [layer], replaced):
+                wanted = self._weighted(observations, score_weights, rows)
+                (found,) = torch.autograd.grad(wanted, values, materialize_grads=True)
+            parts.append(found[:count].cpu().numpy())
+        return np.concatenate(parts)
+
     def weight_gradients(
         self, observations: Observations, score_weights: np.ndarray, weights: Sequence[tuple[str, int, int]]
     ) -> np.ndarray:
@@ -248,6 +264,10 @@ class TorchNetwork:
         scores = self.scores_of(self.tensors(observations, rows))
         weights = torch.as_tensor(score_weights[rows], dtype=scores.dtype, device=scores.device)
         return (scores * weights).sum()
+
+
+def _replaced(values: torch.Tensor, _layer: str, _output: torch.Tensor) -> torch.Tensor:
+    return values.clone()  # a layer after it may work in place
 
 
 def _chunks(observations: Observations) -> Iterator[tuple[np.ndarray, int]]:
