@@ -1,4 +1,4 @@
-"""How well estimates of effects agree with the exact ones: rank correlations, recall of the strongest, signs, misses."""
+"""Agreement of estimated effects with exact ones: rank correlations, recall of the strongest, signs, misses."""
 
 from __future__ import annotations
 

@@ -108,9 +108,7 @@ def _estimates(site: LayerAttributed) -> dict[str, Any]:
     return {
         name: {
             **_agreement(agreement_of(exact[1], estimate), exact[1], estimate, movable),
-            "recall_of_pairs": {
-                str(k): recall_of(sizes, np.abs(by_pair[name][:, movable]), k) for k in TOP
-            },
+            "recall_of_pairs": {str(k): recall_of(sizes, np.abs(by_pair[name][:, movable]), k) for k in TOP},
         }
         for name, estimate in estimates
     }

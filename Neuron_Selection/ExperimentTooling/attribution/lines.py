@@ -11,6 +11,7 @@ _NAMES = {
     "gradient_at_target": "gradient at target", "gradient_at_source": "gradient at source",
     "integrated_gradients": "integrated gradients",
 }  # fmt: skip
+_ROUNDING = 1e-9  # of the margin: a smaller error is none
 _COLUMNS = {"spearman": 10, "kendall": 9, "top 1": 7, "top 5": 7, "top 10": 8, "top 20": 8, "signs": 7}
 
 
@@ -19,7 +20,9 @@ def attribution_lines(document: Mapping[str, Any]) -> list[str]:
     lines: list[str] = []
     for direction, layers in document.items():
         target, source = TARGETS[direction]
-        lines.append(f"{direction} (source {source}, target {target}): estimates of each neuron's effect, against a run")
+        lines.append(
+            f"{direction} (source {source}, target {target}): estimates of each neuron's effect, against a run"
+        )
         head = "".join(f"{word:>{width}}" for word, width in _COLUMNS.items())
         width = max(24, *(len(layer) + 1 for layer in layers))
         lines.append(f"{'layer':<{width}}{'estimate':<21}{head}  worst miss")
@@ -45,7 +48,9 @@ def _line(name: str, one: Mapping[str, Any]) -> str:
     values = [one["spearman"], one["kendall"], *(recall[k] for k in ("1", "5", "10", "20"))]
     cells = [*("-" if value is None else f"{value:.2f}" for value in values), str(one["sign_errors"])]
     shown = "".join(f"{cell:>{width}}" for cell, width in zip(cells, _COLUMNS.values(), strict=True))
-    return f"{_NAMES[name]:<21}{shown}  neuron {worst['neuron']}: {worst['estimate']:.3g}, run {worst['effect']:.3g}"
+    miss = f"neuron {worst['neuron']}: {worst['estimate']:.3g}, run {worst['effect']:.3g}"
+    is_exact = abs(worst["estimate"] - worst["effect"]) <= _ROUNDING
+    return f"{_NAMES[name]:<21}{shown}  {'none' if is_exact else miss}"
 
 
 def _path(site: Mapping[str, Any]) -> str:

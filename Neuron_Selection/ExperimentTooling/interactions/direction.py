@@ -16,7 +16,7 @@ from Neuron_Selection.AnalysisTooling.measures.cluster_statistics import (
 from Neuron_Selection.AnalysisTooling.measures.clusters import Clusters
 from Neuron_Selection.AnalysisTooling.measures.metrics import margin_parts
 from Neuron_Selection.ExperimentTooling.interactions.naming import groups_of, kinds_of
-from Neuron_Selection.ExperimentTooling.interactions.pairs import sum_pairs
+from Neuron_Selection.ExperimentTooling.interactions.pairs import PairSums, sum_pairs
 from Neuron_Selection.ExperimentTooling.interactions.set_effects import Players, SetEffects, set_effects
 from Neuron_Selection.ExperimentTooling.interactions.shapley import (
     MOST_EXACT,
@@ -83,14 +83,7 @@ def interactions_of(
     _, gaps = margin_parts(one.baseline, one.baseline, one.source_q_values)
     sums, whole = sum_pairs(players, effects, gaps, clusters), float(gaps.sum())
     single, found = sums.single / whole, sums.interactions.sum(axis=0) / whole
-    intervals = bootstrap_intervals(
-        sums.interactions,
-        sums.gaps,
-        confidence=sampling.confidence,
-        resamples=sampling.resamples,
-        seed=sampling.seed,
-    )
-    p = sign_flip_p_values(sums.interactions[sums.gaps > 0], resamples=sampling.resamples, seed=sampling.seed)
+    intervals, p = _statistics(sums, sampling)
     q = q_values_of(p)
     of_pairs = single[sums.first], single[sums.second]
     tested = np.ones(len(q), bool) if rules.q_threshold is None else q <= rules.q_threshold
@@ -102,7 +95,7 @@ def interactions_of(
         first=sums.first,
         second=sums.second,
         interactions=found,
-        intervals=np.full((2, len(found)), np.nan) if intervals is None else intervals,
+        intervals=intervals,
         p=p,
         q=q,
         kinds=kinds,
@@ -118,9 +111,29 @@ def interactions_of(
     )
 
 
-def _shapley(
-    players: Players, effects: SetEffects, permutations: int, seed: int, whole: float
-) -> ShapleyValues | None:
+def _statistics(sums: PairSums, sampling: Sampling) -> tuple[np.ndarray, np.ndarray]:
+    """Intervals, (2, k), and p values, (k,); of pairs that never interact they are 0 and 1 without any resampling."""
+    changes, has_weight = sums.interactions, sums.gaps > 0
+    intervals, p = np.zeros((2, changes.shape[1])), np.ones(changes.shape[1])
+    if np.count_nonzero(has_weight) < 2:
+        return np.full_like(intervals, np.nan), p
+    interacts = changes.any(axis=0)
+    found = bootstrap_intervals(
+        changes[:, interacts],
+        sums.gaps,
+        confidence=sampling.confidence,
+        resamples=sampling.resamples,
+        seed=sampling.seed,
+    )
+    if found is not None:
+        intervals[:, interacts] = found
+    p[interacts] = sign_flip_p_values(
+        changes[has_weight][:, interacts], resamples=sampling.resamples, seed=sampling.seed
+    )
+    return intervals, p
+
+
+def _shapley(players: Players, effects: SetEffects, permutations: int, seed: int, whole: float) -> ShapleyValues | None:
     """As shares of the whole difference of the margins."""
     if len(players.names) <= MOST_EXACT:
         found = exact_values(players, effects)

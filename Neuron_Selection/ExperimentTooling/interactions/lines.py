@@ -10,7 +10,7 @@ from Neuron_Selection.FileFormats.directions import TARGETS
 from Neuron_Selection.FileFormats.patch_spec import format_patch_spec
 
 _SHOWN = 5
-_COLUMNS = {"E(i)": 10, "E(j)": 10, "E(ij)": 10, "interaction": 13}
+_COLUMNS = {"E(i)": 10, "E(j)": 10, "E(ij)": 10, "I(i, j)": 11}
 
 
 def interaction_lines(document: Mapping[str, Any]) -> list[str]:
@@ -22,7 +22,7 @@ def interaction_lines(document: Mapping[str, Any]) -> list[str]:
         kinds = ", ".join(f"{count} {kind}" for kind, count in one["kinds"].items())
         lines.append(
             f"{direction} (source {source}, target {target}): {neurons} neurons of {', '.join(one['layers'])}, "
-            f"{neurons * (neurons - 1) // 2} pairs of them: {kinds}"
+            f"{neurons * (neurons - 1) // 2} pairs of them: {kinds} (threshold {one['threshold']:g})"
         )
         lines += _pair_lines(one["strongest"][:_SHOWN])
         lines += _shapley_lines(one)
@@ -39,11 +39,15 @@ def remarks(document: Mapping[str, Any]) -> list[str]:
     one, lines = next(iter(document.values())), []
     contrast, given, clusters = (one[key] for key in ("contrast_pairs", "pairs_given", "clusters_with_contrast"))
     if contrast < given:
-        lines.append(f"{given - contrast} of {given} pairs have no contrast and are left out: their margin is undefined")
+        lines.append(
+            f"{given - contrast} of {given} pairs have no contrast and are left out: their margin is undefined"
+        )
     if contrast and clusters < 2:
         lines.append(f"a single cluster ({one['clusters_by']}): there are no intervals, and p is 1")
     elif contrast and clusters < FEW_CLUSTERS:
-        lines.append(f"{clusters} clusters ({one['clusters_by']}): with fewer than {FEW_CLUSTERS}, intervals are too narrow")
+        lines.append(
+            f"{clusters} clusters ({one['clusters_by']}): with fewer than {FEW_CLUSTERS}, intervals are too narrow"
+        )
     if contrast and not any(part["strongest"] for part in document.values()):
         lines.append("no interaction at all: the margin is linear in these neurons")
     return lines
@@ -68,12 +72,14 @@ def _pair_lines(pairs: list[Mapping[str, Any]]) -> list[str]:
         return []
     names = [_short(f"{pair['layer']}:{pair['neuron']} {pair['other_layer']}:{pair['other_neuron']}") for pair in pairs]
     width = max(len("  neurons i and j"), *(len(name) + 2 for name in names)) + 2
-    lines = [f"{'  neurons i and j':<{width}}" + "".join(f"{word:>{size}}" for word, size in _COLUMNS.items()) + "  q"]
+    head = "".join(f"{word:>{size}}" for word, size in _COLUMNS.items())
+    lines = [f"{'  neurons i and j':<{width}}{head}  {'interval':<22}{'q':<9}kind"]
     for name, pair in zip(names, pairs, strict=True):
         values = (pair[key] for key in ("effect", "other_effect", "effect_together", "interaction"))
         cells = "".join(f"{value:>{size}.3g}" for value, size in zip(values, _COLUMNS.values(), strict=True))
-        interval = "" if pair["interval_low"] is None else f" [{pair['interval_low']:.3g}, {pair['interval_high']:.3g}]"
-        lines.append(f"{'  ' + name:<{width}}{cells}{interval}  {pair['q']:.2g}  {pair['kind']}")
+        low, high = pair["interval_low"], pair["interval_high"]
+        interval = "" if low is None else f"[{low:.3g}, {high:.3g}]"
+        lines.append(f"{'  ' + name:<{width}}{cells}  {interval:<22}{pair['q']:<9.2g}{pair['kind']}")
     return lines
 
 

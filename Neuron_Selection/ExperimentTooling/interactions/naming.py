@@ -55,7 +55,7 @@ def groups_of(
 ) -> list[tuple[int, ...]]:
     """Players that act as one: connected by pairs that are backup or jointly needed and interact strongly.
 
-    Strongly: by at least half of the largest of \\|E(i)\\|, \\|E(j)\\| and \\|E(ij)\\|.
+    Strongly: by at least half of the largest of E(i), E(j) and E(ij), in absolute value.
 
     :param first: (k,), the players of each pair, like ``second``
     :param count: of players

@@ -68,7 +68,8 @@ def _noise(players: Players) -> np.ndarray:
 
 def _place(one: np.ndarray, other: np.ndarray, count: int) -> np.ndarray:
     """The position of pairs, one < other, among all pairs of ``count`` players."""
-    return one * count - one * (one + 1) // 2 + other - one - 1
+    places: np.ndarray = one * count - one * (one + 1) // 2 + other - one - 1
+    return places
 
 
 @cache

@@ -142,7 +142,9 @@ def _check(neurons: int, rules: Rules, sampling: Sampling) -> None:
         f"neurons: found {neurons}, expected a whole number from 2": neurons < 2,
         f"threshold: found {rules.threshold:g}, expected a number from 0": not 0 <= rules.threshold < np.inf,
         f"permutations: found {rules.permutations}, expected 0 or a whole number from 2": rules.permutations == 1,
-        f"confidence: found {sampling.confidence:g}, expected a number between 0 and 1": not 0 < sampling.confidence < 1,
+        f"confidence: found {sampling.confidence:g}, expected a number between 0 and 1": not 0
+        < sampling.confidence
+        < 1,
     }
     if q_threshold is not None:
         problems[f"q_threshold: found {q_threshold:g}, expected a number from 0 to 1"] = not 0 <= q_threshold <= 1
@@ -152,7 +154,7 @@ def _check(neurons: int, rules: Rules, sampling: Sampling) -> None:
 
 
 def _most_important(sites: Sequence[Sequence[Mixtures]], *, most: int | None) -> list[np.ndarray]:
-    """The neurons of each layer with the largest mean \\|effect\\| alone over the directions, by index.
+    """The neurons of each layer with the largest mean absolute effect alone over the directions, by index.
 
     :param sites: the mixtures of every layer, direction by direction
     :param most: how many of each layer, None for all; those that never differ are left out

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
@@ -94,10 +95,10 @@ class _PatchedSets:
         filled = np.flatnonzero(masks.any(axis=1))
         interventions = []
         for mask in masks[filled]:
-            chosen: dict[str, list[int]] = {}
+            chosen: dict[str, tuple[int, ...]] = {}
             for player in players[mask]:
                 layer, neuron = names[player]
-                chosen.setdefault(layer, []).append(neuron)
+                chosen[layer] = (*chosen.get(layer, ()), neuron)
             interventions.append(replacing(chosen, source))
         if interventions:
             part = rows_of(first.observations, slice(row, row + 1))
@@ -197,15 +198,16 @@ class _MlpSets:
         :param later: (l,), neurons of the second layer; ``replaced``: (k, l), which of them each set patches
         """
         if len(self.linears) == 1:  # the margin is linear in the neurons
-            return factors @ self.last[row, neurons]
+            sums: np.ndarray = factors @ self.last[row, neurons]
+            return sums
         values = factors @ self.linears[0].columns[neurons]
         values += self.start[row]
-        for number, linear in enumerate(self.linears[1:], start=1):
-            values = self.linears[number - 1].following.compute_into(values, values)
+        for number, (before, linear) in enumerate(pairwise(self.linears), start=1):
+            values = before.following.compute_into(values, values)
             if len(later) and self.entries[1].reader == number:
                 values[:, later] = np.where(replaced, self.entries[1].source[row, later], values[:, later])
-            if number == len(self.linears) - 1:
-                return values @ self.last[row] + self.shift[row]
-            values = values @ linear.columns
-            values += linear.bias
-        raise AssertionError  # the last Linear returns
+            if linear is not self.linears[-1]:
+                values = values @ linear.columns
+                values += linear.bias
+        changes: np.ndarray = values @ self.last[row] + self.shift[row]
+        return changes

@@ -85,4 +85,5 @@ def sampled_values(players: Players, effects: SetEffects, *, permutations: int, 
 @cache
 def _subsets(count: int) -> np.ndarray:
     """Every subset of ``count`` players, (2^count, count)."""
-    return (np.arange(1 << count)[:, None] >> np.arange(count)) & 1 == 1
+    subsets: np.ndarray = (np.arange(1 << count)[:, None] >> np.arange(count)) & 1 == 1
+    return subsets

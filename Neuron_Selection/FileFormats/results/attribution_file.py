@@ -15,9 +15,7 @@ import numpy as np
 from Neuron_Selection.FileFormats.results.result_files import ResultFiles
 from Neuron_Selection.FileFormats.storage.npz_files import write_array
 
-ATTRIBUTION_FILES = ResultFiles(
-    endings={"neurons": ".csv", "pairs": "_pairs.npz"}, script="attribute_neurons.py"
-)
+ATTRIBUTION_FILES = ResultFiles(endings={"neurons": ".csv", "pairs": "_pairs.npz"}, script="attribute_neurons.py")
 NEURON_COLUMNS = (
     "direction", "layer", "neuron", "pairs_moved", "effect", "gradient_at_target", "gradient_at_source",
     "integrated_gradients",

@@ -145,9 +145,7 @@ def side_step(change: Any, limit: float) -> Any:
     return np.maximum(np.abs(change) * SIDE_STEP, limit * LEAST_STEP)
 
 
-def _kept(
-    going: np.ndarray, active: Sequence[np.ndarray], stays: np.ndarray
-) -> tuple[np.ndarray, list[np.ndarray]]:
+def _kept(going: np.ndarray, active: Sequence[np.ndarray], stays: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
     return going[stays], [pattern[stays] for pattern in active]
 
 
