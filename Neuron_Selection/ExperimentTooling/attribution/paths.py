@@ -73,7 +73,9 @@ def attribute(mixtures: Mixtures, *, steps: int) -> PathAttribution:
     if tail is not None:
         ones = np.ones(len(weights))
         integrated = mean_gradients(tail.linears, Rays(start=tail.start, direction=tail.direction, ends=ones), weights)
-        if tail.neurons_to_outputs is not None:
+        if tail.neurons_to_outputs is None:
+            integrated = integrated[:, : mixtures.layer.width]  # the rest is padding
+        else:
             integrated = integrated @ tail.neurons_to_outputs.T
         far = Rays(start=tail.start, direction=tail.direction, ends=ones + _BEYOND_THE_END)
         strengths = walk_to_flips(tail.linears, far, behind)
