@@ -24,8 +24,8 @@ from tests.slow_attribution import integrated_gradients
 MAKERS = {
     "q_net.1": planted_agent, "mlp_extractor.policy_net.1": planted_actor, "quantile_net.1": planted_quantiles,
 }  # fmt: skip
-# gate to gradients at h = 0, at h = 1, their mean in between, and where the margin reaches 0.55; the units that pass h on
-# are at their kink where h = 0, and the derivative of ReLU there is 0, as in torch
+# gate to gradients at h = 0, at h = 1, their mean in between, and where the margin reaches 0.55; where h = 0, units
+# that pass it on are at their kink, and the derivative of ReLU there is 0, as in torch
 KNOWN: dict[str, tuple[list[float], list[float], list[float], float]] = {
     "AND2": ([0, 0], [2, 2], [0.5, 0.5], 0.8875),
     "OR2": ([2, 2], [0, 0], [0.5, 0.5], 0.1375),
