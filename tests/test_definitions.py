@@ -29,6 +29,8 @@ python activation_patching.py --agent_path my_agent --direction both --patch_spe
 python Neuron_Selection/ExperimentTooling/run_experiments.py --agent_path my_agent
 python Neuron_Selection/AnalysisTooling/analyze_metrics.py --agent_path my_agent --metrics {" ".join(EVERY_METRIC)}
 python Neuron_Selection/ExperimentTooling/find_minimal_sets.py --agent_path my_agent --layers q_net.3 --budget 100
+python Neuron_Selection/ExperimentTooling/attribute_neurons.py --agent_path my_agent
+python Neuron_Selection/ExperimentTooling/find_interactions.py --agent_path my_agent --neurons 9 --resamples 99
 python SaliencyTooling/initial_test.py --agent_path my_agent
 python Parameter_Selection/PerturbationTooling/perturb_weights.py --agent_path my_agent --values 0
 python Parameter_Selection/PerturbationTooling/find_smallest_flips.py --agent_path my_agent
@@ -81,7 +83,7 @@ def test_every_key_of_every_output_is_described(agent: Path) -> None:
 
 def test_every_column_of_every_table_is_described(agent: Path) -> None:
     tables = list(agent.rglob("*.csv"))
-    assert len(tables) == 4
+    assert len(tables) == 7
     for path in tables:
         with path.open() as file:
             missing = set(next(csv.reader(file))) - DESCRIBED

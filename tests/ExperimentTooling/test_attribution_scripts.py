@@ -86,7 +86,7 @@ def test_every_neuron_has_its_row_and_every_pair_its_numbers(agent: Path) -> Non
             assert effects.shape == (site["contrast_pairs"], len(chosen))
     for site in (layers["q_net.3"] for layers in document.values()):
         for estimate in site["estimates"].values():
-            assert estimate["recall"]["1"] == estimate["recall"]["5"] == 1.0
+            assert estimate["recall"]["top_1"] == estimate["recall"]["top_5"] == 1.0
             assert estimate["spearman"] == pytest.approx(1.0)
 
 
@@ -129,7 +129,7 @@ def test_all_neurons_of_two_layers(agent: Path) -> None:
 def test_the_printed_commands_run_as_they_stand(agent: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(agent.parent)
     for script, main in MAINS.items():
-        assert main(["--agent_path", str(agent), *WORDS[script]]) == 0
+        assert main(["--agent_path", str(agent), *WORDS[script], "--output_prefix", f"own_{script}"]) == 0
         (following,) = re.findall(r"^next: (python .*)$", capsys.readouterr().err, re.MULTILINE)
         done = typed(following, agent.parent)
         assert done.returncode == 0, done.stderr

@@ -108,7 +108,7 @@ def _estimates(site: LayerAttributed) -> dict[str, Any]:
     return {
         name: {
             **_agreement(agreement_of(exact[1], estimate), exact[1], estimate, movable),
-            "recall_of_pairs": {str(k): recall_of(sizes, np.abs(by_pair[name][:, movable]), k) for k in TOP},
+            "recall_of_pairs": {f"top_{k}": recall_of(sizes, np.abs(by_pair[name][:, movable]), k) for k in TOP},
         }
         for name, estimate in estimates
     }
@@ -119,7 +119,7 @@ def _agreement(found: Agreement, effects: np.ndarray, estimates: np.ndarray, neu
     return {
         "spearman": found.spearman,
         "kendall": found.kendall,
-        "recall": {str(k): value for k, value in found.recall.items()},
+        "recall": {f"top_{k}": value for k, value in found.recall.items()},
         "sign_errors": found.sign_errors,
         "worst_miss": {
             "neuron": int(neurons[worst]),

@@ -45,7 +45,7 @@ def remarks(document: Mapping[str, Any]) -> list[str]:
 
 def _line(name: str, one: Mapping[str, Any]) -> str:
     recall, worst = one["recall"], one["worst_miss"]
-    values = [one["spearman"], one["kendall"], *(recall[k] for k in ("1", "5", "10", "20"))]
+    values = [one["spearman"], one["kendall"], *(recall[k] for k in ("top_1", "top_5", "top_10", "top_20"))]
     cells = [*("-" if value is None else f"{value:.2f}" for value in values), str(one["sign_errors"])]
     shown = "".join(f"{cell:>{width}}" for cell, width in zip(cells, _COLUMNS.values(), strict=True))
     miss = f"neuron {worst['neuron']}: {worst['estimate']:.3g}, run {worst['effect']:.3g}"

@@ -19,7 +19,7 @@ def interaction_lines(document: Mapping[str, Any]) -> list[str]:
     for direction, one in document.items():
         target, source = TARGETS[direction]
         neurons = len(one["neurons"])
-        kinds = ", ".join(f"{count} {kind}" for kind, count in one["kinds"].items())
+        kinds = ", ".join(f"{count} {_words(kind)}" for kind, count in one["kinds"].items())
         lines.append(
             f"{direction} (source {source}, target {target}): {neurons} neurons of {', '.join(one['layers'])}, "
             f"{neurons * (neurons - 1) // 2} pairs of them: {kinds} (threshold {one['threshold']:g})"
@@ -60,17 +60,21 @@ def next_patch(document: Mapping[str, Any]) -> tuple[str, str] | None:
             return direction, format_patch_spec(one["groups"][0]["patch"])
     for direction, one in document.items():
         if one["strongest"]:
-            pair = one["strongest"][0]
-            patch: dict[str, list[int]] = {pair["layer"]: [pair["neuron"]]}
-            patch.setdefault(pair["other_layer"], []).append(pair["other_neuron"])
-            return direction, format_patch_spec(patch)
+            return direction, _spec(one["strongest"][0])
     return None
+
+
+def _spec(pair: Mapping[str, Any]) -> str:
+    """Both neurons as a patch spec."""
+    patch: dict[str, list[int]] = {pair["layer"]: [pair["neuron"]]}
+    patch.setdefault(pair["other_layer"], []).append(pair["other_neuron"])
+    return format_patch_spec(patch)
 
 
 def _pair_lines(pairs: list[Mapping[str, Any]]) -> list[str]:
     if not pairs:
         return []
-    names = [_short(f"{pair['layer']}:{pair['neuron']} {pair['other_layer']}:{pair['other_neuron']}") for pair in pairs]
+    names = [_short(_spec(pair)) for pair in pairs]
     width = max(len("  neurons i and j"), *(len(name) + 2 for name in names)) + 2
     head = "".join(f"{word:>{size}}" for word, size in _COLUMNS.items())
     lines = [f"{'  neurons i and j':<{width}}{head}  {'interval':<22}{'q':<9}kind"]
@@ -79,7 +83,7 @@ def _pair_lines(pairs: list[Mapping[str, Any]]) -> list[str]:
         cells = "".join(f"{value:>{size}.3g}" for value, size in zip(values, _COLUMNS.values(), strict=True))
         low, high = pair["interval_low"], pair["interval_high"]
         interval = "" if low is None else f"[{low:.3g}, {high:.3g}]"
-        lines.append(f"{'  ' + name:<{width}}{cells}  {interval:<22}{pair['q']:<9.2g}{pair['kind']}")
+        lines.append(f"{'  ' + name:<{width}}{cells}  {interval:<22}{pair['q']:<9.2g}{_words(pair['kind'])}")
     return lines
 
 
@@ -94,6 +98,10 @@ def _shapley_lines(one: Mapping[str, Any]) -> list[str]:
 def _value(neuron: Mapping[str, Any]) -> str:
     error = neuron["standard_error"]
     return f"{neuron['shapley']:.3g}" + ("" if error is None else f" ± {error:.1g}")
+
+
+def _words(kind: str) -> str:
+    return kind.replace("_", " ")
 
 
 def _short(text: str, limit: int = 72) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-ADDITIVE, BACKUP, JOINT, OPPOSING = KINDS = ("additive", "backup", "jointly needed", "opposing")
+ADDITIVE, BACKUP, JOINT, OPPOSING = KINDS = ("additive", "backup", "jointly_needed", "opposing")
 _MORE_THAN_THE_SUM = {"denoising": JOINT, "noising": BACKUP}
 _LESS_THAN_THE_SUM = {"denoising": BACKUP, "noising": JOINT}
 GROUP_SHARE = 0.5  # of the largest of the three effects: an interaction that binds two neurons into a group
