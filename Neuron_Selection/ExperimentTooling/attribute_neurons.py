@@ -87,7 +87,8 @@ def main(args: argparse.Namespace, console: Console) -> None:
     if found.was_up_to_date:
         console.say(f"{found.path}: up to date, left as it is")
     written = {kind: str(path) for kind, path in ATTRIBUTION_FILES.paths(found.path).items()}
-    following = _next_command(args)
+    has_contrast = any(site["contrast_pairs"] for layers in found.document.values() for site in layers.values())
+    following = _next_command(args) if has_contrast else None
     parts = ("path", "estimates")
     summary = {
         direction: {layer: {part: site[part] for part in parts} for layer, site in layers.items()}
@@ -98,7 +99,8 @@ def main(args: argparse.Namespace, console: Console) -> None:
         {**written, "engine": agent.engine, "dtype": agent.dtype, "summary": summary, "next": following},
         [*lines, *written.values()],
     )
-    console.say(f"next: {following}")
+    if following is not None:
+        console.say(f"next: {following}")
 
 
 _REQUEST = (

@@ -50,4 +50,7 @@ def test_a_layer_without_influence_has_gradients_of_zero(tmp_path: Path) -> None
     agent, observations, weights = opened(tmp_path, "PPO")
     layer = "mlp_extractor.value_net.0"
     outputs = agent.torch_network.activations(observations, [layer])[layer]
-    assert not agent.torch_network.gradients_on(layer, outputs, observations, weights).any()
+    for network in (agent.torch_network, agent.numpy_network):
+        found = network.gradients_on(layer, outputs, observations, weights)
+        assert found.shape == outputs.shape
+        assert not found.any()

@@ -17,8 +17,8 @@ class Agreement:
     """``spearman``, ``kendall``: rank correlations (tau-b) of the sizes, None where all sizes are alike.
 
     ``recall``: k to the share of the k strongest neurons among the k of largest estimate, None with fewer than k + 1
-    neurons. ``sign_errors``: neurons whose estimate has the opposite sign. ``worst``: the neuron whose estimate is
-    farthest from its effect.
+    neurons, or if no neuron has an effect. ``sign_errors``: neurons whose estimate has the opposite sign. ``worst``: the
+    neuron whose estimate is farthest from its effect.
     """
 
     spearman: float | None
@@ -57,9 +57,9 @@ def recall_of(sizes: np.ndarray, guesses: np.ndarray, k: int) -> float | None:
     A neuron as strong as the k-th counts as one of the k strongest, so that ties are no misses.
 
     :param sizes: (rows, neurons), like ``guesses``
-    :return: None with fewer than k + 1 neurons
+    :return: None with fewer than k + 1 neurons, or if none has an effect
     """
-    if sizes.shape[1] <= k:
+    if sizes.shape[1] <= k or not sizes.any():
         return None
     chosen = np.argsort(-guesses, axis=1, kind="stable")[:, :k]
     least = -np.sort(-sizes, axis=1)[:, k - 1]

@@ -56,8 +56,8 @@ def _line(name: str, one: Mapping[str, Any]) -> str:
 def _path(site: Mapping[str, Any]) -> str:
     path, neurons = site["path"], site["neurons"] - site["cannot_matter"]
     how = "exact, piece by piece" if path["method"] == "exact" else f"quadrature of {path['steps']} points"
-    strength = "" if path["median_strength"] is None else f", at a median {path['median_strength']:.3g} of the path"
-    return (
-        f"{neurons} of {site['neurons']} neurons differ; path {how}, residual {path['residual']:.1g}; "
-        f"{path['flips_verified']} of {site['contrast_pairs']} decisions flip, verified on both sides{strength}"
-    )
+    flips = f"{path['flips']} of {site['contrast_pairs']} decisions flip"
+    if path["flips"]:
+        verified = "all" if path["flips_verified"] == path["flips"] else path["flips_verified"]
+        flips += f", at a median {path['median_strength']:.3g} of the path, {verified} verified on both sides"
+    return f"{neurons} of {site['neurons']} neurons differ; path {how}, residual {path['residual']:.1g}; {flips}"

@@ -25,6 +25,7 @@ from Neuron_Selection.PatchingTooling.numpy_network.relu_rays import (
 )
 
 _BISECTIONS = 40
+_SINGLE_STEP = 1e-4  # distance from a flip at which both sides are verified in float32, as a share of the way to it
 _BEYOND_THE_END = 1e-9  # a tie at the source itself is a flip where the source's action has the lower index
 
 
@@ -190,6 +191,8 @@ def _verified(mixtures: Mixtures, strengths: np.ndarray, actions: np.ndarray) ->
     found = np.flatnonzero(np.isfinite(strengths))
     if len(found):
         step = side_step(strengths[found], 1.0)
+        if mixtures.target.dtype != np.float64:
+            step = _SINGLE_STEP * strengths[found]
         sides = (np.maximum(strengths[found] - step, 0.0), strengths[found] + step)
         before, after = (greedy_actions(_scores(mixtures, side, found)) for side in sides)
         beyond[found] = after
