@@ -17,8 +17,8 @@ class Agreement:
     """``spearman``, ``kendall``: rank correlations (tau-b) of the sizes, None where all sizes are alike.
 
     ``recall``: k to the share of the k strongest neurons among the k of largest estimate, None with fewer than k + 1
-    neurons, or if no neuron has an effect. ``sign_errors``: neurons whose estimate has the opposite sign. ``worst``: the
-    neuron whose estimate is farthest from its effect.
+    neurons, or if no neuron has an effect. ``sign_errors``: neurons whose estimate has the opposite sign. ``worst``:
+    the neuron whose estimate is farthest from its effect.
     """
 
     spearman: float | None
