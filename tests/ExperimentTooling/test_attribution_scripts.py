@@ -113,6 +113,17 @@ def test_every_two_neurons_have_their_row_and_q_is_over_all_of_them(agent: Path)
         assert sum(one["kinds"].values()) == 10
 
 
+def test_the_neurons_are_those_of_largest_mean_effect_over_the_directions(agent: Path) -> None:
+    for script in MAINS:
+        assert run(script, agent) == 0
+    sizes: dict[int, float] = {}
+    for row in rows_of(agent / "patching_results" / "attribution.csv"):
+        if row["layer"] == "q_net.1":
+            sizes[int(row["neuron"])] = sizes.get(int(row["neuron"]), 0.0) + abs(float(row["effect"]))
+    one = INTERACTION_FILES.load(results("interactions", agent))["denoising"]
+    assert [row["neuron"] for row in one["neurons"]] == sorted(sorted(sizes, key=lambda neuron: -sizes[neuron])[:5])
+
+
 def test_all_neurons_of_two_layers(agent: Path) -> None:
     assert run("interactions", agent, "--all", "--layers", "q_net.3", "q_net.1", "--permutations", "20") == 0
     one = INTERACTION_FILES.load(results("interactions", agent))["noising"]

@@ -36,6 +36,8 @@ def test_of_equally_strong_neurons_any_counts_as_one_of_the_strongest() -> None:
     assert recall_of(sizes, np.array([[0.0, 1.0, 2.0]]), 1) == 0.0
     assert recall_of(sizes, np.array([[0.0, 1.0, 2.0]]), 2) == 0.5
     assert recall_of(sizes, sizes, 3) is None
+    assert recall_of(np.array([[1.0, 1.0 - 1e-13, 0.5]]), np.array([[1.0, 1.1, 0.0]]), 1) == 1.0
+    assert recall_of(np.zeros((1, 3)), sizes, 1) is None
 
 
 @pytest.mark.parametrize(("effects", "estimates"), [([0.0, 0.0], [1.0, 2.0]), ([1.0, 2.0], [0.0, 0.0]), ([1.0], [1.0])])
