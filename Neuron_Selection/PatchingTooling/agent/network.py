@@ -120,6 +120,14 @@ class Network(Protocol):
         :param observations: n of them, for the part of the network that does not depend on the layer
         """
 
+    def outputs_given(self, reached: str, layer: str, outputs: np.ndarray, observations: Observations) -> np.ndarray:
+        """What a later layer outputs if a layer has these outputs, (n, *shape) of the later one.
+
+        :param reached: a layer that fires after ``layer``
+        :param outputs: (n, *shape) of ``layer``
+        :param observations: as for ``run_on``
+        """
+
     def gradients(
         self, observations: Observations, score_weights: np.ndarray, *, dtype: np.dtype | None = None
     ) -> Iterator[dict[str, np.ndarray]]:

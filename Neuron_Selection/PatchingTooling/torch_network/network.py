@@ -22,7 +22,7 @@ from Neuron_Selection.FileFormats.observations import Observations, count_of, ro
 from Neuron_Selection.FileFormats.provenance import CHUNK_ROWS
 from Neuron_Selection.PatchingTooling.agent.custom_classes import CustomClasses
 from Neuron_Selection.PatchingTooling.agent.heads import Head
-from Neuron_Selection.PatchingTooling.agent.interventions import Intervention
+from Neuron_Selection.PatchingTooling.agent.interventions import Intervention, replacing
 from Neuron_Selection.PatchingTooling.agent.layers import LayerTable
 from Neuron_Selection.PatchingTooling.agent.network import (
     Linear,
@@ -127,6 +127,16 @@ class TorchNetwork:
     def run_on(self, layer: str, outputs: np.ndarray, observations: Observations) -> np.ndarray:
         """The scores if a layer has these outputs, (n, n_actions)."""
         return many_patches.scores_from(self, layer, outputs, observations)
+
+    def outputs_given(self, reached: str, layer: str, outputs: np.ndarray, observations: Observations) -> np.ndarray:
+        """What a later layer outputs if a layer has these outputs, (n, *shape), under hooks."""
+        whole, parts = replacing({layer: "all"}, {layer: outputs})[layer], []
+        for rows, count in _chunks(observations):
+            edit = {layer: whole.of_rows(rows)}
+            with patched(self.module, edit, layers=self.layers.layers), recorded(self.module, [reached]) as found:
+                self._forward(observations, rows)
+            parts.append(found[reached][:count].cpu().numpy())
+        return np.concatenate(parts)
 
     def gradients(
         self,
