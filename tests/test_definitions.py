@@ -39,7 +39,9 @@ python Parameter_Selection/PerturbationTooling/find_smallest_flips.py --agent_pa
 python Parameter_Selection/PerturbationTooling/write_agent.py --agent_path my_agent --edits {EDIT} --output e.zip
 """.splitlines()  # fmt: skip
 # names that are data, not keys: input ids, experiments, layers, parameters, values of a perturbation
-IS_DATA = re.compile(r"MiniGrid[-_].*|exp_\d+_.*|q_net\..*|features_extractor\..*|-?\d+\.\d+|\d+|denoising|noising|dead")
+IS_DATA = re.compile(
+    r"MiniGrid[-_].*|exp_\d+_.*|q_net\..*|features_extractor\..*|-?\d+\.\d+|\d+|denoising|noising|dead"
+)
 PROVENANCE = {"command", "libraries", "agent", "run"}
 # of smallest flips of networks with another activation function than ReLU
 BRACKETS = {"method", "inner_ends", "inner_end", "certified", "brackets", "tolerance", "relative_step", "absolute_step"}

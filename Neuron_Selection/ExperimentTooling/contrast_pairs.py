@@ -40,9 +40,9 @@ class ContrastPairs:
         :param values: (..., n)
         :return: (..., n_clusters)
         """
-        membership = np.zeros((self.count, self.clusters.count))
-        membership[np.arange(self.count), self.clusters.of_input] = 1.0
-        return np.asarray(values @ membership)
+        order = np.argsort(self.clusters.of_input, kind="stable")
+        starts = np.searchsorted(self.clusters.of_input[order], np.arange(self.clusters.count))
+        return np.asarray(np.add.reduceat(values[..., order], starts, axis=-1))
 
 
 def contrast_pairs(agent: OpenedAgent, clean: Inputs, corrupted: Inputs, *, cluster_by: str) -> ContrastPairs:

@@ -111,7 +111,10 @@ def main(args: argparse.Namespace, console: Console) -> None:
         console.say(f"left out: edges before and out of {name} ({why})")
 
     def progress(sites: Sequence[tuple[str, Link]]) -> Iterator[tuple[str, Link]]:
-        yield from console.progress(sites, total=len(sites), unit="link")
+        for direction, link in console.progress(sites, total=len(sites), unit="link"):
+            if agent.engine == "torch" and not sys.stderr.isatty():  # minutes, if there are many pairs
+                console.say(f"{direction}: edges of {link.sends} -> {link.receives}")
+            yield direction, link
 
     request = {name: getattr(args, name) for name in _REQUEST}
     patched = patch_edges(agent, **request, input_ids=ids_from_arguments(args.input_ids), progress=progress)

@@ -74,17 +74,19 @@ def direction_effects(
     for link in links:
         shape = chain.widths[link.number], chain.widths[link.number + 1]
         counts = {name: np.zeros(shape, np.int64) for name in ("flips", "matches", "changed")}
-        changes = np.zeros((*shape, pairs.clusters.count))
+        effect = np.zeros(shape)
+        moved = [np.empty((0, pairs.clusters.count))]
         for part in patch_link(chain, link, run, other[link.number]):
             edges, rows, actions = (part.sender, part.receivers), part.rows, np.argmax(part.scores, axis=2)
             margins = np.zeros((len(part.receivers), pairs.count))
             margins[:, rows] = margin_of(part.scores, ahead[rows], behind[rows]) - before[rows]
-            changes[edges] = pairs.cluster_sums(margins)
             counts["flips"][edges] = (actions != behind[rows]).sum(axis=1)
             counts["matches"][edges] = (actions == ahead[rows]).sum(axis=1)
             counts["changed"][edges] = (part.scores != run.scores[rows]).any(axis=2).sum(axis=1)
-        found.append((link, changes.sum(axis=2) / gaps.sum(), counts))
-        sums.append(changes[counts["changed"] > 0])
+            effect[edges] = margins.sum(axis=1) / gaps.sum()
+            moved.append(pairs.cluster_sums(margins[counts["changed"][edges] > 0]))
+        found.append((link, effect, counts))
+        sums.append(np.concatenate(moved))
     low, high, q = _statistics(np.concatenate(sums).T, gaps, resamples=resamples, seed=seed)
     effects, start = [], 0
     for (link, effect, counts), moved in zip(found, sums, strict=True):
