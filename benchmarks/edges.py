@@ -73,7 +73,7 @@ def main() -> None:
     )
 
 
-def by_hooks(network: Any, observations: np.ndarray, link: Any, sender: int, values: np.ndarray) -> Any:
+def by_hooks(network: Any, observations: Any, link: Any, sender: int, values: np.ndarray) -> Any:
     """The scores under every edge out of a neuron."""
     import torch  # after the suite, which sets up its products
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from itertools import pairwise
 from typing import TypeAlias
 
@@ -18,24 +17,14 @@ import numpy as np
 
 from Neuron_Selection.AnalysisTooling.measures.decisions import greedy_actions
 from Neuron_Selection.ExperimentTooling.contrast_pairs import ContrastPairs
-from Neuron_Selection.ExperimentTooling.node_chain import INPUTS, Link, NodeChain
+from Neuron_Selection.ExperimentTooling.node_chain import INPUTS, SCORES, Link, NodeChain
 from Neuron_Selection.FileFormats.observations import Observations
 from Neuron_Selection.PatchingTooling.ablations import parse_ablation
-from Neuron_Selection.PatchingTooling.agent.activation_functions import ActivationFunction
 
 Masks: TypeAlias = Sequence[np.ndarray]
 """Which edges are in a circuit, link by link: (senders, receivers), bool."""
 
 CORRUPTED = "corrupted"  # the ablated values are those of the pair's corrupted run
-
-
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class _Step:
-    """A Linear and the function after it; ``ablated_sums``: what the Linear makes of ablated values, (n, width)."""
-
-    matrix: np.ndarray
-    function: ActivationFunction | None
-    ablated_sums: np.ndarray
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -63,54 +52,32 @@ class CircuitRuns:
 
     def scores(self, masks: Masks) -> np.ndarray:
         """The scores with only these edges intact, (n, n_actions)."""
-        return self._by_nodes(masks) if self._steps is None else self._by_products(self._steps, masks)
+        values: np.ndarray = self.live[0]
+        for link, mask, ablated in zip(self.chain.links, masks, self.ablated, strict=True):
+            mixed = None
+            if link.sends != INPUTS:
+                reached = "" if link.receives == SCORES else link.receives
+                mixed = self.chain.network.mixed_outputs(reached, link.sends, mask, values, ablated)
+            values = self._by_senders(link, mask, values) if mixed is None else mixed
+        return values
 
     @property
     def whole(self) -> list[np.ndarray]:
         """The circuit of all edges."""
         return [np.ones(shape, bool) for shape in pairwise(self.chain.widths)]
 
-    @cached_property
-    def _steps(self) -> list[_Step] | None:
-        """The links as matrix products; None where the network is not known to be an MLP."""
-        has_layer = self.chain.inputs != INPUTS  # images go through convolutions
-        linears = self.chain.network.linears_after(self.chain.layers[0]) if has_layer else None
-        if linears is None:
-            return None
-        matrices = [linear.columns[: linear.n_inputs, : linear.n_outputs] for linear in linears]
-        biases = [linear.bias[: linear.n_outputs] for linear in linears]
-        if len(matrices) > len(self.chain.links):  # the last is the mean over quantiles
-            mean = matrices.pop()
-            matrices[-1], biases[-2:] = matrices[-1] @ mean, [biases[-2] @ mean]
-        functions = [linear.function for linear in linears[: len(matrices) - 1]]
-        return [
-            _Step(matrix=matrix, function=function, ablated_sums=ablated @ matrix + bias)
-            for matrix, bias, function, ablated in zip(matrices, biases, [*functions, None], self.ablated, strict=True)
-        ]
-
-    def _by_products(self, steps: list[_Step], masks: Masks) -> np.ndarray:
-        values: np.ndarray = self.live[0]
-        for step, mask, ablated in zip(steps, masks, self.ablated, strict=True):
-            values = step.ablated_sums + (values - ablated) @ (step.matrix * mask)
-            if step.function is not None:
-                values = step.function.compute(values)
-        return values
-
-    def _by_nodes(self, masks: Masks) -> np.ndarray:
-        """Each link once for every different set of senders that its receivers have in the circuit."""
-        values: np.ndarray = self.live[0]
-        for link, mask, ablated in zip(self.chain.links, masks, self.ablated, strict=True):
-            senders, which = np.unique(mask.T, axis=0, return_inverse=True)
-            received = self._through_ablated(link)
-            for number, chosen in enumerate(senders):
-                if not chosen.any():
-                    continue
-                outputs = ablated.copy()
-                outputs[:, chosen] = values[:, chosen]
-                receivers = np.flatnonzero(which.reshape(-1) == number)
-                received[:, receivers] = self.chain.received(link, outputs, self.observations)[:, receivers]
-            values = received
-        return values
+    def _by_senders(self, link: Link, mask: np.ndarray, values: np.ndarray) -> np.ndarray:
+        """One link, once for every different set of senders that its receivers have in the circuit."""
+        senders, which = np.unique(mask.T, axis=0, return_inverse=True)
+        ablated, received = self.ablated[link.number], self._through_ablated(link)
+        for number, chosen in enumerate(senders):
+            if not chosen.any():
+                continue
+            outputs = ablated.copy()
+            outputs[:, chosen] = values[:, chosen]
+            receivers = np.flatnonzero(which.reshape(-1) == number)
+            received[:, receivers] = self.chain.received(link, outputs, self.observations)[:, receivers]
+        return received
 
     def _through_ablated(self, link: Link) -> np.ndarray:
         """What a layer receives if all edges into it carry ablated values, a new array."""

@@ -89,9 +89,9 @@ def direction_effects(
         sums.append(np.concatenate(moved))
     low, high, q = _statistics(np.concatenate(sums).T, gaps, resamples=resamples, seed=seed)
     effects, start = [], 0
-    for (link, effect, counts), moved in zip(found, sums, strict=True):
-        span, moves = slice(start, start + len(moved)), counts["changed"] > 0
-        start += len(moved)
+    for (link, effect, counts), of_link in zip(found, sums, strict=True):
+        span, moves = slice(start, start + len(of_link)), counts["changed"] > 0
+        start += len(of_link)
         placed = [
             _placed(moves, values[span], otherwise) for values, otherwise in ((low, 0.0), (high, 0.0), (q, np.nan))
         ]

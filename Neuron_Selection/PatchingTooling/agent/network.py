@@ -128,6 +128,17 @@ class Network(Protocol):
         :param observations: as for ``run_on``
         """
 
+    def mixed_outputs(
+        self, reached: str, layer: str, mask: np.ndarray, outputs: np.ndarray, others: np.ndarray
+    ) -> np.ndarray | None:
+        """What the next layer outputs if each of its neurons reads its own mixture of two runs.
+
+        :param reached: the activation after the Linear or convolution that reads ``layer``; "" for the scores
+        :param mask: (width of ``layer``, width of ``reached``), True where a neuron reads ``outputs``
+        :param outputs: (n, *shape) of ``layer``; ``others`` likewise, where the mask is False
+        :return: (n, *shape); None where the network does not know how to compute it in one step
+        """
+
     def gradients(
         self, observations: Observations, score_weights: np.ndarray, *, dtype: np.dtype | None = None
     ) -> Iterator[dict[str, np.ndarray]]:

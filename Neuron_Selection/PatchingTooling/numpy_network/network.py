@@ -164,6 +164,19 @@ class NumpyNetwork:
         found = next(values for site, values in self._run_from(layer, outputs) if site == self.sites[reached])
         return found[: len(outputs), : self.layers.widths[reached]]
 
+    def mixed_outputs(
+        self, reached: str, layer: str, mask: np.ndarray, outputs: np.ndarray, others: np.ndarray
+    ) -> np.ndarray:
+        """What the next layer outputs if each of its neurons reads its own mixture of two runs, (n, width)."""
+        first, *later = self.linears[self.sites[layer].linear :]
+        columns, bias = (array[..., : first.n_outputs] for array in (first.columns[: first.n_inputs], first.bias))
+        if not reached:
+            for mean in later:  # over quantiles
+                of_scores = mean.columns[: mean.n_inputs, : mean.n_outputs]
+                columns, bias = columns @ of_scores, bias @ of_scores
+        sums = others @ columns + bias + (outputs - others) @ (columns * mask)
+        return first.following.compute(sums) if reached else sums
+
     def _run_from(self, layer: str, outputs: np.ndarray) -> Iterator[tuple[Site, np.ndarray]]:
         """The layer's own site with these outputs, then every following site, padded as a run is."""
         site = self.sites[layer]

@@ -30,7 +30,7 @@ from Neuron_Selection.PatchingTooling.agent.network import (
     WeightChange,
     refuse_nonfinite_scores,
 )
-from Neuron_Selection.PatchingTooling.torch_network import many_patches
+from Neuron_Selection.PatchingTooling.torch_network import many_patches, mixed_inputs
 from Neuron_Selection.PatchingTooling.torch_network.custom_runs import errors_reported
 from Neuron_Selection.PatchingTooling.torch_network.hooks import observed, patched, recorded
 from Neuron_Selection.PatchingTooling.torch_network.weight_edits import weights_changed
@@ -137,6 +137,12 @@ class TorchNetwork:
                 self._forward(observations, rows)
             parts.append(found[reached][:count].cpu().numpy())
         return np.concatenate(parts)
+
+    def mixed_outputs(
+        self, reached: str, layer: str, mask: np.ndarray, outputs: np.ndarray, others: np.ndarray
+    ) -> np.ndarray | None:
+        """What the next layer outputs if each of its neurons reads its own mixture of two runs, (n, *shape)."""
+        return mixed_inputs.mixed_outputs(self, reached, layer, mask=mask, outputs=outputs, others=others)
 
     def gradients(
         self,

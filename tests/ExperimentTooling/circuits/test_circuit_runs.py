@@ -34,6 +34,7 @@ from Neuron_Selection.ExperimentTooling.circuits.strongest import faithfulness_c
 from Neuron_Selection.ExperimentTooling.contrast_pairs import ContrastPairs, contrast_pairs
 from Neuron_Selection.ExperimentTooling.node_chain import chain_of
 from Neuron_Selection.PatchingTooling import OpenedAgent, open_agent
+from tests.made_actors import new_agent, save_agent
 from tests.made_agents import new_dqn, planted_agent, save_dqn
 from tests.slow_edges import circuit_scores
 
@@ -53,6 +54,25 @@ def made(folder: Path, engine: str = "auto") -> Made:
 @pytest.fixture(scope="module")
 def mlp(tmp_path_factory: pytest.TempPathFactory) -> Made:
     return made(tmp_path_factory.mktemp("mlp") / "agent")
+
+
+def test_one_step_of_masked_weights_is_what_hooks_give_sender_by_sender(tmp_path: Path) -> None:
+    for name in ("QR-DQN", "PPO"):
+        folder = save_agent(tmp_path / name, new_agent(name))
+        observations = {
+            run: np.random.default_rng(seed).normal(size=(4, 5)).astype(np.float32)
+            for seed, run in enumerate(("clean", "corrupted"))
+        }
+        for engine in ("numpy", "torch"):
+            agent = open_agent(folder, engine=engine)
+            scores = {run: agent.q_values(array) for run, array in observations.items()}
+            pairs = ContrastPairs(observations=observations, scores=scores, clusters=None, n_given=4)  # type: ignore[arg-type]
+            runs = circuit_runs(chain_of(agent), pairs, "corrupted")
+            masks = random_masks(runs, 0)
+            values = runs.live[0]
+            for link, mask in zip(runs.chain.links, masks, strict=True):
+                values = runs._by_senders(link, mask, values)
+            assert np.abs(runs.scores(masks) - values).max() < 1e-9
 
 
 def random_masks(runs: CircuitRuns, seed: int, share: float = 0.4) -> list[np.ndarray]:
