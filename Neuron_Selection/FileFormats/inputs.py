@@ -146,14 +146,31 @@ def save_inputs(
     path: Path, observations: Mapping[str, np.ndarray], *, clusters: Mapping[str, str] | None = None
 ) -> None:
     """Write ``{id: {"input": [...], "cluster": ...}}``, one id per line."""
-    lines = []
-    for input_id, observation in observations.items():
+    for input_id in observations:
         check_input_id(input_id, path)
-        entry: dict[str, Any] = {"input": observation.tolist()}
+    write_atomically(path, inputs_bytes(list(observations), list(observations.values()), clusters=clusters))
+
+
+def inputs_bytes(
+    ids: Sequence[str],
+    observations: Observations | Sequence[np.ndarray],
+    *,
+    clusters: Mapping[str, str] | None = None,
+) -> bytes:
+    """The content of an inputs file, one id per line.
+
+    :param observations: rows in the order of the ids
+    """
+    lines = []
+    for row, input_id in enumerate(ids):
+        if isinstance(observations, dict):
+            entry: dict[str, Any] = {"input": {key: array[row].tolist() for key, array in observations.items()}}
+        else:
+            entry = {"input": observations[row].tolist()}
         if clusters and input_id in clusters:
             entry["cluster"] = clusters[input_id]
         lines.append(f"{json.dumps(input_id, ensure_ascii=False)}: {json.dumps(entry, allow_nan=False)}")
-    write_atomically(path, ("{\n" + ",\n".join(lines) + "\n}\n").encode())
+    return ("{\n" + ",\n".join(lines) + "\n}\n").encode()
 
 
 def check_input_id(input_id: Any, where: object) -> None:

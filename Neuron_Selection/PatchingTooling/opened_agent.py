@@ -19,6 +19,7 @@ from Neuron_Selection.FileFormats.agent_zip.agent_zip import read_agent_zip
 from Neuron_Selection.FileFormats.agent_zip.spaces import Space
 from Neuron_Selection.FileFormats.agent_zip.vec_normalize import VecNormalizeStatistics, read_vec_normalize
 from Neuron_Selection.FileFormats.inputs import Inputs, inputs_from_arrays, load_inputs
+from Neuron_Selection.FileFormats.observations import Observations
 from Neuron_Selection.FileFormats.provenance import CHUNK_ROWS, run_metadata
 from Neuron_Selection.FileFormats.readable_activations import open_activations
 from Neuron_Selection.FileFormats.scores import scores_metadata
@@ -185,18 +186,23 @@ class OpenedAgent:
         :param inputs: a file, ``{id: observation}``, or a batch (n, *shape) whose ids are "0", "1", ...;
             ``Inputs`` that this method returned are returned unchanged
         """
-        if isinstance(inputs, Inputs):
-            return inputs
+        return inputs if isinstance(inputs, Inputs) else self._normalised(self.raw_inputs(inputs))
+
+    def raw_inputs(self, inputs: Any, *, hint: str | None = None) -> Inputs:
+        """The same inputs as they are stored: not normalised, in ``raw_space``.
+
+        :param hint: how a missing file can be made
+        """
         if isinstance(inputs, str | Path):
-            return self.inputs_in(self.folder.find(str(inputs), INPUTS))
-        return self._normalised(inputs_from_arrays(inputs, self._raw_space))
+            return load_inputs(self.folder.find(str(inputs), INPUTS, hint=hint), self.raw_space)
+        return inputs_from_arrays(inputs, self.raw_space)
 
     def inputs_in(self, path: Path) -> Inputs:
         """Inputs from the file with exactly this path, normalised in the same way."""
-        return self._normalised(load_inputs(path, self._raw_space))
+        return self._normalised(load_inputs(path, self.raw_space))
 
     @property
-    def _raw_space(self) -> Space:
+    def raw_space(self) -> Space:
         """The space of the observations in files."""
         space = self.agent_zip.observation_space
         return space if self.normalizer is None else self.normalizer.raw_space(space)
@@ -209,6 +215,11 @@ class OpenedAgent:
     def q_values(self, inputs: Any) -> np.ndarray:
         """One score for each action, (n, n_actions), in the agent's dtype, rows in the order of the inputs."""
         return self.network.scores(self.inputs(inputs).observations)
+
+    def scores_of_raw(self, observations: Observations) -> np.ndarray:
+        """One score for each action, (n, n_actions), for observations as in ``raw_inputs``."""
+        normalised = observations if self.normalizer is None else self.normalizer.normalised(observations)
+        return self.network.scores(normalised)
 
     def activations(self, inputs: Any, *, layers: Sequence[str] | None = None) -> dict[str, np.ndarray]:
         """Outputs of layers.

@@ -1,0 +1,153 @@
+"""Files of pairs: ``clean_inputs.json``, ``corrupted_inputs.json``, and ``pairs.json`` with one record per pair.
+
+``pairs.meta.json`` holds the metadata of the run, and the SHA-256 of the three files.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeAlias
+
+import msgspec
+
+from Neuron_Selection.errors import InputError, shown
+from Neuron_Selection.FileFormats.agent_zip.agent_folder import CLEAN, CORRUPTED
+from Neuron_Selection.FileFormats.inputs import inputs_bytes
+from Neuron_Selection.FileFormats.observations import Observations
+from Neuron_Selection.FileFormats.provenance import StoredOutput, meta_path, stored_document, stored_output
+from Neuron_Selection.FileFormats.storage.atomic_files import sha256_of, write_together
+from Neuron_Selection.FileFormats.storage.document_checks import Index, checked_document
+from Neuron_Selection.FileFormats.storage.json_files import json_bytes, read_edited_json
+
+PAIRS = "pairs.json"
+_HINT = "make_pairs.py makes it"
+Grouping: TypeAlias = Literal["entries", "cells", "keys"]
+Cell: TypeAlias = tuple[Index, Index]
+Thing: TypeAlias = tuple[str, str, Index]
+"""Type, colour and state of an object in a MiniGrid world."""
+
+
+class _Decisions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The decisions of a pair: greedy actions, their margins, and the scores, which are Q-values or logits."""
+
+    clean_action: Index
+    corrupted_action: Index
+    clean_margin: float
+    corrupted_margin: float
+    clean_q_values: tuple[float, ...]
+    corrupted_q_values: tuple[float, ...]
+
+
+class NearestRecord(_Decisions, frozen=True, kw_only=True, tag_field="method", tag="nearest"):
+    """The corrupted input is the visited input ``donor``.
+
+    ``differing_entries``: in how many entries they differ; ``differs``: the names of the groups that do, null if they
+    are more than a thousand. ``distance``: in standard deviations of the entries.
+    """
+
+    donor: str
+    differing_entries: Index
+    distance: float
+    differs: tuple[str, ...] | None
+
+
+class FeaturesRecord(_Decisions, frozen=True, kw_only=True, tag_field="method", tag="features"):
+    """The corrupted input is the clean one with the groups ``taken`` from the visited input ``donor``.
+
+    ``differing_groups``: in how many groups clean and donor differ; ``share_of_features``: how many of these are taken.
+    ``is_smallest``: whether all smaller sets were run. ``visited``: whether the result is a visited input.
+    """
+
+    donor: str
+    group: Grouping
+    taken: tuple[str, ...]
+    differing_groups: Index
+    share_of_features: float
+    is_smallest: bool
+    visited: bool
+
+
+class EnvironmentRecord(_Decisions, frozen=True, kw_only=True, tag_field="method", tag="environment"):
+    """The corrupted input is observed after one edit of the world, in the state after ``actions`` from ``seed``.
+
+    ``cells`` have the new ``contents``, null for nothing; ``agent`` is where the edit puts the agent, null if it does
+    not.
+    """
+
+    env: str
+    seed: Index
+    actions: tuple[Index, ...]
+    edit: str
+    cells: tuple[Cell, ...]
+    contents: tuple[Thing | None, ...]
+    agent: tuple[Index, Index, Annotated[int, msgspec.Meta(ge=0, le=3)]] | None
+    differing_entries: Index
+    differs: tuple[str, ...] | None
+
+
+Record: TypeAlias = NearestRecord | FeaturesRecord | EnvironmentRecord
+
+
+def pair_paths(folder: Path) -> dict[str, Path]:
+    """The files of pairs in a folder."""
+    return {"clean": folder / CLEAN, "corrupted": folder / CORRUPTED, "pairs": folder / PAIRS}
+
+
+def save_pair_files(
+    folder: Path,
+    records: Mapping[str, Record],
+    *,
+    clean: Observations,
+    corrupted: Observations,
+    clusters: Mapping[str, str],
+    metadata: Mapping[str, Any],
+) -> None:
+    """Write all four files.
+
+    :param records: id to record, in the order of the rows of ``clean`` and ``corrupted``
+    :param clusters: id to cluster, for the ids that have one
+    """
+    lines = [f"{json.dumps(name, ensure_ascii=False)}: {_line(record)}" for name, record in records.items()]
+    contents = {
+        "clean": inputs_bytes(list(records), clean, clusters=clusters),
+        "corrupted": inputs_bytes(list(records), corrupted, clusters=clusters),
+        "pairs": ("{\n" + ",\n".join(lines) + "\n}\n").encode(),
+    }
+    hashes = {f"{kind}_sha256": sha256_of(data) for kind, data in contents.items()}
+    paths = pair_paths(folder)
+    files = {paths[kind]: data for kind, data in contents.items()}
+    write_together({**files, meta_path(paths["pairs"]): json_bytes({**metadata, **hashes})})
+
+
+def stored_pairs(folder: Path) -> StoredOutput:
+    """The three files as they are on disk now."""
+    paths = pair_paths(folder)
+    return stored_output(
+        stored_document(meta_path(paths["pairs"])), {f"{kind}_sha256": path for kind, path in paths.items()}
+    )
+
+
+def pair_documents(folder: Path) -> dict[str, Any]:
+    """``pairs.json`` as JSON: id to a record of any kind.
+
+    :raises InputError: no such file, or not an object of objects
+    """
+    path = folder / PAIRS
+    document = read_edited_json(path, hint=_HINT)
+    if not isinstance(document, dict) or not document:
+        raise InputError(path, found=shown(document), expected="an object {id: {'method': ...}}")
+    return document
+
+
+def read_records(path: Path, document: Mapping[str, Any]) -> dict[str, Record]:
+    """The records of ``make_pairs.py`` in such a document, all of one method.
+
+    :raises InputError: naming the field
+    """
+    return {name: checked_document(value, Record, path, field=shown(name)) for name, value in document.items()}
+
+
+def _line(record: Record) -> str:
+    return json.dumps(msgspec.to_builtins(record), ensure_ascii=False, allow_nan=False)

@@ -1,0 +1,1 @@
+"""Pairs of inputs on which an agent decides differently: nearest visited states, minimal sets of features, selection."""
