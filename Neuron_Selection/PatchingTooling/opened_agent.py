@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from Neuron_Selection.address_space import require_address_space
-from Neuron_Selection.errors import EngineError, UsageError, shown
+from Neuron_Selection.errors import EngineError, InputError, UsageError, shown
 from Neuron_Selection.FileFormats.activations import Activations
 from Neuron_Selection.FileFormats.agent_zip.agent_folder import ACTIVATIONS, INPUTS, find_agent, warn_of_normalizer
 from Neuron_Selection.FileFormats.agent_zip.agent_zip import read_agent_zip
 from Neuron_Selection.FileFormats.agent_zip.spaces import Space
 from Neuron_Selection.FileFormats.agent_zip.vec_normalize import VecNormalizeStatistics, read_vec_normalize
 from Neuron_Selection.FileFormats.inputs import Inputs, inputs_from_arrays, load_inputs
-from Neuron_Selection.FileFormats.observations import Observations
 from Neuron_Selection.FileFormats.provenance import CHUNK_ROWS, run_metadata
 from Neuron_Selection.FileFormats.readable_activations import open_activations
 from Neuron_Selection.FileFormats.scores import scores_metadata
@@ -186,40 +185,35 @@ class OpenedAgent:
         :param inputs: a file, ``{id: observation}``, or a batch (n, *shape) whose ids are "0", "1", ...;
             ``Inputs`` that this method returned are returned unchanged
         """
-        return inputs if isinstance(inputs, Inputs) else self._normalised(self.raw_inputs(inputs))
-
-    def raw_inputs(self, inputs: Any, *, hint: str | None = None) -> Inputs:
-        """The same inputs as they are stored: not normalised, in ``raw_space``.
-
-        :param hint: how a missing file can be made
-        """
+        if isinstance(inputs, Inputs):
+            return inputs
         if isinstance(inputs, str | Path):
-            return load_inputs(self.folder.find(str(inputs), INPUTS, hint=hint), self.raw_space)
-        return inputs_from_arrays(inputs, self.raw_space)
+            return self.inputs_in(self.folder.find(str(inputs), INPUTS))
+        return self._normalised(inputs_from_arrays(inputs, self._raw_space))
 
     def inputs_in(self, path: Path) -> Inputs:
         """Inputs from the file with exactly this path, normalised in the same way."""
-        return self._normalised(load_inputs(path, self.raw_space))
+        return self._normalised(load_inputs(path, self._raw_space))
 
     @property
-    def raw_space(self) -> Space:
+    def _raw_space(self) -> Space:
         """The space of the observations in files."""
         space = self.agent_zip.observation_space
         return space if self.normalizer is None else self.normalizer.raw_space(space)
 
     def _normalised(self, raw: Inputs) -> Inputs:
-        if self.normalizer is None:
+        """Normalised inputs; those that were recorded normalised, with the same statistics, are returned unchanged."""
+        if self.normalizer is None or raw.normalised_with == self.normalizer.sha256:
             return raw
+        if raw.normalised_with is not None:
+            found = f"inputs normalised with statistics {raw.normalised_with[:12]}"
+            expected = f"raw ones, or those of {self.normalizer.path.name} ({self.normalizer.sha256[:12]})"
+            raise InputError(raw.where, "normalised_with", found=found, expected=expected)
         return replace(raw, observations=self.normalizer.normalised(raw.observations))
 
     def q_values(self, inputs: Any) -> np.ndarray:
         """One score for each action, (n, n_actions), in the agent's dtype, rows in the order of the inputs."""
         return self.network.scores(self.inputs(inputs).observations)
-
-    def scores_of_raw(self, observations: Observations) -> np.ndarray:
-        """One score for each action, (n, n_actions), for observations as in ``raw_inputs``."""
-        normalised = observations if self.normalizer is None else self.normalizer.normalised(observations)
-        return self.network.scores(normalised)
 
     def activations(self, inputs: Any, *, layers: Sequence[str] | None = None) -> dict[str, np.ndarray]:
         """Outputs of layers.
