@@ -56,12 +56,11 @@ class Encoding:
     actions: tuple[str, ...] | None
 
 
-def load_encoding(folder: Path, space: Space, n_actions: int) -> Encoding | None:
-    """Load ``encoding.json`` of an agent folder; None if there is none.
+def load_encoding(path: Path, space: Space, n_actions: int) -> Encoding | None:
+    """Load an ``encoding.json``; None if there is none.
 
     :raises InputError: names that are not text, not unique, or not as many as the space has entries
     """
-    path = folder / ENCODING
     if not is_there(path):
         return None
     document = read_edited_json(path)
@@ -92,10 +91,9 @@ def _view_in(document: Mapping[str, Any], path: Path) -> View | None:
     if "view" not in document:
         return None
     view = document["view"]
-    sides = [view.get(side) if isinstance(view, dict) else None for side in ("rows", "columns")]
-    if not all(type(side) is int and 1 <= side <= 10_000 for side in sides):
+    rows, columns = (view.get(side) if isinstance(view, dict) else None for side in ("rows", "columns"))
+    if not (type(rows) is int and type(columns) is int and 1 <= rows <= 10_000 and 1 <= columns <= 10_000):
         raise InputError(path, "view", found=shown(view), expected="an object with the whole numbers rows and columns")
-    rows, columns = sides
     return View(rows=rows, columns=columns, channels=_names(document.get("channels"), path, "channels"))
 
 

@@ -15,7 +15,7 @@ import msgspec
 from Neuron_Selection.errors import InputError, shown
 from Neuron_Selection.FileFormats.agent_zip.agent_folder import CLEAN, CORRUPTED
 from Neuron_Selection.FileFormats.inputs import inputs_bytes
-from Neuron_Selection.FileFormats.observations import Observations
+from Neuron_Selection.FileFormats.observations import Observations, rows_of
 from Neuron_Selection.FileFormats.provenance import StoredOutput, meta_path, stored_document, stored_output
 from Neuron_Selection.FileFormats.storage.atomic_files import sha256_of, write_together
 from Neuron_Selection.FileFormats.storage.document_checks import Index, checked_document
@@ -69,7 +69,7 @@ class FeaturesRecord(_Decisions, frozen=True, kw_only=True, tag_field="method", 
     visited: bool
 
 
-class EnvironmentRecord(_Decisions, frozen=True, kw_only=True, tag_field="method", tag="environment"):
+class EditRecord(_Decisions, frozen=True, kw_only=True, tag_field="method", tag="environment"):
     """The corrupted input is observed after one edit of the world, in the state after ``actions`` from ``seed``.
 
     ``cells`` have the new ``contents``, null for nothing; ``agent`` is where the edit puts the agent, null if it does
@@ -87,7 +87,8 @@ class EnvironmentRecord(_Decisions, frozen=True, kw_only=True, tag_field="method
     differs: tuple[str, ...] | None
 
 
-Record: TypeAlias = NearestRecord | FeaturesRecord | EnvironmentRecord
+Record: TypeAlias = NearestRecord | FeaturesRecord | EditRecord
+_KINDS: dict[str, type[Record]] = {"nearest": NearestRecord, "features": FeaturesRecord, "environment": EditRecord}
 
 
 def pair_paths(folder: Path) -> dict[str, Path]:
@@ -102,21 +103,33 @@ def save_pair_files(
     clean: Observations,
     corrupted: Observations,
     clusters: Mapping[str, str],
+    normalised_with: str | None,
     metadata: Mapping[str, Any],
 ) -> None:
     """Write all four files.
 
     :param records: id to record, in the order of the rows of ``clean`` and ``corrupted``
     :param clusters: id to cluster, for the ids that have one
+    :param normalised_with: the SHA-256 of the VecNormalize file with which the observations were normalised
     """
+    paths = pair_paths(folder)
+    beside: dict[str, dict[str, Any]] = {input_id: {} for input_id in records}
+    for input_id, keys in beside.items():
+        if input_id in clusters:
+            keys["cluster"] = clusters[input_id]
+        if normalised_with is not None:
+            keys["normalised_with"] = normalised_with
     lines = [f"{json.dumps(name, ensure_ascii=False)}: {_line(record)}" for name, record in records.items()]
     contents = {
-        "clean": inputs_bytes(list(records), clean, clusters=clusters),
-        "corrupted": inputs_bytes(list(records), corrupted, clusters=clusters),
+        **{
+            side: inputs_bytes(
+                {input_id: rows_of(batch, row) for row, input_id in enumerate(records)}, beside, where=paths[side]
+            )
+            for side, batch in (("clean", clean), ("corrupted", corrupted))
+        },
         "pairs": ("{\n" + ",\n".join(lines) + "\n}\n").encode(),
     }
     hashes = {f"{kind}_sha256": sha256_of(data) for kind, data in contents.items()}
-    paths = pair_paths(folder)
     files = {paths[kind]: data for kind, data in contents.items()}
     write_together({**files, meta_path(paths["pairs"]): json_bytes({**metadata, **hashes})})
 
@@ -142,11 +155,17 @@ def pair_documents(folder: Path) -> dict[str, Any]:
 
 
 def read_records(path: Path, document: Mapping[str, Any]) -> dict[str, Record]:
-    """The records of ``make_pairs.py`` in such a document, all of one method.
+    """The records of ``make_pairs.py`` in such a document.
 
     :raises InputError: naming the field
     """
-    return {name: checked_document(value, Record, path, field=shown(name)) for name, value in document.items()}
+    records: dict[str, Record] = {}
+    for name, value in document.items():
+        method = value.get("method") if isinstance(value, dict) else None
+        if not isinstance(method, str) or method not in _KINDS:
+            raise InputError(path, f"{shown(name)}.method", found=shown(method), expected=f"one of {', '.join(_KINDS)}")
+        records[name] = checked_document(value, _KINDS[method], path, field=shown(name))
+    return records
 
 
 def _line(record: Record) -> str:

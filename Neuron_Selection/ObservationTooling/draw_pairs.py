@@ -34,8 +34,8 @@ def main(args: argparse.Namespace, console: Console) -> None:
     from Neuron_Selection.FileFormats.inputs import ids_from_arguments
     from Neuron_Selection.FileFormats.storage.atomic_files import write_atomically
     from Neuron_Selection.FileFormats.storage.known_names import refuse_unknown
-    from Neuron_Selection.ObservationTooling.drawing import draw_pair
-    from Neuron_Selection.ObservationTooling.pair_files import load_pairs
+    from Neuron_Selection.ObservationTooling.drawing.lava_crossing import draw_pair
+    from Neuron_Selection.ObservationTooling.lava_crossing.pair_files import load_pairs
 
     folder = find_agent(args.agent_path).folder
     pairs = {pair.input_id: pair for pair in load_pairs(folder)}

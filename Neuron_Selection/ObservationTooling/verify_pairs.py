@@ -27,8 +27,8 @@ def build_parser() -> argparse.ArgumentParser:
 def main(args: argparse.Namespace, console: Console) -> None:
     """Load, rebuild, compare."""
     from Neuron_Selection.FileFormats.agent_zip.agent_folder import find_agent
-    from Neuron_Selection.ObservationTooling.pair_files import load_pairs
-    from Neuron_Selection.ObservationTooling.rebuilding import verify_pairs
+    from Neuron_Selection.ObservationTooling.lava_crossing.pair_files import load_pairs
+    from Neuron_Selection.ObservationTooling.lava_crossing.rebuilding import verify_pairs
 
     folder = find_agent(args.agent_path).folder
     pairs = load_pairs(folder)

@@ -33,7 +33,8 @@ class WantedDecisions:
 
         :param scores: (n, n_actions)
         """
-        return (action_margins(scores) >= self.min_margin) & ~near_ties(scores)
+        clear: np.ndarray = (action_margins(scores) >= self.min_margin) & ~near_ties(scores)
+        return clear
 
     def allow_clean(self, scores: np.ndarray) -> np.ndarray:
         """Whether each input may be the clean side, (n,)."""
@@ -50,7 +51,8 @@ class WantedDecisions:
 
     def flipped(self, scores: np.ndarray, clean_actions: np.ndarray | int) -> np.ndarray:
         """Whether each input may be the corrupted side of a pair whose clean side has this action, (n,)."""
-        return self.allow_corrupted(scores) & (greedy_actions(scores) != clean_actions)
+        flipped: np.ndarray = self.allow_corrupted(scores) & (greedy_actions(scores) != clean_actions)
+        return flipped
 
 
 def action_number(text: str, names: tuple[str, ...] | None, n_actions: int, *, flag: str) -> int:

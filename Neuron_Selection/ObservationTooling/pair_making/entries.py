@@ -58,7 +58,8 @@ class EntryTable:
             part.key: np.ascontiguousarray(values[:, part.columns].reshape(-1, *part.shape).astype(part.dtype))
             for part in self.parts
         }
-        return found[""] if "" in found else found
+        is_dict = "" not in found
+        return found if is_dict else found[""]
 
     def differing_groups(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
         """The numbers of the groups in which two rows differ, ascending."""
@@ -136,16 +137,16 @@ def _labels(
     labels = list(names)
     if grouping == "entries":
         return labels
-    cells = {part.columns: part.cells() for part in parts if part.channel_axis is not None}
-    if encoding is not None:
-        cells |= {part.columns: list(encoding.cells[part.key]) for part in parts if part.key in encoding.cells}
+    described = {} if encoding is None else encoding.cells
+    cells = {part: part.cells() for part in parts if part.channel_axis is not None}
+    cells |= {part: list(described[part.key]) for part in parts if part.key in described}
     if not cells:
         raise UsageError(
             "--group cells requires an image, or a view described in encoding.json; the observation space is "
             f"{describe_space(space)}"
         )
-    for columns, of_part in cells.items():
-        labels[columns] = of_part
+    for part, of_part in cells.items():
+        labels[part.columns] = of_part
     return labels
 
 

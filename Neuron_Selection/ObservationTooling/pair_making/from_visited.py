@@ -49,7 +49,7 @@ def features_pairs(
     mixtures = _Mixtures(agent, states, chosen)
     found = minimal_sets([len(groups) for groups in mixtures.differing], mixtures.flip)
     corrupted = mixtures.values(np.arange(len(chosen)), found)
-    scores = agent.scores_of_raw(table.observations(corrupted))
+    scores = agent.network.scores(table.observations(corrupted))
     visited = {row.tobytes() for row in table.values}
     records = {}
     for number, (pair, differing) in enumerate(zip(chosen, mixtures.differing, strict=True)):
@@ -107,7 +107,7 @@ class _Mixtures:
         for start in range(0, len(pairs), step):
             part = slice(start, start + step)
             observations = self._states.table.observations(self.values(pairs[part], sets[part]))
-            scores = self._agent.scores_of_raw(observations)
+            scores = self._agent.network.scores(observations)
             answers[part] = self._states.wanted.flipped(scores, self._actions[pairs[part]])
         return answers
 

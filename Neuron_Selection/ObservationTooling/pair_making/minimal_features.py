@@ -39,14 +39,14 @@ def minimal_sets(n_groups: Sequence[int], flips: Flips) -> list[np.ndarray]:
 def minimal_set(n_groups: int) -> Search:
     """The search of one pair: delta debugging down to few groups, then every smaller set, the smallest first.
 
-    Of at most ``EXHAUSTIVE`` groups the set found is a smallest one. Of more it is 1-minimal: no set with one group less
-    flips the decision; and if it has at most ``EXHAUSTIVE`` groups, no part of it does.
+    Of at most ``EXHAUSTIVE`` groups the set found is a smallest one. Of more it is 1-minimal: no set with one group
+    less flips the decision; and if it has at most ``EXHAUSTIVE`` groups, no part of it does.
     """
     chosen = np.arange(n_groups)
     if n_groups > EXHAUSTIVE:
         chosen = yield from _delta_debugged(n_groups)
     if len(chosen) <= EXHAUSTIVE:
-        smaller = (combination for size in range(1, len(chosen)) for combination in combinations(chosen, size))
+        smaller = (combination for size in range(1, len(chosen)) for combination in combinations(chosen.tolist(), size))
         found = yield from _first_that_flips(smaller, n_groups)
         chosen = chosen if found is None else np.array(found[1])
     return _mask(chosen, n_groups)
@@ -55,9 +55,8 @@ def minimal_set(n_groups: int) -> Search:
 def _delta_debugged(n_groups: int) -> Search:
     chosen, n_blocks = np.arange(n_groups), 2
     while True:
-        cuts = [len(chosen) * block // n_blocks for block in range(n_blocks + 1)]
-        blocks = [chosen[start:end] for start, end in zip(cuts[:-1], cuts[1:], strict=True)]
-        rests = (np.concatenate([chosen[:start], chosen[end:]]) for start, end in zip(cuts[:-1], cuts[1:], strict=True))
+        blocks = np.array_split(chosen, n_blocks)
+        rests = (chosen[~np.isin(chosen, block)] for block in blocks)
         found = yield from _first_that_flips(chain(blocks, rests if n_blocks > 2 else ()), n_groups)
         if found is None and n_blocks == len(chosen):
             return chosen

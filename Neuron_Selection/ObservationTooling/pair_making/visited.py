@@ -40,8 +40,8 @@ class Neighbours:
 class VisitedStates:
     """The states of an inputs file, in the order of their visit.
 
-    ``inputs``: as the file holds them. ``table``: the same observations. ``scores``: (n, n_actions). ``wanted``: the
-    conditions on pairs.
+    ``inputs``: as the network receives them. ``table``: the same observations. ``scores``: (n, n_actions).
+    ``wanted``: the conditions on pairs.
     """
 
     inputs: Inputs

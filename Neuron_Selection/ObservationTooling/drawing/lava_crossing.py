@@ -9,10 +9,10 @@ import numpy as np
 
 from Neuron_Selection.errors import MachineError
 from Neuron_Selection.ObservationTooling.egocentric_view import ACTIONS, CHANNELS, HEADING_NAMES, VIEW
-from Neuron_Selection.ObservationTooling.grid_worlds.edits import apply_edit
 from Neuron_Selection.ObservationTooling.grid_worlds.layouts import FREE, GOAL, HEADINGS, LAVA, WALL, Cell, Layout
-from Neuron_Selection.ObservationTooling.pairs import Pair
-from Neuron_Selection.ObservationTooling.rebuilding import layout_of
+from Neuron_Selection.ObservationTooling.lava_crossing.edits import apply_edit
+from Neuron_Selection.ObservationTooling.lava_crossing.pairs import Pair
+from Neuron_Selection.ObservationTooling.lava_crossing.rebuilding import layout_of
 
 COLOURS = {FREE: "#edf0f3", WALL: "#8d949c", LAVA: "#f2762e", GOAL: "#4caf6d"}
 AGENT, EDITED, VIEWED, CHOSEN, OTHER = "#c4342d", "#1c1c1c", "#2f6db5", "#2f6db5", "#a9b7c6"
