@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -14,7 +15,8 @@ import msgspec
 
 from Neuron_Selection.errors import InputError, shown
 from Neuron_Selection.FileFormats.agent_zip.agent_folder import CLEAN, CORRUPTED
-from Neuron_Selection.FileFormats.inputs import inputs_bytes
+from Neuron_Selection.FileFormats.agent_zip.spaces import Space
+from Neuron_Selection.FileFormats.inputs import Inputs, inputs_bytes, load_inputs
 from Neuron_Selection.FileFormats.observations import Observations, rows_of
 from Neuron_Selection.FileFormats.provenance import StoredOutput, meta_path, stored_document, stored_output
 from Neuron_Selection.FileFormats.storage.atomic_files import sha256_of, write_together
@@ -91,6 +93,22 @@ Record: TypeAlias = NearestRecord | FeaturesRecord | EditRecord
 _KINDS: dict[str, type[Record]] = {"nearest": NearestRecord, "features": FeaturesRecord, "environment": EditRecord}
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PairFiles:
+    """The files of pairs in ``folder``; ``metadata``: of the run that wrote them, empty if there are none."""
+
+    folder: Path
+    records: Mapping[str, Record]
+    clean: Inputs
+    corrupted: Inputs
+    metadata: Mapping[str, Any]
+
+    def of_run(self, key: str) -> Any:
+        """A setting of that run, None if it is unknown."""
+        run = self.metadata.get("run")
+        return run.get(key) if isinstance(run, dict) else None
+
+
 def pair_paths(folder: Path) -> dict[str, Path]:
     """The files of pairs in a folder."""
     return {"clean": folder / CLEAN, "corrupted": folder / CORRUPTED, "pairs": folder / PAIRS}
@@ -142,31 +160,49 @@ def stored_pairs(folder: Path) -> StoredOutput:
     )
 
 
-def pair_documents(folder: Path) -> dict[str, Any]:
-    """``pairs.json`` as JSON: id to a record of any kind.
+def are_made_pairs(folder: Path) -> bool:
+    """Whether the records of a folder have a method: ``make_pairs.py`` wrote them, not ``generate_pairs.py``.
 
     :raises InputError: no such file, or not an object of objects
     """
-    path = folder / PAIRS
+    return any("method" in record for record in _documents(folder / PAIRS).values())
+
+
+def load_pair_files(folder: Path, space: Space) -> PairFiles:
+    """Load the files of pairs written by ``save_pair_files``.
+
+    :param space: the agent's observation space
+    :raises InputError: a field of another type, or files that do not belong together
+    """
+    paths = pair_paths(folder)
+    records: dict[str, Record] = {}
+    for name, value in _documents(paths["pairs"]).items():
+        field, method = shown(name), value.get("method")
+        if not isinstance(method, str) or method not in _KINDS:
+            found, expected = shown(method), f"one of {', '.join(_KINDS)}"
+            raise InputError(paths["pairs"], f"{field}.method", found=found, expected=expected)
+        records[name] = checked_document(value, _KINDS[method], paths["pairs"], field=field)
+    clean, corrupted = load_inputs(paths["clean"], space), load_inputs(paths["corrupted"], space)
+    for inputs in (clean, corrupted):
+        if inputs.ids != tuple(records):
+            problem = f"does not list the ids of {PAIRS}, in that order"
+            raise InputError(inputs.where, problem=problem, hint="run make_pairs.py again")
+    metadata = stored_document(meta_path(paths["pairs"])) or {}
+    return PairFiles(folder=folder, records=records, clean=clean, corrupted=corrupted, metadata=metadata)
+
+
+def _documents(path: Path) -> dict[str, dict[str, Any]]:
     document = read_edited_json(path, hint=_HINT)
     if not isinstance(document, dict) or not document:
         raise InputError(path, found=shown(document), expected="an object {id: {'method': ...}}")
+    for name, value in document.items():
+        if not isinstance(value, dict):
+            raise InputError(path, shown(name), found=shown(value), expected="an object")
     return document
 
 
-def read_records(path: Path, document: Mapping[str, Any]) -> dict[str, Record]:
-    """The records of ``make_pairs.py`` in such a document.
-
-    :raises InputError: naming the field
-    """
-    records: dict[str, Record] = {}
-    for name, value in document.items():
-        method = value.get("method") if isinstance(value, dict) else None
-        if not isinstance(method, str) or method not in _KINDS:
-            raise InputError(path, f"{shown(name)}.method", found=shown(method), expected=f"one of {', '.join(_KINDS)}")
-        records[name] = checked_document(value, _KINDS[method], path, field=shown(name))
-    return records
-
-
 def _line(record: Record) -> str:
-    return json.dumps(msgspec.to_builtins(record), ensure_ascii=False, allow_nan=False)
+    """A record as JSON, its decisions last."""
+    fields = msgspec.to_builtins(record)
+    decisions = {name: fields.pop(name) for name in _Decisions.__struct_fields__}
+    return json.dumps({**fields, **decisions}, ensure_ascii=False, allow_nan=False)

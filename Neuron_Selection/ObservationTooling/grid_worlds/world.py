@@ -29,13 +29,8 @@ class World:
         reset: Callable[[int], Observations],
         step: Callable[[int], tuple[Observations, bool]],
     ) -> None:
-        base = env.unwrapped
-        if not isinstance(base, MiniGridEnv):
-            raise UsageError(
-                f"method environment edits MiniGrid worlds, and this is a {type(base).__name__}; nearest and features "
-                "are methods for every environment"
-            )
-        self.base = base
+        self.env = env
+        self.base = base_of(env)
         self.reset = reset
         self.step = step
 
@@ -53,6 +48,20 @@ class World:
         carried = None if base.carrying is None else tuple(map(int, base.carrying.encode()))
         x, y = base.agent_pos
         return base.grid.encode().tobytes(), int(x), int(y), int(base.agent_dir), carried
+
+
+def base_of(env: gymnasium.Env[Any, Any]) -> MiniGridEnv:
+    """The MiniGrid environment inside of all wrappers.
+
+    :raises UsageError: it is another one
+    """
+    base = env.unwrapped
+    if isinstance(base, MiniGridEnv):
+        return base
+    raise UsageError(
+        f"method environment edits MiniGrid worlds, and this is a {type(base).__name__}; nearest and features are "
+        "methods for every environment"
+    )
 
 
 @contextmanager
