@@ -30,11 +30,15 @@ ENCODING = "encoding.json"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class View:
-    """A grid of cells at the start of a vector: entry (row * columns + column) * n_channels + channel."""
+    """A grid of cells at the start of a vector: entry (row * columns + column) * n_channels + channel.
+
+    ``agent``: row and column of the cell from which the agent looks towards row 0, None if it is unknown.
+    """
 
     rows: int
     columns: int
     channels: tuple[str, ...]
+    agent: tuple[int, int] | None = None
 
     @property
     def n_entries(self) -> int:
@@ -94,7 +98,14 @@ def _view_in(document: Mapping[str, Any], path: Path) -> View | None:
     rows, columns = (view.get(side) if isinstance(view, dict) else None for side in ("rows", "columns"))
     if not (type(rows) is int and type(columns) is int and 1 <= rows <= 10_000 and 1 <= columns <= 10_000):
         raise InputError(path, "view", found=shown(view), expected="an object with the whole numbers rows and columns")
-    return View(rows=rows, columns=columns, channels=_names(document.get("channels"), path, "channels"))
+    agent = view.get("agent")
+    row, column = (agent.get("row"), agent.get("column")) if isinstance(agent, dict) else (None, None)
+    return View(
+        rows=rows,
+        columns=columns,
+        channels=_names(document.get("channels"), path, "channels"),
+        agent=(row, column) if isinstance(row, int) and isinstance(column, int) else None,
+    )
 
 
 def _names(value: Any, path: Path, field: str) -> tuple[str, ...]:

@@ -45,12 +45,13 @@ class _Decisions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 class NearestRecord(_Decisions, frozen=True, kw_only=True, tag_field="method", tag="nearest"):
     """The corrupted input is the visited input ``donor``.
 
-    ``differing_entries``: in how many entries they differ; ``differs``: the names of the groups that do, null if they
-    are more than a thousand. ``distance``: in standard deviations of the entries.
+    ``differing_entries``: in how many of ``n_entries`` they differ; ``differs``: the names of the groups that do, null
+    if they are more than a thousand. ``distance``: in standard deviations of the entries.
     """
 
     donor: str
     differing_entries: Index
+    n_entries: Index
     distance: float
     differs: tuple[str, ...] | None
 
@@ -131,22 +132,11 @@ def save_pair_files(
     :param normalised_with: the SHA-256 of the VecNormalize file with which the observations were normalised
     """
     paths = pair_paths(folder)
-    beside: dict[str, dict[str, Any]] = {input_id: {} for input_id in records}
-    for input_id, keys in beside.items():
-        if input_id in clusters:
-            keys["cluster"] = clusters[input_id]
-        if normalised_with is not None:
-            keys["normalised_with"] = normalised_with
     lines = [f"{json.dumps(name, ensure_ascii=False)}: {_line(record)}" for name, record in records.items()]
-    contents = {
-        **{
-            side: inputs_bytes(
-                {input_id: rows_of(batch, row) for row, input_id in enumerate(records)}, beside, where=paths[side]
-            )
-            for side, batch in (("clean", clean), ("corrupted", corrupted))
-        },
-        "pairs": ("{\n" + ",\n".join(lines) + "\n}\n").encode(),
-    }
+    contents = {"pairs": ("{\n" + ",\n".join(lines) + "\n}\n").encode()}
+    for side, batch in (("clean", clean), ("corrupted", corrupted)):
+        rows = {input_id: rows_of(batch, row) for row, input_id in enumerate(records)}
+        contents[side] = inputs_bytes(rows, clusters=clusters, normalised_with=normalised_with, where=paths[side])
     hashes = {f"{kind}_sha256": sha256_of(data) for kind, data in contents.items()}
     files = {paths[kind]: data for kind, data in contents.items()}
     write_together({**files, meta_path(paths["pairs"]): json_bytes({**metadata, **hashes})})

@@ -27,6 +27,7 @@ def nearest_pairs(states: VisitedStates, *, n_pairs: int, seed: int) -> MadePair
         records[ids[pair.row]] = NearestRecord(
             donor=ids[pair.donor],
             differing_entries=pair.differing,
+            n_entries=table.values.shape[1],
             distance=pair.distance,
             differs=names_of_groups(table, table.differing_groups(table.values[pair.row], table.values[pair.donor])),
             **decisions_of(states.scores[pair.row], states.scores[pair.donor]),
