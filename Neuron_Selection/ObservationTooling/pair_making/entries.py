@@ -29,10 +29,10 @@ class Part:
     channel_axis: int | None
 
     def cells(self) -> list[str]:
-        """The name of each entry's cell in an image."""
+        """The name of each entry's cell in an image: row and column, of MiniGrid's images column and row."""
         axes = [axis for axis in range(3) if axis != self.channel_axis]
         prefix = f"{self.key}: " if self.key else ""
-        return [f"{prefix}row {index[axes[0]]}, column {index[axes[1]]}" for index in _indices(self.shape)]
+        return [f"{prefix}cell {index[axes[0]]},{index[axes[1]]}" for index in _indices(self.shape)]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

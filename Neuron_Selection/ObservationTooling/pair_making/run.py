@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from Neuron_Selection.errors import UsageError
-from Neuron_Selection.FileFormats.agent_zip.agent_folder import INPUTS, output_folder
+from Neuron_Selection.FileFormats.agent_zip.agent_folder import INPUTS, VISITED, output_folder
 from Neuron_Selection.FileFormats.encoding import ENCODING, Encoding, load_encoding
 from Neuron_Selection.FileFormats.inputs import Inputs
 from Neuron_Selection.FileFormats.pairs_file import Grouping, pair_paths, save_pair_files, stored_pairs
@@ -25,7 +25,6 @@ from Neuron_Selection.ObservationTooling.pair_making.visited import VisitedState
 from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
 
 Method = Literal["nearest", "features", "environment"]
-VISITED = "visited_inputs.json"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,7 +85,7 @@ def make_pairs(
     read = [agent.folder.zip_path, encoding_path]
     visited: Inputs | None = None
     if method != "environment":
-        visited = agent.inputs_in(agent.folder.find(str(inputs), INPUTS, hint="record_inputs.py makes it"))
+        visited = agent.inputs_in(agent.folder.find(str(inputs), INPUTS))
         read.append(Path(visited.where))
         of_method: dict[str, Any] = {"inputs_sha256": visited.sha256}
         make = partial(_from_visited, agent, visited, wanted, encoding, method=method)

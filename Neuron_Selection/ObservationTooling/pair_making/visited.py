@@ -129,7 +129,7 @@ class VisitedStates:
         scores, wanted = self.scores[distinct], self.wanted
         actions = greedy_actions(scores)
         if len(np.unique(actions)) == 1:
-            return f"the agent acts alike in all {len(scores)} states it visits (action {actions[0]})"
+            return f"the agent acts alike in all {len(scores)} states it visits"
         by_action = [f"{action} in {int((actions == action).sum())}" for action in np.unique(actions)]
         clear = int(wanted.clear(scores).sum())
         if clear < len(scores):
@@ -141,4 +141,4 @@ class VisitedStates:
         return f"there is no {kind} in {len(scores)} states (actions: {'; '.join(by_action)})"
 
 
-RECORD_MORE = "record_inputs.py --policy epsilon=0.3 records more states"
+RECORD_MORE = "record more states with record_inputs.py --policy epsilon=0.3"
