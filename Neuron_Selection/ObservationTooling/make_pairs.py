@@ -83,12 +83,14 @@ def main(args: argparse.Namespace, console: Console) -> None:
         console.say(f"{made.paths['pairs']}: up to date, left as it is")
     for remark in remarks(made.summary, n_pairs=args.n_pairs):
         console.say(remark)
-    written = {kind: str(path) for kind, path in made.paths.items()}
+    written = [str(path) for path in made.paths.values()]
     words = ["--agent_path", args.agent_path]
     if args.output_dir:
         words += ["--clean", handed_on(made.paths["clean"]), "--corrupted", handed_on(made.paths["corrupted"])]
     following = next_command("Neuron_Selection/ExperimentTooling/run_experiments.py", *words, loading=args)
-    console.result({**made.summary, **written, "next": following}, [*pair_lines(made.summary), *written.values()])
+    console.result(
+        {"summary": made.summary, "written": written, "next": following}, [*pair_lines(made.summary), *written]
+    )
     console.say(f"next: {following}")
 
 
