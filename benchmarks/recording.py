@@ -44,7 +44,7 @@ def main() -> None:
 
 def _calls(agent: OpenedAgent, env: str) -> dict[str, Callable[[], object]]:
     def recording(episodes: int) -> Recorded:
-        return record_inputs(agent, policy="random", episodes=episodes, overwrite=True, env=env)
+        return record_inputs(agent, episodes=episodes, overwrite=True, env=env)
 
     episodes = math.ceil(STEPS * AT_ONCE / recording(AT_ONCE).summary["steps"])
     n_steps = recording(episodes).summary["steps"]
