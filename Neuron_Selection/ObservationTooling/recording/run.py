@@ -30,7 +30,7 @@ from Neuron_Selection.ObservationTooling.recording.repeating import first_differ
 from Neuron_Selection.ObservationTooling.recording.visiting import Episode, Run, run_episodes
 from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
 
-AT_ONCE = 32  # episodes in lockstep: more make the batches of the network longer, and need more environments in memory
+AT_ONCE = 64  # episodes in lockstep: more make the batches of the network longer, and need more environments in memory
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
