@@ -24,6 +24,7 @@ _MAKERS = {
     ".": "generate_definitions.py",
 }
 CLEAN, CORRUPTED = "clean_inputs.json", "corrupted_inputs.json"  # default names of the inputs files
+VISITED = "visited_inputs.json"  # the default name of recorded states
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

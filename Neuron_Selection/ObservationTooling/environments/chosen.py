@@ -57,7 +57,7 @@ def recorded_environment(record: EnvironmentRecord, path: Path) -> Environment:
     :raises InputError: it is code of others, which is not run from a file
     """
     if not is_harmless(record.env):
-        named = f"--env {shown(record.env, quoted=False)}"
+        named = f"--env {shown(record.env, limit=200, quoted=False)}"
         hint = f"repeat {named}, and --wrapper, --env_kwargs and --frame_stack if there were any"
         raise InputError(path, "env", f"names code ({shown(record.env)}), which is not run from a file", hint=hint)
     return environment_from(

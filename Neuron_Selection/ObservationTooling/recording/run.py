@@ -11,13 +11,12 @@ from typing import Any
 import numpy as np
 
 from Neuron_Selection.AnalysisTooling.measures.decisions import greedy_actions
-from Neuron_Selection.FileFormats.agent_zip.agent_folder import INPUTS, output_folder
+from Neuron_Selection.FileFormats.agent_zip.agent_folder import INPUTS, VISITED, output_folder
 from Neuron_Selection.FileFormats.environment_file import environment_bytes
 from Neuron_Selection.FileFormats.provenance import check_outputs, installed_version, is_up_to_date
 from Neuron_Selection.FileFormats.results.patching_results import results_path
 from Neuron_Selection.FileFormats.state_frames import FramesArchive
 from Neuron_Selection.FileFormats.visited_inputs import (
-    VISITED,
     recording_files,
     save_recording,
     stored_recording,
