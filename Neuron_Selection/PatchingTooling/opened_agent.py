@@ -25,10 +25,11 @@ from Neuron_Selection.FileFormats.scores import scores_metadata
 from Neuron_Selection.FileFormats.storage.atomic_files import is_there
 from Neuron_Selection.flag_types import ENGINES, engine_name
 from Neuron_Selection.PatchingTooling.agent.algorithms import warn_of_masks
-from Neuron_Selection.PatchingTooling.agent.architecture import architecture_of, refuse_nonfinite
 from Neuron_Selection.PatchingTooling.agent.custom_classes import CustomClasses
 from Neuron_Selection.PatchingTooling.agent.layers import Layer, LayerTable, mlp_layers
 from Neuron_Selection.PatchingTooling.agent.network import Network
+from Neuron_Selection.PatchingTooling.agent.policy_arguments import architecture_of
+from Neuron_Selection.PatchingTooling.agent.stored_sizes import refuse_nonfinite
 
 if TYPE_CHECKING:
     from Neuron_Selection.PatchingTooling.numpy_network.network import NumpyNetwork
