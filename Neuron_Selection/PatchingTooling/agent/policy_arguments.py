@@ -26,6 +26,7 @@ _HEADS = {
     "sb3_contrib.trpo.policies": ACTOR,
     "sb3_contrib.qrdqn.policies": QR_DQN,
 }
+_CUSTOM_POLICIES = {"DQN": DQN, "PPO": ACTOR, "A2C": ACTOR, "TRPO": ACTOR, UNKNOWN: DQN}  # by algorithm
 _POLICIES = {
     "MlpPolicy": "MlpPolicy",
     "DQNPolicy": "MlpPolicy",
@@ -117,17 +118,17 @@ def architecture_of(agent: AgentZip, custom: CustomClasses) -> Architecture:
 
 
 def _policy(agent: AgentZip, custom: CustomClasses, where: str) -> tuple[Head, str]:
-    """The head, and the kind of policy or the source of a custom one, which must be of a DQN."""
+    """The head, and the kind of policy or the source of a custom one."""
     policy, algorithm = agent.policy_class, algorithm_in(agent)
     head = _HEADS.get(policy.module) if isinstance(policy, Name) else None
     if isinstance(policy, Name) and head is not None and policy.qualname in _POLICIES:
         return head, _POLICIES[policy.qualname]
-    if head is not None or algorithm not in ("DQN", UNKNOWN):
+    if head is not None or algorithm not in _CUSTOM_POLICIES:
         name = policy.name if isinstance(policy, ClassByValue) else str(policy)
         found = f"{shown(name, limit=100, quoted=False)}, a policy of {algorithm}"
-        reason = reason_unsupported(algorithm)
+        reason = reason_unsupported(algorithm) or f"of {algorithm}, custom policies are not supported"
         raise InputError(where, "policy_class", found=found, expected=_EXPECTED_POLICY, hint=reason)
-    return DQN, custom.source_of(policy, "policy_class", where=where, expected=_EXPECTED_POLICY)
+    return _CUSTOM_POLICIES[algorithm], custom.source_of(policy, "policy_class", where=where, expected=_EXPECTED_POLICY)
 
 
 def _n_quantiles(value: Any, where: str) -> int:

@@ -19,8 +19,8 @@ from Parameter_Selection.PerturbationTooling.exact_flips.flip_walk import Rays, 
 from Parameter_Selection.PerturbationTooling.exact_flips.unchanged_run import (
     UnchangedRun,
     actions_with_change,
+    folded_run,
     run_unchanged,
-    with_mean_folded,
 )
 from Parameter_Selection.PerturbationTooling.weights.targets import WeightTarget
 
@@ -72,7 +72,7 @@ def compute_smallest_flips(
     :param ranges: parameter to the largest change that is considered
     """
     run = run_unchanged(network, observations)
-    folded = with_mean_folded(run)
+    folded = folded_run(run)
     linears = folded.network.linears
     weights = [f"{linear.name}.weight" for linear in linears]
     found = no_flips(len(targets), len(run.actions))

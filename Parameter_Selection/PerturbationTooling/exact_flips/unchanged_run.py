@@ -10,6 +10,7 @@ import numpy as np
 from Neuron_Selection.AnalysisTooling.measures.decisions import greedy_actions
 from Neuron_Selection.FileFormats.observations import Observations, count_of
 from Neuron_Selection.PatchingTooling.numpy_network.network import NumpyNetwork
+from Neuron_Selection.PatchingTooling.numpy_network.quantiles import with_mean_folded
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -29,37 +30,29 @@ class UnchangedRun:
 
 
 def run_unchanged(network: NumpyNetwork, observations: Observations) -> UnchangedRun:
-    """One pass of the network.
+    """One pass of the network, with every quantile.
 
     :raises SuiteError: scores that are not finite
     """
+    network = network.unfolded
     n_inputs, outputs = count_of(observations), network.run(observations)
     inputs, sums = ([array[:n_inputs] for array in arrays] for arrays in (outputs.inputs, outputs.sums))
     actions = greedy_actions(sums[-1][:, : network.n_actions])
     return UnchangedRun(network=network, inputs=inputs, sums=sums, actions=actions)
 
 
-def with_mean_folded(run: UnchangedRun) -> UnchangedRun:
+def folded_run(run: UnchangedRun) -> UnchangedRun:
     """The same run of a network in which the last Linear with weights includes the mean over quantiles.
 
     Both are linear, so that the scores are the same up to rounding. A network without quantiles is returned as it is.
     """
     if run.network.linears[-1].name:
         return run
-    *before, last, mean = run.network.linears
-    folded = replace(
-        mean,
-        name=last.name,
-        reads=last.reads,
-        columns=last.columns @ mean.columns,
-        bias=last.bias @ mean.columns + mean.bias,
-        n_inputs=last.n_inputs,
-    )
-    return UnchangedRun(
-        network=replace(run.network, linears=(*before, folded)),
+    return replace(
+        run,
+        network=replace(run.network, linears=with_mean_folded(run.network.linears)),
         inputs=run.inputs[:-1],
         sums=[*run.sums[:-2], run.sums[-1]],
-        actions=run.actions,
     )
 
 
