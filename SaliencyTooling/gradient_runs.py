@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from Neuron_Selection.AnalysisTooling.measures.decisions import allowed_scores
 from Neuron_Selection.errors import InputError, SuiteWarning, UsageError, shown
 from Neuron_Selection.FileFormats.agent_zip.agent_folder import CLEAN, GRADIENTS, output_folder
 from Neuron_Selection.FileFormats.inputs import Inputs
@@ -103,7 +104,7 @@ def compute_gradients(
             message = f"weight_gradients.json: up to about {size} (--format npz: {binary / 1e9:,.1f} GB)"
             warnings.warn(SuiteWarning(message), stacklevel=2)
         network = gradient_network(agent)
-        q_values = network.scores(chosen.observations)
+        q_values = allowed_scores(network.scores(chosen.observations), chosen.action_masks)
         gradients: Iterable[InputGradient] = _gradients(agent, chosen, network, q_values)
         if progress is not None:
             gradients = progress(gradients, total=len(chosen.ids), unit="input")
@@ -163,7 +164,7 @@ def average_gradients(
         means[MAGNITUDE], means[SIGNED], count = _means_of_file(path, progress)
     if agent is not None and chosen is not None:
         network, observations = gradient_network(agent), chosen.observations
-        q_values = network.scores(observations)
+        q_values = allowed_scores(network.scores(observations), chosen.action_masks)
         if path is None:
             count = len(chosen.ids)
             means[MAGNITUDE] = network.mean_gradients(observations, of_the_maximum(q_values), magnitudes=True)
@@ -235,7 +236,7 @@ def _metadata(agent: OpenedAgent, inputs: Inputs, task: str, **more: Any) -> dic
     """Metadata of what ran, whatever the flags: the closed form is numpy in float64 on the CPU."""
     run = {
         "task": task,
-        "inputs": {"name": Path(inputs.where).name, "sha256": inputs.sha256},
+        "inputs": inputs.described,
         "gradients_by": _method(agent),
         "stored_dtype": agent.stored_dtype.name,
         **more,

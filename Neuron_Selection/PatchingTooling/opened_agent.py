@@ -24,7 +24,7 @@ from Neuron_Selection.FileFormats.readable_activations import open_activations
 from Neuron_Selection.FileFormats.scores import scores_metadata
 from Neuron_Selection.FileFormats.storage.atomic_files import is_there
 from Neuron_Selection.flag_types import ENGINES, engine_name
-from Neuron_Selection.PatchingTooling.agent.algorithms import warn_of_masks
+from Neuron_Selection.PatchingTooling.agent.algorithms import has_action_masks, warn_of_masks
 from Neuron_Selection.PatchingTooling.agent.custom_classes import CustomClasses
 from Neuron_Selection.PatchingTooling.agent.layers import Layer, LayerTable, mlp_layers
 from Neuron_Selection.PatchingTooling.agent.network import Network
@@ -85,7 +85,6 @@ class OpenedAgent:
         if vecnormalize is None:
             warn_of_normalizer(self.folder)
         self.agent_zip = read_agent_zip(self.folder.zip_path)
-        warn_of_masks(self.agent_zip)
         self.normalizer = self._normalizer()
         self.custom_classes = CustomClasses(
             trust=(trust,) if isinstance(trust, str) else tuple(trust or ()),
@@ -190,11 +189,12 @@ class OpenedAgent:
             return inputs
         if isinstance(inputs, str | Path):
             return self.inputs_in(self.folder.find(str(inputs), INPUTS))
-        return self._normalised(inputs_from_arrays(inputs, self._raw_space))
+        return self._as_run(inputs_from_arrays(inputs, self._raw_space))
 
     def inputs_in(self, path: Path) -> Inputs:
         """Inputs from the file with exactly this path, normalised in the same way."""
-        return self._normalised(load_inputs(path, self._raw_space))
+        n_masked = self.architecture.n_actions if has_action_masks(self.agent_zip) else None
+        return self._as_run(load_inputs(path, self._raw_space, n_masked=n_masked))
 
     @property
     def _raw_space(self) -> Space:
@@ -202,7 +202,10 @@ class OpenedAgent:
         space = self.agent_zip.observation_space
         return space if self.normalizer is None else self.normalizer.raw_space(space)
 
-    def _normalised(self, raw: Inputs) -> Inputs:
+    def _as_run(self, raw: Inputs) -> Inputs:
+        """The inputs as the network gets them, with a warning if masks are missing."""
+        if raw.action_masks is None and has_action_masks(self.agent_zip):
+            warn_of_masks(raw.where)
         if self.normalizer is None:
             return raw
         return replace(raw, observations=self.normalizer.normalised(raw.observations))
