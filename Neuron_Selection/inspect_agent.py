@@ -68,8 +68,10 @@ def _lines(document: dict[str, Any]) -> list[str]:
     lines = [f"agent: {_text(document['agent'])} ({document['size']:,} bytes, sha256 {document['sha256']})"]
     if document["loads"] is not True:
         lines.append(f"does not load: {_text(document['loads'])}")
-    facts = ("algorithm", "scores", "sb3_version", "observation_space", "action_space", "weights_sha256")
-    facts += ("custom_classes",)
+    facts = (
+        *("algorithm", "scores", "sb3_version", "observation_space", "action_space", "weights_sha256"),
+        "custom_classes",
+    )
     lines += [f"{key.replace('_', ' ')}: {_text(document[key])}" for key in facts if document.get(key)]
     lines += [f"{name}: {_text(value)}" for name, value in document.get("policy", {}).items()]
     if "vecnormalize" in document:

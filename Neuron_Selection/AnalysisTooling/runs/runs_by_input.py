@@ -161,12 +161,16 @@ def _masks(found: list[Any], path: Path, baseline: list[np.ndarray]) -> np.ndarr
     """The masks of a folder's inputs, which all of them have or none."""
     if not found:
         return None
-    shape = (len(baseline), baseline[0].shape[1])
-    array = filled_float_array(found, path, "action_mask")
-    if array.shape != shape or not np.isin(array, (0, 1)).all() or not array.any(axis=1).all():
-        expected = f"{shape[1]} booleans for each of {shape[0]} inputs, one true at least"
-        raise InputError(path, "action_mask", found=f"another array, of shape {array.shape}", expected=expected)
-    return array.astype(bool)
+    n_actions = baseline[0].shape[1]
+    for mask in found:
+        is_mask = isinstance(mask, list) and len(mask) == n_actions and all(isinstance(one, bool) for one in mask)
+        if not is_mask or True not in mask:
+            raise InputError(
+                path, "action_mask", found=shown(mask), expected=f"{n_actions} booleans, one true at least"
+            )
+    if len(found) != len(baseline):
+        raise InputError(path, "action_mask", found=f"{len(found)} of {len(baseline)} inputs", expected="all or none")
+    return np.array(found, bool)
 
 
 def _direction(folder: _Folder, contrast: np.ndarray | None, direction: str) -> DirectionRuns:
