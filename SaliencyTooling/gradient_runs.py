@@ -22,6 +22,7 @@ from Neuron_Selection.FileFormats.provenance import (
     stored_json_metadata,
     vecnormalize_in,
 )
+from Neuron_Selection.FileFormats.scores import scores_in, scores_metadata
 from Neuron_Selection.FileFormats.storage.atomic_files import sha256_of_file
 from Neuron_Selection.FileFormats.weights.average_gradients import (
     AVERAGE_FILE,
@@ -200,7 +201,7 @@ def plan_averages(
         origin = stored_gradients(gradients_path).complete or {}
         run = origin.get("run", {})
         _refuse_mixture(agent, inputs, run, gradients_path)
-        more = {"gradients_sha256": sha256, "gradients_inputs": run.get("inputs")}
+        more = {"gradients_sha256": sha256, "gradients_inputs": run.get("inputs"), **scores_metadata(scores_in(run))}
     if agent is not None and inputs is not None:
         more["n_actions"] = agent.architecture.n_actions
         metadata = _metadata(agent, inputs, "averages", **more)
@@ -258,7 +259,7 @@ def numpy_metadata(agent: OpenedAgent, run: Mapping[str, Any], *, command: Mappi
     """Metadata of a run in numpy, whichever engine the agent was opened with."""
     engine = {"engine": "numpy", "device": "cpu", "dtype": "float64", "custom_classes": agent.custom_classes.described}
     typed = {} if agent.vecnormalize is None else {"vecnormalize": agent.vecnormalize}
-    run = {**run, **engine, **agent.normalisation_described}
+    run = {**run, **engine, **scores_metadata(agent.architecture.head.scores), **agent.normalisation_described}
     return run_metadata(command={**command, **typed}, run=run, agent=agent.agent_zip, libraries=("numpy",))
 
 

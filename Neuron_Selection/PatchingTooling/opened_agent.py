@@ -228,6 +228,14 @@ class OpenedAgent:
         return open_activations(self.folder.find(str(name), ACTIVATIONS), self.layer_table.all_names)
 
     @property
+    def scores_described(self) -> list[str]:
+        """A line for the console on what the scores are; empty for Q-values that the network itself outputs."""
+        head = self.architecture.head
+        if head.n_quantiles:
+            return [f"scores: {head.scores}, the mean of {head.n_quantiles} quantiles of each action"]
+        return [f"scores: {name}" for name in scores_metadata(head.scores).values()]
+
+    @property
     def normalisation_described(self) -> dict[str, Any]:
         """The decisive setting ``vecnormalize`` of a run; empty if observations are not normalised."""
         if self.normalizer is None:

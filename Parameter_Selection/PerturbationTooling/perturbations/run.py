@@ -169,7 +169,8 @@ def _computed_by(agent: OpenedAgent) -> str:
     """The engine in words."""
     if agent.engine == "numpy":
         return "engine numpy, float64"
-    return f"weights changed on the real q_net, {agent.dtype} (the numpy engine does not apply)"
+    module = agent.architecture.head.module or "policy"
+    return f"weights changed on the real {module}, {agent.dtype} (the numpy engine does not apply)"
 
 
 def with_summary(stored: StoredOutput, path: Path, kind: type[Summary]) -> tuple[StoredOutput, Summary | None]:
