@@ -64,6 +64,8 @@ def main(args: argparse.Namespace, console: Console) -> None:
     for one in extracted:
         if one.was_up_to_date:
             console.say(f"{one.npz_path}: up to date, left as it is")
+    for line in agent.scores_described:
+        console.say(line)
     console.say(f"engine: {agent.engine}, {agent.dtype}")
     files = [
         {

@@ -96,7 +96,7 @@ def extract_activations(
 def _metadata(agent: OpenedAgent, inputs: Inputs, layers: list[str]) -> dict[str, Any]:
     run = {
         "task": "extraction",
-        "inputs": {"name": Path(inputs.where).name, "sha256": inputs.sha256},
+        "inputs": inputs.described,
         "layers": layers,
         "stored_dtype": agent.stored_dtype.name,
     }

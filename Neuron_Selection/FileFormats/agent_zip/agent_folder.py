@@ -99,12 +99,17 @@ def find_agent(agent_path: str | Path) -> AgentFolder:
     return AgentFolder(zip_path=chosen, folder=path)
 
 
-def warn_of_normalizer(agent: AgentFolder) -> None:
-    """Warn if the statistics of VecNormalize are stored with an agent; for runs without ``--vecnormalize``."""
+def normalizer_of(agent: AgentFolder) -> Path | None:
+    """The statistics of VecNormalize that are stored with an agent; None if there are none."""
     environment = _environment(agent.folder)
     places = [agent.folder, agent.folder / agent.zip_path.stem, agent.folder / environment]  # the last two as in rl_zoo
     candidates = (place / name for place in places for name in NORMALIZERS)
-    normalizer = next((candidate for candidate in candidates if candidate.exists()), None)
+    return next((candidate for candidate in candidates if candidate.exists()), None)
+
+
+def warn_of_normalizer(agent: AgentFolder) -> None:
+    """Warn if the statistics of VecNormalize are stored with an agent; for runs without ``--vecnormalize``."""
+    normalizer = normalizer_of(agent)
     if normalizer is not None:
         expected = "inputs must be normalised observations, unless --vecnormalize names this file"
         warnings.warn(SuiteWarning(f"{normalizer}: trained with VecNormalize; {expected}"), stacklevel=2)
