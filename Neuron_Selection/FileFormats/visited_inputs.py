@@ -29,7 +29,6 @@ from Neuron_Selection.FileFormats.storage.atomic_files import read_bytes, sha256
 from Neuron_Selection.FileFormats.storage.document_checks import Index, checked_document
 from Neuron_Selection.FileFormats.storage.json_files import json_bytes, read_edited_json
 
-VISITED = "visited_inputs.json"
 _HINT = "record_inputs.py makes such a file"
 
 

@@ -8,11 +8,7 @@ from typing import Any
 
 from Neuron_Selection.errors import InputError, UsageError, shown
 from Neuron_Selection.FileFormats.agent_zip.agent_folder import INPUTS
-from Neuron_Selection.FileFormats.environment_file import (
-    ENVIRONMENT_FILE,
-    EnvironmentRecord,
-    load_environment_record,
-)
+from Neuron_Selection.FileFormats.environment_file import ENVIRONMENT_FILE, EnvironmentRecord, load_environment_record
 from Neuron_Selection.ObservationTooling.environments.environment import Environment, environment_from, is_harmless
 from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
 
@@ -61,7 +57,7 @@ def recorded_environment(record: EnvironmentRecord, path: Path) -> Environment:
     :raises InputError: it is code of others, which is not run from a file
     """
     if not is_harmless(record.env):
-        named = f"--env {shown(record.env, quoted=False)}"
+        named = f"--env {shown(record.env, limit=200, quoted=False)}"
         hint = f"repeat {named}, and --wrapper, --env_kwargs and --frame_stack if there were any"
         raise InputError(path, "env", f"names code ({shown(record.env)}), which is not run from a file", hint=hint)
     return environment_from(

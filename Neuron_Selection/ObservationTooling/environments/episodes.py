@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -11,7 +12,6 @@ import gymnasium
 import numpy as np
 
 from Neuron_Selection.errors import InputError, UsageError
-from Neuron_Selection.FileFormats.agent_zip.spaces import describe_space
 from Neuron_Selection.FileFormats.observations import Observations
 from Neuron_Selection.ObservationTooling.environments.environment import Environment
 from Neuron_Selection.ObservationTooling.environments.registered import environment_errors
@@ -43,7 +43,7 @@ class Step:
 
 
 class Episodes:
-    """n environments, one episode each, stepped together; an episode that has ended stays so until ``start``.
+    """n environments, one episode each, stepped together; an episode that has ended stays so until ``restart``.
 
     ::
 
@@ -78,7 +78,7 @@ class Episodes:
         with_frames: bool = False,
     ) -> None:
         self.environment, self.max_steps = environment, max_steps
-        self._normalizer, self._space = agent.normalizer, agent.agent_zip.observation_space
+        self._normalizer = agent.normalizer
         first = environment.make(with_frames=with_frames)
         self._envs = [first]
         self._view = checked_view(first, environment, agent)
@@ -107,23 +107,26 @@ class Episodes:
         self.running[:], self.stopped[:], self.steps[:] = False, False, 0
         for stack in self._stacks.values():
             stack[:] = 0
-        return self.start(np.arange(len(seeds)), seeds)
+        for row, seed in enumerate(seeds):
+            self.restart(row, seed)
+        return self.observations_of(slice(None))
 
-    def start(self, rows: np.ndarray, seeds: Sequence[int]) -> Observations:
-        """Start an episode of each seed in some rows, such as those whose episodes have ended; other rows go on.
-
-        :return: the observations of all rows, as ``step`` returns them
-        """
-        self.running[rows], self.stopped[rows], self.steps[rows] = True, False, 0
-        self.seeds[rows] = seeds
+    def restart(self, row: int, seed: int) -> None:
+        """Start an episode in one row, whatever its state; the other rows stay as they are."""
+        self.running[row], self.stopped[row], self.steps[row], self.seeds[row] = True, False, 0, seed
         for stack in self._stacks.values():
-            stack[rows] = 0
-        made: list[Any] = []
-        with environment_errors(lambda: self._place(int(rows[len(made)]))):
-            for row, seed in zip(rows.tolist(), seeds, strict=True):
-                made.append(self._envs[row].reset(seed=int(seed))[0])
-        self._take(rows, made)
-        return self._observations()
+            stack[row] = 0
+        with environment_errors(lambda: self._place(row)):
+            observation, _ = self._envs[row].reset(seed=int(seed))
+        self._take(np.array([row]), [observation])
+
+    def add_rows(self, count: int) -> None:
+        """Make further environments, whose rows come after the others and do not run."""
+        self._envs += [self.environment.make() for _ in range(count)]
+        for key, stack in self._stacks.items():
+            self._stacks[key] = _longer(stack, count)
+        self.running, self.stopped = _longer(self.running, count), _longer(self.stopped, count)
+        self.steps, self.seeds = _longer(self.steps, count), _longer(self.seeds, count)
 
     def step(self, actions: np.ndarray) -> Step:
         """Take one step in every episode that is running.
@@ -144,20 +147,45 @@ class Episodes:
         self.steps[rows] += 1
         self._take(rows, made)
         if not np.isfinite(rewards).all():
-            row = int(np.flatnonzero(~np.isfinite(rewards))[0])
-            raise InputError(self._place(row), "reward", found="NaN or infinity", expected="a finite number")
+            raise self._wrong_reward(int(np.flatnonzero(~np.isfinite(rewards))[0]))
         goes_on = self.running & ~(terminated | truncated)
         is_stopped = goes_on & (self.steps >= self.max_steps)
         truncated |= is_stopped
         self.stopped |= is_stopped
         self.running = goes_on & ~is_stopped
         return Step(
-            observations=self._observations(),
+            observations=self.observations_of(slice(None)),
             rewards=rewards,
             terminated=terminated,
             truncated=truncated,
             infos=tuple(infos),
         )
+
+    def advance(self, row: int, action: int) -> tuple[float, bool, bool, Mapping[str, Any]]:
+        """Take one step in one row that is running.
+
+        :return: its reward, whether it was terminated and truncated, and its info, as in ``Step``
+        """
+        with environment_errors(lambda: self._place(row)):
+            observation, given, terminated, truncated, info = self._envs[row].step(action)
+            reward = float(given)
+        self.steps[row] += 1
+        self._take(np.array([row]), [observation])
+        if not math.isfinite(reward):
+            raise self._wrong_reward(row)
+        if not terminated and not truncated and self.steps[row] >= self.max_steps:
+            self.stopped[row] = truncated = True
+        self.running[row] = not terminated and not truncated
+        return reward, bool(terminated), bool(truncated), info
+
+    def observations_of(self, rows: Any) -> Observations:
+        """What the network receives in some rows, (n_rows, *shape), or one such array per key.
+
+        :param rows: a list or array of rows, or a slice
+        """
+        parts = {key: _transposed(self._stacks[key][rows], leaf) for key, leaf in self._view.items()}
+        batch: Observations = parts if self._is_dict else parts[WHOLE]
+        return batch if self._normalizer is None else self._normalizer.normalised(batch)
 
     def frame(self, row: int) -> np.ndarray:
         """A picture of an episode's current state, (height, width, 3), uint8.
@@ -224,19 +252,16 @@ class Episodes:
         earlier = np.moveaxis(stack[rows], axis, -1)[..., width:]
         stack[rows] = np.concatenate([np.moveaxis(earlier, -1, axis), observations.astype(leaf.dtype)], axis=axis)
 
+    def _wrong_reward(self, row: int) -> InputError:
+        return InputError(self._place(row), "reward", found="NaN or infinity", expected="a finite number")
+
     def _place(self, row: int) -> str:
         return f"{self.environment.where}, seed {self.seeds[row]}, step {self.steps[row]}"
 
-    def _observations(self) -> Observations:
-        """What the network receives."""
-        parts = {key: _transposed(self._stacks[key], leaf) for key, leaf in self._view.items()}
-        batch: Observations = parts if self._is_dict else parts[WHOLE]
-        if self._normalizer is not None:
-            batch = self._normalizer.normalised(batch)
-        return batch
 
-    def __repr__(self) -> str:
-        return f"Episodes({self.environment.env}, n={len(self._envs)}, {describe_space(self._space)})"
+def _longer(array: np.ndarray, count: int) -> np.ndarray:
+    """The array with rows of zeros at its end."""
+    return np.concatenate([array, np.zeros((count, *array.shape[1:]), array.dtype)])
 
 
 def _transposed(stack: np.ndarray, leaf: LeafView) -> np.ndarray:
