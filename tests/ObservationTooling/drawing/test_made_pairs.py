@@ -12,6 +12,7 @@ from Neuron_Selection.FileFormats.agent_zip.agent_folder import find_agent
 from Neuron_Selection.ObservationTooling import draw_pairs, make_pairs, record_inputs
 from Neuron_Selection.ObservationTooling.drawing.changes import MOST
 from Neuron_Selection.ObservationTooling.drawing.made_pairs import pair_pictures
+from Neuron_Selection.ObservationTooling.drawing.panels import picture_names
 from Neuron_Selection.ObservationTooling.drawing.views import channel_colours, is_minigrid_view
 from Neuron_Selection.ObservationTooling.environments.environment import environment_from
 from Neuron_Selection.PatchingTooling import open_agent
@@ -145,6 +146,14 @@ def test_without_matplotlib_it_says_how_to_get_it(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(MachineError):
         pictures.draw(pictures.ids[0])
+
+
+def test_ids_that_are_unsafe_as_names_get_others_and_no_two_the_same():
+    ids = ["CartPole-v1-3-7", "../up", "..", "a/b", "a_b", "a:b", "x" * 300, "é,1"]
+    names = picture_names(ids)
+    assert names["CartPole-v1-3-7"] == "CartPole-v1-3-7.png"
+    assert len({name.casefold() for name in names.values()}) == len(ids)
+    assert all("/" not in name and not name.startswith(".") and len(name) < 200 for name in names.values())
 
 
 def test_minigrids_numbers_are_told_from_pixels():
