@@ -114,6 +114,8 @@ def test_frames_are_drawn_where_they_were_recorded(tmp_path):
     without = pair_pictures(folder, folder.folder / "activation_inputs")
     second = imread(io.BytesIO(without.draw(without.ids[0])))
     assert len(first) > len(second) + 300  # pixel rows
+    (folder.folder / "activation_inputs" / "visited_inputs.json").unlink()
+    assert pair_pictures(folder, folder.folder / "activation_inputs").draw(without.ids[0])
 
 
 def test_the_script_draws_the_ids_asked_for_into_a_folder(tmp_path, capsys):
