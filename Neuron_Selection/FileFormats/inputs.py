@@ -1,4 +1,7 @@
-"""Inputs files: ``{id: {"input": observation, "cluster": ...}}`` or ``{id: observation}``."""
+"""Inputs files: ``{id: {"input": observation, "cluster": ..., "action_mask": ...}}`` or ``{id: observation}``.
+
+An entry may have further keys, as those of ``visited_inputs.json`` do, which are ignored here.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from Neuron_Selection.errors import InputError, shown
-from Neuron_Selection.FileFormats.agent_zip.spaces import Space
+from Neuron_Selection.FileFormats.agent_zip.spaces import Space, without_bounds
 from Neuron_Selection.FileFormats.observations import Observations, observations_from, rows_of
 from Neuron_Selection.FileFormats.storage.atomic_files import read_bytes, sha256_of, write_atomically
 from Neuron_Selection.FileFormats.storage.json_files import parse_edited_json
@@ -25,7 +28,9 @@ class Inputs:
     """Observations and their ids.
 
     ``observations``: (n, *shape) in the space's dtype, or one such array per key. ``clusters``: id to cluster, for the
-    ids that have one. ``where``: the file, or "arrays". ``sha256``: of its bytes.
+    ids that have one. ``where``: the file, or "arrays". ``sha256``: of its bytes. ``action_masks``: (n, n_actions),
+    which actions are allowed; None without masks. ``normalised_with``: the SHA-256 of the VecNormalize file with which
+    the observations were normalised before they were stored; None if they are raw, or if nothing is known.
     """
 
     where: str
@@ -33,6 +38,14 @@ class Inputs:
     ids: tuple[str, ...]
     observations: Observations
     clusters: Mapping[str, str]
+    action_masks: np.ndarray | None = None
+    normalised_with: str | None = None
+
+    @property
+    def described(self) -> dict[str, Any]:
+        """The file, and whether it has masks, for the metadata of a run."""
+        masks = {} if self.action_masks is None else {"action_masks": True}
+        return {"name": Path(self.where).name, "sha256": self.sha256, **masks}
 
     def selected(self, ids: Sequence[str] | None) -> Inputs:
         """These ids only, in the order given; None keeps all.
@@ -44,13 +57,15 @@ class Inputs:
         refuse_unknown(ids, self.ids, what="input id", where=self.where)
         row_of = {input_id: row for row, input_id in enumerate(self.ids)}
         rows = [row_of[input_id] for input_id in ids]
-        return replace(self, ids=tuple(ids), observations=rows_of(self.observations, rows))
+        masks = None if self.action_masks is None else self.action_masks[rows]
+        return replace(self, ids=tuple(ids), observations=rows_of(self.observations, rows), action_masks=masks)
 
 
-def load_inputs(path: Path, space: Space) -> Inputs:
+def load_inputs(path: Path, space: Space, *, n_masked: int | None = None) -> Inputs:
     """Load every observation of an inputs file.
 
     :param space: the agent's observation space
+    :param n_masked: the number of actions of an agent that was trained with masks; None for any other
     :raises InputError: naming the field
     """
     data = read_bytes(path, hint="an inputs file is {id: {'input': [...]}}")
@@ -62,6 +77,8 @@ def load_inputs(path: Path, space: Space) -> Inputs:
     values: list[Any] = []
     fields: list[str] = []
     clusters: dict[str, str] = {}
+    masks: dict[str, np.ndarray] = {}
+    normalised_with = _normalised_with(document, path)
     for input_id, entry in document.items():
         check_input_id(input_id, path)
         name = shown(input_id)
@@ -72,15 +89,43 @@ def load_inputs(path: Path, space: Space) -> Inputs:
             cluster = _cluster(entry, path, input_id)
             if cluster is not None:
                 clusters[input_id] = cluster
+            if entry.get("action_mask") is not None:
+                masks[input_id] = _action_mask(entry["action_mask"], n_masked, path, f"{name}.action_mask")
             values.append(entry["input"])
             fields.append(f"{name}.input")
         else:
             values.append(entry)
             fields.append(name)
+    space = space if normalised_with is None else without_bounds(space)
     observations = observations_from(values, space, where=path, fields=fields)
+    for input_id in document:
+        if masks and input_id not in masks:
+            raise InputError(path, f"{shown(input_id)}.action_mask", "is missing, but other inputs have one")
     return Inputs(
-        where=str(path), sha256=sha256_of(data), ids=tuple(document), observations=observations, clusters=clusters
+        where=str(path),
+        sha256=sha256_of(data),
+        ids=tuple(document),
+        observations=observations,
+        clusters=clusters,
+        action_masks=np.stack([*masks.values()]) if masks else None,
+        normalised_with=normalised_with,
     )
+
+
+def _action_mask(value: Any, n_actions: int | None, path: Path, field: str) -> np.ndarray:
+    """Which actions are allowed, (n_actions,)."""
+    if n_actions is None:
+        raise InputError(path, field, "cannot be used with this agent: only MaskablePPO is trained with masks")
+    expected = f"{n_actions} values, 0 or 1, one for each action"
+    if not isinstance(value, list) or len(value) != n_actions:
+        found = f"{len(value)} values" if isinstance(value, list) else shown(value)
+        raise InputError(path, field, found=found, expected=expected)
+    for entry in value:
+        if not isinstance(entry, bool | int) or entry not in (0, 1):
+            raise InputError(path, field, found=shown(entry), expected=expected)
+    if not any(value):
+        raise InputError(path, field, found="no allowed action", expected="at least one")
+    return np.array(value, bool)
 
 
 def clusters_in(path: Path) -> dict[str, str]:
@@ -93,6 +138,16 @@ def clusters_in(path: Path) -> dict[str, str]:
         raise InputError(path, found=shown(document), expected="an object {id: {'input': [...]}}")
     found = {input_id: _cluster(entry, path, input_id) for input_id, entry in document.items()}
     return {input_id: cluster for input_id, cluster in found.items() if cluster is not None}
+
+
+def _normalised_with(document: Mapping[str, Any], path: Path) -> str | None:
+    """The VecNormalize file that all entries name, if they do."""
+    named = {entry.get("normalised_with") if isinstance(entry, dict) else None for entry in document.values()}
+    found = named.pop()
+    if named or not isinstance(found, str | None):
+        expected = "the same SHA-256 in every entry, or in none"
+        raise InputError(path, "normalised_with", found="different values", expected=expected)
+    return found
 
 
 def _cluster(entry: Any, path: Path, input_id: str) -> str | None:
@@ -143,17 +198,43 @@ def _sha256_of_arrays(ids: Sequence[str], batch: Observations) -> str:
 
 
 def save_inputs(
-    path: Path, observations: Mapping[str, np.ndarray], *, clusters: Mapping[str, str] | None = None
+    path: Path,
+    observations: Mapping[str, np.ndarray | Mapping[str, np.ndarray]],
+    *,
+    clusters: Mapping[str, str] | None = None,
+    normalised_with: str | None = None,
 ) -> None:
-    """Write ``{id: {"input": [...], "cluster": ...}}``, one id per line."""
+    """Write ``{id: {"input": [...], "cluster": ...}}``, one id per line.
+
+    :param observations: id to an array, or for a Dict space to an array per key
+    """
+    write_atomically(path, inputs_bytes(observations, clusters=clusters, normalised_with=normalised_with, where=path))
+
+
+def inputs_bytes(
+    observations: Mapping[str, np.ndarray | Mapping[str, np.ndarray]],
+    *,
+    clusters: Mapping[str, str] | None,
+    normalised_with: str | None,
+    where: object,
+) -> bytes:
+    """The bytes that ``save_inputs`` writes."""
+    normalised = {} if normalised_with is None else {"normalised_with": normalised_with}
     lines = []
     for input_id, observation in observations.items():
-        check_input_id(input_id, path)
-        entry: dict[str, Any] = {"input": observation.tolist()}
+        check_input_id(input_id, where)
+        entry: dict[str, Any] = {"input": _as_lists(observation)}
         if clusters and input_id in clusters:
             entry["cluster"] = clusters[input_id]
-        lines.append(f"{json.dumps(input_id, ensure_ascii=False)}: {json.dumps(entry, allow_nan=False)}")
-    write_atomically(path, ("{\n" + ",\n".join(lines) + "\n}\n").encode())
+        text = json.dumps({**entry, **normalised}, allow_nan=False)
+        lines.append(f"{json.dumps(input_id, ensure_ascii=False)}: {text}")
+    return ("{\n" + ",\n".join(lines) + "\n}\n").encode()
+
+
+def _as_lists(observation: np.ndarray | Mapping[str, np.ndarray]) -> Any:
+    if isinstance(observation, Mapping):
+        return {key: part.tolist() for key, part in observation.items()}
+    return observation.tolist()
 
 
 def check_input_id(input_id: Any, where: object) -> None:

@@ -8,7 +8,7 @@ c + s g. The next crossing ends the piece. No grid, no tolerance: the answers ar
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -52,18 +52,22 @@ class Stretch:
     active: Sequence[np.ndarray]
 
 
-def walk_to_flips(linears: Sequence[Linear], rays: Rays, actions: np.ndarray) -> np.ndarray:
-    """The least s beyond which another action is chosen; a rival that only reaches a tie flips nothing.
+def walk_to_flips(
+    linears: Sequence[Linear], rays: Rays, actions: np.ndarray, allowed: np.ndarray | None = None
+) -> np.ndarray:
+    """The least s beyond which another allowed action is chosen; a rival that only reaches a tie flips nothing.
 
     :param linears: the one whose outputs move, and all after it, with ReLU in between
     :param actions: (rays,), the greedy actions at s = 0
+    :param allowed: (rays, n_actions), which actions masks allow; None for all
     :return: (rays,), infinite where none is before the end of the ray
     """
     found = np.full(len(rays.ends), np.inf)
+    rivals = np.ones((len(actions), linears[-1].n_outputs), bool) if allowed is None else allowed
 
     def visit(stretch: Stretch) -> np.ndarray:
         constant, slope = stretch.pieces[-1]
-        flip = _takeover(constant, slope, actions[stretch.rays], linears[-1].n_outputs, stretch.begin)
+        flip = _takeover(constant, slope, actions[stretch.rays], rivals[stretch.rays], stretch.begin)
         flips: np.ndarray = (flip < stretch.end) & (flip < rays.ends[stretch.rays])  # at a crossing the next decides
         found[stretch.rays[flips]] = flip[flips]
         return flips
@@ -117,25 +121,6 @@ def walk(linears: Sequence[Linear], rays: Rays, visit: Callable[[Stretch], np.nd
                 pattern[crossed, units[crossed]] ^= True
 
 
-def mean_folded(linears: tuple[Linear, ...]) -> tuple[Linear, ...]:
-    """The Linear layers with the mean over quantiles, if there is one, included in the last Linear with weights.
-
-    Both are linear, so that the scores are the same up to rounding; all others have an activation function in between.
-    """
-    if linears[-1].name or len(linears) == 1:
-        return linears
-    *before, last, mean = linears
-    folded = replace(
-        mean,
-        name=last.name,
-        reads=last.reads,
-        columns=last.columns @ mean.columns,
-        bias=last.bias @ mean.columns + mean.bias,
-        n_inputs=last.n_inputs,
-    )
-    return (*before, folded)
-
-
 def side_step(change: Any, limit: float) -> Any:
     """Distance from a flip at which both sides are verified.
 
@@ -187,18 +172,19 @@ def _next_crossing(
 
 
 def _takeover(
-    constant: np.ndarray, slope: np.ndarray, actions: np.ndarray, n_actions: int, position: np.ndarray
+    constant: np.ndarray, slope: np.ndarray, actions: np.ndarray, allowed: np.ndarray, position: np.ndarray
 ) -> np.ndarray:
-    """The least s from ``position`` on beyond which a rival is chosen in this piece, (rays,).
+    """The least s from ``position`` on beyond which an allowed rival is chosen in this piece, (rays,).
 
     A rival that gains is chosen once it has caught up; one that stays tied only if its index is lower.
     """
-    rows = np.arange(len(actions))
+    rows, n_actions = np.arange(len(actions)), allowed.shape[1]
     gap = constant[rows, actions][:, None] - constant[:, :n_actions]
     gain = slope[:, :n_actions] - slope[rows, actions][:, None]
     places = np.divide(gap, gain, out=np.full(gap.shape, np.inf), where=gain > 0)
     np.maximum(places, position[:, None], out=places)
     level = (gain == 0) & (gap == 0) & (np.arange(n_actions) < actions[:, None])
     places[level] = np.broadcast_to(position[:, None], places.shape)[level]
+    places[~allowed] = np.inf
     least: np.ndarray = places.min(axis=1)
     return least

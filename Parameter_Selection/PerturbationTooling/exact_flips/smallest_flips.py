@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from Neuron_Selection.AnalysisTooling.measures.decisions import allowed_scores
 from Neuron_Selection.FileFormats.observations import Observations
 from Neuron_Selection.PatchingTooling.numpy_network.network import NumpyNetwork
 from Neuron_Selection.PatchingTooling.numpy_network.relu_rays import Rays, side_step, walk_to_flips
@@ -18,8 +19,8 @@ from Parameter_Selection.PerturbationTooling.exact_flips.bracketed_flips import 
 from Parameter_Selection.PerturbationTooling.exact_flips.unchanged_run import (
     UnchangedRun,
     actions_with_change,
+    folded_run,
     run_unchanged,
-    with_mean_folded,
 )
 from Parameter_Selection.PerturbationTooling.weights.targets import WeightTarget
 
@@ -60,16 +61,22 @@ def no_flips(n_targets: int, n_inputs: int) -> SmallestFlips:
 
 
 def compute_smallest_flips(
-    network: NumpyNetwork, observations: Observations, targets: Sequence[WeightTarget], *, ranges: Mapping[str, float]
+    network: NumpyNetwork,
+    observations: Observations,
+    targets: Sequence[WeightTarget],
+    *,
+    ranges: Mapping[str, float],
+    masks: np.ndarray | None = None,
 ) -> SmallestFlips:
     """In float64: exact for ReLU and for weights of the last Linear, else brackets.
 
     Rounding a found weight to float32 can put it on either side of its point.
 
     :param ranges: parameter to the largest change that is considered
+    :param masks: (n, n_actions), the actions that are allowed; None for all
     """
-    run = run_unchanged(network, observations)
-    folded = with_mean_folded(run)
+    run = run_unchanged(network, observations, masks)
+    folded = folded_run(run)
     linears = folded.network.linears
     weights = [f"{linear.name}.weight" for linear in linears]
     found = no_flips(len(targets), len(run.actions))
@@ -98,7 +105,8 @@ def _moves_of_output(run: UnchangedRun, row: int) -> list[np.ndarray]:
     """By how much an output of the last Linear with weights must move, (n,): a score, or one of its quantiles."""
     network = run.network
     stored = network.stored_linears[-1]
-    moves = _moves_of_q(run.sums[-1][:, : network.n_actions], row % network.n_actions, run.actions)
+    q_values = allowed_scores(run.sums[-1][:, : network.n_actions], run.allowed)
+    moves = _moves_of_q(q_values, row % network.n_actions, run.actions)
     n_quantiles = stored.n_outputs // network.n_actions  # outputs are quantiles x actions
     return [move * n_quantiles for move in moves]
 
@@ -123,7 +131,7 @@ def _moves_of_neuron(run: UnchangedRun, number: int, row: int, farthest: np.ndar
     for sign, ends in ((1.0, farthest), (-1.0, value)):  # a ReLU goes down to 0 and no further
         direction = np.broadcast_to(sign * column, start.shape)
         rays = Rays(start=start, direction=direction, ends=ends)
-        least = walk_to_flips(network.linears[number + 1 :], rays, run.actions)
+        least = walk_to_flips(network.linears[number + 1 :], rays, run.actions, run.allowed)
         with np.errstate(invalid="ignore"):
             move = value + sign * least - before
             signed = np.where(move == 0, np.copysign(0.0, sign), move)
