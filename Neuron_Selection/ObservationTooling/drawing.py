@@ -30,7 +30,7 @@ def draw_pair(pair: Pair) -> bytes:
     try:
         from matplotlib.figure import Figure
     except ModuleNotFoundError as error:
-        raise MachineError("matplotlib is not installed (pip install matplotlib)") from error
+        raise MachineError("matplotlib is not installed", hint="pip install matplotlib") from error
     clean = layout_of(pair.place)
     corrupted = apply_edit(clean, pair.edit)
     figure = Figure(figsize=(9, 7.6), dpi=110, layout="constrained")

@@ -59,7 +59,7 @@ def generate_pairs(
     :raises SuiteError: a margin that is negative or not finite, or fewer than ``n_pairs`` pairs on the paths
     """
     if not 0 <= min_margin < np.inf:
-        raise UsageError(f"min_margin: found {min_margin:g}, expected a finite number from 0")
+        raise UsageError(field="min_margin", found=f"{min_margin:g}", expected="a finite number from 0")
     env = make_environment(env_id)
     random = np.random.default_rng(seed)
     candidates: list[list[Pair]] = []
@@ -74,7 +74,10 @@ def generate_pairs(
     chosen = _choose(candidates, n_pairs)
     if len(chosen) < n_pairs:
         raise SuiteError(
-            f"pairs: found {len(chosen)}, expected {n_pairs} (try more environment seeds or a smaller margin)"
+            field="pairs",
+            found=str(len(chosen)),
+            expected=str(n_pairs),
+            hint="try more environment seeds or a smaller margin",
         )
     return chosen
 

@@ -28,18 +28,18 @@ def make_environment(env_id: str) -> MiniGridEnv:
     """
     where = f"environment {shown(env_id)}"
     if ":" in env_id:
-        raise UsageError(f"{where}: must not name a module")
+        raise UsageError("must not name a module", field=where)
     try:
         spec = gymnasium.spec(env_id)
     except gymnasium.error.Error as error:
-        raise UsageError(f"{where}: unknown environment ({error})") from error
+        raise UsageError("unknown environment", field=where, hint=str(error)) from error
     module = spec.entry_point.partition(":")[0] if isinstance(spec.entry_point, str) else ""
     if module.partition(".")[0] not in _MAKERS or spec.additional_wrappers:
-        raise UsageError(f"{where}: is not registered by {' or '.join(_MAKERS)}")
+        raise UsageError(f"is not registered by {' or '.join(_MAKERS)}", field=where)
     with _one_line(where):
         env = gymnasium.make(spec, disable_env_checker=True).unwrapped
     if not isinstance(env, MiniGridEnv):
-        raise UsageError(f"{where}: is not a MiniGrid environment (found {type(env).__name__})")
+        raise UsageError("is not a MiniGrid environment", field=where, hint=f"found {type(env).__name__}")
     return env
 
 
@@ -51,7 +51,7 @@ def _one_line(where: str) -> Iterator[None]:
     except (MemoryError, OSError):
         raise
     except Exception as error:  # an environment may raise anything
-        raise UsageError(f"{where}: cannot be used ({type(error).__name__}: {error})") from error
+        raise UsageError("cannot be used", field=where, hint=f"{type(error).__name__}: {error}") from error
 
 
 def layout_of_seed(env: MiniGridEnv, seed: int) -> Layout:
@@ -68,7 +68,7 @@ def current_layout(env: MiniGridEnv) -> Layout:
     """The current grid."""
     objects = {thing.type for thing in env.grid.grid if thing is not None} - set(CONTENTS)
     if objects:
-        raise UsageError(f"grid: found {', '.join(sorted(objects))}, expected only {', '.join(CONTENTS)}")
+        raise UsageError(field="grid", found=", ".join(sorted(objects)), expected=f"only {', '.join(CONTENTS)}")
     rows = [env.grid.grid[y * env.width : (y + 1) * env.width] for y in range(env.height)]
     return Layout(tuple("".join(FREE if thing is None else CONTENTS[thing.type] for thing in row) for row in rows))
 
