@@ -12,6 +12,7 @@ from Neuron_Selection.FileFormats.agent_zip.agent_folder import (
     find_agent,
     warn_of_normalizer,
 )
+from tests.raised import parts, raises
 
 
 @pytest.fixture(autouse=True)
@@ -69,22 +70,20 @@ def test_without_agent_zip_the_one_taken_is_said(files, chosen):
 
 
 @pytest.mark.parametrize(
-    ("files", "asked", "message"),
+    ("files", "asked", "error"),
     [
-        ([], "dqn", "dqn: no such file or folder (--agent_path names an agent folder or a zip)"),
-        (["dqn/notes.txt"], "dqn", "dqn: contains no zip (--agent_path may also name a zip)"),
+        ([], "dqn", parts(problem='no such file or folder', hint='--agent_path names an agent folder or a zip')),
+        (["dqn/notes.txt"], "dqn", parts(problem='contains no zip', hint='--agent_path may also name a zip')),
         (["dqn/train_eval_metrics.zip"], "dqn",
-         "dqn: contains no zip (--agent_path may also name a zip)"),
+         parts(problem='contains no zip', hint='--agent_path may also name a zip')),
         (["dqn/b.zip", "dqn/a.zip"], "dqn",
-         "dqn: contains 2 zips (a.zip, b.zip) and no agent.zip (--agent_path may also name a zip)"),
+         parts(problem='contains 2 zips (a.zip, b.zip) and no agent.zip', hint='--agent_path may also name a zip')),
     ],
 )  # fmt: skip
-def test_a_path_without_one_agent_is_an_error(files, asked, message):
+def test_a_path_without_one_agent_is_an_error(files, asked, error):
     make(*files)
-    with pytest.raises(InputError) as raised:
+    with raises(InputError, file=asked, **error):
         find_agent(asked)
-    assert str(raised.value) == message
-    assert raised.value.exit_code == 2
 
 
 def agent():
@@ -125,14 +124,18 @@ def test_a_name_with_a_directory_is_a_path_from_where_the_user_stands(name):
 
 
 def test_a_name_in_neither_place_names_both(here):
-    with pytest.raises(InputError) as raised:
+    with raises(InputError, file="clean.json", names=["dqn/activation_inputs", here]):
         agent().find("clean.json", INPUTS)
-    assert str(raised.value) == f"clean.json: no such file in dqn/activation_inputs nor in {here}"
 
 
 def test_missing_activations_name_the_script_that_makes_them():
     make("dqn/agent.zip")
-    with pytest.raises(InputError, match=r"clean_activations.npz: no such file in .* \(activation_extraction.py"):
+    with raises(
+        InputError,
+        file="clean_activations.npz",
+        names=["dqn/activation_logging"],
+        hint="activation_extraction.py makes it",
+    ):
         find_agent("dqn").find("clean_activations.npz", ACTIVATIONS)
 
 
@@ -157,8 +160,18 @@ def test_a_folder_called_like_a_zip_is_no_agent():
 
 
 def test_a_text_too_long_to_be_a_name_is_no_file():
+    name = "x" * 300
     make("dqn/agent.zip")
-    with pytest.raises(InputError, match="no such file in"):
-        find_agent("dqn").find("x" * 300, INPUTS)
-    with pytest.raises(InputError, match="no such file or folder"):
-        find_agent("x" * 300)
+    with raises(
+        InputError,
+        file=name,
+        names=["dqn/activation_inputs"],
+    ):
+        find_agent("dqn").find(name, INPUTS)
+    with raises(
+        InputError,
+        file=name,
+        problem="no such file or folder",
+        hint="--agent_path names an agent folder or a zip",
+    ):
+        find_agent(name)

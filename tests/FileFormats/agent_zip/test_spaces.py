@@ -28,6 +28,7 @@ from tests.FileFormats.crafted import (
     space,
     stub,
 )
+from tests.raised import parts, raises
 
 
 def read(value, *, protocol=4):
@@ -162,39 +163,36 @@ NO_ARRAY = "not an array"
     ],
     ids=range(19),
 )
-def test_a_space_with_a_damaged_state_says_what_is_wrong(value, kind, damage):
-    message = f"found a damaged {kind} space ({damage}), expected a {kind} space"
-    with pytest.raises(InputError) as raised:
+def test_a_space_with_a_damaged_state_is_refused_with_the_damage(value, kind, damage):
+    found = f"a damaged {kind} space ({damage})"
+    with raises(InputError, file="agent.zip", field="space", found=found, expected=f"a {kind} space"):
         read(value)
-    assert str(raised.value) == f"agent.zip: space: {message}"
 
 
-NO_DICT = "found a damaged Dict space, expected a Dict space with named parts"
+NO_DICT = parts(found="a damaged Dict space", expected="a Dict space with named parts")
 KINDS = "Box, Discrete, MultiDiscrete, MultiBinary, Dict"
 
 
 @pytest.mark.parametrize(
-    ("value", "message"),
+    ("value", "error"),
     [
-        (5, f"found 5, expected a space ({KINDS})"),
-        ([BOX], f"found a list, expected a space ({KINDS})"),
-        (spaces.Tuple([BOX]), f"found a Tuple space, expected one of {KINDS}"),
-        (spaces.Text(4), f"found a Text space, expected one of {KINDS}"),
-        (spaces.Box, "found a space without its attributes, expected a pickled space"),
+        (5, parts(found='5', expected=f"a space ({KINDS})")),
+        ([BOX], parts(found='a list', expected=f"a space ({KINDS})")),
+        (spaces.Tuple([BOX]), parts(found='a Tuple space', expected=f"one of {KINDS}")),
+        (spaces.Text(4), parts(found='a Text space', expected=f"one of {KINDS}")),
+        (spaces.Box, parts(found='a space without its attributes', expected='a pickled space')),
         (space("Dict", spaces=OrderedDict()), NO_DICT),
         (space("Dict", spaces=[BOX]), NO_DICT),
         (space("Dict", spaces={1: BOX}), NO_DICT),
         (space("Dict", spaces=Call(print, "x")), NO_DICT),
         (gym_dict(a=gym_dict(b=gym_box(LOW, HIGH))),
-         "found a Dict space inside a Dict space (under 'a'), expected one level"),
+         parts(found="a Dict space inside a Dict space (under 'a')", expected='one level')),
     ],
     ids=range(10),
 )  # fmt: skip
-def test_what_is_no_space_of_a_known_kind_is_told(value, message):
-    with pytest.raises(InputError) as raised:
+def test_what_is_no_space_of_a_known_kind_is_refused(value, error):
+    with raises(InputError, file="agent.zip", field="space", **error):
         read(value)
-    assert str(raised.value) == f"agent.zip: space: {message}"
-    assert raised.value.exit_code == 2
 
 
 @pytest.mark.parametrize(
@@ -208,7 +206,6 @@ def test_what_is_no_space_of_a_known_kind_is_told(value, message):
     ],
 )
 def test_what_is_no_space_of_gym_is_not_trusted(value, called):
-    with pytest.raises(UntrustedError) as raised:
+    found = f"a call of '{called}'"
+    with raises(UntrustedError, file="agent.zip", field="space", found=found, expected=f"a space ({KINDS})"):
         read(value)
-    assert str(raised.value) == f"agent.zip: space: found a call of '{called}', expected a space ({KINDS})"
-    assert raised.value.exit_code == 3

@@ -1,0 +1,101 @@
+"""Compare an error with the parts it is expected to have, instead of with the words of its message.
+
+The messages themselves are in ``faults/MESSAGES.md``.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+
+from Neuron_Selection import command_line
+from Neuron_Selection.errors import CheckError, MachineError, SuiteError, UntrustedError
+from Neuron_Selection.FileFormats.provenance import different_run_error
+
+DIFFERENT_RUN = different_run_error(Path()).problem
+INPUT_AND_OUTPUT = "is both an input and an output of this run"
+EXIT_CODES = {CheckError: 1, UntrustedError: 3, MachineError: 4}
+Parts = dict[str, Any]
+
+
+def parts(**expected: Any) -> Parts:
+    """The parts of an expected error, as a row of a table of cases: the keywords of ``check_parts``."""
+    return expected
+
+
+def check_parts(
+    error: BaseException,
+    *,
+    file: str | Path = "",
+    names: Sequence[Any] = (),
+    flags: Sequence[str] = (),
+    **expected: Any,
+) -> None:
+    """Check the parts of an error. A part that is not given has to be empty, but for the hint.
+
+    :param file: its path, or its name alone
+    :param names: values that a sentence contains, such as a layer or an id; its other words are not compared
+    :param flags: all flags of a sentence, in their order; its other words are not compared
+    :param expected: ``field``, ``problem``, ``found``, ``expected``, ``hint``: the text, a compiled pattern of all of
+        it, or ``...`` for any text
+    """
+    assert isinstance(error, SuiteError), error
+    assert str(file) in (error.file, Path(error.file).name), error
+    assert all(str(name) in str(error) for name in names), error
+    assert not flags or re.findall(r"--\w+", str(error)) == list(flags), error
+    sentence = {"problem": ...} if names or flags else {}
+    assert expected or sentence, "the class and the file alone do not identify an error"
+    for part, value in {"field": "", "problem": "", "found": "", "expected": "", **sentence, **expected}.items():
+        text = getattr(error, part)
+        assert value is ... or (value.fullmatch(text) if isinstance(value, re.Pattern) else value == text), (part, text)
+
+
+@contextmanager
+def raises(kind: type[SuiteError], **expected: Any) -> Iterator[pytest.ExceptionInfo[SuiteError]]:
+    """``pytest.raises`` with the parts of the error.
+
+    :param kind: exactly this class, not a subclass
+    """
+    with pytest.raises(kind) as caught:
+        yield caught
+    assert type(caught.value) is kind
+    assert caught.value.exit_code == EXIT_CODES.get(kind, 2)
+    check_parts(caught.value, **expected)
+
+
+@contextmanager
+def reported_errors() -> Iterator[list[BaseException]]:
+    """The errors that scripts of this process report meanwhile."""
+    errors: list[BaseException] = []
+    report = command_line._failed
+
+    def keep(*arguments: Any, **more: Any) -> int:
+        error = sys.exc_info()[1]
+        assert error is not None
+        errors.append(error)
+        return report(*arguments, **more)
+
+    with patch.object(command_line, "_failed", keep):
+        yield errors
+
+
+def fails(
+    main: Callable[[Sequence[str]], int],
+    words: Sequence[str],
+    kind: type[SuiteError],
+    code: int = 2,
+    **expected: Any,
+) -> None:
+    """Run a script's ``main``, which has to end with this exit code and report an error with these parts."""
+    with reported_errors() as errors:
+        assert main(words) == code
+    (error,) = errors
+    assert type(error) is kind, error
+    check_parts(error, **expected)
