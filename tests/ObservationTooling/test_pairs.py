@@ -11,6 +11,7 @@ from Neuron_Selection.ObservationTooling.grid_worlds.edits import CONTENTS, appl
 from Neuron_Selection.ObservationTooling.grid_worlds.environments import first_seeds
 from Neuron_Selection.ObservationTooling.grid_worlds.layouts import LAVA, distances_to_goal
 from Neuron_Selection.ObservationTooling.pairs import _pairs_of_seed, generate_pairs, greedy_path
+from tests.raised import raises
 
 LAVA_CROSSING = "MiniGrid-LavaCrossingS9N1-v0"
 AHEAD = (5 * 7 + 3) * 3
@@ -95,7 +96,7 @@ def test_a_decision_that_leads_by_less_than_the_margin_makes_no_pair():
     def hesitant(inputs):
         return 0.01 * restless(inputs)
 
-    with pytest.raises(SuiteError, match="found 0, expected 1"):
+    with raises(SuiteError, field="pairs", found="0", expected="1"):
         generate_pairs(LAVA_CROSSING, hesitant, n_pairs=1, env_seeds=range(2))
     assert generate_pairs(LAVA_CROSSING, hesitant, n_pairs=1, env_seeds=range(2), min_margin=0.004)
 
@@ -136,6 +137,5 @@ def test_too_few_pairs_are_an_error_that_counts_them():
     def never_changes(inputs):
         return np.tile([0.0, 0.0, 1.0], (len(inputs), 1))
 
-    with pytest.raises(SuiteError) as raised:
+    with raises(SuiteError, field="pairs", found="0", expected="3"):
         generate_pairs(LAVA_CROSSING, never_changes, n_pairs=3, env_seeds=range(5))
-    assert str(raised.value) == ("pairs: found 0, expected 3 (try more environment seeds or a smaller margin)")
