@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from Neuron_Selection.errors import CheckError, MachineError, SuiteError, Untrus
 from Neuron_Selection.FileFormats.provenance import different_run_error
 
 DIFFERENT_RUN = different_run_error(Path()).problem
+NO_SUCH_FILE = re.compile("no such file in .* nor in .*")
 INPUT_AND_OUTPUT = "is both an input and an output of this run"
 EXIT_CODES = {CheckError: 1, UntrustedError: 3, MachineError: 4}
 Parts = dict[str, Any]
@@ -86,16 +87,16 @@ def reported_errors() -> Iterator[list[BaseException]]:
         yield errors
 
 
-def fails(
-    main: Callable[[Sequence[str]], int],
-    words: Sequence[str],
-    kind: type[SuiteError],
-    code: int = 2,
-    **expected: Any,
-) -> None:
-    """Run a script's ``main``, which has to end with this exit code and report an error with these parts."""
+@contextmanager
+def reports(kind: type[SuiteError], **expected: Any) -> Iterator[None]:
+    """A script that is run in the block, in this process, reports one error with these parts.
+
+    Its exit code is compared in the block: ``assert main(words) == 2``.
+
+    :param kind: exactly this class, not a subclass
+    """
     with reported_errors() as errors:
-        assert main(words) == code
+        yield
     (error,) = errors
     assert type(error) is kind, error
     check_parts(error, **expected)

@@ -36,6 +36,7 @@ from tests.gates import GATES
 from tests.interventions import patched
 from tests.made_actors import planted_actor, planted_quantiles
 from tests.made_agents import mlp_agent, new_dqn, planted_agent, save_dqn
+from tests.raised import raises
 
 Sets = set[tuple[int, ...]]
 GOALS = ["flip", "matches_source", "recovery=0.6"]
@@ -444,7 +445,8 @@ def test_many_images_are_mixed_a_few_megabytes_at_a_time(tmp_path: Path, monkeyp
 
 @pytest.mark.parametrize("text", ["", "flips", "recovery", "recovery=0", "recovery=-1", "recovery=nan", "recovery=1_0"])
 def test_a_goal_that_is_none_is_refused(text: str) -> None:
-    with pytest.raises(UsageError, match="goal: found .*, expected flip, matches_source or recovery=X"):
+    expected = "flip, matches_source or recovery=X with X above 0, as recovery=0.9"
+    with raises(UsageError, field="goal", found=repr(text), expected=expected):
         parse_goal(text)
 
 
