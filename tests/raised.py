@@ -43,14 +43,14 @@ def check_parts(
 
     :param file: its path, or its name alone
     :param names: values that a sentence contains, such as a layer or an id; its other words are not compared
-    :param flags: all flags of a sentence, in their order; its other words are not compared
+    :param flags: all flags that ``problem`` names, in their order; its other words are not compared
     :param expected: ``field``, ``problem``, ``found``, ``expected``, ``hint``: the text, a compiled pattern of all of
         it, or ``...`` for any text
     """
     assert isinstance(error, SuiteError), error
     assert str(file) in (error.file, Path(error.file).name), error
     assert all(str(name) in str(error) for name in names), error
-    assert not flags or re.findall(r"--\w+", str(error)) == list(flags), error
+    assert not flags or re.findall(r"--\w+", error.problem) == list(flags), error
     sentence = {"problem": ...} if names or flags else {}
     assert expected or sentence, "the class and the file alone do not identify an error"
     for part, value in {"field": "", "problem": "", "found": "", "expected": "", **sentence, **expected}.items():
