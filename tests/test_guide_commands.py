@@ -12,8 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from Neuron_Selection.errors import InputError
 from tests.conftest import ROOT
 from tests.in_process import Completed, in_process
+from tests.raised import DIFFERENT_RUN, reports
 
 AGENT = "../Agent_Storage/SpawnTests/biased/biased-v1"
 GUIDE_ID = "MiniGrid-LavaCrossingS11N5-v0-81110-6,4,0-0763"
@@ -149,7 +151,7 @@ def test_the_analysis_script_of_the_guide_reads_the_readable_files(checkout: Pat
     assert differences[0][top].min() > 0
 
 
-def test_the_same_command_again_leaves_the_file_and_says_so(checkout: Path) -> None:
+def test_the_same_command_again_leaves_the_file_alone(checkout: Path) -> None:
     command = EXAMPLES["experiment1"].replace("experiment1", "again")
     first = run(command, checkout, checkout)
     path = agent_of(checkout) / "patching_results" / "again.json"
@@ -158,11 +160,8 @@ def test_the_same_command_again_leaves_the_file_and_says_so(checkout: Path) -> N
     assert (second.returncode, second.stdout) == (0, first.stdout)
     assert "up to date, left as it is" in second.stderr
     assert (path.read_bytes(), path.stat().st_mtime_ns) == before
-    other = run(command.replace("5,6,7", "5,6"), checkout, checkout)
-    assert other.returncode == 2
-    assert other.stderr.splitlines()[-1].endswith(
-        "already exists and was written by a different run; pass --overwrite to replace it"
-    )
+    with reports(InputError, file=path.name, problem=DIFFERENT_RUN):
+        assert run(command.replace("5,6,7", "5,6"), checkout, checkout).returncode == 2
     assert run(command.replace("5,6,7", "5,6") + " --overwrite", checkout, checkout).returncode == 0
     assert path.read_bytes() != before[0]
 
