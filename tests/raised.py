@@ -31,6 +31,24 @@ def parts(**expected: Any) -> Parts:
     return expected
 
 
+def bad_value(place: str, found: Any) -> Parts:
+    """The parts of an error in a value; a table of cases whose messages are in the golden table needs no more.
+
+    :param place: the field, or the name of the file if the error has no field
+    """
+    return parts(file=..., place=place, found=found, expected=...)
+
+
+def bad_state(place: str, problem: Any) -> Parts:
+    """The parts of an error in a state, such as a missing field."""
+    return parts(file=..., place=place, problem=problem, expected=...)
+
+
+def bad_sentence(*names: str, place: str | None = None) -> Parts:
+    """The parts of an error whose problem is a sentence: values that it contains."""
+    return parts(file=..., field=..., names=names) if place is None else parts(file=..., place=place, names=names)
+
+
 def check_parts(
     error: BaseException,
     *,
@@ -41,14 +59,17 @@ def check_parts(
 ) -> None:
     """Check the parts of an error. A part that is not given has to be empty, but for the hint.
 
-    :param file: its path, or its name alone
+    :param file: its path, or its name alone; ``...`` for any
     :param names: values that a sentence contains, such as a layer or an id; its other words are not compared
     :param flags: all flags that ``problem`` names, in their order; its other words are not compared
     :param expected: ``field``, ``problem``, ``found``, ``expected``, ``hint``: the text, a compiled pattern of all of
         it, or ``...`` for any text
     """
     assert isinstance(error, SuiteError), error
-    assert str(file) in (error.file, Path(error.file).name), error
+    assert file is ... or str(file) in (error.file, Path(error.file).name), error
+    if (place := expected.pop("place", None)) is not None:
+        assert place == (error.field or Path(error.file).name), error
+        expected["field"] = ...
     assert all(str(name) in str(error) for name in names), error
     assert not flags or re.findall(r"--\w+", error.problem) == list(flags), error
     sentence = {"problem": ...} if names or flags else {}

@@ -18,6 +18,7 @@ from Neuron_Selection.command_line import THREAD_VARIABLES
 from tests.conftest import ROOT
 from tests.faults.golden_messages import check_message
 from tests.in_process import Completed, in_process
+from tests.raised import Parts, check_parts, reported_errors
 
 Flag = str | list[str] | bool | None
 
@@ -163,7 +164,7 @@ def snapshot(folder: Path) -> dict[str, Any]:
 
 
 def error_line(reported: Completed, code: int) -> str:
-    """Hold a failed run to what a user may see; its one error line."""
+    """Check what a failed run shows to its user; its one error line."""
     lines = reported.stderr.splitlines()
     assert reported.returncode == code, reported.stderr
     assert reported.stdout == ""
@@ -178,11 +179,28 @@ def error_line(reported: Completed, code: int) -> str:
     return errors[0]
 
 
-def refused(words: list[str], code: int, says: str, folder: Path, **more: Any) -> str:
-    """Run; the script must end with ``code`` and ``says`` in its error line, and leave ``folder`` as it was."""
+def fails(words: list[str], code: int, expected: Parts | str, **more: Any) -> str:
+    """Run; the script must end with ``code`` and report one error; its error line.
+
+    :param expected: the parts of the error, see ``check_parts``; or the words that the operating system has for it
+    """
+    with reported_errors() as errors:
+        line = error_line(run(words, **more), code)
+    if isinstance(expected, str):
+        assert expected in line, line
+        return line
+    for error in errors:
+        check_parts(error, **expected)
+    if not errors:  # the script ran in a process of its own
+        texts = [text for value in expected.values() for text in (value if isinstance(value, list) else [value])]
+        assert all(text in line for text in texts if isinstance(text, str)), line
+    return line
+
+
+def refused(words: list[str], code: int, expected: Parts | str, folder: Path, **more: Any) -> str:
+    """Run as ``fails`` does; the script must leave ``folder`` as it was."""
     before = snapshot(folder)
-    line = error_line(run(words, **more), code)
-    assert says in line, line
+    line = fails(words, code, expected, **more)
     assert snapshot(folder) == before
     return line
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 import resource
 import signal
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from tests.faults.script_runs import (
     SCRIPTS,
     Flag,
     error_line,
+    fails,
     no_temporary_files,
     privileges_can_be_dropped,
     refused,
@@ -27,6 +29,7 @@ from tests.faults.script_runs import (
     words_of,
     works,
 )
+from tests.raised import parts
 
 by_script = pytest.mark.parametrize("script", SCRIPTS)
 FOLDERS = {script: Path(names[0]).parent.name for script, names in OUTPUTS.items()}
@@ -53,8 +56,8 @@ def test_a_file_in_the_place_of_the_output_folder_is_a_matter_of_the_machine(scr
     """F14."""
     (agent / "out").write_text("mine")
     words = words_of(script, agent, fast=True, output_dir=str(agent / "out"))
-    says = "is not a folder"
-    refused(words, 4, says, agent.parent, orders=NO_TORCH, process=script == "E")
+    error = parts(file=agent / "out", problem=re.compile("is not a folder; .*"))
+    refused(words, 4, error, agent.parent, orders=NO_TORCH, process=script == "E")
 
 
 @by_script
@@ -63,8 +66,8 @@ def test_a_folder_in_the_place_of_the_output_is_a_matter_of_the_machine(script: 
     path.unlink()
     path.mkdir()
     before = snapshot(agent / OUTPUTS[script][-1])
-    reported = run(words_of(script, agent, fast=True), orders=NO_TORCH, process=script == "P")
-    assert "is a directory, pipe or device; cannot be written as a file" in error_line(reported, 4)
+    error = parts(file=path, problem="is a directory, pipe or device; cannot be written as a file")
+    fails(words_of(script, agent, fast=True), 4, error, orders=NO_TORCH, process=script == "P")
     assert snapshot(agent / OUTPUTS[script][-1]) == before
     assert no_temporary_files(agent)
 
@@ -104,8 +107,9 @@ def test_nothing_is_written_through_a_link_in_the_agents_folder(script: str, nam
     path.rename(target)
     path.symlink_to(target)
     words = words_of(script, agent, fast=True, **OTHER[script])
-    says = f"{path}: is a link to {target}"
-    refused(words, 2, says, agent.parent, orders=NO_TORCH, process=name == FOLDERS[script])
+    refused(
+        words, 2, parts(file=path, names=[str(target)]), agent.parent, orders=NO_TORCH, process=name == FOLDERS[script]
+    )
 
 
 @by_script
