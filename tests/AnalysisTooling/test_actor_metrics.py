@@ -19,6 +19,7 @@ from Neuron_Selection.ExperimentTooling.sweeps import run_sweep
 from Neuron_Selection.FileFormats.scores import LOGITS
 from Neuron_Selection.PatchingTooling import PatchingExperiment, compare_runs, extract_activations
 from tests.made_actors import new_agent, samples, save_agent
+from tests.raised import raises
 
 OF_PROBABILITIES = ["kl_divergence", "reverse_kl_divergence", "probability_shift"]
 
@@ -57,9 +58,9 @@ def test_a_constant_added_to_all_logits_changes_nothing() -> None:
 
 def test_an_actor_has_metrics_of_probabilities_and_none_in_units_of_return() -> None:
     assert set(default_metrics()) ^ set(default_metrics(LOGITS)) == {*OF_Q_VALUES, *OF_PROBABILITIES}
-    with pytest.raises(UsageError, match="metric self_regret: the scores of these runs are logits"):
+    with raises(UsageError, field="metric self_regret", names=["logits"]):
         chosen_metrics(["self_regret"], LOGITS)
-    with pytest.raises(UsageError, match="metric probability_shift: the scores of these runs are Q-values"):
+    with raises(UsageError, field="metric probability_shift", names=["Q-values"]):
         chosen_metrics(["probability_shift"])
 
 

@@ -13,11 +13,22 @@ import numpy as np
 import pytest
 
 import activation_patching
+from Neuron_Selection.errors import UsageError
 from tests.faults.conftest import IDS
 from tests.faults.fault_cases_agent import cut
 from tests.faults.script_runs import NO_TORCH, Flag, refused, run, words_of, works
 from tests.made_agents import mlp_agent
-from tests.raised import DIFFERENT_RUN, INPUT_AND_OUTPUT, NO_SUCH_FILE, Parts, bad_sentence, bad_state, bad_value, parts
+from tests.raised import (
+    DIFFERENT_RUN,
+    INPUT_AND_OUTPUT,
+    NO_SUCH_FILE,
+    Parts,
+    bad_sentence,
+    bad_state,
+    bad_value,
+    parts,
+    reports,
+)
 
 AS_PROCESSES = {"B1", "D1 missing"}  # one of each list
 
@@ -96,10 +107,11 @@ def test_a_spec_without_value_and_no_agent_are_refused(agent: Path) -> None:
 
 
 def test_debug_adds_the_traceback(agent: Path) -> None:
-    reported = run([*patching(agent, patch_spec="q_net.0:99"), "--debug"])
+    with reports(UsageError, file="patch spec", found="neuron 99 in q_net.0", expected="0..7"):
+        reported = run([*patching(agent, patch_spec="q_net.0:99"), "--debug"])
     assert reported.returncode == 2
     assert "Traceback" in reported.stderr
-    assert "error: patch spec: found neuron 99 in q_net.0, expected 0..7" in reported.stderr.splitlines()
+    assert sum(line.startswith("error: ") for line in reported.stderr.splitlines()) == 1
 
 
 def test_ids_with_commas_and_slashes_are_one_id_each(agent: Path) -> None:
