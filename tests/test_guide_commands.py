@@ -1,4 +1,4 @@
-"""The commands and the snippet of the patching guide, as they stand there, on a copy of the example agent."""
+"""The commands and the snippet of the patching guide, as written there, on a copy of the example agent."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def run(command: str, folder: Path, root: Path, *, process: bool = False) -> Com
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkout of the project beside ../Agent_Storage, whose agent's inputs hold the guide's own id as well."""
+    """A checkout of the project next to ../Agent_Storage, whose agent's inputs hold the guide's own id as well."""
     base = tmp_path_factory.mktemp("guide")
     root = base / "project"
     root.mkdir()
@@ -90,7 +90,7 @@ def agent_of(checkout: Path) -> Path:
 
 @pytest.mark.parametrize("where", ["the root", "another folder"])
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_each_example_of_the_guide_works_as_it_stands(name: str, where: str, checkout: Path) -> None:
+def test_each_example_of_the_guide_works_as_written(name: str, where: str, checkout: Path) -> None:
     folder = checkout
     if where == "another folder":
         folder = checkout.parent / "elsewhere"
@@ -116,7 +116,7 @@ def test_each_example_of_the_guide_works_as_it_stands(name: str, where: str, che
         assert sum(record["action_changed"] for record in records.values()) == 101
 
 
-def test_the_snippet_of_the_guide_works_as_it_stands(checkout: Path) -> None:
+def test_the_snippet_of_the_guide_works_as_written(checkout: Path) -> None:
     snippet = """
 from Neuron_Selection.PatchingTooling import PatchingExperiment
 

@@ -1,4 +1,4 @@
-"""The example at the end of every ``--help`` runs as it stands, in the root, on the copy that the README makes."""
+"""The example at the end of every ``--help`` runs as printed, in the root, on the copy that the README makes."""
 
 from __future__ import annotations
 

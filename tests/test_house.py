@@ -46,7 +46,7 @@ def imports_of(path: Path) -> Iterator[tuple[str, ast.AST]]:
 
 
 def room_of(parts: tuple[str, ...]) -> str | None:
-    """The room of a module or a file; None for what stands left of all rooms, the scripts beside it, and libraries."""
+    """The room of a module or a file; None for shared modules, root scripts and libraries."""
     if parts[0] in ROOMS:
         return parts[0]
     return parts[1] if parts[0] == "Neuron_Selection" and len(parts) > 1 and parts[1] in ROOMS else None

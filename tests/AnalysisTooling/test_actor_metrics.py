@@ -37,7 +37,7 @@ def actor(tmp_path: Path) -> Path:
     return folder
 
 
-def test_the_probability_of_the_greedy_action_shifts_by_what_a_sigmoid_says() -> None:
+def test_the_probability_of_the_greedy_action_shifts_by_a_sigmoid() -> None:
     baseline, patched = np.array([[0.0, np.log(3)], [1.0, 1.0]]), np.array([[0.0, 0.0], [1.0 + np.log(4), 1.0]])
     assert np.allclose(probability_shift(baseline, patched), [0.5 - 0.75, 0.8 - 0.5], atol=1e-15)
     assert np.allclose(softmax(np.array([[1e4, 0.0]])), [[1.0, 0.0]])

@@ -177,7 +177,7 @@ def test_a_published_file_is_analysed_without_its_agent(
     assert "exp_3_q_net.0" in summary["common_neurons"]
 
 
-def test_without_contrast_the_files_are_valid_and_a_sentence_says_so(
+def test_without_contrast_the_files_are_valid_and_the_reason_is_printed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     agent = mlp_agent(tmp_path / "agent", width=2, net_arch=[3])
@@ -195,7 +195,7 @@ def test_without_contrast_the_files_are_valid_and_a_sentence_says_so(
     assert summary["methodology"]["ranked_by"] == "advantage_shift"
     assert summary["common_neurons"]
     assert analyse(agent, "--q_threshold", "0.1", "--overwrite") == 0
-    assert "no important neuron: without contrast there is no q to hold against" in capsys.readouterr().out
+    assert "no important neuron: without contrast there is no q to compare with" in capsys.readouterr().out
     empty = load_cross_metric_summary(agent / "patching_results" / "cross_metric_summary.json")
     assert empty.neurons == ()
     put_inputs(agent, clean, clean)
@@ -272,7 +272,7 @@ def test_experiments_of_several_neurons_are_in_the_table_only(agent: Path, capsy
     assert summary["common_neurons"] == {}
 
 
-def test_sets_of_different_sizes_have_no_control_and_it_is_said(
+def test_sets_of_different_sizes_have_no_control_which_is_reported(
     agent: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (agent / "sets.json").write_text('[{"q_net.0": [0, 1]}, {"q_net.0": [1, 2, 3]}, {"q_net.0": "all"}]')
@@ -343,7 +343,7 @@ def test_a_metric_that_is_alike_everywhere_ranks_nothing_and_does_not_claim_that
     assert "no important neuron, so there are no weights to choose" in err
 
 
-def test_merged_clusters_are_told(
+def test_merged_clusters_are_reported(
     agent: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(clusters, "MOST_CLUSTERS", 4)
@@ -352,14 +352,14 @@ def test_merged_clusters_are_told(
     assert outputs(agent)[0][0]["clusters"] == 4
 
 
-def test_clean_inputs_that_were_asked_for_are_found_where_the_user_stands(
+def test_clean_inputs_that_were_asked_for_are_found_in_the_working_directory(
     agent: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    stood = tmp_path / "stood"
-    stood.mkdir()
-    monkeypatch.chdir(stood)
+    working = tmp_path / "working"
+    working.mkdir()
+    monkeypatch.chdir(working)
     document = json.loads((agent / "activation_inputs" / "clean_inputs.json").read_text())
-    (stood / "grouped.json").write_text(json.dumps({key: {**one, "cluster": 1} for key, one in document.items()}))
+    (working / "grouped.json").write_text(json.dumps({key: {**one, "cluster": 1} for key, one in document.items()}))
     assert analyse(agent, "--by_input", "--clean", "grouped.json") == 0
     assert outputs(agent)[0][0]["clusters"] == 1
     (agent / "activation_inputs" / "clean_inputs.json").unlink()
@@ -580,7 +580,7 @@ def test_faults_get_one_line_and_nothing_is_written(
 
 
 @pytest.mark.parametrize("replaced", [1, 2])
-def test_an_analysis_interrupted_between_its_files_is_taken_up_again(
+def test_an_analysis_interrupted_between_its_files_is_resumed(
     replaced: int, agent: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = Path(shutil.copytree(agent, tmp_path / "whole"))

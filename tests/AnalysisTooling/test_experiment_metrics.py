@@ -1,4 +1,4 @@
-"""Metrics of many experiments at once: told slowly from the definitions, and the laws that they keep."""
+"""Metrics of many experiments at once: slowly from the definitions, and their invariants."""
 
 from __future__ import annotations
 

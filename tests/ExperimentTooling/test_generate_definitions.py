@@ -78,8 +78,8 @@ def test_which_sets_are_random_is_recorded_next_to_the_list(agent: Path, capsys:
     words = ["--type", "custom", "--patch_spec", "q_net.0:0,1", "q_net.2:1", "--output", str(agent / "d.json")]
     assert generate(agent, *words, "--random_sets", "2") == 0
     assert load_random_sets(agent / "d.json") == (3, 4, 5, 6)
-    beside = json.loads((agent / "d.meta.json").read_text())
-    assert beside["run"]["random_sets"] == [3, 4, 5, 6]
+    stored = json.loads((agent / "d.meta.json").read_text())
+    assert stored["run"]["random_sets"] == [3, 4, 5, 6]
     capsys.readouterr()
     assert generate(agent, *words, "--random_sets", "2") == 0
     assert "up to date, left as it is" in capsys.readouterr().err
@@ -88,7 +88,7 @@ def test_which_sets_are_random_is_recorded_next_to_the_list(agent: Path, capsys:
     assert load_random_sets(agent / "d.json") == ()
 
 
-def test_a_list_that_was_edited_no_longer_matches_its_metadata(agent: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_list_that_was_edited_no_longer_matches_its_metadata(agent: Path) -> None:
     path = agent / "d.json"
     words = ["--type", "custom", "--patch_spec", "q_net.0:0,1", "--random_sets", "2", "--output", str(path)]
     assert generate(agent, *words) == 0
@@ -109,9 +109,7 @@ def test_random_sets_that_are_no_positions_are_refused(random_sets: object) -> N
         positions_of(random_sets, "d.meta.json", count=4)
 
 
-def test_metadata_of_other_files_and_the_agent_are_not_written_over(
-    agent: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_metadata_of_other_files_and_the_agent_are_not_written_over(agent: Path) -> None:
     other, archive = agent / "d.meta.json", (agent / "agent.zip").read_bytes()
     other.write_text('{"results_sha256": ""}')
     words = ["--type", "custom", "--patch_spec", "q_net.0:0,1", "--output", str(agent / "d.json")]

@@ -200,7 +200,7 @@ def test_results_by_input_have_the_published_form(agent: Path) -> None:
     assert len(list((folder / "noising").glob("*.json"))) == 4
 
 
-def test_ablations_are_noising_unless_told_otherwise_and_say_their_kind(agent: Path) -> None:
+def test_ablations_are_noising_by_default_and_record_their_kind(agent: Path) -> None:
     assert run(agent, "--ablate", "mean", "--output_prefix", "m", "--by_input") == 0
     stored = sweep_of(agent, "m")
     assert list(stored["__metadata__"]["directions"]) == ["noising"]
@@ -372,7 +372,9 @@ def test_the_fast_engine_is_refused_where_it_does_not_apply(tmp_path: Path, caps
     assert stored["denoising_q_net.0"].dtype == np.float64
 
 
-def test_the_loop_over_many_agents_goes_on_resumes_and_tells_by_its_exit_code(agent: Path, tmp_path: Path) -> None:
+def test_the_loop_over_many_agents_continues_resumes_and_reports_failures_by_its_exit_code(
+    agent: Path, tmp_path: Path
+) -> None:
     other = Path(shutil.copytree(agent, tmp_path / "other agent"))
     broken = tmp_path / "broken"
     broken.mkdir()

@@ -63,7 +63,7 @@ def test_the_published_files_are_read(published_files):
     assert clean.observations["MLP_input"][2].tolist() == np.array(stored, np.float32).tolist()
 
 
-def test_a_dict_observation_lies_under_input():
+def test_a_dict_observation_is_stored_under_input():
     inputs = load('{"a": {"input": {"view": [1, 2, 3, 4], "heading": 3}, "seed": 5}}', NAMED)
     assert inputs.observations["view"].tolist() == [[1, 2, 3, 4]]
     assert inputs.observations["heading"].tolist() == [3]

@@ -79,7 +79,7 @@ def test_a_batch_dimension_of_one_is_taken_off():
     assert np.array_equal(read(IMAGE, PIXELS[None])[0], PIXELS)
 
 
-def test_an_image_with_channels_last_is_transposed_and_said():
+def test_an_image_with_channels_last_is_transposed_with_a_warning():
     with pytest.warns(SuiteWarning) as said:
         batch = read(IMAGE, PIXELS.tolist(), PIXELS.transpose(1, 2, 0).tolist())
     assert np.array_equal(batch[0], batch[1])
@@ -91,9 +91,6 @@ def test_an_image_with_channels_last_is_transposed_and_said():
 def test_an_image_whose_sides_are_equal_is_never_transposed():
     cube = np.arange(27).reshape(3, 3, 3)
     assert np.array_equal(read(box(3, 3, 3, low=0, high=255, dtype=np.uint8), cube)[0], cube)
-
-
-NUMBERS = "expected numbers"
 
 
 def zeros(space):
@@ -177,7 +174,7 @@ def test_what_is_no_observation_of_the_space_is_an_error_at_its_place(space, val
         read(space, zeros(space), value)
 
 
-def test_values_outside_of_the_bounds_are_kept_and_said():
+def test_values_outside_of_the_bounds_are_kept_with_a_warning():
     with pytest.warns(SuiteWarning) as said:
         batch = read(VECTOR, [0, 0, 0], [0, 11, 0], [-10.5, 0, 0])
     assert batch.tolist() == [[0, 0, 0], [0, 11, 0], [-10.5, 0, 0]]
@@ -187,7 +184,7 @@ def test_values_outside_of_the_bounds_are_kept_and_said():
 
 
 @pytest.mark.parametrize(("pixels", "warned"), [((PIXELS % 2), True), (PIXELS * 0, False), (PIXELS, False)])
-def test_pixels_that_never_exceed_one_are_said_to_look_divided(pixels, warned):
+def test_pixels_that_never_exceed_one_are_reported_as_divided(pixels, warned):
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         read(IMAGE, pixels)

@@ -216,7 +216,7 @@ def test_of_a_long_spec_the_surroundings_of_the_place_are_shown():
         ({"q_net.0": range(2)}, {"q_net.0": (0, 1)}),
     ],
 )
-def test_layers_stand_under_their_canonical_names_in_the_order_written(spec, patch):
+def test_layers_are_listed_under_their_canonical_names_in_the_order_written(spec, patch):
     resolved = resolve(spec)
     assert resolved == patch
     assert list(resolved) == list(patch)

@@ -60,7 +60,7 @@ def test_an_output_is_up_to_date_if_all_that_decides_it_is_equal(here):
         assert not done(stored, overwrite=True)
 
 
-def test_an_output_of_another_agent_is_said_to_be_one(here):
+def test_an_output_of_another_agent_is_an_error_that_names_it(here):
     _, planned = metadata(here, seed=3)
     output = Path("out.json")
     output.touch()
@@ -72,7 +72,7 @@ def test_an_output_of_another_agent_is_said_to_be_one(here):
             is_up_to_date(StoredOutput(files=(output,), complete={**stored, **odd}), planned, overwrite=False)
 
 
-def test_several_files_are_complete_or_unfinished_or_of_nobody(here):
+def test_several_files_are_complete_or_unfinished_or_neither(here):
     _, planned = metadata(here, seed=3)
     files = {"table_sha256": Path("t.csv"), "summary_sha256": Path("s.json")}
     written = {**planned, **{key: sha256_of(path.name.encode()) for key, path in files.items()}}

@@ -81,7 +81,7 @@ def test_an_edited_file_is_refused_if_its_npz_is_next_to_it(tmp_path: Path) -> N
     assert load_readable(path, LAYERS).values["q_net.0"][0, 1] == -2.25
 
 
-def test_an_npz_of_others_beside_it_says_nothing(tmp_path: Path) -> None:
+def test_an_npz_of_others_next_to_it_is_ignored(tmp_path: Path) -> None:
     path = saved(tmp_path)
     path.write_text(path.read_text() + "\n")
     np.savez(tmp_path / "clean_activations.npz", **{"a_q_net.0": np.ones((1, 2), np.float32)})

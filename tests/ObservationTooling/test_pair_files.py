@@ -38,7 +38,7 @@ def test_pairs_that_were_saved_load_again_and_save_to_the_same_bytes(folder, tmp
         assert path.read_bytes() == (folder / path.relative_to(tmp_path / "copy")).read_bytes()
 
 
-def test_the_inputs_files_hold_the_environment_seed_as_cluster_and_the_encoding_lies_beside(folder):
+def test_the_inputs_files_hold_the_environment_seed_as_cluster_and_the_encoding_is_next_to_them(folder):
     for name in ("clean_inputs.json", "corrupted_inputs.json"):
         for input_id, entry in json.loads((folder / "activation_inputs" / name).read_text()).items():
             assert list(entry) == ["input", "cluster"]

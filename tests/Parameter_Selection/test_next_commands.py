@@ -59,11 +59,11 @@ def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
 CHAIN = ["perturb_weights", "find_smallest_flips", "write_agent", "write_agent"]
 
 
-@pytest.mark.parametrize("where", ["beside", "inside", "step by step"])
+@pytest.mark.parametrize("where", ["outside", "inside", "step by step"])
 def test_from_gradients_to_an_agent_and_back_every_next_command_runs(where: str, example: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(example, tmp_path / "a b"))
     folder_of_user, agent = {
-        "beside": (folder, "'my agent'"),
+        "outside": (folder, "'my agent'"),
         "inside": (folder / "my agent", "."),
         "step by step": (folder, "'my agent'"),
     }[where]
@@ -72,7 +72,7 @@ def test_from_gradients_to_an_agent_and_back_every_next_command_runs(where: str,
         assert scripts_from(command, folder_of_user) == ["gradients", "average", "extract", *CHAIN]
     else:
         command = f"python {SALIENCY}/initial_test.py --agent_path {agent} --format npz"
-        assert scripts_from(command, folder_of_user, process=where == "beside") == ["initial_test", *CHAIN]
+        assert scripts_from(command, folder_of_user, process=where == "outside") == ["initial_test", *CHAIN]
         assert {path.name for path in folder_of_user.glob("*.zip")} - {"agent.zip"} == {
             "edited.zip", "edited_restored.zip",
         }  # fmt: skip

@@ -54,7 +54,7 @@ def scores_with(network: Network, changes: list[WeightChange], observations: Any
         return changed.scores(observations)
 
 
-def test_every_number_of_a_record_is_what_its_definition_says(agent: Path) -> None:
+def test_every_number_of_a_record_follows_its_definition(agent: Path) -> None:
     document = run(
         agent, "--weights", "; ".join(TARGETS), "--mode", "add", "--values", "0.5", "-2", "--control_sets", "0"
     )

@@ -308,7 +308,7 @@ def test_candidates_become_an_agent(agent: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("last", ["edited.edits.json", "edited.inverse.json", "edited.zip"])
-def test_an_interrupted_edit_is_taken_up_again(
+def test_an_interrupted_edit_is_resumed(
     last: str, agent: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Killed before any of the three files, the same command ends well, and as if nothing had been."""

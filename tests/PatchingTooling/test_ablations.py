@@ -67,7 +67,7 @@ def test_each_kind_is_the_same_patch_from_a_source_built_by_hand(kind: str, mlp:
     assert outputs(ablated) == outputs(by_hand)
 
 
-def test_the_reference_is_the_target_unless_told_otherwise(mlp: PatchingExperiment) -> None:
+def test_the_reference_is_the_target_by_default(mlp: PatchingExperiment) -> None:
     target = rows(6)
     default = mlp.run_ablation_experiment(target, "q_net.0:1", "mean")
     assert outputs(default) == outputs(

@@ -1,4 +1,4 @@
-"""What stands among the arguments of custom classes, or in their place: tuples, functions, classes by value."""
+"""Arguments of custom classes, and what is saved instead of classes: tuples, functions, classes by value."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def test_both_engines_give_the_same_results(name: str, agent: Path) -> None:
     assert meta["numpy"]["self_checks"]["self_patch"] == "passed"
 
 
-def test_the_console_says_which_engine_ran(agent: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_console_reports_which_engine_ran(agent: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--agent_path", str(agent)]
     patching = [*words, "--direction", "noising", "--patch_spec", "q_net.0:1"]
     for engine, dtype in (("torch", "float32"), ("numpy", "float64")):

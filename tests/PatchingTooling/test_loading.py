@@ -59,7 +59,7 @@ def test_every_activation_equals_sb3_bit_for_bit(name: str, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("policy", ["CnnPolicy", "MlpPolicy"])
-def test_images_with_channels_last_are_taken_as_sb3_takes_them_and_said(policy: str, tmp_path: Path) -> None:
+def test_images_with_channels_last_are_transposed_as_by_sb3_with_a_warning(policy: str, tmp_path: Path) -> None:
     model = new_dqn(IMAGE, policy=policy, net_arch=[6])
     experiment = PatchingExperiment(save_dqn(tmp_path, model))
     first = samples(IMAGE, 4)
@@ -194,7 +194,7 @@ def test_several_zips_and_none_called_like_the_folder_are_listed(tmp_path: Path)
         PatchingExperiment(place)
 
 
-def test_a_zip_itself_keeps_its_outputs_beside_it(tmp_path: Path) -> None:
+def test_outputs_of_a_zip_are_stored_next_to_it(tmp_path: Path) -> None:
     place = renamed(tmp_path / "run", "a.zip", "b.zip")
     experiment = PatchingExperiment(place / "b.zip")
     rows = np.zeros((2, 4), np.float32)

@@ -128,7 +128,7 @@ def test_published_metrics_are_those_of_the_published_record(published_files: Pa
             assert ours[name] == pytest.approx(theirs[inner] if inner else theirs, rel=2e-3, abs=2e-9), name
 
 
-def test_a_whole_layer_is_said_to_be_no_finding(agent: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_whole_layer_is_reported_as_no_finding(agent: Path, capsys: pytest.CaptureFixture[str]) -> None:
     specs = ["q_net.2:all", "q_net.0:0-7", "q_net.0:0-6", "q_net.0:1;q_net.4:all"]
     by_construction = [True, True, False, True]
     assert patch(agent, "--direction", "denoising", "--patch_spec", *specs) == 0

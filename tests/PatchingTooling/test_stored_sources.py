@@ -1,4 +1,4 @@
-"""Stored activations held against the agent: other kinds of layer, other libraries."""
+"""Stored activations checked against the agent: other kinds of layer, other libraries."""
 
 from __future__ import annotations
 

@@ -109,7 +109,7 @@ def test_averages_of_another_agent_are_refused_and_the_agents_fingerprint_is_rec
     with reports(InputError, file="average_gradients.json", field="metadata.run.weights_sha256", names=fingerprints):
         assert extract.main([*words, "--agent_path", str(other)]) == 2
     assert not (agent / "gradient_analysis" / "candidate_weights.json").exists()
-    # averages of a stranger say nothing of their agent: the one whose weights were taken decides
+    # published averages do not record their agent: the agent that provides the weights decides
     path = agent / "gradient_analysis" / "average_gradients.json"
     document = read(path)
     path.write_text(json.dumps({**document, "metadata": {"num_examples": 7}}))
@@ -293,7 +293,7 @@ def test_magnitudes_and_margins_of_one_file_are_at_the_same_inputs(agent: Path) 
     run = read(path)["metadata"]["run"]
     assert run["inputs"] == run["gradients_inputs"]
     assert len(run["gradients_sha256"]) == 64
-    (agent / "gradient_analysis" / "weight_gradients.meta.json").unlink()  # a stranger's says nothing
+    (agent / "gradient_analysis" / "weight_gradients.meta.json").unlink()  # published gradients record no inputs
     assert average.main([*words, "--inputs", "other_inputs.json", "--overwrite"]) == 0
     assert read(path)["metadata"]["run"]["gradients_inputs"] is None
 

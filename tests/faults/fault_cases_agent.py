@@ -61,7 +61,7 @@ def flip_a_bit(path: Path) -> None:
 
 
 def encrypt(path: Path) -> None:
-    """Set the bit that says so, in every header."""
+    """Set the bit for encryption in every header."""
     data = bytearray(path.read_bytes())
     for header, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
         place = data.find(header)
@@ -230,7 +230,7 @@ BAD_AGENTS: dict[str, tuple[Spoil, int, Parts]] = {
                         bad_value("'q_net.q_net.2.weight'", "an expanded or overlapping tensor")),
 }  # fmt: skip
 
-# name: (what is done to agent.zip, flags that it needs beside)
+# name: (what is done to agent.zip, flags that it also needs)
 GOOD_AGENTS: dict[str, tuple[Spoil, dict[str, Flag]]] = {
     "A3 as it is": (lambda _: None, {}),
     "A17 members that climb": (
@@ -245,7 +245,7 @@ GOOD_AGENTS: dict[str, tuple[Spoil, dict[str, Flag]]] = {
     "A39 cuda:3": (on_cuda, {}),
 }  # fmt: skip
 
-# what only torch can tell: these cost its import
+# what only torch can detect: these cost its import
 BAD_CLASSES: dict[str, tuple[Spoil, dict[str, Flag], Parts]] = {
     "A28 no class": (with_fields(policy_kwargs=SYSTEM), {"trust": "os.system"},
                      bad_value("os.system", "a builtin_function_or_method")),

@@ -16,7 +16,6 @@ GRADIENTS, AVERAGES, CANDIDATES, SUMMARY = (
     "gradient_analysis/candidate_weights.json",
     "patching_results/cross_metric_summary.json",
 )
-LAYER = "average_gradients.q_net.0.weight"
 Case = tuple[str, Spoil, dict[str, Flag], Parts]
 
 

@@ -86,7 +86,7 @@ def environment(orders: dict[str, Any] | None = None, **changed: str | None) -> 
 
 
 def needs_a_process(orders: dict[str, Any]) -> bool:
-    """Whether a machine broken like this cannot be mended again."""
+    """Whether a machine broken like this cannot be restored in the same process."""
     return bool({"signal", "absent"} & orders.keys()) or orders.get("call") == "read"
 
 
@@ -104,7 +104,7 @@ def run(words: list[str], *, orders: dict[str, Any] | None = None, process: bool
         return in_process(words, forbid=(orders or {}).get("forbid", ()))
     finally:
         if rest:
-            _machine().mend()
+            _machine().restore()
 
 
 @cache
@@ -129,7 +129,7 @@ def run_process(
 
 
 def without_privileges() -> None:
-    """In the child: root obeys permissions as everyone does, wherever the files lie. For ``preexec_fn``."""
+    """In the child: root obeys permissions as every user does. For ``preexec_fn``."""
     if os.geteuid() == 0:
         libc = ctypes.CDLL(None, use_errno=True)
         for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH

@@ -46,7 +46,7 @@ def test_a_strange_agent_that_is_whole_works_and_runs_nothing(fault: str, script
 
 
 @by_script
-def test_a_link_to_an_agent_is_followed_and_told(script: str, agent: Path) -> None:
+def test_a_link_to_an_agent_is_followed_and_recorded(script: str, agent: Path) -> None:
     """A11: the real path and the hash of what it holds are recorded."""
     real = agent.parent / "elsewhere.zip"
     shutil.move(agent / "agent.zip", real)
@@ -114,7 +114,7 @@ def test_an_agent_that_is_replaced_while_it_runs_is_recorded_as_it_was_read(scri
     assert agent_recorded(script, agent)["agent_sha256"] == hashlib.sha256(before).hexdigest()
 
 
-def test_what_these_agents_are_held_against_works(agent: Path) -> None:
+def test_the_commands_of_these_agents_work(agent: Path) -> None:
     """The commands of this file succeed where nothing is spoilt: refusals are of the fault, not of the command."""
     for script in SCRIPTS:
         reported = works([*words_of(script, agent, fast=True), "--json"], orders=NO_TORCH)

@@ -1,4 +1,4 @@
-"""List F, the command line: what was typed is refused in one line, without torch unless only torch can tell."""
+"""List F, the command line: what was typed is refused in one line, without torch unless only torch can detect it."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_an_output_prefix_that_is_no_file_name_is_refused(fault: str, script: st
 def test_a_device_that_is_absent_is_never_replaced_in_silence(
     device: str, script: str, agent: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """F5, F6: only torch can tell; CUDA is hidden from it here."""
+    """F5, F6: only torch can detect it; CUDA is hidden from it here."""
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     error = parts(names=[f"device {device} ", "0 CUDA devices"])
     refused(words_of(script, agent, device=device), 4, error, agent.parent, process=device == "cuda:7")

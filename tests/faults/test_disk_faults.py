@@ -43,7 +43,7 @@ def limited(kind: int, value: int) -> Callable[[], None]:
 
 
 def outputs_are_whole(script: str, agent: Path) -> bool:
-    """Every JSON file is one, and what carries a hash of another tells the truth or is seen not to."""
+    """Every JSON file is whole, and a hash of another file is right or is found to be wrong."""
     for name in OUTPUTS[script]:
         if name.endswith(".json"):
             json.loads((agent / name).read_text())
@@ -52,7 +52,7 @@ def outputs_are_whole(script: str, agent: Path) -> bool:
 
 
 @by_script
-def test_a_file_in_the_place_of_the_output_folder_is_a_matter_of_the_machine(script: str, agent: Path) -> None:
+def test_a_file_instead_of_the_output_folder_is_an_error_of_the_machine(script: str, agent: Path) -> None:
     """F14."""
     (agent / "out").write_text("mine")
     words = words_of(script, agent, fast=True, output_dir=str(agent / "out"))
@@ -61,7 +61,7 @@ def test_a_file_in_the_place_of_the_output_folder_is_a_matter_of_the_machine(scr
 
 
 @by_script
-def test_a_folder_in_the_place_of_the_output_is_a_matter_of_the_machine(script: str, agent: Path) -> None:
+def test_a_folder_instead_of_the_output_is_an_error_of_the_machine(script: str, agent: Path) -> None:
     path = agent / OUTPUTS[script][-1]
     path.unlink()
     path.mkdir()
@@ -74,7 +74,7 @@ def test_a_folder_in_the_place_of_the_output_is_a_matter_of_the_machine(script: 
 
 @pytest.mark.skipif(not privileges_can_be_dropped(), reason="root cannot give up its privileges here")
 @by_script
-def test_a_read_only_output_folder_is_a_matter_of_the_machine(script: str, agent: Path) -> None:
+def test_a_read_only_output_folder_is_an_error_of_the_machine(script: str, agent: Path) -> None:
     """F15."""
     folder = agent / FOLDERS[script]
     folder.chmod(0o500)
@@ -150,8 +150,8 @@ def test_a_disk_that_fails_at_any_moment_leaves_whole_files_and_no_others(fault:
         if reported.returncode == 0:
             if call != "fsync" or place > 2 * len(OUTPUTS[script]):
                 break
-            continue  # a folder that could not be synced is forgiven: its files are in their places
-        assert f"/{FOLDERS[script]}/" in error_line(reported, 4)  # the file, not the temporary one beside it
+            continue  # a folder that could not be synced is no error: its files are complete
+        assert f"/{FOLDERS[script]}/" in error_line(reported, 4)  # the file, not the temporary one next to it
         assert ".tmp" not in reported.stderr
         assert no_temporary_files(agent)
         now = snapshot(agent)
@@ -163,7 +163,7 @@ def test_a_disk_that_fails_at_any_moment_leaves_whole_files_and_no_others(fault:
 
 
 @by_script
-def test_a_quota_that_is_used_up_is_a_matter_of_the_machine(script: str, agent: Path) -> None:
+def test_a_quota_that_is_used_up_is_an_error_of_the_machine(script: str, agent: Path) -> None:
     """F21."""
     orders = {**NO_TORCH, "call": "write", "number": 1, "errno": errno.EDQUOT}
     words = words_of(script, agent, fast=True)
@@ -172,7 +172,7 @@ def test_a_quota_that_is_used_up_is_a_matter_of_the_machine(script: str, agent: 
 
 @by_script
 @pytest.mark.parametrize("size", [0, 100])
-def test_a_file_size_limit_is_a_matter_of_the_machine(size: int, script: str, agent: Path) -> None:
+def test_a_file_size_limit_is_an_error_of_the_machine(size: int, script: str, agent: Path) -> None:
     """F24: SIGXFSZ does not kill, the write fails."""
     words = words_of(script, agent, fast=True)
     limit = limited(resource.RLIMIT_FSIZE, size)
@@ -180,7 +180,7 @@ def test_a_file_size_limit_is_a_matter_of_the_machine(size: int, script: str, ag
 
 
 @by_script
-def test_a_failure_to_open_an_input_is_a_matter_of_the_machine(script: str, agent: Path) -> None:
+def test_a_failure_to_open_an_input_is_an_error_of_the_machine(script: str, agent: Path) -> None:
     """F25, while reading."""
     orders = {"call": "read", "name": "clean_inputs.json", "number": 1, "errno": errno.EMFILE}
     refused(words_of(script, agent, fast=True), 4, "Too many open files", agent.parent, orders=orders)
@@ -203,7 +203,7 @@ def test_a_process_that_is_killed_leaves_whole_files_and_a_rerun_completes_them(
 
 
 def signals_heard() -> None:
-    """In the child: what a shell in the background ignores is heard again."""
+    """In the child: signals that a shell in the background ignores have their default again."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
 
@@ -219,7 +219,7 @@ def test_a_signal_while_writing_leaves_the_old_files(ends: signal.Signals, code:
 
 
 @by_script
-def test_a_hang_up_is_not_heard_under_nohup(script: str, agent: Path) -> None:
+def test_a_hang_up_is_ignored_under_nohup(script: str, agent: Path) -> None:
     """F29: who ignores it beforehand wants the run to go on."""
     orders = {"call": "fsync", "number": 1, "signal": int(signal.SIGHUP)}
     works(words_of(script, agent, fast=True), orders=orders, preexec_fn=lambda: ignore(signal.SIGHUP))

@@ -132,7 +132,7 @@ def test_odd_inputs_that_are_right_work_and_keep_their_ids(inputs: str, script: 
 
 
 def ids_in_output(script: str, agent: Path) -> list[str]:
-    """The ids as the output tells them; perturb_weights.py tells how many, and a hash."""
+    """The ids that the output lists; perturb_weights.py records their number and a hash."""
     if script == "E":
         readable = json.loads((agent / "activation_logging" / "new_activations_readable.json").read_text())
         with np.load(agent / "activation_logging" / "new_activations.npz") as stored:
@@ -158,8 +158,8 @@ def test_a_byte_order_mark_changes_nothing(script: str, agent: Path) -> None:
 
 
 @by_script
-def test_images_with_channels_last_or_divided_already_are_said(script: str, agent: Path) -> None:
-    """C19 and C21: transposed as Stable-Baselines3 does, and a warning; never guessed in silence."""
+def test_images_with_channels_last_or_divided_already_are_reported(script: str, agent: Path) -> None:
+    """C19 and C21: transposed as Stable-Baselines3 does, with a warning; never guessed silently."""
     agent_of(agent, IMAGE)
     with_inputs(agent, json.dumps({"a": np.ones((4, 5, 3), int).tolist()}))
     reported = works(

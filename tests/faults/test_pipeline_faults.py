@@ -52,7 +52,7 @@ def test_a_bad_file_of_the_pipeline_is_refused_before_anything_is_written(fault:
 
 
 @pytest.mark.parametrize("script", ["G", "extract"])
-def test_k_of_nothing_and_k_beyond_a_row_are_said(script: str, agent: Path) -> None:
+def test_k_of_nothing_and_k_beyond_a_row_are_reported(script: str, agent: Path) -> None:
     """E12, E15, E16: k alone or m alone is enough; more than there is is never padded."""
     reported = works(command(script, agent, k="0", m="2"), orders=NO_TORCH)
     assert "2 weights of 2 neurons (0 guaranteed, 2 additional)" in reported.stdout
@@ -104,7 +104,7 @@ def test_gradients_and_an_agent_that_do_not_belong_together_are_refused(agent: P
     refused(words, 2, error, agent.parent, orders=NO_TORCH)
 
 
-def test_published_files_without_metadata_work_and_their_age_is_said(agent: Path) -> None:
+def test_published_files_without_metadata_work_with_a_warning(agent: Path) -> None:
     """E20: the older form has no fingerprint; only its indices can be checked."""
     edited(AVERAGES, lambda document: document["metadata"].clear())(agent)
     edited(CANDIDATES, lambda document: {key: document[key] for key in document if key != "metadata"})(agent)

@@ -52,7 +52,7 @@ RUNS: dict[str, tuple[str, list[str], str, dict[str, int], int]] = {
 
 
 class Killed(BaseException):
-    """Stands for a signal: nothing in the suite catches it."""
+    """Used like a signal: nothing in the suite catches it."""
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def agent(tmp_path: Path) -> Path:
 
 
 class Counted:
-    """Counts the calls of a function, and raises in the place of one of them."""
+    """Counts the calls of a function, and raises instead of one of them."""
 
     def __init__(self, function: Callable[..., Any], killed_at: int | None = None) -> None:
         self.function, self.killed_at, self.calls = function, killed_at, 0
@@ -214,7 +214,7 @@ def test_several_passes_of_the_network_share_a_block(
     capsys.readouterr()
 
 
-def test_blocks_of_every_run_of_an_output_go_when_it_is_in_its_place(kept: KeptBlocks, tmp_path: Path) -> None:
+def test_blocks_of_every_run_of_an_output_are_removed_once_it_is_written(kept: KeptBlocks, tmp_path: Path) -> None:
     kept.keep("first", b"1")
     KeptBlocks(tmp_path / "sweep.npz", {**METADATA, "run": {"seed": 2}}).keep("first", b"1")
     KeptBlocks(tmp_path / "other.npz", METADATA).keep("first", b"1")
@@ -223,7 +223,7 @@ def test_blocks_of_every_run_of_an_output_go_when_it_is_in_its_place(kept: KeptB
     assert left.name.startswith(".other.npz.")
 
 
-def test_a_link_in_the_place_of_the_blocks_is_refused_and_not_followed(kept: KeptBlocks, tmp_path: Path) -> None:
+def test_a_link_instead_of_the_blocks_is_refused_and_not_followed(kept: KeptBlocks, tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "precious").write_text("stays")

@@ -71,7 +71,7 @@ def test_a_file_that_holds_as_much_as_is_allowed_stays_within_the_limits(
     assert "--max_size" not in reported.stderr + reported.stdout
 
 
-def test_an_honest_giant_is_read_where_max_size_allows_it(tmp_path: Path) -> None:
+def test_a_large_agent_is_read_where_max_size_allows_it(tmp_path: Path) -> None:
     path = policy_that_inflates(tmp_path / "agent.zip", 200 * MB)
     words = COMMANDS["write"](path)
     found, expected = re.compile("[0-9,]+ bytes.*"), re.compile("at most .*")

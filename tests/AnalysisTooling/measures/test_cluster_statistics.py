@@ -1,4 +1,4 @@
-"""Statistics over clusters: told slowly, exact small cases, and what they promise held on planted tables."""
+"""Statistics over clusters: slow definitions, exact small cases, and their error rates on planted tables."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ def test_planted_neurons_are_found_in_both_kinds_of_file(
     assert "--patch_spec q_net.0:0,1" in err
 
 
-def test_one_id_only_and_the_next_command_runs_as_it_stands(agent: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_id_only_and_the_next_command_runs_as_printed(agent: Path, capsys: pytest.CaptureFixture[str]) -> None:
     import shlex
 
     import activation_patching

@@ -1,4 +1,4 @@
-"""Folders of results by input: what they hold is told by its name, in whatever order the files list it."""
+"""Folders of results by input: experiments are matched by name, in whatever order the files list them."""
 
 from __future__ import annotations
 

@@ -153,7 +153,7 @@ def test_measures_of_a_sum_are_its_weights(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("run", ["baseline", "source_q_values"])
-def test_a_near_tie_of_the_target_or_of_the_source_run_is_told_as_one_of_the_set(run: str, tmp_path: Path) -> None:
+def test_a_near_tie_of_the_target_or_of_the_source_run_is_reported_as_one_of_the_set(run: str, tmp_path: Path) -> None:
     sure = gate(tmp_path, "SUM3", "denoising")
     ahead = getattr(sure, run)
     tied = np.where(ahead == ahead.max(axis=1, keepdims=True), ahead.min() + 1e-6, ahead)
@@ -286,7 +286,7 @@ def test_sets_too_large_to_run_all_their_subsets_are_one_minimal_too(seed: int) 
         assert not does(mask & (np.arange(width) != one))
 
 
-def test_a_detour_is_left_for_the_smaller_set_inside_and_told() -> None:
+def test_a_detour_is_left_for_the_smaller_set_inside_and_reported() -> None:
     evaluate = by_truth([(0, 1, 2, 3), (0, 2)])  # every removal from the whole fails, yet two of them do it
     found = run_searches({0: search_minimal_set(np.array([0, 1, 2, 3]), 4)}, evaluate)[0]
     assert found is not None

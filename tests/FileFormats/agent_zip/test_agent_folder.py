@@ -61,7 +61,7 @@ def test_a_broken_agent_zip_is_not_passed_over_for_another():
         (["CartPole-v1_3/train_eval_metrics.zip", "CartPole-v1_3/dqn-CartPole-v1.zip"], "dqn-CartPole-v1.zip"),
     ],
 )
-def test_without_agent_zip_the_one_taken_is_said(files, chosen):
+def test_without_agent_zip_the_one_used_is_reported(files, chosen):
     make(*files)
     with pytest.warns(SuiteWarning) as said:
         found = find_agent("CartPole-v1_3")
@@ -96,12 +96,12 @@ def test_a_bare_name_is_looked_for_in_the_agents_place_first():
     assert agent().find("clean.json", INPUTS) == Path("dqn/activation_inputs/clean.json")
 
 
-def test_a_bare_name_is_looked_for_where_the_user_stands_next():
+def test_a_bare_name_is_looked_for_in_the_working_directory_next():
     make("clean.json")
     assert agent().find("clean.json", INPUTS) == Path("clean.json")
 
 
-def test_in_both_and_different_the_agents_own_is_taken_and_said():
+def test_in_both_and_different_the_agents_own_is_used_with_a_warning():
     make("clean.json", "dqn/activation_inputs/clean.json")
     with pytest.warns(SuiteWarning) as said:
         found = agent().find("clean.json", INPUTS)
@@ -111,14 +111,14 @@ def test_in_both_and_different_the_agents_own_is_taken_and_said():
     assert message.endswith("; dqn/activation_inputs/clean.json is used")
 
 
-def test_in_both_and_equal_nothing_is_said():
+def test_in_both_and_equal_nothing_is_reported():
     make("clean.json", "dqn/activation_inputs/clean.json")
     Path("dqn/activation_inputs/clean.json").write_bytes(Path("clean.json").read_bytes())
     assert agent().find("clean.json", INPUTS) == Path("dqn/activation_inputs/clean.json")
 
 
 @pytest.mark.parametrize("name", ["sub/clean.json", "./clean.json", "./sub/../clean.json", "/absent/clean.json"])
-def test_a_name_with_a_directory_is_a_path_from_where_the_user_stands(name):
+def test_a_name_with_a_directory_is_a_path_from_the_working_directory(name):
     make("dqn/activation_inputs/sub/clean.json", "dqn/activation_inputs/clean.json")
     assert agent().find(name, INPUTS) == Path(name)
 
@@ -147,7 +147,7 @@ def test_an_agent_trained_behind_vecnormalize_is_named(place, name):
         warn_of_normalizer(find_agent("CartPole-v1_1/best_model.zip"))
 
 
-def test_another_agents_vecnormalize_beside_a_zip_is_not_this_ones(recwarn):
+def test_another_agents_vecnormalize_next_to_a_zip_is_not_this_ones(recwarn):
     make("runs/mine.zip", "runs/other/vecnormalize.pkl")
     warn_of_normalizer(find_agent("runs/mine.zip"))
     assert not recwarn.list

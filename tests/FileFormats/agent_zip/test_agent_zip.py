@@ -186,7 +186,7 @@ def test_numpy_scalars_among_policy_kwargs_are_plain_numbers(scalar):
         b"bytes",
     ],
 )
-def test_what_no_flag_can_let_in_is_an_error_of_content(value):
+def test_what_no_flag_can_allow_is_an_error_of_content(value):
     with raises(InputError, file="agent.zip: data", field="policy_kwargs", found=..., expected=...):
         read(policy_kwargs=serialized(dumps({"net_arch": value})))
 
@@ -200,7 +200,7 @@ def test_what_belongs_to_the_optimizer_is_never_decoded():
 
 
 class Custom(torch.nn.Module):
-    """Pickled by value below: its code would lie in the zip."""
+    """Pickled by value below: its code would be stored in the zip."""
 
 
 def test_a_class_pickled_by_value_is_known_by_its_name_only(monkeypatch):
@@ -268,7 +268,7 @@ def test_a_file_that_is_no_agent_is_named_for_what_it_is(data, error):
 
 @pytest.mark.parametrize("make", ["zip by SB3", "zip by hand"])
 @pytest.mark.parametrize("percent", [10, 50, 90, 99])
-def test_a_truncated_agent_is_told(here, good, make, percent):
+def test_a_truncated_agent_is_refused_as_one(here, good, make, percent):
     whole = good if make == "zip by hand" else (mlp_agent(here / "dqn") / "agent.zip").read_bytes()
     error = refusal(whole[: len(whole) * percent // 100])
     assert error.file == "agent.zip"
@@ -278,7 +278,7 @@ def test_a_truncated_agent_is_told(here, good, make, percent):
     }
 
 
-def test_a_bare_pth_is_told():
+def test_a_bare_pth_is_refused_as_one():
     with raises(InputError, file="agent.zip", **BARE):
         read(state_bytes(mlp_state()))
 
@@ -380,7 +380,7 @@ def test_a_bomb_inside_of_policy_pth_is_refused(good):
         read(rezipped(good, policy_pth=file.getvalue()))
 
 
-def test_members_that_lie_on_the_same_bytes_are_counted_each_time(good, monkeypatch):
+def test_members_that_share_the_same_bytes_are_counted_each_time(good, monkeypatch):
     monkeypatch.setattr(zip_members, "unpacked_limit", lambda _size: 2_000)
     found = re.compile("[0-9,]+ bytes to unpack, [0-9,]{5} in all")
     with raises(InputError, file="agent.zip", field=..., found=found, expected=re.compile("at most 2,000 in .*")):
@@ -490,7 +490,7 @@ def exit_code_of(path):
 def test_a_payload_in_a_needed_field_is_refused_and_not_run(here, field, payload):
     data = payloads(here / "marker")[payload]
     code = exit_code_of(write_zip(PATH, data=data_fields(**{field: serialized(data)})))
-    if payload == "thrown away":  # by the pickle itself, and a space lies in its place
+    if payload == "thrown away":  # by the pickle itself, which then holds a space
         assert code == (0 if field.endswith("space") else 3)
     elif payload.startswith("inside"):
         assert code in (2, 3)

@@ -100,7 +100,7 @@ def test_a_global_stays_a_name_and_a_call_a_record():
     assert names == {Name("no.such.module", "Thing")}
 
 
-def test_what_is_put_into_a_record_is_kept_beside_it():
+def test_what_is_put_into_a_record_is_kept_next_to_it():
     record = read(pickle.dumps(OrderedDict(a=1, b=2), 4))
     assert record.callable == Name("collections", "OrderedDict")
     assert record.pairs == [("a", 1), ("b", 2)]

@@ -37,7 +37,7 @@ def read(value, *, protocol=4):
 
 
 def same(found, space):
-    """Whether our record says what the space of gymnasium says."""
+    """Whether our record describes the space of gymnasium."""
     if isinstance(space, spaces.Dict):
         return list(found.spaces) == list(space.spaces) and all(
             same(found.spaces[k], s) for k, s in space.spaces.items()
@@ -104,7 +104,7 @@ def test_the_other_spaces_of_old_gym_are_read():
     assert list(named.spaces) == ["z", "a"]
 
 
-def test_a_scalar_type_stands_for_a_dtype():
+def test_a_scalar_type_is_read_as_a_dtype():
     assert read(gym_box(LOW, HIGH, dtype=np.float32)).dtype == np.float32
 
 
@@ -125,7 +125,6 @@ def test_an_image_is_what_stable_baselines3_takes_for_one(box, is_image):
 N = "n is not from 1 to 10,000,000"
 NO_INTEGER = "not an integer"
 NVEC = "nvec is not an array of positive integers"
-ENTRIES = "a shape of more than 268,435,456 entries"
 START = "start is not a 64-bit integer"
 NO_ARRAY = "not an array"
 

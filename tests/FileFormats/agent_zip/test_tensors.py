@@ -149,9 +149,6 @@ def test_a_tensor_of_torch_that_is_not_dense_is_refused(make, error):
         read(state_bytes({"w": with_warnings_off(make)}))
 
 
-BOOL = Storage("BoolStorage")
-
-
 @pytest.mark.parametrize(
     ("record", "error"),
     [

@@ -1,4 +1,4 @@
-"""Summaries of important neurons in every form that is about, and the table of results beside them."""
+"""Summaries of important neurons in every published form, and the table of results next to them."""
 
 from __future__ import annotations
 

@@ -163,17 +163,17 @@ BY_INPUT = {"exp": {"results": record()}}
     ],
     ids=range(24),
 )
-def test_faulty_results_are_told_by_their_place(document, error):
+def test_faulty_results_are_refused_with_their_place(document, error):
     with raises(InputError, file="patching.json", **error):
         load(document)
 
 
-def test_a_missing_file_says_which_script_makes_it():
+def test_a_missing_file_is_an_error_that_names_the_script_that_makes_it():
     with raises(InputError, file="patching.json", problem="no such file", hint="activation_patching.py makes it"):
         load_patching_results(PATH)
 
 
-def test_metadata_lies_beside_with_the_hash_of_the_results():
+def test_metadata_is_stored_next_to_the_results_with_their_hash():
     save_patching_results(PATH, {"a": record()}, metadata=META)
     assert meta_path(PATH) == Path("patching.meta.json")
     metadata = json.loads(meta_path(PATH).read_text())

@@ -201,7 +201,7 @@ def with_nan() -> np.ndarray:
 
 
 def with_one_row(difference: int) -> Callable[[Path], None]:
-    """An array whose header says three rows, and behind it a row more or less."""
+    """An array with three rows in its header and a row more or less in its data."""
 
     def spoil(path: Path) -> None:
         array = ARRAYS["denoising_q_net.2"]
@@ -288,7 +288,7 @@ def test_what_is_no_sweep_is_refused_with_the_reason(fault: str, tmp_path: Path)
 
 
 def test_arrays_beyond_the_limit_of_plain_zips_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The header of a member stands before its size is known to the zip; here the limit is 100 bytes, not 4 GiB."""
+    """The header of a member is written before the zip knows its size; here the limit is 100 bytes, not 4 GiB."""
     monkeypatch.setattr(zipfile, "ZIP64_LIMIT", 100)
     read_whole(written(tmp_path / "s.npz"))
     with np.load(tmp_path / "s.npz") as stored:

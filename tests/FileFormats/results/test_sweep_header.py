@@ -22,7 +22,7 @@ METADATA: dict[str, Any] = {
 }
 
 
-def test_a_header_tells_what_its_metadata_say() -> None:
+def test_a_header_holds_what_its_metadata_describe() -> None:
     header = header_from(METADATA, PATH)
     assert (header.ids, header.clusters, header.n_actions) == (("a", "b"), {"b": "1"}, 3)
     assert header.patches == tuple(METADATA["patches"])

@@ -24,7 +24,7 @@ def test_a_shape_that_no_array_can_have_is_refused(sides):
         checked_shape(sides)
 
 
-def test_numbers_that_nobody_can_compute_with_are_refused():
+def test_numbers_that_cannot_be_computed_with_are_refused():
     largest = float(np.finfo(np.float32).max)
     check_float32(np.array([largest, -largest, 0.0]), "file", "field")
     check_float32(np.zeros((0, 3)), "file", "field")

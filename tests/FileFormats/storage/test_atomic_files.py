@@ -233,7 +233,7 @@ def test_of_files_that_belong_together_none_is_replaced_when_one_cannot_be_writt
         with pytest.raises(OSError, match="No space"):
             write_together({one: b"new", other: b"new meta"})
         assert files_of(here) == {"results.json": b"old", "results.meta.json": b"old meta"}
-    else:  # the folder's own: both are in their places
+    else:  # the folder's own: both files are complete
         write_together({one: b"new", other: b"new meta"})
         assert files_of(here) == {"results.json": b"new", "results.meta.json": b"new meta"}
 

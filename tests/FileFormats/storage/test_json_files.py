@@ -60,7 +60,7 @@ documents = documents_of(st.integers())
     ],
     ids=range(19),
 )
-def test_what_python_would_let_through_or_stumble_over_is_named(data, error):
+def test_what_python_would_accept_or_fail_on_is_named(data, error):
     with raises(InputError, file="notes.json", **error):
         parse_edited_json(data, "notes.json")
 

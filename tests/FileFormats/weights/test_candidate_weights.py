@@ -90,7 +90,7 @@ def test_a_target_with_a_wrong_field_is_refused(targets: list[Any], error: Parts
         ([TARGET], parts(found="a list", expected="an object", hint="extract.py makes it")),
     ],
 )
-def test_another_file_is_told_by_what_it_lacks(content: Any, error: Parts, tmp_path: Path) -> None:
+def test_another_kind_of_file_is_refused_by_what_it_lacks(content: Any, error: Parts, tmp_path: Path) -> None:
     path = tmp_path / "candidate_weights.json"
     path.write_text(json.dumps(content))
     with raises(InputError, file=path, **error):

@@ -445,7 +445,7 @@ def test_a_gradient_that_is_not_finite_leaves_nothing_behind(
         save_weight_gradients(tmp_path, [one_gradient(0), odd], formats=("json", "npz"), metadata=METADATA)
     assert not list(tmp_path.iterdir())
     del raised
-    gc.collect()  # an archive that nobody closed would complain now
+    gc.collect()  # an archive that was not closed would warn now
     assert not recwarn.list
 
 

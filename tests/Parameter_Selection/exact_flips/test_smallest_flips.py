@@ -145,7 +145,7 @@ def test_on_a_tie_any_change_of_the_stored_sign_flips(tmp_path: Path) -> None:
 def test_the_value_beyond_flips_and_a_near_tie_is_reported(
     lead: float, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    # Q = (h + lead, h), h = relu(x0): on a tie the next number to a weight of 0 would be lost beside any bias
+    # Q = (h + lead, h), h = relu(x0): on a tie the next number to a weight of 0 would be lost in the sum with any bias
     rows = [[1.0, 0.0], [1.0, 0.0]]
     folder = planted_agent(tmp_path / "agent", [([[1.0], [1.0]], [0.0, 0.0]), (rows, [1 + lead, 1.0])])
     (folder / "activation_inputs").mkdir()

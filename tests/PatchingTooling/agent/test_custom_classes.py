@@ -1,4 +1,4 @@
-"""Custom classes: named and refused, let in by name or by the user's own copy, recorded, and never run from the zip."""
+"""Custom classes: named and refused, allowed by name or by the user's own copy, recorded, never run from the zip."""
 
 from __future__ import annotations
 
@@ -175,7 +175,7 @@ def test_published_inputs_run_through_an_agent_of_the_published_form(published_f
     assert {layer: np.shape(ours[layer]) for layer in widths} == widths
 
 
-def test_what_was_let_in_stands_in_every_output(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_classes_that_were_allowed_are_recorded_in_every_output(tmp_path: Path) -> None:
     folder, _ = cnn_agent(tmp_path)
     (folder / "activation_inputs").mkdir()
     inputs = {str(number): image.tolist() for number, image in enumerate(images())}
@@ -315,7 +315,7 @@ def test_inspecting_names_a_custom_class_and_the_flag_that_allows_it(
     assert document["policy"]["features_extractor"] == BY_NAME
 
 
-def test_a_file_runs_as_it_was_hashed_whatever_is_in_the_cache_beside_it(
+def test_a_file_runs_as_it_was_hashed_whatever_is_in_the_cache_next_to_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     by_value(extractors.MinigridFeaturesExtractor, monkeypatch)
@@ -338,7 +338,7 @@ def test_a_file_runs_as_it_was_hashed_whatever_is_in_the_cache_beside_it(
     assert cached.read_bytes() == planted_bytes
 
 
-def test_no_cache_is_written_beside_the_users_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_cache_is_written_next_to_the_users_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     by_value(extractors.MinigridFeaturesExtractor, monkeypatch)
     folder, _ = cnn_agent(tmp_path / "agent")
     monkeypatch.undo()

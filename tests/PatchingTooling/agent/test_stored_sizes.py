@@ -1,4 +1,4 @@
-"""Tensors held against the architecture, the same for both engines."""
+"""Tensors checked against the architecture, the same for both engines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Changed weights in numpy: against networks whose weight was really set, laws, refusals."""
+"""Changed weights in numpy: against networks with that weight set, invariants, refusals."""
 
 from __future__ import annotations
 
