@@ -1,4 +1,4 @@
-"""``make demo``: the main job on a copy of the shipped agent, and sentences that are true."""
+"""``make demo``: the main chain on a copy of the shipped agent; its sentences agree with the numbers."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ def module_of(script: Path):
 
 
 def example_of(script: Path) -> list[str]:
-    """The words behind ``python SCRIPT``."""
+    """The words after ``python SCRIPT``."""
     epilog = module_of(script).build_parser().epilog
     program, path, *words = shlex.split(epilog.removeprefix("example:").replace("\\\n", " "))
     assert (program, path) == ("python", str(script.relative_to(ROOT)))

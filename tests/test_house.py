@@ -1,4 +1,4 @@
-"""The house: which way imports point, one door for each power, scripts that start without torch."""
+"""The structure of the project: direction of imports, one door for each power, scripts that start without torch."""
 
 from __future__ import annotations
 

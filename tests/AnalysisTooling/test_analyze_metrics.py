@@ -385,7 +385,7 @@ def other_agent(agent: Path) -> None:
 
 
 def of_others(agent: Path) -> None:
-    """Results by input without the metadata that say what they were when they were written."""
+    """Results by input without the metadata that hold their hashes."""
     for path in (agent / "patching_results").glob("*oising.meta.json"):
         path.unlink()
 

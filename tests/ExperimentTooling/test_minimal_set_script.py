@@ -1,4 +1,4 @@
-"""find_minimal_sets.py: its files, its closing command, its faults."""
+"""find_minimal_sets.py: its files, its ``next:`` command, its errors."""
 
 from __future__ import annotations
 

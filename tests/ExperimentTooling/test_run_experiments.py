@@ -1,4 +1,4 @@
-"""run_experiments.py: what is up to date stays, what was killed comes out the same, and all that can be wrong."""
+"""run_experiments.py: up-to-date files stay, interrupted runs end with the same bytes, and errors."""
 
 from __future__ import annotations
 
@@ -342,9 +342,7 @@ def test_without_hidden_layers_the_way_to_sweep_the_others_is_named_and_works(tm
 
     agent = mlp_agent(tmp_path / "agent", net_arch=[])
     put_inputs(agent, 3, 4)
-    with reports(
-        UsageError, flags=["--definitions", "--layers"], hint=re.compile("generate_definitions.py .*q_net.0 .*")
-    ):
+    with reports(UsageError, flags=["--definitions"], hint=re.compile("generate_definitions.py .*q_net.0 .*")):
         assert run(agent) == 2
     assert generate_definitions.main(["--agent_path", str(agent), "--layers", "q_net.0"]) == 0
     assert run(agent, "--definitions", "single_neuron_definitions.json") == 0

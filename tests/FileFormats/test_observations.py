@@ -80,10 +80,10 @@ def test_a_batch_dimension_of_one_is_taken_off():
 
 
 def test_an_image_with_channels_last_is_transposed_with_a_warning():
-    with pytest.warns(SuiteWarning) as said:
+    with pytest.warns(SuiteWarning) as caught:
         batch = read(IMAGE, PIXELS.tolist(), PIXELS.transpose(1, 2, 0).tolist())
     assert np.array_equal(batch[0], batch[1])
-    assert [str(one.message) for one in said] == [
+    assert [str(one.message) for one in caught] == [
         "clean.json: 1 images have their channels last; transposed to an array of 3 x 2 x 4, as SB3 does"
     ]
 
@@ -175,20 +175,20 @@ def test_what_is_no_observation_of_the_space_is_an_error_at_its_place(space, val
 
 
 def test_values_outside_of_the_bounds_are_kept_with_a_warning():
-    with pytest.warns(SuiteWarning) as said:
+    with pytest.warns(SuiteWarning) as caught:
         batch = read(VECTOR, [0, 0, 0], [0, 11, 0], [-10.5, 0, 0])
     assert batch.tolist() == [[0, 0, 0], [0, 11, 0], [-10.5, 0, 0]]
-    assert [str(one.message) for one in said] == [
+    assert [str(one.message) for one in caught] == [
         "clean.json: 2 inputs are outside the observation space's bounds (first: b)"
     ]
 
 
 @pytest.mark.parametrize(("pixels", "warned"), [((PIXELS % 2), True), (PIXELS * 0, False), (PIXELS, False)])
 def test_pixels_that_never_exceed_one_are_reported_as_divided(pixels, warned):
-    with warnings.catch_warnings(record=True) as said:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         read(IMAGE, pixels)
-    assert [str(one.message) for one in said] == warned * [
+    assert [str(one.message) for one in caught] == warned * [
         "clean.json: no pixel is above 1, but this agent expects 0 to 255; were the images divided by 255?"
     ]
 

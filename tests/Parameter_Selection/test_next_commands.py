@@ -22,15 +22,15 @@ SALIENCY = ROOT / "SaliencyTooling"
 
 
 def run(command: str, folder: Path, *, process: bool = False) -> str:
-    """What the command says on stderr; it ends well."""
+    """The stderr of a command that succeeds."""
     done = typed(command, folder, process=process)
     assert done.returncode == 0, f"{command}\n{done.stderr}"
     return done.stderr
 
 
-def following(said: str) -> str:
+def following(stderr: str) -> str:
     """The command that the last line names."""
-    line = said.splitlines()[-1]
+    line = stderr.splitlines()[-1]
     assert line.startswith(("next: python ", "back again: python ")), line
     assert "<" not in line
     return line.partition(": ")[2]
@@ -91,8 +91,8 @@ def test_without_an_agent_the_next_command_has_a_placeholder_for_it(example: Pat
 def test_from_inside_the_project_the_script_is_named_from_there(example: Path) -> None:
     agent = f"--agent_path '{str(example / 'my agent').replace(chr(39), chr(39) + chr(92) + chr(39) + chr(39))}'"
     script = "../Parameter_Selection/PerturbationTooling/perturb_weights.py"
-    said = run(f"python {script} {agent} --weights 'q_net.0.weight[1,2]' --values 0 --control_sets 0", SALIENCY)
-    command = following(said)
+    stderr = run(f"python {script} {agent} --weights 'q_net.0.weight[1,2]' --values 0 --control_sets 0", SALIENCY)
+    command = following(stderr)
     assert command.startswith("python ../Parameter_Selection/PerturbationTooling/write_agent.py ")
     assert "--edits 'q_net.0.weight[1,2]=" in command
 

@@ -311,7 +311,7 @@ def test_candidates_become_an_agent(agent: Path, tmp_path: Path) -> None:
 def test_an_interrupted_edit_is_resumed(
     last: str, agent: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Killed before any of the three files, the same command ends well, and as if nothing had been."""
+    """Killed before any of the three files, the same command succeeds, with the same bytes."""
     words = ["--agent_path", str(agent), "--edits", EDITS, "--output", str(tmp_path / "edited.zip"), "--quiet"]
     replace = Path.replace
 

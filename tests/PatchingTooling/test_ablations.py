@@ -1,4 +1,4 @@
-"""Ablations: what each kind puts in, the laws between them, and what is recorded."""
+"""Ablations: the values of each kind, invariants, and what is recorded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Patching experiments: against a slow reference, laws, networks with known answers, failures."""
+"""Patching experiments: against a slow reference, invariants, networks with known answers, failures."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_patched_q_values_equal_the_slow_reference(data: st.DataObject, mlp: Pat
         assert close(results[str(row)]["patched_output"][0], expected)
 
 
-# --- laws
+# --- invariants
 
 
 def test_patching_a_network_with_its_own_activations_changes_nothing(mlp: PatchingExperiment) -> None:

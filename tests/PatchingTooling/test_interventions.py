@@ -1,4 +1,4 @@
-"""Interventions as values: both networks give what the slow reference gives, for every operation; and what they say."""
+"""Interventions as values: both networks agree with the slow reference for every operation; their text form."""
 
 from __future__ import annotations
 

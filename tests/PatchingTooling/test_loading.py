@@ -1,4 +1,4 @@
-"""Loading in breadth: policies, spaces, activations; folders, precision, image order, weights that are no numbers."""
+"""Loading: policies, spaces, activations, folders, precision, image order, weights that are not finite."""
 
 from __future__ import annotations
 
@@ -183,9 +183,9 @@ def test_a_folder_means_one_zip(folder: str, names: list[str], taken: str, tmp_p
     for experiment in experiments:
         assert experiment.folder.zip_path.name == taken
     assert experiments[0].folder.folder == place
-    said = [str(w.message) for w in caught]
-    assert all(f"contains no agent.zip; {taken} is used" in message for message in said)
-    assert bool(said) == (taken != "agent.zip")
+    messages = [str(w.message) for w in caught]
+    assert all(f"contains no agent.zip; {taken} is used" in message for message in messages)
+    assert bool(messages) == (taken != "agent.zip")
 
 
 def test_several_zips_and_none_called_like_the_folder_are_listed(tmp_path: Path) -> None:

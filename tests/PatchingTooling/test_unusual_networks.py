@@ -1,4 +1,4 @@
-"""Networks that are laid out, or end, as those of Stable-Baselines3 do not: the same laws hold."""
+"""Networks of other shapes and outputs than those of Stable-Baselines3: the same invariants hold."""
 
 from __future__ import annotations
 

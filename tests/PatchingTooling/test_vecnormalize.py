@@ -1,4 +1,4 @@
-"""``--vecnormalize``: raw observations in, the decisions of the agent behind its VecNormalize out."""
+"""``--vecnormalize``: the decisions of an agent trained with VecNormalize, from raw observations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""List A, the agents themselves: each function spoils the ``agent.zip`` it is given."""
+"""List A, the agents themselves: each function damages the ``agent.zip`` it is given."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""List E, the files between the steps: what is spoilt, which script reads it, and the error."""
+"""List E, the files between the steps: what is damaged, which script reads it, and the error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The scripts as a shell starts them, or as if it had, and the rules that every fault is under."""
+"""The scripts, run as from a shell, and the rules for every fault."""
 
 from __future__ import annotations
 
@@ -206,7 +206,7 @@ def refused(words: list[str], code: int, expected: Parts | str, folder: Path, **
 
 
 def works(words: list[str], **more: Any) -> Completed:
-    """Run; the script must end well and say where its result went."""
+    """Run; the script must succeed and print where its result is."""
     reported = run(words, **more)
     assert reported.returncode == 0, reported.stderr
     assert reported.stdout

@@ -115,7 +115,7 @@ def test_an_agent_that_is_replaced_while_it_runs_is_recorded_as_it_was_read(scri
 
 
 def test_the_commands_of_these_agents_work(agent: Path) -> None:
-    """The commands of this file succeed where nothing is spoilt: refusals are of the fault, not of the command."""
+    """The commands of this file succeed where nothing is damaged: refusals are of the fault, not of the command."""
     for script in SCRIPTS:
         reported = works([*words_of(script, agent, fast=True), "--json"], orders=NO_TORCH)
         assert json.loads(reported.stdout)

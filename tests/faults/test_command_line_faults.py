@@ -16,7 +16,7 @@ by_script = pytest.mark.parametrize("script", SCRIPTS)
 AS_PROCESSES = {"F1 unknown", "F9 folder"}  # one of each list
 PREFIXED = pytest.mark.parametrize("script", ["P", "W"])  # the others name their outputs after their inputs
 
-# name: (words put behind the command, exit code, words of the error line)
+# name: (words after the command, the error)
 TYPED: dict[str, tuple[list[str], Parts]] = {
     "F1 unknown": (["--colour", "red"], bad_sentence("--colour red")),
     "F2 twice": (["--quiet", "--quiet"], bad_sentence("--quiet")),

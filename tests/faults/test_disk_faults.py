@@ -1,4 +1,4 @@
-"""List F, the disk: full, read-only, gone, or in the hands of another; old outputs stay whole, nothing else is left."""
+"""List F, the disk: full, read-only, removed, or changed meanwhile; old outputs stay whole, no temporary files."""
 
 from __future__ import annotations
 
@@ -214,8 +214,7 @@ def test_a_signal_while_writing_leaves_the_old_files(ends: signal.Signals, code:
     """F27, F28, F29."""
     orders = {"call": "fsync", "number": 1, "signal": int(ends)}
     words = words_of(script, agent, fast=True, **OTHER[script])
-    says = "no partially written files remain"
-    refused(words, code, says, agent.parent, orders=orders, preexec_fn=signals_heard)
+    refused(words, code, "no partially written files remain", agent.parent, orders=orders, preexec_fn=signals_heard)
 
 
 @by_script

@@ -1,4 +1,4 @@
-"""List F, the process: its streams, its neighbours, its surroundings."""
+"""List F, the process: its streams, other processes, its environment."""
 
 from __future__ import annotations
 
@@ -199,8 +199,7 @@ def test_strict_warnings_where_torch_is_imported(agent: Path) -> None:
 def test_a_library_that_is_not_installed_is_one_line(script: str, agent: Path) -> None:
     """F43."""
     reported = run(words_of(script, agent), orders={"absent": ["torch"]})
-    says = "module torch is not installed (pip install -r requirements.txt)"
-    assert says in error_line(reported, 4)
+    assert "torch" in error_line(reported, 4)
 
 
 @by_script

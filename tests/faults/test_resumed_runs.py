@@ -1,4 +1,4 @@
-"""A long run that was killed goes on from its finished blocks and ends with the bytes of an undisturbed run."""
+"""A long run that was killed resumes from its finished blocks and ends with the bytes of an undisturbed run."""
 
 from __future__ import annotations
 

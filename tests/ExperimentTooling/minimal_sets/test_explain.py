@@ -1,4 +1,4 @@
-"""Minimal sets: against brute force over all subsets, networks with known answers, laws, failures."""
+"""Minimal sets: against brute force over all subsets, networks with known answers, invariants, failures."""
 
 from __future__ import annotations
 
@@ -242,7 +242,7 @@ def test_where_q_is_linear_the_bound_lets_through_no_branch_in_vain(goal_text: s
         assert could_reach(tail, asked, chosen, free).tolist() == [bool(some.any()) for some in between]
 
 
-# --- laws of the search
+# --- invariants of the search
 
 
 @pytest.mark.parametrize("seed", range(30))

@@ -63,10 +63,10 @@ def test_a_broken_agent_zip_is_not_passed_over_for_another():
 )
 def test_without_agent_zip_the_one_used_is_reported(files, chosen):
     make(*files)
-    with pytest.warns(SuiteWarning) as said:
+    with pytest.warns(SuiteWarning) as caught:
         found = find_agent("CartPole-v1_3")
     assert found == AgentFolder(zip_path=Path("CartPole-v1_3") / chosen, folder=Path("CartPole-v1_3"))
-    assert [str(one.message) for one in said] == [f"CartPole-v1_3: contains no agent.zip; {chosen} is used"]
+    assert [str(one.message) for one in caught] == [f"CartPole-v1_3: contains no agent.zip; {chosen} is used"]
 
 
 @pytest.mark.parametrize(
@@ -103,10 +103,10 @@ def test_a_bare_name_is_looked_for_in_the_working_directory_next():
 
 def test_in_both_and_different_the_agents_own_is_used_with_a_warning():
     make("clean.json", "dqn/activation_inputs/clean.json")
-    with pytest.warns(SuiteWarning) as said:
+    with pytest.warns(SuiteWarning) as caught:
         found = agent().find("clean.json", INPUTS)
     assert found == Path("dqn/activation_inputs/clean.json")
-    (message,) = [str(one.message) for one in said]
+    (message,) = [str(one.message) for one in caught]
     assert message.startswith(f"clean.json: is in {Path.cwd()} and in dqn/activation_inputs, with different content")
     assert message.endswith("; dqn/activation_inputs/clean.json is used")
 

@@ -151,9 +151,9 @@ def test_the_value_beyond_flips_and_a_near_tie_is_reported(
     (folder / "activation_inputs").mkdir()
     (folder / "activation_inputs" / "clean_inputs.json").write_text('{"one": {"input": [2.0]}}')
     assert flips_script.main(["--agent_path", str(folder), "--weights", "q_net.2.weight[1,1]"]) == 0
-    said = "(a near tie: float noise alone can decide there)" in capsys.readouterr().out
+    reported = "(a near tie: float noise alone can decide there)" in capsys.readouterr().out
     summary = json.loads((folder / "perturbation_results" / "smallest_flips.json").read_text())["summary"]
-    assert said is summary["smallest"]["near_tie"] is (lead < 1e-3)
+    assert reported is summary["smallest"]["near_tie"] is (lead < 1e-3)
     assert summary["near_tie_ids"] == ["one"] * (lead < 1e-3)
     assert summary["smallest"]["value_beyond"] == pytest.approx(lead / 2, rel=1e-4, abs=1e-9)
     _, network = opened_network(folder)

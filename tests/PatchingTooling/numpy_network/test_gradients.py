@@ -1,4 +1,4 @@
-"""Gradients in numpy: against autograd, finite differences, laws."""
+"""Gradients in numpy: against autograd, finite differences, invariants."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An MLP in numpy: against hooks and the slow reference, same bits in any company, refusals by layer."""
+"""An MLP in numpy: against hooks and the slow reference, same bits in any batch, refusals by layer."""
 
 from __future__ import annotations
 
