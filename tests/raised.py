@@ -32,10 +32,7 @@ def parts(**expected: Any) -> Parts:
 
 
 def bad_value(place: str, found: Any) -> Parts:
-    """The parts of an error in a value; a table of cases whose messages are in the golden table needs no more.
-
-    :param place: the field, or the name of the file if the error has no field
-    """
+    """The parts of an error in a value: enough for a case whose whole message is in the golden table."""
     return parts(file=..., place=place, found=found, expected=...)
 
 
@@ -46,20 +43,22 @@ def bad_state(place: str, problem: Any) -> Parts:
 
 def bad_sentence(*names: str, place: str | None = None) -> Parts:
     """The parts of an error whose problem is a sentence: values that it contains."""
-    return parts(file=..., field=..., names=names) if place is None else parts(file=..., place=place, names=names)
+    return parts(file=..., place=place, names=names, field=...)
 
 
 def check_parts(
     error: BaseException,
     *,
-    file: str | Path = "",
+    file: Any = "",
+    place: str | None = None,
     names: Sequence[Any] = (),
     flags: Sequence[str] = (),
     **expected: Any,
 ) -> None:
-    """Check the parts of an error. A part that is not given has to be empty, but for the hint.
+    """Check the parts of an error. A part that is not given has to be empty, except the hint.
 
     :param file: its path, or its name alone; ``...`` for any
+    :param place: the field, or the name of the file if the error has no field
     :param names: values that a sentence contains, such as a layer or an id; its other words are not compared
     :param flags: all flags that ``problem`` names, in their order; its other words are not compared
     :param expected: ``field``, ``problem``, ``found``, ``expected``, ``hint``: the text, a compiled pattern of all of
@@ -67,14 +66,15 @@ def check_parts(
     """
     assert isinstance(error, SuiteError), error
     assert file is ... or str(file) in (error.file, Path(error.file).name), error
-    if (place := expected.pop("place", None)) is not None:
-        assert place == (error.field or Path(error.file).name), error
-        expected["field"] = ...
+    assert place in (None, error.field or Path(error.file).name), error
     assert all(str(name) in str(error) for name in names), error
     assert not flags or re.findall(r"--\w+", error.problem) == list(flags), error
-    sentence = {"problem": ...} if names or flags else {}
-    assert expected or sentence, "the class and the file alone do not identify an error"
-    for part, value in {"field": "", "problem": "", "found": "", "expected": "", **sentence, **expected}.items():
+    if names or flags:
+        expected = {"problem": ..., **expected}
+    if place is not None:
+        expected = {"field": ..., **expected}
+    assert expected, "the class and the file alone do not identify an error"
+    for part, value in {"field": "", "problem": "", "found": "", "expected": "", **expected}.items():
         text = getattr(error, part)
         assert value is ... or (value.fullmatch(text) if isinstance(value, re.Pattern) else value == text), (part, text)
 
