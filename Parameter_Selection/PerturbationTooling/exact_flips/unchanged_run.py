@@ -10,6 +10,7 @@ import numpy as np
 from Neuron_Selection.AnalysisTooling.measures.decisions import greedy_actions
 from Neuron_Selection.FileFormats.observations import Observations, count_of
 from Neuron_Selection.PatchingTooling.numpy_network.network import NumpyNetwork
+from Neuron_Selection.PatchingTooling.numpy_network.relu_rays import mean_folded
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -42,21 +43,12 @@ def run_unchanged(network: NumpyNetwork, observations: Observations) -> Unchange
 def with_mean_folded(run: UnchangedRun) -> UnchangedRun:
     """The same run of a network in which the last Linear with weights includes the mean over quantiles.
 
-    Both are linear, so that the scores are the same up to rounding. A network without quantiles is returned as it is.
+    A network without quantiles is returned as it is.
     """
     if run.network.linears[-1].name:
         return run
-    *before, last, mean = run.network.linears
-    folded = replace(
-        mean,
-        name=last.name,
-        reads=last.reads,
-        columns=last.columns @ mean.columns,
-        bias=last.bias @ mean.columns + mean.bias,
-        n_inputs=last.n_inputs,
-    )
     return UnchangedRun(
-        network=replace(run.network, linears=(*before, folded)),
+        network=replace(run.network, linears=mean_folded(run.network.linears)),
         inputs=run.inputs[:-1],
         sums=[*run.sums[:-2], run.sums[-1]],
         actions=run.actions,
