@@ -1,6 +1,6 @@
-"""Scripts run inside of this process and told as a shell would see them: words in; exit code, stdout and stderr out.
+"""Run scripts in this process, with the results that a shell would see: words in; exit code, stdout and stderr out.
 
-What a start of Python takes is saved. Signals, limits, closed streams and audit hooks need a process of their own.
+The time of starting Python is saved. Signals, limits, closed streams and audit hooks need a process of their own.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The house: which way imports point, one door for each power, scripts that start without torch."""
+"""The structure of the project: direction of imports, one door for each power, scripts that start without torch."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def imports_of(path: Path) -> Iterator[tuple[str, ast.AST]]:
 
 
 def room_of(parts: tuple[str, ...]) -> str | None:
-    """The room of a module or a file; None for what stands left of all rooms, the scripts beside it, and libraries."""
+    """The room of a module or a file; None for shared modules, root scripts and libraries."""
     if parts[0] in ROOMS:
         return parts[0]
     return parts[1] if parts[0] == "Neuron_Selection" and len(parts) > 1 and parts[1] in ROOMS else None

@@ -83,9 +83,9 @@ def analyze(
     """
     check_metrics(metrics or ())
     if not 0 < confidence < 1:
-        raise UsageError(f"confidence: found {confidence:g}, expected a number between 0 and 1")
+        raise UsageError(field="confidence", found=f"{confidence:g}", expected="a number between 0 and 1")
     if q_threshold is not None and not 0 <= q_threshold <= 1:
-        raise UsageError(f"q_threshold: found {q_threshold:g}, expected a number from 0 to 1")
+        raise UsageError(field="q_threshold", found=f"{q_threshold:g}", expected="a number from 0 to 1")
     if by_input and sweep is not None:
         raise UsageError("--sweep cannot be used with --by_input")
     if clean is not None and not by_input:

@@ -167,7 +167,7 @@ def parse_ablation(text: str) -> Ablation:
     name, equals, number = text.partition("=")
     rule = KINDS[name].number if name in KINDS else None
     if name not in KINDS or (equals and rule is None) or (not equals and rule is not None and rule.default is None):
-        raise UsageError(f"ablation: found {shown(text)}, expected {_listed()}")
+        raise UsageError(field="ablation", found=shown(text), expected=_listed())
     if rule is None or not equals:
         return Ablation(kind=name, value=None if rule is None else rule.default)
     try:
@@ -176,7 +176,7 @@ def parse_ablation(text: str) -> Ablation:
         value = math.nan
     if not math.isfinite(value) or value < rule.least:
         expected = "a finite number" if rule.least == -math.inf else f"a finite number from {rule.least:g}"
-        raise UsageError(f"ablation: {name}: found {shown(number)}, expected {expected}")
+        raise UsageError(field=f"ablation: {name}", found=shown(number), expected=expected)
     return Ablation(kind=name, value=value)
 
 

@@ -73,7 +73,7 @@ def patch_edges(
     if edges is not None and threshold is not None:
         raise UsageError("--edges and --threshold cannot be used together: each alone chooses the circuit")
     if threshold is not None and threshold <= 0:
-        raise UsageError(f"threshold: found {threshold:g}, expected a number above 0")
+        raise UsageError(field="threshold", found=f"{threshold:g}", expected="a number above 0")
     if ablate != CORRUPTED_RUN or reference_inputs is not None:
         ablation = None if ablate == CORRUPTED_RUN else parse_ablation(ablate)
         check_ablation_flags(ablation, has_reference=reference_inputs is not None, has_seed=False)

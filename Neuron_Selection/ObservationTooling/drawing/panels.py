@@ -24,7 +24,7 @@ def new_figure(width: float, height: float) -> Any:
     try:
         from matplotlib.figure import Figure
     except ModuleNotFoundError as error:
-        raise MachineError("matplotlib is not installed (pip install matplotlib)") from error
+        raise MachineError("matplotlib is not installed", hint="pip install matplotlib") from error
     return Figure(figsize=(width, height), dpi=110, layout="constrained")
 
 

@@ -86,7 +86,7 @@ class Episodes:
         for _ in range(n - 1):
             self._envs.append(environment.make(with_frames=with_frames))
         if len({id(env) for env in self._envs}) < n:
-            raise UsageError(f"{environment.where}: the factory returned one environment twice, expected a new one")
+            raise UsageError("the factory returned one environment twice, expected a new one", field=environment.where)
         self._stacks = {key: np.zeros((n, *leaf.stacked), leaf.dtype) for key, leaf in self._view.items()}
         self.seeds = np.zeros(n, np.int64)
         self.running = np.zeros(n, bool)

@@ -78,4 +78,4 @@ def environment_errors(where: str | Callable[[], str]) -> Iterator[None]:
         raise
     except Exception as error:  # an environment may raise anything
         place = where if isinstance(where, str) else where()
-        raise UsageError(f"{place}: cannot be used ({type(error).__name__}: {error})") from error
+        raise UsageError("cannot be used", field=place, hint=f"{type(error).__name__}: {error}") from error

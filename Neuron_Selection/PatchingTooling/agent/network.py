@@ -201,7 +201,7 @@ class Network(Protocol):
 def refuse_nonfinite_scores(scores: np.ndarray) -> None:
     """Raise for NaN or infinity, whose greatest score means nothing."""
     if not np.isfinite(scores).all():
-        raise SuiteError("scores of the network: found NaN or infinity, expected finite numbers")
+        raise SuiteError(field="scores of the network", found="NaN or infinity", expected="finite numbers")
 
 
 def margin_weights(ahead: np.ndarray, behind: np.ndarray | None, n_actions: int) -> np.ndarray:

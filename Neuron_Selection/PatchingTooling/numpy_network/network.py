@@ -83,7 +83,7 @@ class NumpyNetwork:
         """
         weights = [f"{linear.name}.weight" for linear in self.stored_linears]
         if parameter not in weights:
-            raise UsageError(f"weight: found {shown(parameter)}, expected one of {', '.join(weights)}")
+            raise UsageError(field="weight", found=shown(parameter), expected=f"one of {', '.join(weights)}")
         return weights.index(parameter)
 
     def run(self, observations: Observations, reused: Run | None = None) -> Run:
