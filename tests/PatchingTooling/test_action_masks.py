@@ -13,9 +13,14 @@ import pytest
 
 from Neuron_Selection.AnalysisTooling import analyze
 from Neuron_Selection.AnalysisTooling.measures.decisions import allowed_scores, greedy_actions
-from Neuron_Selection.errors import InputError, SuiteWarning
+from Neuron_Selection.errors import InputError, SuiteWarning, UsageError
+from Neuron_Selection.ExperimentTooling.attribution.paths import attribute
+from Neuron_Selection.ExperimentTooling.contrast_pairs import contrast_pairs
+from Neuron_Selection.ExperimentTooling.interactions.set_effects import Players, set_effects
 from Neuron_Selection.ExperimentTooling.minimal_sets import find_minimal_sets
+from Neuron_Selection.ExperimentTooling.minimal_sets.explain import contrast_rows, of_rows, single_effects
 from Neuron_Selection.ExperimentTooling.minimal_sets.goals import Goal, requirements
+from Neuron_Selection.ExperimentTooling.minimal_sets.mixtures import mixtures_of
 from Neuron_Selection.ExperimentTooling.sweeps import run_sweep
 from Neuron_Selection.FileFormats.weights.weight_gradients import load_weight_gradients
 from Neuron_Selection.PatchingTooling import PatchingExperiment, patch
@@ -143,6 +148,30 @@ def test_minimal_sets_flip_allowed_decisions(masked: tuple[Path, Any]) -> None:
         masks = target.action_masks
         assert masks is not None
         assert greedy_actions(allowed_scores(after, masks[row])) != greedy_actions(before[row : row + 1])
+
+
+def test_attributions_and_interactions_are_between_allowed_actions_and_edges_are_refused(
+    masked: tuple[Path, Any],
+) -> None:
+    folder, _ = masked
+    agent = PatchingExperiment(folder, engine="numpy")
+    source, target = agent.inputs("clean_inputs.json"), agent.inputs("corrupted_inputs.json")
+    mixtures = mixtures_of(agent.network, LAYER, target, source)
+    mixtures = of_rows(mixtures, contrast_rows(mixtures))
+    found = attribute(mixtures, steps=64)
+    assert np.abs(found.residuals).max() < 1e-9
+    flipped = np.isfinite(found.strengths)
+    assert flipped.all()  # at the end of the path every pair chooses the source's action
+    assert mixtures.masks is not None
+    assert mixtures.masks[np.arange(len(flipped)), found.actions].all()
+    one = Players(mixtures=[mixtures], neurons=[np.arange(mixtures.layer.width)])
+    effects, (by_run, _) = set_effects(one), single_effects(mixtures)
+    everything = np.eye(mixtures.layer.width, dtype=bool)
+    for row in range(len(flipped)):
+        changes = effects.changes(row, np.arange(mixtures.layer.width), everything)
+        assert np.allclose(changes, by_run[row], atol=1e-12)
+    with pytest.raises(UsageError, match="inputs with action_mask are not supported"):
+        contrast_pairs(agent, source, target, cluster_by="auto")
 
 
 def test_a_goal_requires_nothing_of_forbidden_actions() -> None:
