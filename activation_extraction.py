@@ -30,7 +30,7 @@ def build_parser() -> argparse.ArgumentParser:
         nargs="+",
         metavar="FILE",
         help="inputs files; a bare name is looked for in the agent's activation_inputs/ first "
-        "(default: every *_inputs.json there)",
+        "(default: every *_inputs.json there except visited_inputs.json)",
     )
     parser.add_argument(
         "--layers",

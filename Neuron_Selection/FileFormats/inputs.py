@@ -1,4 +1,7 @@
-"""Inputs files: ``{id: {"input": observation, "cluster": ..., "action_mask": ...}}`` or ``{id: observation}``."""
+"""Inputs files: ``{id: {"input": observation, "cluster": ..., "action_mask": ...}}`` or ``{id: observation}``.
+
+An entry may have further keys, as those of ``visited_inputs.json`` do, which are ignored here.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from Neuron_Selection.errors import InputError, shown
-from Neuron_Selection.FileFormats.agent_zip.spaces import Space
+from Neuron_Selection.FileFormats.agent_zip.spaces import Space, without_bounds
 from Neuron_Selection.FileFormats.observations import Observations, observations_from, rows_of
 from Neuron_Selection.FileFormats.storage.atomic_files import read_bytes, sha256_of, write_atomically
 from Neuron_Selection.FileFormats.storage.json_files import parse_edited_json
@@ -26,7 +29,8 @@ class Inputs:
 
     ``observations``: (n, *shape) in the space's dtype, or one such array per key. ``clusters``: id to cluster, for the
     ids that have one. ``where``: the file, or "arrays". ``sha256``: of its bytes. ``action_masks``: (n, n_actions),
-    which actions are allowed; None without masks.
+    which actions are allowed; None without masks. ``normalised_with``: the SHA-256 of the VecNormalize file with which
+    the observations were normalised before they were stored; None if they are raw, or if nothing is known.
     """
 
     where: str
@@ -35,6 +39,7 @@ class Inputs:
     observations: Observations
     clusters: Mapping[str, str]
     action_masks: np.ndarray | None = None
+    normalised_with: str | None = None
 
     @property
     def described(self) -> dict[str, Any]:
@@ -73,6 +78,7 @@ def load_inputs(path: Path, space: Space, *, n_masked: int | None = None) -> Inp
     fields: list[str] = []
     clusters: dict[str, str] = {}
     masks: dict[str, np.ndarray] = {}
+    normalised_with = _normalised_with(document, path)
     for input_id, entry in document.items():
         check_input_id(input_id, path)
         name = shown(input_id)
@@ -90,6 +96,7 @@ def load_inputs(path: Path, space: Space, *, n_masked: int | None = None) -> Inp
         else:
             values.append(entry)
             fields.append(name)
+    space = space if normalised_with is None else without_bounds(space)
     observations = observations_from(values, space, where=path, fields=fields)
     for input_id in document:
         if masks and input_id not in masks:
@@ -101,6 +108,7 @@ def load_inputs(path: Path, space: Space, *, n_masked: int | None = None) -> Inp
         observations=observations,
         clusters=clusters,
         action_masks=np.stack([*masks.values()]) if masks else None,
+        normalised_with=normalised_with,
     )
 
 
@@ -130,6 +138,16 @@ def clusters_in(path: Path) -> dict[str, str]:
         raise InputError(path, found=shown(document), expected="an object {id: {'input': [...]}}")
     found = {input_id: _cluster(entry, path, input_id) for input_id, entry in document.items()}
     return {input_id: cluster for input_id, cluster in found.items() if cluster is not None}
+
+
+def _normalised_with(document: Mapping[str, Any], path: Path) -> str | None:
+    """The VecNormalize file that all entries name, if they do."""
+    named = {entry.get("normalised_with") if isinstance(entry, dict) else None for entry in document.values()}
+    found = named.pop()
+    if named or not isinstance(found, str | None):
+        expected = "the same SHA-256 in every entry, or in none"
+        raise InputError(path, "normalised_with", found="different values", expected=expected)
+    return found
 
 
 def _cluster(entry: Any, path: Path, input_id: str) -> str | None:
@@ -180,17 +198,43 @@ def _sha256_of_arrays(ids: Sequence[str], batch: Observations) -> str:
 
 
 def save_inputs(
-    path: Path, observations: Mapping[str, np.ndarray], *, clusters: Mapping[str, str] | None = None
+    path: Path,
+    observations: Mapping[str, np.ndarray | Mapping[str, np.ndarray]],
+    *,
+    clusters: Mapping[str, str] | None = None,
+    normalised_with: str | None = None,
 ) -> None:
-    """Write ``{id: {"input": [...], "cluster": ...}}``, one id per line."""
+    """Write ``{id: {"input": [...], "cluster": ...}}``, one id per line.
+
+    :param observations: id to an array, or for a Dict space to an array per key
+    """
+    write_atomically(path, inputs_bytes(observations, clusters=clusters, normalised_with=normalised_with, where=path))
+
+
+def inputs_bytes(
+    observations: Mapping[str, np.ndarray | Mapping[str, np.ndarray]],
+    *,
+    clusters: Mapping[str, str] | None,
+    normalised_with: str | None,
+    where: object,
+) -> bytes:
+    """The bytes that ``save_inputs`` writes."""
+    normalised = {} if normalised_with is None else {"normalised_with": normalised_with}
     lines = []
     for input_id, observation in observations.items():
-        check_input_id(input_id, path)
-        entry: dict[str, Any] = {"input": observation.tolist()}
+        check_input_id(input_id, where)
+        entry: dict[str, Any] = {"input": _as_lists(observation)}
         if clusters and input_id in clusters:
             entry["cluster"] = clusters[input_id]
-        lines.append(f"{json.dumps(input_id, ensure_ascii=False)}: {json.dumps(entry, allow_nan=False)}")
-    write_atomically(path, ("{\n" + ",\n".join(lines) + "\n}\n").encode())
+        text = json.dumps({**entry, **normalised}, allow_nan=False)
+        lines.append(f"{json.dumps(input_id, ensure_ascii=False)}: {text}")
+    return ("{\n" + ",\n".join(lines) + "\n}\n").encode()
+
+
+def _as_lists(observation: np.ndarray | Mapping[str, np.ndarray]) -> Any:
+    if isinstance(observation, Mapping):
+        return {key: part.tolist() for key, part in observation.items()}
+    return observation.tolist()
 
 
 def check_input_id(input_id: Any, where: object) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from Neuron_Selection.address_space import require_address_space
-from Neuron_Selection.errors import EngineError, UsageError, shown
+from Neuron_Selection.errors import EngineError, InputError, UsageError, shown
 from Neuron_Selection.FileFormats.activations import Activations
 from Neuron_Selection.FileFormats.agent_zip.agent_folder import ACTIVATIONS, INPUTS, find_agent, warn_of_normalizer
 from Neuron_Selection.FileFormats.agent_zip.agent_zip import read_agent_zip
@@ -203,11 +203,18 @@ class OpenedAgent:
         return space if self.normalizer is None else self.normalizer.raw_space(space)
 
     def _as_run(self, raw: Inputs) -> Inputs:
-        """The inputs as the network gets them, with a warning if masks are missing."""
+        """The inputs as the network gets them, with a warning if masks are missing.
+
+        Those that were recorded normalised, with the same statistics, are not normalised again.
+        """
         if raw.action_masks is None and has_action_masks(self.agent_zip):
             warn_of_masks(raw.where)
-        if self.normalizer is None:
+        if self.normalizer is None or raw.normalised_with == self.normalizer.sha256:
             return raw
+        if raw.normalised_with is not None:
+            found = f"inputs normalised with statistics {raw.normalised_with[:12]}"
+            expected = f"raw ones, or those of {self.normalizer.path.name} ({self.normalizer.sha256[:12]})"
+            raise InputError(raw.where, "normalised_with", found=found, expected=expected)
         return replace(raw, observations=self.normalizer.normalised(raw.observations))
 
     def q_values(self, inputs: Any) -> np.ndarray:

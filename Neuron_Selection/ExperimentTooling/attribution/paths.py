@@ -12,13 +12,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from Neuron_Selection.AnalysisTooling.measures.decisions import allowed_scores, greedy_actions, score_changes
+from Neuron_Selection.AnalysisTooling.measures.decisions import allowed_scores, greedy_actions
 from Neuron_Selection.ExperimentTooling.minimal_sets.mixtures import Mixtures
 from Neuron_Selection.FileFormats.observations import rows_of
 from Neuron_Selection.PatchingTooling.agent.network import Linear, margin_weights
+from Neuron_Selection.PatchingTooling.numpy_network.quantiles import mean_folded
 from Neuron_Selection.PatchingTooling.numpy_network.relu_rays import (
     Rays,
-    mean_folded,
     mean_gradients,
     side_step,
     walk_to_flips,
@@ -89,7 +89,8 @@ def attribute(mixtures: Mixtures, *, steps: int) -> PathAttribution:
         "integrated_gradients": integrated,
     }
     estimates = {name: _by_neuron(mixtures, gradient) for name, gradient in gradients.items()}
-    whole = (score_changes(mixtures.baseline, _scores(mixtures, 1.0)) * weights).sum(axis=1)
+    change = _scores(mixtures, 1.0) - mixtures.baseline  # infinite for forbidden actions, which have no weight
+    whole = np.multiply(change, weights, out=np.zeros_like(weights), where=weights != 0).sum(axis=1)
     actions, verified = _verified(mixtures, strengths, behind)
     return PathAttribution(
         estimates=estimates,
@@ -142,9 +143,12 @@ def _between(mixtures: Mixtures, shares: float | np.ndarray, rows: np.ndarray | 
 def _scores(mixtures: Mixtures, shares: float | np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
     observations = mixtures.observations if rows is None else rows_of(mixtures.observations, rows)
     outputs = _between(mixtures, shares, rows)
-    scores = np.asarray(mixtures.network.run_on(mixtures.layer.name, outputs, observations), np.float64)
-    masks = mixtures.masks if mixtures.masks is None or rows is None else mixtures.masks[rows]
-    return allowed_scores(scores, masks)
+    return np.asarray(mixtures.network.run_on(mixtures.layer.name, outputs, observations), np.float64)
+
+
+def _decisions(mixtures: Mixtures, shares: float | np.ndarray, rows: np.ndarray) -> np.ndarray:
+    masks = None if mixtures.masks is None else mixtures.masks[rows]
+    return greedy_actions(allowed_scores(_scores(mixtures, shares, rows), masks))
 
 
 def _gradients(mixtures: Mixtures, share: float, weights: np.ndarray) -> np.ndarray:
@@ -176,13 +180,13 @@ def _searched_flips(mixtures: Mixtures, actions: np.ndarray, steps: int) -> np.n
         going = np.flatnonzero(np.isinf(outer))
         if not len(going):
             break
-        flips = greedy_actions(_scores(mixtures, place, going)) != actions[going]
+        flips = _decisions(mixtures, place, going) != actions[going]
         outer[going[flips]] = place
         inner[going[~flips]] = place
     found = np.flatnonzero(np.isfinite(outer))
     for _ in range(_BISECTIONS if len(found) else 0):
         middle = (inner[found] + outer[found]) / 2
-        flips = greedy_actions(_scores(mixtures, middle, found)) != actions[found]
+        flips = _decisions(mixtures, middle, found) != actions[found]
         outer[found[flips]], inner[found[~flips]] = middle[flips], middle[~flips]
     return outer
 
@@ -196,7 +200,7 @@ def _verified(mixtures: Mixtures, strengths: np.ndarray, actions: np.ndarray) ->
         if mixtures.target.dtype != np.float64:
             step = _SINGLE_STEP * strengths[found]
         sides = (np.maximum(strengths[found] - step, 0.0), strengths[found] + step)
-        before, after = (greedy_actions(_scores(mixtures, side, found)) for side in sides)
+        before, after = (_decisions(mixtures, side, found) for side in sides)
         beyond[found] = after
         verified[found] = (before == actions[found]) & (after != actions[found])
     return beyond, verified

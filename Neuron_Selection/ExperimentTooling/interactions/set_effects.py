@@ -20,7 +20,7 @@ from Neuron_Selection.FileFormats.observations import rows_of
 from Neuron_Selection.PatchingTooling.agent.interventions import replacing
 from Neuron_Selection.PatchingTooling.agent.layers import NOT_HIDDEN
 from Neuron_Selection.PatchingTooling.agent.network import Linear, margin_weights
-from Neuron_Selection.PatchingTooling.numpy_network.relu_rays import mean_folded
+from Neuron_Selection.PatchingTooling.numpy_network.quantiles import mean_folded
 
 _NUMBERS_AT_ONCE = 1 << 18
 

@@ -12,7 +12,6 @@ from Neuron_Selection.FileFormats.observations import Observations
 from Neuron_Selection.PatchingTooling.agent.interventions import Intervention
 from Neuron_Selection.PatchingTooling.agent.network import Linear, PatchedRun, WeightChange
 from Neuron_Selection.PatchingTooling.numpy_network.network import NumpyNetwork
-from Neuron_Selection.PatchingTooling.numpy_network.relu_rays import mean_folded
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -68,12 +67,6 @@ class NumpyQuantileNetwork(NumpyNetwork):
             return super().run_on(layer, outputs, observations)
         return self._as_changed(observations, self.whole.run_on(layer, outputs, observations))
 
-    def outputs_given(self, reached: str, layer: str, outputs: np.ndarray, observations: Observations) -> np.ndarray:
-        """What a later layer outputs if a layer has these outputs, (n, width)."""
-        if self.quantiles in (reached, layer):
-            return self.whole.outputs_given(reached, layer, outputs, observations)
-        return super().outputs_given(reached, layer, outputs, observations)
-
     def _as_changed(self, observations: Observations, scores: np.ndarray) -> np.ndarray:
         """This network's own scores plus the change that the whole network computed.
 
@@ -99,12 +92,6 @@ class NumpyQuantileNetwork(NumpyNetwork):
     ) -> dict[str, np.ndarray]:
         """Gradients with respect to outputs of layers: layer to (n, width)."""
         return self.whole.layer_gradients(observations, score_weights, layers)
-
-    def gradients_on(
-        self, layer: str, outputs: np.ndarray, observations: Observations, score_weights: np.ndarray
-    ) -> np.ndarray:
-        """Gradients with respect to the outputs of a layer if it has these outputs, (n, width)."""
-        return self.whole.gradients_on(layer, outputs, observations, score_weights)
 
     def weight_gradients(
         self, observations: Observations, score_weights: np.ndarray, weights: Sequence[tuple[str, int, int]]
@@ -141,3 +128,22 @@ def quantile_network(whole: NumpyNetwork) -> NumpyQuantileNetwork:
     *before, last = mean_folded(whole.linears)
     linears = (*before, replace(last, name=""))  # its outputs are not those of the layer
     return NumpyQuantileNetwork(**{**vars(whole), "linears": linears}, whole=whole)
+
+
+def mean_folded(linears: tuple[Linear, ...]) -> tuple[Linear, ...]:
+    """The Linear layers with the one that gives the quantiles and their mean as one; without quantiles as they are.
+
+    Both are linear, so that the scores are the same up to rounding.
+    """
+    if len(linears) == 1 or linears[-2].activation:
+        return linears
+    *before, last, mean = linears
+    folded = replace(
+        last,
+        columns=last.columns @ mean.columns,
+        bias=last.bias @ mean.columns + mean.bias,
+        n_outputs=mean.n_outputs,
+        activation=mean.activation,
+        function=mean.function,
+    )
+    return (*before, folded)

@@ -8,7 +8,7 @@ c + s g. The next crossing ends the piece. No grid, no tolerance: the answers ar
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -55,19 +55,19 @@ class Stretch:
 def walk_to_flips(
     linears: Sequence[Linear], rays: Rays, actions: np.ndarray, allowed: np.ndarray | None = None
 ) -> np.ndarray:
-    """The least s beyond which another action is chosen; a rival that only reaches a tie flips nothing.
+    """The least s beyond which another allowed action is chosen; a rival that only reaches a tie flips nothing.
 
     :param linears: the one whose outputs move, and all after it, with ReLU in between
     :param actions: (rays,), the greedy actions at s = 0
-    :param allowed: (rays, n_actions), the actions that masks allow; None for all
+    :param allowed: (rays, n_actions), which actions masks allow; None for all
     :return: (rays,), infinite where none is before the end of the ray
     """
     found = np.full(len(rays.ends), np.inf)
-    may_win = np.ones((len(found), linears[-1].n_outputs), bool) if allowed is None else allowed
+    rivals = np.ones((len(actions), linears[-1].n_outputs), bool) if allowed is None else allowed
 
     def visit(stretch: Stretch) -> np.ndarray:
         constant, slope = stretch.pieces[-1]
-        flip = _takeover(constant, slope, actions[stretch.rays], may_win[stretch.rays], stretch.begin)
+        flip = _takeover(constant, slope, actions[stretch.rays], rivals[stretch.rays], stretch.begin)
         flips: np.ndarray = (flip < stretch.end) & (flip < rays.ends[stretch.rays])  # at a crossing the next decides
         found[stretch.rays[flips]] = flip[flips]
         return flips
@@ -119,25 +119,6 @@ def walk(linears: Sequence[Linear], rays: Rays, visit: Callable[[Stretch], np.nd
             for layer, pattern in enumerate(active):
                 crossed = np.flatnonzero(layers == layer)
                 pattern[crossed, units[crossed]] ^= True
-
-
-def mean_folded(linears: tuple[Linear, ...]) -> tuple[Linear, ...]:
-    """The Linear layers with the mean over quantiles, if there is one, included in the last Linear with weights.
-
-    Both are linear, so that the scores are the same up to rounding; all others have an activation function in between.
-    """
-    if linears[-1].name or len(linears) == 1 or linears[-2].activation:
-        return linears
-    *before, last, mean = linears
-    folded = replace(
-        mean,
-        name=last.name,
-        reads=last.reads,
-        columns=last.columns @ mean.columns,
-        bias=last.bias @ mean.columns + mean.bias,
-        n_inputs=last.n_inputs,
-    )
-    return (*before, folded)
 
 
 def side_step(change: Any, limit: float) -> Any:

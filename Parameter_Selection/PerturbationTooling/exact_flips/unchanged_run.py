@@ -10,7 +10,7 @@ import numpy as np
 from Neuron_Selection.AnalysisTooling.measures.decisions import allowed_scores, greedy_actions
 from Neuron_Selection.FileFormats.observations import Observations, count_of
 from Neuron_Selection.PatchingTooling.numpy_network.network import NumpyNetwork
-from Neuron_Selection.PatchingTooling.numpy_network.relu_rays import mean_folded
+from Neuron_Selection.PatchingTooling.numpy_network.quantiles import mean_folded
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
