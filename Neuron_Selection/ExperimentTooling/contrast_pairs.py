@@ -49,8 +49,10 @@ def contrast_pairs(agent: OpenedAgent, clean: Inputs, corrupted: Inputs, *, clus
     """Run both inputs of every pair, and keep those with contrast.
 
     :param cluster_by: as for ``clusters_of``
-    :raises UsageError: no pair has contrast
+    :raises UsageError: no pair has contrast, or inputs with action masks
     """
+    if clean.action_masks is not None or corrupted.action_masks is not None:
+        raise UsageError("edges and circuits: inputs with action_mask are not supported")
     runs: dict[str, Any] = {"clean": clean, "corrupted": corrupted}
     scores = {run: agent.network.scores(inputs.observations) for run, inputs in runs.items()}
     rows = np.flatnonzero(greedy_actions(scores["clean"]) != greedy_actions(scores["corrupted"]))

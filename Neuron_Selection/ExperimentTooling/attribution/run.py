@@ -82,6 +82,7 @@ def attribute_neurons(
         "input_ids": None if input_ids is None else list(runs["clean"].ids),
         "scipy": installed_version("scipy"),
         **{f"{run}_sha256": inputs.sha256 for run, inputs in runs.items()},
+        **({"action_masks": True} if any(one.action_masks is not None for one in runs.values()) else {}),
     }
     planned = agent.metadata(decisive, command={"script": ATTRIBUTION_FILES.script, "direction": direction})
     if is_up_to_date(ATTRIBUTION_FILES.stored(path), planned, overwrite=overwrite):

@@ -166,13 +166,15 @@ class _MlpSets:
         linears, entries = found
         weights, (first, *_) = players.weights, entries
         width, n_actions = first.target.shape[1], players.weights.shape[1]
+        baseline = np.where(weights == 0, 0.0, players.mixtures[0].baseline)  # of forbidden actions it is infinite
+        differences = linears[-1].bias[:n_actions] - baseline
         return cls(
             players=players,
             linears=linears,
             entries=entries,
             start=first.target @ linears[0].columns[:width] + linears[0].bias,
             last=weights @ linears[-1].columns[:, :n_actions].T,
-            shift=((linears[-1].bias[:n_actions] - players.mixtures[0].baseline) * weights).sum(axis=1),
+            shift=(differences * weights).sum(axis=1),
         )
 
     def changes(self, row: int, players: np.ndarray, masks: np.ndarray) -> np.ndarray:
