@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium import spaces
+from sb3_contrib import MaskablePPO
 
 from Neuron_Selection.errors import InputError, SuiteError
 from Neuron_Selection.FileFormats.agent_zip.agent_folder import INPUTS
@@ -21,7 +23,8 @@ from Neuron_Selection.PatchingTooling import OpenedAgent, open_agent
 from tests.conftest import ROOT
 from tests.extractors import MinigridFeaturesExtractor
 from tests.in_process import Completed, in_process
-from tests.made_agents import new_dqn, planted_agent, save_dqn
+from tests.made_actors import save_agent
+from tests.made_agents import BlankEnv, new_dqn, planted_agent, save_dqn
 from tests.slow_recording import distinct_visits
 
 SCRIPT = str(ROOT / "Neuron_Selection" / "ObservationTooling" / "record_inputs.py")
@@ -101,6 +104,25 @@ def test_greedy_actions_are_those_of_the_policy_itself(tmp_path: Path) -> None:
     visits = visited(agent).visits
     actions, _ = model.predict(visits.observations, deterministic=True)
     np.testing.assert_array_equal(visits.actions, actions)
+
+
+@pytest.mark.parametrize("policy", ["greedy", "random", "sampled", "epsilon=0.5"])
+def test_masks_are_recorded_and_no_forbidden_action_is_taken(policy: str, tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = MaskablePPO("MlpPolicy", BlankEnv(LINE, 2), n_steps=8, batch_size=8, seed=0, device="cpu")
+    agent = open_agent(save_agent(tmp_path, model))
+    record_inputs(agent, env=f"{FACTORIES}:make_masked", episodes=4, max_steps=15, policy=policy)
+    stored = visited(agent)
+    position = np.asarray(stored.visits.observations)[:, 0]
+    masks = stored.visits.masks
+    assert masks is not None
+    np.testing.assert_array_equal(masks, np.stack([position != 0, position != 3], axis=1))
+    assert masks[np.arange(len(masks)), stored.visits.actions].all()
+    np.testing.assert_array_equal(agent.inputs("visited_inputs.json").action_masks, masks)
+    if policy == "greedy":
+        actions, _ = model.predict(stored.visits.observations, deterministic=True, action_masks=masks)
+        np.testing.assert_array_equal(stored.visits.actions, actions)
 
 
 def test_published_agents_reach_their_published_returns(published_agents: Path, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from Neuron_Selection.ObservationTooling.environments.environment import Environ
 from Neuron_Selection.ObservationTooling.environments.registered import environment_errors
 from Neuron_Selection.ObservationTooling.environments.space_checks import checked_view
 from Neuron_Selection.ObservationTooling.environments.views import WHOLE, LeafView
+from Neuron_Selection.PatchingTooling.agent.algorithms import has_action_masks
 from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
 
 MAX_STEPS = 1000
@@ -64,6 +65,7 @@ class Episodes:
     :param with_frames: ``frames`` can be called
     :raises SuiteError: the environment cannot be made, or its spaces are not the agent's
 
+    ``has_masks``: the agent was trained with action masks, and the environment has ``action_masks()``.
     ``running``: (n,), whether an episode goes on. ``stopped``: (n,), whether it was truncated by ``max_steps`` alone.
     ``steps``: (n,), its steps so far. ``seeds``: (n,), its seed.
     """
@@ -83,6 +85,8 @@ class Episodes:
         self._envs = [first]
         self._view = checked_view(first, environment, agent)
         self._is_dict = WHOLE not in self._view
+        self._n_actions = agent.architecture.n_actions
+        self.has_masks = has_action_masks(agent.agent_zip) and first.has_wrapper_attr("action_masks")
         for _ in range(n - 1):
             self._envs.append(environment.make(with_frames=with_frames))
         if len({id(env) for env in self._envs}) < n:
@@ -186,6 +190,22 @@ class Episodes:
         parts = {key: _transposed(self._stacks[key][rows], leaf) for key, leaf in self._view.items()}
         batch: Observations = parts if self._is_dict else parts[WHOLE]
         return batch if self._normalizer is None else self._normalizer.normalised(batch)
+
+    def action_masks(self, rows: np.ndarray) -> np.ndarray:
+        """Which actions are allowed now in some rows, (n_rows, n_actions), as ``action_masks()`` returns them.
+
+        :raises InputError: masks of another length, or one that allows no action
+        """
+        masks = np.zeros((len(rows), self._n_actions), bool)
+        for place, row in enumerate(rows.tolist()):
+            with environment_errors(lambda row=row: self._place(row)):  # type: ignore[misc]
+                mask = np.asarray(self._envs[row].get_wrapper_attr("action_masks")())
+            if mask.shape != masks.shape[1:] or not mask.any():
+                found = f"shape {mask.shape}" if mask.shape != masks.shape[1:] else "no allowed action"
+                expected = f"{self._n_actions} values, at least one of them true"
+                raise InputError(self._place(row), "action_masks()", found=found, expected=expected)
+            masks[place] = mask
+        return masks
 
     def frame(self, row: int) -> np.ndarray:
         """A picture of an episode's current state, (height, width, 3), uint8.

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from Neuron_Selection.AnalysisTooling.measures.decisions import greedy_actions
+from Neuron_Selection.AnalysisTooling.measures.decisions import allowed_scores, greedy_actions
 from Neuron_Selection.FileFormats.agent_zip.agent_folder import INPUTS, VISITED, output_folder
 from Neuron_Selection.FileFormats.environment_file import environment_bytes
 from Neuron_Selection.FileFormats.provenance import check_outputs, installed_version, is_up_to_date
@@ -118,7 +118,7 @@ def _summary(run: Run) -> dict[str, Any]:
 
     ``differs_at_step``, added by ``record_inputs``: the step at which an episode run twice differed, else None.
     """
-    greedy = greedy_actions(run.visits.scores)
+    greedy = greedy_actions(allowed_scores(run.visits.scores, run.visits.masks))
     return {
         "episodes": len(run.episodes),
         "ends": dict(sorted(Counter(episode.end for episode in run.episodes).items())),

@@ -82,6 +82,13 @@ class Unseeded(Walk):
         return self.observation(), {}
 
 
+class Masked(Walk):
+    """Left is forbidden at 0, right at 3."""
+
+    def action_masks(self) -> np.ndarray:
+        return np.array([self.position != 0, self.position != 3])
+
+
 class Alike(Walk):
     """All observations are the same."""
 
@@ -94,6 +101,7 @@ make_line = lambda render_mode=None, **_: Walk(LINE, render_mode)  # noqa: E731 
 make_images = lambda render_mode=None: Images(IMAGE, render_mode)  # noqa: E731
 make_parts = lambda: Parts(PARTS)  # noqa: E731
 make_unseeded = lambda: Unseeded(LINE)  # noqa: E731
+make_masked = lambda: Masked(LINE)  # noqa: E731
 make_alike = lambda: Alike(LINE)  # noqa: E731
 make_nan = lambda: Broken(np.array([np.nan, 0], np.float32))  # noqa: E731
 make_wrong_shape = lambda: Broken(np.zeros(3, np.float32))  # noqa: E731
