@@ -122,7 +122,7 @@ _REQUEST = (
 )  # fmt: skip
 _NO_CONTRAST = (
     "no contrast pair: clean and corrupted runs choose the same action everywhere, so nothing can be restored or "
-    "damaged (generate_pairs.py makes pairs that differ)"
+    "damaged (record_inputs.py and make_pairs.py make pairs that differ)"
 )
 
 

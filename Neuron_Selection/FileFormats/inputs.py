@@ -220,16 +220,27 @@ def save_inputs(
 
     :param observations: id to an array, or for a Dict space to an array per key
     """
+    write_atomically(path, inputs_bytes(observations, clusters=clusters, normalised_with=normalised_with, where=path))
+
+
+def inputs_bytes(
+    observations: Mapping[str, np.ndarray | Mapping[str, np.ndarray]],
+    *,
+    clusters: Mapping[str, str] | None,
+    normalised_with: str | None,
+    where: object,
+) -> bytes:
+    """The bytes that ``save_inputs`` writes."""
     normalised = {} if normalised_with is None else {"normalised_with": normalised_with}
     lines = []
     for input_id, observation in observations.items():
-        check_input_id(input_id, path)
+        check_input_id(input_id, where)
         entry: dict[str, Any] = {"input": _as_lists(observation)}
         if clusters and input_id in clusters:
             entry["cluster"] = clusters[input_id]
         text = json.dumps({**entry, **normalised}, allow_nan=False)
         lines.append(f"{json.dumps(input_id, ensure_ascii=False)}: {text}")
-    write_atomically(path, ("{\n" + ",\n".join(lines) + "\n}\n").encode())
+    return ("{\n" + ",\n".join(lines) + "\n}\n").encode()
 
 
 def _as_lists(observation: np.ndarray | Mapping[str, np.ndarray]) -> Any:

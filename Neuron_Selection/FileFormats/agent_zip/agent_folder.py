@@ -17,14 +17,17 @@ RESULTS = "patching_results"
 GRADIENTS = "gradient_analysis"
 NORMALIZERS = ("vecnormalize.pkl", "vec_normalize.pkl")  # as named by rl_zoo in its runs, and on a hub
 _NO_AGENTS = ("train_eval_metrics.zip",)  # learning curves that rl_zoo uploads with an agent
-_MAKERS = {
+CLEAN, CORRUPTED = "clean_inputs.json", "corrupted_inputs.json"  # default names of the inputs files
+VISITED = "visited_inputs.json"
+_MAKERS = {  # of a file with this name, and of files in this folder
     ACTIVATIONS: "activation_extraction.py",
     RESULTS: "run_experiments.py",
     GRADIENTS: "SaliencyTooling/initial_test.py",
     ".": "generate_definitions.py",
+    CLEAN: "make_pairs.py",
+    CORRUPTED: "make_pairs.py",
+    VISITED: "record_inputs.py",
 }
-CLEAN, CORRUPTED = "clean_inputs.json", "corrupted_inputs.json"  # default names of the inputs files
-VISITED = "visited_inputs.json"  # the default name of recorded states
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,7 +57,8 @@ class AgentFolder:
                 warnings.warn(SuiteWarning(message), stacklevel=2)
             return own
         if not is_there(local):
-            maker = f"{_MAKERS[place]} makes it" if place in _MAKERS else ""
+            known = _MAKERS.get(name) or _MAKERS.get(place)
+            maker = f"{known} makes it" if known else ""
             problem = f"no such file in {own.parent} nor in {Path.cwd()}"
             raise InputError(name, problem=problem, hint=maker if hint is None else hint)
         return local
