@@ -11,7 +11,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from Neuron_Selection.errors import InputError, UsageError
+from Neuron_Selection.errors import InputError, UsageError, shown
 from Neuron_Selection.FileFormats.observations import Observations
 from Neuron_Selection.ObservationTooling.environments.environment import Environment
 from Neuron_Selection.ObservationTooling.environments.registered import environment_errors
@@ -247,17 +247,19 @@ class Episodes:
             array = np.array(parts) if len(parts) else np.zeros((0, *leaf.shape))
         except ValueError:  # of different shapes
             array = np.array(None)
-        if array.shape == (len(rows), *leaf.shape) and array.dtype.kind in "iufb":
-            if array.dtype.kind != "f" or np.isfinite(array).all():
-                return array
-            row = int(np.argwhere(~np.isfinite(array))[0, 0])
-            found, expected = "NaN or infinity", "finite numbers"
-        else:
+        if array.shape != (len(rows), *leaf.shape) or array.dtype.kind not in "iufb":
             arrays = [np.asarray(part) for part in parts]
-            is_wrong = [one.shape != leaf.shape or one.dtype.kind not in "iufb" for one in arrays]
-            row = is_wrong.index(True)
+            row = [one.shape != leaf.shape or one.dtype.kind not in "iufb" for one in arrays].index(True)
             found = f"shape {arrays[row].shape} of {arrays[row].dtype.name}"
             expected = f"{leaf.shape} of {leaf.dtype.name}, as in its observation space"
+        elif (wrong := _wrong_values(array, leaf)).any():
+            place = tuple(np.argwhere(wrong)[0])
+            row, found = int(place[0]), shown(array[place].item())
+            expected = (
+                "a finite number" if leaf.dtype.kind == "f" else f"{leaf.dtype.name}, as in its observation space"
+            )
+        else:
+            return array
         field = f"observation.{key}" if self._is_dict else "observation"
         raise InputError(self._place(int(rows[row])), field, found=found, expected=expected)
 
@@ -277,6 +279,18 @@ class Episodes:
 
     def _place(self, row: int) -> str:
         return f"{self.environment.where}, seed {self.seeds[row]}, step {self.steps[row]}"
+
+
+def _wrong_values(array: np.ndarray, leaf: LeafView) -> np.ndarray:
+    """Where values are not finite, or not whole numbers of the space, which a conversion would change silently."""
+    if leaf.dtype.kind == "f":
+        wrong = ~np.isfinite(array)
+    elif leaf.above is not None:
+        wrong = (array != np.floor(array)) | (array < 0) | (array >= leaf.above)
+    else:
+        with np.errstate(invalid="ignore"):  # of NaN in an array that should hold whole numbers
+            wrong = array != array.astype(leaf.dtype)
+    return np.asarray(wrong)
 
 
 def _longer(array: np.ndarray, count: int) -> np.ndarray:
