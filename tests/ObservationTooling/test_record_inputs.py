@@ -14,11 +14,12 @@ import pytest
 from gymnasium import spaces
 from sb3_contrib import MaskablePPO
 
-from Neuron_Selection.errors import InputError, SuiteError
+from Neuron_Selection.errors import InputError, SuiteError, SuiteWarning
 from Neuron_Selection.FileFormats.agent_zip.agent_folder import INPUTS
 from Neuron_Selection.FileFormats.state_frames import frames_path, load_frames
 from Neuron_Selection.FileFormats.visited_inputs import VisitedInputs, load_visited_inputs
-from Neuron_Selection.ObservationTooling import record_inputs
+from Neuron_Selection.ObservationTooling import Episodes, record_inputs
+from Neuron_Selection.ObservationTooling.environments.environment import environment_from
 from Neuron_Selection.PatchingTooling import OpenedAgent, open_agent
 from tests.conftest import ROOT
 from tests.extractors import MinigridFeaturesExtractor
@@ -120,6 +121,8 @@ def test_masks_are_recorded_and_no_forbidden_action_is_taken(policy: str, tmp_pa
     np.testing.assert_array_equal(masks, np.stack([position != 0, position != 3], axis=1))
     assert masks[np.arange(len(masks)), stored.visits.actions].all()
     np.testing.assert_array_equal(agent.inputs("visited_inputs.json").action_masks, masks)
+    with pytest.warns(SuiteWarning, match=r"has no action_masks\(\)"):
+        Episodes(environment_from(f"{FACTORIES}:make_line"), agent, n=1)
     if policy == "greedy":
         actions, _ = model.predict(stored.visits.observations, deterministic=True, action_masks=masks)
         np.testing.assert_array_equal(stored.visits.actions, actions)
@@ -225,7 +228,7 @@ def test_episodes_without_an_end_are_stopped_and_reported(tmp_path: Path) -> Non
         line_agent(tmp_path, always=0), "--env", f"{FACTORIES}:make_line", "--episodes", "2", "--max_steps", "30"
     )
     assert done.returncode == 0
-    assert "2 of 2 episodes were stopped after 30 steps (--max_steps)" in done.stderr
+    assert "2 of 2 episodes did not end and were stopped by --max_steps 30" in done.stderr
 
 
 def test_an_environment_that_is_not_deterministic_is_reported(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -11,7 +12,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from Neuron_Selection.errors import InputError, UsageError
+from Neuron_Selection.errors import InputError, SuiteWarning, UsageError
 from Neuron_Selection.FileFormats.observations import Observations
 from Neuron_Selection.ObservationTooling.environments.environment import Environment
 from Neuron_Selection.ObservationTooling.environments.observed_rows import ObservedRows, longer
@@ -84,7 +85,11 @@ class Episodes:
         self._envs = [first]
         self._observed = ObservedRows(checked_view(first, environment, agent), agent.normalizer, n=n)
         self._n_actions = agent.architecture.n_actions
-        self.has_masks = has_action_masks(agent.agent_zip) and first.has_wrapper_attr("action_masks")
+        needs_masks = has_action_masks(agent.agent_zip)
+        self.has_masks = needs_masks and first.has_wrapper_attr("action_masks")
+        if needs_masks and not self.has_masks:
+            missing = "has no action_masks(), though the agent was trained with masks; every action is allowed"
+            warnings.warn(SuiteWarning(f"{environment.where}: {missing}"), stacklevel=2)
         for _ in range(n - 1):
             self._envs.append(environment.make(with_frames=with_frames))
         if len({id(env) for env in self._envs}) < n:
