@@ -55,10 +55,13 @@ def add_shared_flags(parser: argparse.ArgumentParser, *, writes: bool = True) ->
     group.add_argument("--debug", action="store_true", help="add tracebacks to errors")
 
 
-def add_agent_flags(parser: argparse.ArgumentParser) -> None:
-    """Add ``--agent_path`` and the flags on how the agent is loaded."""
+def add_agent_flags(parser: argparse.ArgumentParser, *, policy: str = "--policy") -> None:
+    """Add ``--agent_path`` and the flags on how the agent is loaded.
+
+    :param policy: as for ``add_loading_flags``
+    """
     parser.add_argument("--agent_path", required=True, help="agent folder (with agent.zip), or a zip")
-    add_loading_flags(parser)
+    add_loading_flags(parser, policy=policy)
 
 
 def add_input_ids_flag(parser: argparse.ArgumentParser, *, of: str = "inputs") -> None:

@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
+from Neuron_Selection.environment_flags import separate_trusted_module
 from Neuron_Selection.errors import UsageError, shown
 from Neuron_Selection.flag_types import device
 from Neuron_Selection.suite_parser import SuiteParser, possible_flags
@@ -15,8 +16,11 @@ from Neuron_Selection.suite_parser import SuiteParser, possible_flags
 VARIABLE = "AGENT_FLAGS"
 
 
-def add_loading_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the flags on how an agent is loaded; ``agent_options`` turns them into keyword arguments."""
+def add_loading_flags(parser: argparse.ArgumentParser, *, policy: str = "--policy") -> None:
+    """Add the flags on how an agent is loaded; ``agent_options`` turns them into keyword arguments.
+
+    :param policy: the flag for a custom policy, ``--policy_class`` in scripts whose ``--policy`` is how the agent acts
+    """
     group = parser.add_argument_group(
         "how the agent is loaded", f"the environment variable {VARIABLE} supplies these flags where they are not given"
     )
@@ -29,7 +33,7 @@ def add_loading_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--trust", nargs="+", metavar="MODULE.CLASS", help="custom classes that may be imported")
     group.add_argument("--features_extractor", metavar="FILE.py:CLASS", help="your copy of a custom features extractor")
     group.add_argument("--activation_fn", metavar="FILE.py:CLASS", help="your copy of a custom activation function")
-    group.add_argument("--policy", metavar="FILE.py:CLASS", help="your copy of a custom policy")
+    group.add_argument(policy, dest="policy", metavar="FILE.py:CLASS", help="your copy of a custom policy")
     group.add_argument(
         "--vecnormalize",
         metavar="FILE",
@@ -48,14 +52,19 @@ def agent_options(args: argparse.Namespace) -> dict[str, Any]:
 def parse_with_variable(parser: argparse.ArgumentParser, words: Sequence[str]) -> argparse.Namespace:
     """Parse a command line; where it has flags of ``add_loading_flags``, AGENT_FLAGS supplies those not given.
 
+    In AGENT_FLAGS, ``--policy`` is a custom policy, as in most scripts.
+
     :raises UsageError: a wrong command line, or a wrong AGENT_FLAGS
     """
     args = parser.parse_args(words)
     if "allow_nonfinite" in args:
         given = set(possible_flags(words))
+        flags = {action.dest: set(action.option_strings) for action in parser._actions}  # noqa: SLF001 - no other way
         for name, value in flags_of_variable().items():
-            if f"--{name}" not in given:
+            if not flags[name] & given:
                 setattr(args, name, value)
+    if "env_kwargs" in args:
+        separate_trusted_module(args)
     return args
 
 

@@ -25,7 +25,16 @@ ROOMS = [
 ]
 TOPS = [top for top in ("Neuron_Selection", "SaliencyTooling", "Parameter_Selection") if (ROOT / top).exists()]
 LEFT_OF_ALL_ROOMS = {
-    *("address_space", "command_line", "errors", "file_sizes", "flag_types", "loading_flags", "next_command"),
+    *(
+        "address_space",
+        "command_line",
+        "environment_flags",
+        "errors",
+        "file_sizes",
+        "flag_types",
+        "loading_flags",
+        "next_command",
+    ),
     *("streams", "suite_parser"),
 }
 ROOM_FILES = sorted(path for top in TOPS for path in (ROOT / top).rglob("*.py"))

@@ -1,4 +1,7 @@
-"""Inputs files: ``{id: {"input": observation, "cluster": ...}}`` or ``{id: observation}``."""
+"""Inputs files: ``{id: {"input": observation, "cluster": ...}}`` or ``{id: observation}``.
+
+An entry may have further keys, as those of ``visited_inputs.json`` do, which are ignored here.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from Neuron_Selection.errors import InputError, shown
-from Neuron_Selection.FileFormats.agent_zip.spaces import Space
+from Neuron_Selection.FileFormats.agent_zip.spaces import Space, without_bounds
 from Neuron_Selection.FileFormats.observations import Observations, observations_from, rows_of
 from Neuron_Selection.FileFormats.storage.atomic_files import read_bytes, sha256_of, write_atomically
 from Neuron_Selection.FileFormats.storage.json_files import parse_edited_json
@@ -25,7 +28,9 @@ class Inputs:
     """Observations and their ids.
 
     ``observations``: (n, *shape) in the space's dtype, or one such array per key. ``clusters``: id to cluster, for the
-    ids that have one. ``where``: the file, or "arrays". ``sha256``: of its bytes.
+    ids that have one. ``where``: the file, or "arrays". ``sha256``: of its bytes. ``normalised_with``: the SHA-256 of
+    the VecNormalize file with which the observations were normalised before they were stored; None if they are raw, or
+    if nothing is known.
     """
 
     where: str
@@ -33,6 +38,7 @@ class Inputs:
     ids: tuple[str, ...]
     observations: Observations
     clusters: Mapping[str, str]
+    normalised_with: str | None = None
 
     def selected(self, ids: Sequence[str] | None) -> Inputs:
         """These ids only, in the order given; None keeps all.
@@ -62,6 +68,7 @@ def load_inputs(path: Path, space: Space) -> Inputs:
     values: list[Any] = []
     fields: list[str] = []
     clusters: dict[str, str] = {}
+    normalised_with = _normalised_with(document, path)
     for input_id, entry in document.items():
         check_input_id(input_id, path)
         name = shown(input_id)
@@ -77,9 +84,14 @@ def load_inputs(path: Path, space: Space) -> Inputs:
         else:
             values.append(entry)
             fields.append(name)
-    observations = observations_from(values, space, where=path, fields=fields)
+    space = space if normalised_with is None else without_bounds(space)
     return Inputs(
-        where=str(path), sha256=sha256_of(data), ids=tuple(document), observations=observations, clusters=clusters
+        where=str(path),
+        sha256=sha256_of(data),
+        ids=tuple(document),
+        observations=observations_from(values, space, where=path, fields=fields),
+        clusters=clusters,
+        normalised_with=normalised_with,
     )
 
 
@@ -93,6 +105,16 @@ def clusters_in(path: Path) -> dict[str, str]:
         raise InputError(path, found=shown(document), expected="an object {id: {'input': [...]}}")
     found = {input_id: _cluster(entry, path, input_id) for input_id, entry in document.items()}
     return {input_id: cluster for input_id, cluster in found.items() if cluster is not None}
+
+
+def _normalised_with(document: Mapping[str, Any], path: Path) -> str | None:
+    """The VecNormalize file that all entries name, if they do."""
+    named = {entry.get("normalised_with") if isinstance(entry, dict) else None for entry in document.values()}
+    found = named.pop()
+    if named or not isinstance(found, str | None):
+        expected = "the same SHA-256 in every entry, or in none"
+        raise InputError(path, "normalised_with", found="different values", expected=expected)
+    return found
 
 
 def _cluster(entry: Any, path: Path, input_id: str) -> str | None:
@@ -143,17 +165,47 @@ def _sha256_of_arrays(ids: Sequence[str], batch: Observations) -> str:
 
 
 def save_inputs(
-    path: Path, observations: Mapping[str, np.ndarray], *, clusters: Mapping[str, str] | None = None
+    path: Path,
+    observations: Mapping[str, np.ndarray | Mapping[str, np.ndarray]],
+    *,
+    clusters: Mapping[str, str] | None = None,
+    normalised_with: str | None = None,
 ) -> None:
-    """Write ``{id: {"input": [...], "cluster": ...}}``, one id per line."""
+    """Write ``{id: {"input": [...], "cluster": ...}}``, one id per line.
+
+    :param observations: id to an array, or for a Dict space to an array per key
+    """
+    beside: dict[str, dict[str, Any]] = {input_id: {} for input_id in observations}
+    for input_id in observations:
+        if clusters and input_id in clusters:
+            beside[input_id]["cluster"] = clusters[input_id]
+        if normalised_with is not None:
+            beside[input_id]["normalised_with"] = normalised_with
+    write_atomically(path, inputs_bytes(observations, beside, where=path))
+
+
+def inputs_bytes(
+    observations: Mapping[str, np.ndarray | Mapping[str, np.ndarray]],
+    beside: Mapping[str, Mapping[str, Any]],
+    *,
+    where: object,
+) -> bytes:
+    """The bytes of an inputs file.
+
+    :param beside: id to the keys of its entry that follow ``input``
+    """
     lines = []
     for input_id, observation in observations.items():
-        check_input_id(input_id, path)
-        entry: dict[str, Any] = {"input": observation.tolist()}
-        if clusters and input_id in clusters:
-            entry["cluster"] = clusters[input_id]
+        check_input_id(input_id, where)
+        entry = {"input": _as_lists(observation), **beside[input_id]}
         lines.append(f"{json.dumps(input_id, ensure_ascii=False)}: {json.dumps(entry, allow_nan=False)}")
-    write_atomically(path, ("{\n" + ",\n".join(lines) + "\n}\n").encode())
+    return ("{\n" + ",\n".join(lines) + "\n}\n").encode()
+
+
+def _as_lists(observation: np.ndarray | Mapping[str, np.ndarray]) -> Any:
+    if isinstance(observation, Mapping):
+        return {key: part.tolist() for key, part in observation.items()}
+    return observation.tolist()
 
 
 def check_input_id(input_id: Any, where: object) -> None:

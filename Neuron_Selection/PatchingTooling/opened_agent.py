@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from Neuron_Selection.address_space import require_address_space
-from Neuron_Selection.errors import EngineError, UsageError, shown
+from Neuron_Selection.errors import EngineError, InputError, UsageError, shown
 from Neuron_Selection.FileFormats.activations import Activations
 from Neuron_Selection.FileFormats.agent_zip.agent_folder import ACTIVATIONS, INPUTS, find_agent, warn_of_normalizer
 from Neuron_Selection.FileFormats.agent_zip.agent_zip import read_agent_zip
@@ -202,8 +202,13 @@ class OpenedAgent:
         return space if self.normalizer is None else self.normalizer.raw_space(space)
 
     def _normalised(self, raw: Inputs) -> Inputs:
-        if self.normalizer is None:
+        """Normalised inputs; those that were recorded normalised, with the same statistics, are returned unchanged."""
+        if self.normalizer is None or raw.normalised_with == self.normalizer.sha256:
             return raw
+        if raw.normalised_with is not None:
+            found = f"inputs normalised with statistics {raw.normalised_with[:12]}"
+            expected = f"raw ones, or those of {self.normalizer.path.name} ({self.normalizer.sha256[:12]})"
+            raise InputError(raw.where, "normalised_with", found=found, expected=expected)
         return replace(raw, observations=self.normalizer.normalised(raw.observations))
 
     def q_values(self, inputs: Any) -> np.ndarray:

@@ -92,6 +92,20 @@ def describe_space(space: Space) -> str:
     return f"MultiBinary {space.shape}"
 
 
+def without_bounds(space: Space) -> Space:
+    """The same space with float32 boxes that have no bounds, for observations that were normalised."""
+    if isinstance(space, DictSpace):
+        return DictSpace(spaces={key: _unbounded(part) for key, part in space.spaces.items()})
+    return _unbounded(space)
+
+
+def _unbounded(space: LeafSpace) -> LeafSpace:
+    if not isinstance(space, BoxSpace):
+        return space
+    high = np.full(space.shape, np.inf, np.float32)
+    return BoxSpace(shape=space.shape, dtype=np.dtype(np.float32), low=-high, high=high)
+
+
 class _Reader:
     def __init__(self, where: object, field: str) -> None:
         self.where = where

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 
-import gymnasium
 from minigrid.core.world_object import Goal, Lava, Wall, WorldObj
 from minigrid.minigrid_env import MiniGridEnv
 
 from Neuron_Selection.errors import UsageError, shown
+from Neuron_Selection.ObservationTooling.environments.registered import (
+    environment_errors,
+    make_registered,
+    registered_spec,
+)
 from Neuron_Selection.ObservationTooling.grid_worlds.layouts import FREE, GOAL, LAVA, WALL, Cell, Layout
 
 OBJECTS: dict[str, Callable[[], WorldObj | None]] = {FREE: lambda: None, WALL: Wall, LAVA: Lava, GOAL: Goal}
-_MAKERS = ("gymnasium", "minigrid")
 CONTENTS = {"wall": WALL, "lava": LAVA, "goal": GOAL}
 
 
@@ -23,35 +25,16 @@ def make_environment(env_id: str) -> MiniGridEnv:
     Ids are read from untrusted files, so only environments registered by gymnasium and minigrid are made: no
     ``module:name``, for which gymnasium would import the module, and no entry point of another package.
 
-    :raises UsageError: an unknown id, one of another package, one that is not MiniGrid's, or one that cannot be made,
+    :raises SuiteError: an unknown id, one of another package, one that is not MiniGrid's, or one that cannot be made,
         for example because a package is missing
     """
     where = f"environment {shown(env_id)}"
     if ":" in env_id:
         raise UsageError(f"{where}: must not name a module")
-    try:
-        spec = gymnasium.spec(env_id)
-    except gymnasium.error.Error as error:
-        raise UsageError(f"{where}: unknown environment ({error})") from error
-    module = spec.entry_point.partition(":")[0] if isinstance(spec.entry_point, str) else ""
-    if module.partition(".")[0] not in _MAKERS or spec.additional_wrappers:
-        raise UsageError(f"{where}: is not registered by {' or '.join(_MAKERS)}")
-    with _one_line(where):
-        env = gymnasium.make(spec, disable_env_checker=True).unwrapped
+    env = make_registered(registered_spec(env_id), {}, render_mode=None).unwrapped
     if not isinstance(env, MiniGridEnv):
         raise UsageError(f"{where}: is not a MiniGrid environment (found {type(env).__name__})")
     return env
-
-
-@contextmanager
-def _one_line(where: str) -> Iterator[None]:
-    """Turn errors of an environment into a UsageError, except those of memory and of the operating system."""
-    try:
-        yield
-    except (MemoryError, OSError):
-        raise
-    except Exception as error:  # an environment may raise anything
-        raise UsageError(f"{where}: cannot be used ({type(error).__name__}: {error})") from error
 
 
 def layout_of_seed(env: MiniGridEnv, seed: int) -> Layout:
@@ -59,7 +42,7 @@ def layout_of_seed(env: MiniGridEnv, seed: int) -> Layout:
 
     :raises UsageError: the environment cannot be started, or its grid contains unknown objects
     """
-    with _one_line(f"environment {shown(env.spec.id if env.spec else type(env).__name__)}"):
+    with environment_errors(f"environment {shown(env.spec.id if env.spec else type(env).__name__)}"):
         env.reset(seed=seed)
     return current_layout(env)
 

@@ -6,7 +6,7 @@ import gymnasium
 import pytest
 from gymnasium.envs.registration import EnvSpec
 
-from Neuron_Selection.errors import UsageError
+from Neuron_Selection.errors import InputError, SuiteError, UsageError
 from Neuron_Selection.ObservationTooling.grid_worlds.environments import (
     agent_cell,
     current_layout,
@@ -61,7 +61,7 @@ def test_seeds_that_share_a_layout_count_once(env):
     ],
 )
 def test_other_environments_are_refused_by_name(env_id, message):
-    with pytest.raises(UsageError) as raised:
+    with pytest.raises(SuiteError) as raised:
         make_environment(env_id)
     assert str(raised.value).startswith(message)
 
@@ -80,9 +80,9 @@ def test_an_environment_that_another_package_registered_is_not_made(monkeypatch)
     entry_points = {"Elsewhere-v0": "tests.elsewhere:Env", "Called-v0": lambda **_: made.append(1)}
     for env_id, entry_point in entry_points.items():
         monkeypatch.setitem(gymnasium.registry, env_id, EnvSpec(env_id, entry_point=entry_point))
-        with pytest.raises(UsageError) as raised:
+        with pytest.raises(InputError) as raised:
             make_environment(env_id)
-        assert str(raised.value).endswith("is not registered by gymnasium or minigrid")
+        assert raised.value.problem == "is not registered by gymnasium or minigrid"
     assert not made
 
 
