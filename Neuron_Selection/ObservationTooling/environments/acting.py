@@ -35,10 +35,20 @@ class Acting:
             step, so that an episode does not depend on the others
         :return: (n,), int64
         """
+        if self.kind == "greedy":
+            return greedy_actions(scores)
+        return self.actions_of(scores, np.array([generator.random(2) for generator in generators]).reshape(-1, 2))
+
+    def actions_of(self, scores: np.ndarray, drawn: np.ndarray) -> np.ndarray:
+        """The actions that follow from numbers that are drawn already.
+
+        :param scores: (n, n_actions)
+        :param drawn: (n, 2), from 0 to 1, the next two numbers of each episode's generator
+        :return: (n,), int64
+        """
         greedy = greedy_actions(scores)
         if self.kind == "greedy":
             return greedy
-        drawn = np.array([generator.random(2) for generator in generators]).reshape(-1, 2)
         if self.kind == "sampled":
             below = np.cumsum(softmax(scores), axis=1) <= drawn[:, :1]
             sampled: np.ndarray = np.minimum(below.sum(axis=1), scores.shape[1] - 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -141,6 +142,47 @@ class Episodes:
             infos=tuple(infos),
         )
 
+    def add_rows(self, count: int) -> None:
+        """Make further environments, whose rows come after the others and do not run."""
+        self._envs += [self.environment.make() for _ in range(count)]
+        for key, stack in self._stacks.items():
+            self._stacks[key] = np.concatenate([stack, np.zeros((count, *stack.shape[1:]), stack.dtype)])
+        self.running, self.stopped = (
+            np.concatenate([flags, np.zeros(count, bool)]) for flags in (self.running, self.stopped)
+        )
+        self.steps = np.concatenate([self.steps, np.zeros(count, np.int64)])
+
+    def restart(self, row: int, seed: int) -> None:
+        """Start an episode in one row; the other rows stay where they are."""
+        self.seeds = (*self.seeds[:row], *[0] * (row - len(self.seeds)), seed, *self.seeds[row + 1 :])
+        self.running[row], self.stopped[row], self.steps[row] = True, False, 0
+        for stack in self._stacks.values():
+            stack[row] = 0
+        with environment_errors(f"{self.environment.where}, seed {seed}"):
+            observation, _ = self._envs[row].reset(seed=int(seed))
+        self._take(row, observation)
+
+    def advance(self, row: int, action: int) -> tuple[float, bool, bool, Mapping[str, Any]]:
+        """Take one step in one row that is running.
+
+        :return: its reward, whether it was terminated and truncated, and its info, as in ``Step``
+        """
+        with environment_errors(f"{self.environment.where}, seed {self.seeds[row]}, step {self.steps[row]}"):
+            observation, reward, terminated, truncated, info = self._envs[row].step(action)
+            reward = float(reward)
+        if not math.isfinite(reward):
+            raise self._wrong(row, "reward", "NaN or infinity", "a number")
+        self.steps[row] += 1
+        self._take(row, observation)
+        if not terminated and not truncated and self.steps[row] >= self.max_steps:
+            self.stopped[row] = truncated = True
+        self.running[row] = not terminated and not truncated
+        return reward, bool(terminated), bool(truncated), info
+
+    def observations_of(self, rows: Sequence[int]) -> Observations:
+        """What the network receives in some rows, (n_rows, *shape), or one such array per key."""
+        return self._observations(list(rows))
+
     def frame(self, row: int) -> np.ndarray:
         """A picture of an episode's current state, (height, width, 3), uint8.
 
@@ -185,9 +227,9 @@ class Episodes:
         where = f"{self.environment.where}, seed {self.seeds[row]}, step {self.steps[row]}"
         return InputError(where, field, found=found, expected=expected)
 
-    def _observations(self) -> Observations:
+    def _observations(self, rows: Any = slice(None)) -> Observations:
         """What the network receives."""
-        parts = {key: _transposed(self._stacks[key], leaf) for key, leaf in self._view.items()}
+        parts = {key: _transposed(self._stacks[key][rows], leaf) for key, leaf in self._view.items()}
         batch: Observations = parts if self._is_dict else parts[WHOLE]
         if self._normalizer is not None:
             batch = self._normalizer.normalised(batch)

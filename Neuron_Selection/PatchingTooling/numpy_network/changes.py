@@ -131,14 +131,16 @@ def _change_some_rows(
     :param changes_rows: (n_changes, n)
     """
     changes, rows = np.nonzero(changes_rows)
-    results = change_units_of_pairs(changed, number, units, changes, rows, delta[changes, :, rows])
+    results = change_units_of_pairs(
+        changed, number, units, changes=changes, rows=rows, delta=delta[changes, :, rows]
+    )
     scores = np.repeat(changed.baseline[None], len(units), axis=0)
     scores.reshape(-1, changed.network.n_actions)[changes * changed.n_rows + rows] = results
     return scores
 
 
 def change_units_of_pairs(
-    changed: ChangedRun, number: int, units: np.ndarray, changes: np.ndarray, rows: np.ndarray, delta: np.ndarray
+    changed: ChangedRun, number: int, units: np.ndarray, *, changes: np.ndarray, rows: np.ndarray, delta: np.ndarray
 ) -> np.ndarray:
     """The scores of pairs of a change and a row, after some inputs of the ``number``-th Linear changed.
 

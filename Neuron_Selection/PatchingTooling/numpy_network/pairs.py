@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from Neuron_Selection.FileFormats.observations import Observations, count_of
+from Neuron_Selection.FileFormats.observations import Observations
 from Neuron_Selection.FileFormats.provenance import CHUNK_ROWS
 from Neuron_Selection.PatchingTooling.agent.interventions import Edit, Intervention, alike
 from Neuron_Selection.PatchingTooling.agent.network import refuse_nonfinite_scores
@@ -80,7 +80,7 @@ def _run_alike(
     delta = first.delta[units[which], rows[:, None]]
     if rank == 1:  # two terms, the second times 0: a single one would leave BLAS for something slower
         units, delta = np.repeat(units, 2, axis=1), np.concatenate([delta, np.zeros_like(delta)], axis=1)
-    scores = change_units_of_pairs(changed, first.reader, units, which, rows, delta)
+    scores = change_units_of_pairs(changed, first.reader, units, changes=which, rows=rows, delta=delta)
     np.copyto(scores, changed.baseline[rows], where=~delta.any(axis=1)[:, None])
     return scores
 
@@ -106,7 +106,9 @@ def _run_in_full(
         own, pair_rows = which[chosen], rows[chosen]
         values = np.zeros((padded(len(own), CHUNK_ROWS), inputs.shape[1]))
         values[: len(own)] = np.where(masks[first.layer][own], new[pair_rows], inputs[pair_rows])
-        scores[chosen] = _run_on(network, first.reader, values, later, own, pair_rows)[: len(own), : network.n_actions]
+        scores[chosen] = _run_on(network, first.reader, values, edits=later, which=own, rows=pair_rows)[
+            : len(own), : network.n_actions
+        ]
     return scores
 
 
@@ -114,6 +116,7 @@ def _run_on(
     network: NumpyNetwork,
     reader: int,
     values: np.ndarray,
+    *,
     edits: Mapping[Site, tuple[np.ndarray, Edit]],
     which: np.ndarray,
     rows: np.ndarray,

@@ -1,0 +1,80 @@
+"""Episodes of the unchanged agent: what the experiments are compared with, and where their episodes start from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from Neuron_Selection.FileFormats.observations import Observations, count_of, rows_of
+from Neuron_Selection.ObservationTooling.endings import Ending, meaning_of_termination
+from Neuron_Selection.ObservationTooling.environments.episodes import Episodes
+from Neuron_Selection.PatchingTooling.agent.network import Network
+from Parameter_Selection.RolloutTooling.episodes.settings import EpisodeSettings, fingerprints, joined
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Episode:
+    """One episode of the unchanged agent.
+
+    ``observations``: those on which it decided, (n_steps, *shape). ``states``: their fingerprints.
+    """
+
+    seed: int
+    observations: Observations
+    states: list[bytes]
+    actions: np.ndarray
+    rewards: np.ndarray
+    ending: Ending
+    truncated: bool
+
+
+def run_baseline(
+    network: Network, episodes: Episodes, settings: EpisodeSettings, seeds: Sequence[int]
+) -> list[Episode]:
+    """Run an episode of each seed in lockstep.
+
+    :param episodes: with a row for each seed
+    """
+    meaning = meaning_of_termination(episodes.envs[0])
+    drawn = [settings.drawn(seed) for seed in seeds]
+    seen: list[list[Observations]] = [[] for _ in seeds]
+    actions: list[list[int]] = [[] for _ in seeds]
+    rewards: list[list[float]] = [[] for _ in seeds]
+    ends: list[tuple[Ending, bool]] = [(Ending(None, None), False)] * len(seeds)
+    for row, seed in enumerate(seeds):
+        episodes.restart(row, seed)
+    running = list(range(len(seeds)))
+    step = 0
+    while running:
+        observations = episodes.observations_of(running)
+        numbers = np.stack([drawn[row][step] for row in running])
+        chosen = settings.acting.actions_of(network.scores(observations), numbers)
+        for place, row in enumerate(running):
+            action = int(chosen[place])
+            seen[row].append(rows_of(observations, slice(place, place + 1)))
+            reward, terminated, truncated, info = episodes.advance(row, action)
+            actions[row].append(action)
+            rewards[row].append(reward)
+            if terminated or truncated:
+                ending = settings.ending(meaning, reward=reward, terminated=terminated, truncated=truncated, info=info)
+                ends[row] = ending, truncated and not terminated
+        running = [row for row in running if episodes.running[row]]
+        step += 1
+    found = []
+    for row, seed in enumerate(seeds):
+        observations = joined(seen[row])
+        found.append(
+            Episode(
+                seed=seed,
+                observations=observations,
+                states=fingerprints(observations),
+                actions=np.array(actions[row]),
+                rewards=np.array(rewards[row]),
+                ending=ends[row][0],
+                truncated=ends[row][1],
+            )
+        )
+        assert count_of(observations) == len(actions[row])  # noqa: S101
+    return found
