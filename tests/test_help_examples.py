@@ -34,6 +34,7 @@ def test_the_examples_run_one_after_the_other_in_the_order_of_the_table(
 ) -> None:
     (copy,) = re.findall(r"^cp -r (\S+) (my_agent)$", README, re.MULTILINE)
     shutil.copytree(ROOT / copy[0], tmp_path / copy[1])
+    shutil.copytree(ROOT / "examples", tmp_path / "examples", ignore=shutil.ignore_patterns("agent"))
     monkeypatch.chdir(tmp_path)
     ran = []
     for script in sorted(SCRIPTS, key=lambda path: README.index(f"{path.name}`")):

@@ -175,31 +175,16 @@ def save_inputs(
 
     :param observations: id to an array, or for a Dict space to an array per key
     """
-    beside: dict[str, dict[str, Any]] = {input_id: {} for input_id in observations}
-    for input_id in observations:
-        if clusters and input_id in clusters:
-            beside[input_id]["cluster"] = clusters[input_id]
-        if normalised_with is not None:
-            beside[input_id]["normalised_with"] = normalised_with
-    write_atomically(path, inputs_bytes(observations, beside, where=path))
-
-
-def inputs_bytes(
-    observations: Mapping[str, np.ndarray | Mapping[str, np.ndarray]],
-    beside: Mapping[str, Mapping[str, Any]],
-    *,
-    where: object,
-) -> bytes:
-    """The bytes of an inputs file.
-
-    :param beside: id to the keys of its entry that follow ``input``
-    """
+    normalised = {} if normalised_with is None else {"normalised_with": normalised_with}
     lines = []
     for input_id, observation in observations.items():
-        check_input_id(input_id, where)
-        entry = {"input": _as_lists(observation), **beside[input_id]}
-        lines.append(f"{json.dumps(input_id, ensure_ascii=False)}: {json.dumps(entry, allow_nan=False)}")
-    return ("{\n" + ",\n".join(lines) + "\n}\n").encode()
+        check_input_id(input_id, path)
+        entry: dict[str, Any] = {"input": _as_lists(observation)}
+        if clusters and input_id in clusters:
+            entry["cluster"] = clusters[input_id]
+        text = json.dumps({**entry, **normalised}, allow_nan=False)
+        lines.append(f"{json.dumps(input_id, ensure_ascii=False)}: {text}")
+    write_atomically(path, ("{\n" + ",\n".join(lines) + "\n}\n").encode())
 
 
 def _as_lists(observation: np.ndarray | Mapping[str, np.ndarray]) -> Any:

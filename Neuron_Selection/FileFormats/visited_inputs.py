@@ -20,13 +20,16 @@ from msgspec import Meta
 
 from Neuron_Selection.errors import InputError, shown
 from Neuron_Selection.FileFormats.agent_zip.spaces import Space
-from Neuron_Selection.FileFormats.inputs import Inputs, inputs_bytes, load_inputs
-from Neuron_Selection.FileFormats.observations import Observations, rows_of
+from Neuron_Selection.FileFormats.environment_file import ENVIRONMENT_FILE
+from Neuron_Selection.FileFormats.inputs import Inputs, check_input_id, load_inputs
+from Neuron_Selection.FileFormats.observations import Observations
 from Neuron_Selection.FileFormats.provenance import StoredOutput, meta_path, stored_document, stored_output
-from Neuron_Selection.FileFormats.storage.atomic_files import sha256_of, write_together
+from Neuron_Selection.FileFormats.state_frames import frames_path
+from Neuron_Selection.FileFormats.storage.atomic_files import read_bytes, sha256_of, write_together
 from Neuron_Selection.FileFormats.storage.document_checks import Index, checked_document
 from Neuron_Selection.FileFormats.storage.json_files import json_bytes, read_edited_json
 
+VISITED = "visited_inputs.json"
 _HINT = "record_inputs.py makes such a file"
 
 
@@ -66,44 +69,67 @@ class _Entry(msgspec.Struct, frozen=True, kw_only=True):
     cluster: str
 
 
-def files_of(path: Path, *, environment: Path, frames: Path | None) -> dict[str, Path]:
-    """The files that a recording writes, by the key of their SHA-256 in the metadata."""
-    with_frames = {} if frames is None else {"frames_sha256": frames}
-    return {"inputs_sha256": path, "environment_sha256": environment, **with_frames}
+def recording_files(path: Path, *, with_frames: bool) -> dict[str, Path]:
+    """The files that a recording writes next to its metadata, by the key of their SHA-256 there."""
+    frames = {"frames_sha256": frames_path(path)} if with_frames else {}
+    return {"inputs_sha256": path, "environment_sha256": path.with_name(ENVIRONMENT_FILE), **frames}
 
 
 def visited_bytes(visits: Visits, *, normalised_with: str | None, where: object) -> bytes:
-    """The bytes of the file."""
+    """The bytes of the file; all numbers are finite, which msgspec would not check."""
+    observations = _as_lists(visits.observations)
+    clusters, actions, steps = ([*map(str, visits.seeds.tolist())], visits.actions.tolist(), visits.steps.tolist())
+    scores, rewards, returns = visits.scores.tolist(), visits.rewards.tolist(), visits.returns.tolist()
     normalised = {} if normalised_with is None else {"normalised_with": normalised_with}
-    observations = {input_id: rows_of(visits.observations, row) for row, input_id in enumerate(visits.ids)}
-    beside = {
-        input_id: {
-            "cluster": str(visits.seeds[row]),
-            "action": int(visits.actions[row]),
-            "scores": visits.scores[row].tolist(),
-            "reward": float(visits.rewards[row]),
-            "return": float(visits.returns[row]),
-            "step": int(visits.steps[row]),
+    lines = []
+    for row, input_id in enumerate(visits.ids):
+        check_input_id(input_id, where)
+        entry = {
+            "input": observations[row],
+            "cluster": clusters[row],
+            "action": actions[row],
+            "scores": scores[row],
+            "reward": rewards[row],
+            "return": returns[row],
+            "step": steps[row],
             **normalised,
         }
-        for row, input_id in enumerate(visits.ids)
-    }
-    return inputs_bytes(observations, beside, where=where)
+        lines.append(msgspec.json.encode(input_id) + b": " + msgspec.json.encode(entry))
+    return b"{\n" + b",\n".join(lines) + b"\n}\n"
 
 
-def save_recording(path: Path, contents: Mapping[str, bytes], files: Mapping[str, Path], *, metadata: Any) -> None:
-    """Write the files of a recording and its metadata, which hold their SHA-256.
+def _as_lists(observations: Observations) -> list[Any]:
+    if not isinstance(observations, dict):
+        lists: list[Any] = observations.tolist()
+        return lists
+    parts = [part.tolist() for part in observations.values()]
+    return [dict(zip(observations, values, strict=True)) for values in zip(*parts, strict=True)]
 
-    :param contents: key of ``files_of`` to the bytes
+
+def save_recording(
+    path: Path, contents: Mapping[str, bytes], files: Mapping[str, Path], *, metadata: Mapping[str, Any]
+) -> None:
+    """Write the files of a recording and its metadata; frames of an earlier recording are removed.
+
+    :param contents: key of ``recording_files`` to the bytes
     """
     hashes = {key: sha256_of(data) for key, data in contents.items()}
     written = {files[key]: data for key, data in contents.items()}
     write_together({**written, meta_path(path): json_bytes({**metadata, **hashes})})
+    if frames_path(path) not in written:
+        frames_path(path).unlink(missing_ok=True)
 
 
-def stored_recording(path: Path, files: Mapping[str, Path]) -> StoredOutput:
-    """The files of a recording as they are on disk now."""
-    return stored_output(stored_document(meta_path(path)), files)
+def stored_recording(path: Path, files: Mapping[str, Path], *, environment: bytes) -> StoredOutput:
+    """The files of a recording as they are on disk now.
+
+    :param environment: the bytes of ``environment.json`` that the planned run would write. Recordings of one
+        environment share this file, so one with these bytes counts as written by any of them.
+    """
+    own = dict(files)
+    if own["environment_sha256"].is_file() and read_bytes(own["environment_sha256"]) == environment:
+        del own["environment_sha256"]
+    return stored_output(stored_document(meta_path(path)), own)
 
 
 def load_visited_inputs(path: Path, space: Space) -> VisitedInputs:

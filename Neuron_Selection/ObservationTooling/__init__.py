@@ -1,1 +1,25 @@
-"""Generation of pairs of inputs: environments, encodings, pairs, drawings."""
+"""Where inputs come from: environments, recorded episodes, pairs, encodings, drawings."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from Neuron_Selection.ObservationTooling.environments.chosen import chosen_environment
+    from Neuron_Selection.ObservationTooling.environments.episodes import Episodes
+    from Neuron_Selection.ObservationTooling.recording.run import record_inputs
+
+__all__ = ["Episodes", "chosen_environment", "record_inputs"]
+
+_MODULES = {
+    "Episodes": "environments.episodes",
+    "chosen_environment": "environments.chosen",
+    "record_inputs": "recording.run",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

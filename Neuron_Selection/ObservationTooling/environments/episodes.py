@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import gymnasium
 import numpy as np
 
-from Neuron_Selection.errors import InputError, UsageError, shown
+from Neuron_Selection.errors import InputError, UsageError
 from Neuron_Selection.FileFormats.agent_zip.spaces import describe_space
 from Neuron_Selection.FileFormats.observations import Observations
 from Neuron_Selection.ObservationTooling.environments.environment import Environment
@@ -20,6 +21,7 @@ from Neuron_Selection.ObservationTooling.environments.views import WHOLE, LeafVi
 from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
 
 MAX_STEPS = 1000
+_NO_INFO: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -42,7 +44,7 @@ class Step:
 
 
 class Episodes:
-    """n environments, one episode each, stepped together; an episode that ends is not started again.
+    """n environments, one episode each, stepped together; an episode that has ended stays so until ``start``.
 
     ::
 
@@ -64,7 +66,7 @@ class Episodes:
     :raises SuiteError: the environment cannot be made, or its spaces are not the agent's
 
     ``running``: (n,), whether an episode goes on. ``stopped``: (n,), whether it was truncated by ``max_steps`` alone.
-    ``steps``: (n,), its steps so far. ``seeds``: its seeds.
+    ``steps``: (n,), its steps so far. ``seeds``: (n,), its seed.
     """
 
     def __init__(
@@ -87,7 +89,7 @@ class Episodes:
         if len({id(env) for env in self._envs}) < n:
             raise UsageError(f"{environment.where}: the factory returned one environment twice, expected a new one")
         self._stacks = {key: np.zeros((n, *leaf.stacked), leaf.dtype) for key, leaf in self._view.items()}
-        self.seeds: tuple[int, ...] = ()
+        self.seeds = np.zeros(n, np.int64)
         self.running = np.zeros(n, bool)
         self.stopped = np.zeros(n, bool)
         self.steps = np.zeros(n, np.int64)
@@ -98,21 +100,30 @@ class Episodes:
         return self._envs
 
     def reset(self, seeds: Sequence[int]) -> Observations:
-        """Start an episode of each seed.
+        """Start an episode of each seed, in the first rows.
 
         :param seeds: at most n; rows beyond them do not run
         :return: the first observations, (n, *shape), or one such array per key; rows that do not run are zeros
         """
-        self.seeds = tuple(seeds)
-        self.running[:] = np.arange(len(self.running)) < len(self.seeds)
-        self.stopped[:] = False
-        self.steps[:] = 0
+        self.running[:], self.stopped[:], self.steps[:] = False, False, 0
         for stack in self._stacks.values():
             stack[:] = 0
-        for row, seed in enumerate(self.seeds):
-            with environment_errors(f"{self.environment.where}, seed {seed}"):
-                observation, _ = self._envs[row].reset(seed=int(seed))
-            self._take(row, observation)
+        return self.start(np.arange(len(seeds)), seeds)
+
+    def start(self, rows: np.ndarray, seeds: Sequence[int]) -> Observations:
+        """Start an episode of each seed in some rows, such as those whose episodes have ended; other rows go on.
+
+        :return: the observations of all rows, as ``step`` returns them
+        """
+        self.running[rows], self.stopped[rows], self.steps[rows] = True, False, 0
+        self.seeds[rows] = seeds
+        for stack in self._stacks.values():
+            stack[rows] = 0
+        made: list[Any] = []
+        with environment_errors(lambda: self._place(int(rows[len(made)]))):
+            for row, seed in zip(rows.tolist(), seeds, strict=True):
+                made.append(self._envs[row].reset(seed=int(seed))[0])
+        self._take(rows, made)
         return self._observations()
 
     def step(self, actions: np.ndarray) -> Step:
@@ -121,19 +132,26 @@ class Episodes:
         :param actions: (n,), whole numbers; those of rows that do not run are ignored
         """
         n = len(self.running)
-        rewards, infos = np.zeros(n), [dict[str, Any]() for _ in range(n)]
+        rewards, infos = np.zeros(n), [_NO_INFO] * n
         terminated, truncated = np.zeros(n, bool), np.zeros(n, bool)
-        for row in np.flatnonzero(self.running).tolist():
-            with environment_errors(f"{self.environment.where}, seed {self.seeds[row]}, step {self.steps[row]}"):
-                observation, reward, ends, is_cut, infos[row] = self._envs[row].step(int(actions[row]))
-                rewards[row], terminated[row], truncated[row] = reward, ends, is_cut
-            self.steps[row] += 1
-            self._take(row, observation)
+        rows, chosen = np.flatnonzero(self.running), actions.tolist()
+        made: list[Any] = []
+        with environment_errors(lambda: self._place(int(rows[len(made)]))):
+            for row in rows.tolist():
+                observation, rewards[row], terminated[row], truncated[row], infos[row] = self._envs[row].step(
+                    chosen[row]
+                )
+                made.append(observation)
+        self.steps[rows] += 1
+        self._take(rows, made)
         if not np.isfinite(rewards).all():
-            raise self._wrong(int(np.flatnonzero(~np.isfinite(rewards))[0]), "reward", "NaN or infinity", "a number")
-        self.stopped = self.running & ~terminated & ~truncated & (self.steps >= self.max_steps) | self.stopped
-        truncated |= self.running & self.stopped
-        self.running = self.running & ~terminated & ~truncated
+            row = int(np.flatnonzero(~np.isfinite(rewards))[0])
+            raise InputError(self._place(row), "reward", found="NaN or infinity", expected="a finite number")
+        goes_on = self.running & ~(terminated | truncated)
+        is_stopped = goes_on & (self.steps >= self.max_steps)
+        truncated |= is_stopped
+        self.stopped |= is_stopped
+        self.running = goes_on & ~is_stopped
         return Step(
             observations=self._observations(),
             rewards=rewards,
@@ -205,27 +223,51 @@ class Episodes:
         for env in self._envs:
             env.close()
 
-    def _take(self, row: int, observation: Any) -> None:
-        """Put an environment's observation behind its earlier ones."""
-        if self._is_dict and not isinstance(observation, Mapping):
-            raise self._wrong(row, "observation", shown(observation), "a dict")
+    def _take(self, rows: np.ndarray, observations: Sequence[Any]) -> None:
+        """Put the observations of some rows behind their earlier ones."""
         for key, leaf in self._view.items():
-            part = observation.get(key) if self._is_dict else observation
-            field = f"observation.{key}" if self._is_dict else "observation"
-            _push(self._stacks[key][row : row + 1], self._array(part, leaf, row, field)[None], leaf)
+            parts = observations
+            if self._is_dict:
+                parts = [one.get(key) if isinstance(one, Mapping) else one for one in observations]
+            self._push(rows, self._checked(rows, parts, key), key, leaf)
 
-    def _array(self, part: Any, leaf: LeafView, row: int, field: str) -> np.ndarray:
-        array = np.asarray(part)
-        if array.shape != leaf.shape or array.dtype.kind not in "iufb":
-            found = f"shape {array.shape} of {array.dtype.name}"
-            raise self._wrong(row, field, found, f"{leaf.shape} of {leaf.dtype.name}, as in its observation space")
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise self._wrong(row, field, "NaN or infinity", "finite numbers")
-        return array
+    def _checked(self, rows: np.ndarray, parts: Sequence[Any], key: str) -> np.ndarray:
+        """The observations as one array, (n_rows, *shape).
 
-    def _wrong(self, row: int, field: str, found: str, expected: str) -> InputError:
-        where = f"{self.environment.where}, seed {self.seeds[row]}, step {self.steps[row]}"
-        return InputError(where, field, found=found, expected=expected)
+        :raises InputError: one that has another shape than the environment's space, or is not made of finite numbers
+        """
+        leaf = self._view[key]
+        try:
+            array = np.array(parts) if len(parts) else np.zeros((0, *leaf.shape))
+        except ValueError:  # of different shapes
+            array = np.array(None)
+        if array.shape == (len(rows), *leaf.shape) and array.dtype.kind in "iufb":
+            if array.dtype.kind != "f" or np.isfinite(array).all():
+                return array
+            row = int(np.argwhere(~np.isfinite(array))[0, 0])
+            found, expected = "NaN or infinity", "finite numbers"
+        else:
+            arrays = [np.asarray(part) for part in parts]
+            is_wrong = [one.shape != leaf.shape or one.dtype.kind not in "iufb" for one in arrays]
+            row = is_wrong.index(True)
+            found = f"shape {arrays[row].shape} of {arrays[row].dtype.name}"
+            expected = f"{leaf.shape} of {leaf.dtype.name}, as in its observation space"
+        field = f"observation.{key}" if self._is_dict else "observation"
+        raise InputError(self._place(int(rows[row])), field, found=found, expected=expected)
+
+    def _push(self, rows: np.ndarray, observations: np.ndarray, key: str, leaf: LeafView) -> None:
+        """Move the frames of the rows' stacks one place on, and put the observations last."""
+        stack = self._stacks[key]
+        if leaf.stacked == leaf.shape:
+            stack[rows] = observations
+            return
+        axis = leaf.axis if leaf.axis < 0 else leaf.axis + 1
+        width = leaf.shape[leaf.axis]
+        earlier = np.moveaxis(stack[rows], axis, -1)[..., width:]
+        stack[rows] = np.concatenate([np.moveaxis(earlier, -1, axis), observations.astype(leaf.dtype)], axis=axis)
+
+    def _place(self, row: int) -> str:
+        return f"{self.environment.where}, seed {self.seeds[row]}, step {self.steps[row]}"
 
     def _observations(self, rows: Any = slice(None)) -> Observations:
         """What the network receives."""
@@ -237,22 +279,6 @@ class Episodes:
 
     def __repr__(self) -> str:
         return f"Episodes({self.environment.env}, n={len(self._envs)}, {describe_space(self._space)})"
-
-
-def _push(stack: np.ndarray, observation: np.ndarray, leaf: LeafView) -> None:
-    """Move the frames of a stack one place on, and put the observation last.
-
-    :param stack: (1, *leaf.stacked), changed in place
-    :param observation: (1, *leaf.shape)
-    """
-    if leaf.stacked == leaf.shape:
-        stack[:] = observation
-        return
-    width = leaf.shape[leaf.axis]
-    frames = np.moveaxis(stack, leaf.axis if leaf.axis < 0 else leaf.axis + 1, -1)
-    newest = np.moveaxis(observation, leaf.axis if leaf.axis < 0 else leaf.axis + 1, -1)
-    frames[..., :-width] = frames[..., width:].copy()
-    frames[..., -width:] = newest
 
 
 def _transposed(stack: np.ndarray, leaf: LeafView) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -67,14 +67,15 @@ def make_registered(spec: EnvSpec, arguments: Mapping[str, Any], *, render_mode:
 
 
 @contextmanager
-def environment_errors(where: str) -> Iterator[None]:
+def environment_errors(where: str | Callable[[], str]) -> Iterator[None]:
     """Turn errors of an environment into a UsageError, except those of memory and of the operating system.
 
-    :param where: the environment, for the message
+    :param where: the environment, for the message, or a function that describes it once there is an error
     """
     try:
         yield
     except (MemoryError, OSError, SuiteError):
         raise
     except Exception as error:  # an environment may raise anything
-        raise UsageError(f"{where}: cannot be used ({type(error).__name__}: {error})") from error
+        place = where if isinstance(where, str) else where()
+        raise UsageError(f"{place}: cannot be used ({type(error).__name__}: {error})") from error

@@ -1,0 +1,52 @@
+"""The printed summary of a recording, and remarks on what it means for pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+OTHER_POLICY = "epsilon=0.3"  # in every third step another action: states that the greedy policy never visits
+
+
+def summary_lines(summary: Mapping[str, Any]) -> list[str]:
+    """The summary as lines of text."""
+    returns, lengths = summary["returns"], summary["lengths"]
+    ends = ", ".join(f"{count} {end}" for end, count in summary["ends"].items())
+    return [
+        f"episodes: {summary['episodes']} ({ends}), return {_spread(returns)}, length {_spread(lengths)}",
+        f"distinct states: {summary['distinct_states']} in {summary['steps']} steps",
+        f"actions taken: {_counts(summary['actions_taken'])}",
+        f"states by greedy action: {_counts(summary['states_per_greedy_action'])}",
+    ]
+
+
+def remarks(summary: Mapping[str, Any], *, max_steps: int) -> list[str]:
+    """What a user should know before using the states."""
+    found = []
+    stopped = summary["ends"].get("stopped", 0)
+    if stopped:
+        found.append(f"{stopped} of {summary['episodes']} episodes were stopped after {max_steps} steps (--max_steps)")
+    step = summary["differs_at_step"]
+    if step is not None:
+        place = "the first observation" if step == 0 else f"the observation after {step} steps"
+        found.append(f"the environment is not deterministic: with the same seed and actions, {place} differs")
+    if not has_contrast(summary):
+        (action,) = summary["states_per_greedy_action"]
+        found.append(
+            f"the greedy action is {action} in all {summary['distinct_states']} states, so no two of them make a pair: "
+            f"record with --policy {OTHER_POLICY}, more --episodes, or another --seed"
+        )
+    return found
+
+
+def has_contrast(summary: Mapping[str, Any]) -> bool:
+    """Whether the agent takes different greedy actions in the recorded states."""
+    return len(summary["states_per_greedy_action"]) > 1
+
+
+def _spread(values: Mapping[str, float]) -> str:
+    return f"{values['mean']:.4g} ({values['min']:.4g} to {values['max']:.4g})"
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{action}: {count}" for action, count in counts.items())

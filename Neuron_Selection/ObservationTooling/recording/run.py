@@ -1,0 +1,136 @@
+"""Record the states that an agent visits in its own episodes, as ``record_inputs.py`` does."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from Neuron_Selection.AnalysisTooling.measures.decisions import greedy_actions
+from Neuron_Selection.FileFormats.agent_zip.agent_folder import INPUTS, output_folder
+from Neuron_Selection.FileFormats.environment_file import environment_bytes
+from Neuron_Selection.FileFormats.provenance import check_outputs, installed_version, is_up_to_date
+from Neuron_Selection.FileFormats.results.patching_results import results_path
+from Neuron_Selection.FileFormats.state_frames import FramesArchive
+from Neuron_Selection.FileFormats.visited_inputs import (
+    VISITED,
+    Visits,
+    recording_files,
+    save_recording,
+    stored_recording,
+    visited_bytes,
+)
+from Neuron_Selection.ObservationTooling.environments.acting import parse_acting
+from Neuron_Selection.ObservationTooling.environments.chosen import chosen_environment
+from Neuron_Selection.ObservationTooling.environments.episodes import MAX_STEPS, Episodes
+from Neuron_Selection.ObservationTooling.recording.repeating import first_difference
+from Neuron_Selection.ObservationTooling.recording.visiting import Episode, run_episodes
+from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
+
+AT_ONCE = 32  # episodes in lockstep: more make the batches of the network longer, and need more environments in memory
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recorded:
+    """``summary``: what the episodes were like, as in the metadata; ``files``: what was written, by content."""
+
+    summary: Mapping[str, Any]
+    files: Mapping[str, Path]
+    was_up_to_date: bool
+
+
+def record_inputs(
+    agent: OpenedAgent,
+    *,
+    policy: str = "greedy",
+    episodes: int = 20,
+    seed: int = 0,
+    max_steps: int = MAX_STEPS,
+    frames: bool = False,
+    output_prefix: str = Path(VISITED).stem,
+    output_dir: str | None = None,
+    overwrite: bool = False,
+    progress: Callable[[Iterable[Episode]], Iterable[Episode]] = iter,
+    **environment: Any,
+) -> Recorded:
+    """Run an agent's episodes and write the distinct observations, each with what the agent did there.
+
+    The parameters are the flags of ``record_inputs.py``. Episode k has the seed ``seed + k``.
+
+    :param progress: iterates over the episodes as they end
+    :param environment: ``env`` and the other arguments of ``chosen_environment``
+    :raises SuiteError: an environment that cannot be used or is not one for this agent, or an output of a different run
+    """
+    chosen = chosen_environment(agent, **environment)
+    acting = parse_acting(policy, scores=agent.architecture.head.scores)
+    normalised_with = None if agent.normalizer is None else agent.normalizer.sha256
+    path = results_path(output_folder(output_dir, agent.folder.folder / INPUTS), output_prefix)
+    described = environment_bytes(chosen.described(), vecnormalize_sha256=normalised_with)
+    files = recording_files(path, with_frames=frames)
+    code = [] if chosen.user_file is None else [chosen.user_file.path]
+    check_outputs([*files.values()], [agent.folder.zip_path, *code])
+    planned = agent.metadata(
+        {
+            "task": "recording",
+            "environment": chosen.described(),
+            "environment_libraries": {name: installed_version(name) for name in ("gymnasium", "minigrid")},
+            "policy": str(acting),
+            "episodes": episodes,
+            "seed": seed,
+            "max_steps": max_steps,
+            "frames": frames,
+        },
+        command={"script": "record_inputs.py", "env": chosen.env, "policy": policy},
+    )
+    stored = stored_recording(path, files, environment=described)
+    if is_up_to_date(stored, planned, overwrite=overwrite):
+        assert stored.complete is not None  # noqa: S101 - of a complete output
+        return Recorded(summary=stored.complete["summary"], files=files, was_up_to_date=True)
+    lockstep = Episodes(chosen, agent, n=min(episodes, AT_ONCE), max_steps=max_steps, with_frames=frames)
+    pictures = FramesArchive() if frames else None
+    try:
+        ended, visits = run_episodes(
+            lockstep,
+            agent.network,
+            acting,
+            seeds=range(seed, seed + episodes),
+            name=chosen.name,
+            frames=pictures,
+            progress=progress,
+        )
+        differs_at = first_difference(lockstep, seed=seed, actions=ended[0].actions)
+    finally:
+        lockstep.close()
+    summary = {**_summary(ended, visits), "differs_at_step": differs_at}
+    contents = {
+        "inputs_sha256": visited_bytes(visits, normalised_with=normalised_with, where=path),
+        "environment_sha256": described,
+        **({} if pictures is None else {"frames_sha256": pictures.bytes()}),
+    }
+    save_recording(path, contents, files, metadata={**planned, "summary": summary})
+    return Recorded(summary=summary, files=files, was_up_to_date=False)
+
+
+def _summary(episodes: Sequence[Episode], visits: Visits) -> dict[str, Any]:
+    """What the episodes were like.
+
+    ``differs_at_step``, added by ``record_inputs``: the step at which an episode run twice differed, else None.
+    """
+    returns = np.array([sum(episode.rewards) for episode in episodes])
+    lengths = [len(episode.actions) for episode in episodes]
+    taken = Counter(action for episode in episodes for action in episode.actions)
+    greedy = Counter(greedy_actions(visits.scores).tolist())
+    return {
+        "episodes": len(episodes),
+        "ends": dict(sorted(Counter(episode.end for episode in episodes).items())),
+        "returns": {"mean": float(returns.mean()), "min": float(returns.min()), "max": float(returns.max())},
+        "lengths": {"mean": float(np.mean(lengths)), "min": min(lengths), "max": max(lengths)},
+        "steps": sum(lengths),
+        "distinct_states": len(visits.ids),
+        "actions_taken": {str(action): count for action, count in sorted(taken.items())},
+        "states_per_greedy_action": {str(action): count for action, count in sorted(greedy.items())},
+    }
