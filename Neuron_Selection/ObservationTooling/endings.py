@@ -31,6 +31,9 @@ class Ending(NamedTuple):
     death: bool | None
 
 
+UNKNOWN_ENDING = Ending(success=None, death=None)
+
+
 def meaning_of_termination(env: gymnasium.Env[Any, Any]) -> str:
     """What termination means in an environment: ``success``, ``failure``, ``reward``, or "" where it is not known.
 
@@ -58,7 +61,7 @@ def ending_of(
             success = bool(info[key])
             return Ending(success=success, death=terminated and not success)
     if not meaning:
-        return Ending(success=None, death=None)
+        return UNKNOWN_ENDING
     if meaning == "failure":
         return Ending(success=truncated and not terminated, death=terminated)
     success = terminated and (meaning == "success" or reward > 0)

@@ -26,6 +26,8 @@ _NAMES = {
     "results": "{}.json",
     "table": "{}.csv",
     "trajectories": "{}_trajectories.npz",
+    "gif": "{}.gif",
+    "frames": "{}_frames.zip",
     "states": "{}_states.csv",
     "values": "{}_states.npz",
 }
@@ -34,7 +36,7 @@ _NAMES = {
 def paths_of(path: Path, kinds: tuple[str, ...]) -> dict[str, Path]:
     """The files that belong to a results file, by content.
 
-    :param kinds: some of results, table, trajectories, states, values
+    :param kinds: some of results, table, trajectories, gif, frames, states, values
     """
     return {kind: path.with_name(_NAMES[kind].format(path.stem)) for kind in kinds}
 

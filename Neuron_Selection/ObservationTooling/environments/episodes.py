@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -115,6 +114,11 @@ class Episodes:
 
         :return: the observations of all rows, as ``step`` returns them
         """
+        self.start_rows(rows, seeds)
+        return self._observations()
+
+    def start_rows(self, rows: np.ndarray, seeds: Sequence[int]) -> None:
+        """As ``start``, without observations; ``observations_of`` returns those that are needed."""
         self.running[rows], self.stopped[rows], self.steps[rows] = True, False, 0
         self.seeds[rows] = seeds
         for stack in self._stacks.values():
@@ -124,34 +128,18 @@ class Episodes:
             for row, seed in zip(rows.tolist(), seeds, strict=True):
                 made.append(self._envs[row].reset(seed=int(seed))[0])
         self._take(rows, made)
-        return self._observations()
 
     def step(self, actions: np.ndarray) -> Step:
         """Take one step in every episode that is running.
 
         :param actions: (n,), whole numbers; those of rows that do not run are ignored
         """
-        n = len(self.running)
+        n, rows = len(self.running), np.flatnonzero(self.running)
         rewards, infos = np.zeros(n), [_NO_INFO] * n
         terminated, truncated = np.zeros(n, bool), np.zeros(n, bool)
-        rows, chosen = np.flatnonzero(self.running), actions.tolist()
-        made: list[Any] = []
-        with environment_errors(lambda: self._place(int(rows[len(made)]))):
-            for row in rows.tolist():
-                observation, rewards[row], terminated[row], truncated[row], infos[row] = self._envs[row].step(
-                    chosen[row]
-                )
-                made.append(observation)
-        self.steps[rows] += 1
-        self._take(rows, made)
-        if not np.isfinite(rewards).all():
-            row = int(np.flatnonzero(~np.isfinite(rewards))[0])
-            raise InputError(self._place(row), "reward", found="NaN or infinity", expected="a finite number")
-        goes_on = self.running & ~(terminated | truncated)
-        is_stopped = goes_on & (self.steps >= self.max_steps)
-        truncated |= is_stopped
-        self.stopped |= is_stopped
-        self.running = goes_on & ~is_stopped
+        rewards[rows], terminated[rows], truncated[rows], of_rows = self.step_rows(rows, actions[rows])
+        for row, info in zip(rows.tolist(), of_rows, strict=True):
+            infos[row] = info
         return Step(
             observations=self._observations(),
             rewards=rewards,
@@ -160,46 +148,47 @@ class Episodes:
             infos=tuple(infos),
         )
 
+    def step_rows(
+        self, rows: np.ndarray, actions: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[Mapping[str, Any]]]:
+        """Take one step in some rows, which are running; the others stay where they are.
+
+        :param actions: (n_rows,), whole numbers
+        :return: rewards, terminated, truncated, (n_rows,) each, and infos, as in ``Step``
+        """
+        count = len(rows)
+        rewards, infos = np.zeros(count), [_NO_INFO] * count
+        terminated, truncated = np.zeros(count, bool), np.zeros(count, bool)
+        made: list[Any] = []
+        with environment_errors(lambda: self._place(int(rows[len(made)]))):
+            for place, (row, action) in enumerate(zip(rows.tolist(), actions.tolist(), strict=True)):
+                observation, rewards[place], terminated[place], truncated[place], infos[place] = self._envs[row].step(
+                    action
+                )
+                made.append(observation)
+        self.steps[rows] += 1
+        self._take(rows, made)
+        if not np.isfinite(rewards).all():
+            row = int(rows[np.flatnonzero(~np.isfinite(rewards))[0]])
+            raise InputError(self._place(row), "reward", found="NaN or infinity", expected="a finite number")
+        is_stopped = ~(terminated | truncated) & (self.steps[rows] >= self.max_steps)
+        truncated |= is_stopped
+        self.stopped[rows] = is_stopped
+        self.running[rows] = ~(terminated | truncated)
+        return rewards, terminated, truncated, infos
+
     def add_rows(self, count: int) -> None:
         """Make further environments, whose rows come after the others and do not run."""
         self._envs += [self.environment.make() for _ in range(count)]
         for key, stack in self._stacks.items():
             self._stacks[key] = np.concatenate([stack, np.zeros((count, *stack.shape[1:]), stack.dtype)])
-        self.running, self.stopped = (
-            np.concatenate([flags, np.zeros(count, bool)]) for flags in (self.running, self.stopped)
-        )
-        self.steps = np.concatenate([self.steps, np.zeros(count, np.int64)])
+        no, zero = np.zeros(count, bool), np.zeros(count, np.int64)
+        self.running, self.stopped = (np.concatenate([flags, no]) for flags in (self.running, self.stopped))
+        self.steps, self.seeds = (np.concatenate([numbers, zero]) for numbers in (self.steps, self.seeds))
 
-    def restart(self, row: int, seed: int) -> None:
-        """Start an episode in one row; the other rows stay where they are."""
-        self.seeds = (*self.seeds[:row], *[0] * (row - len(self.seeds)), seed, *self.seeds[row + 1 :])
-        self.running[row], self.stopped[row], self.steps[row] = True, False, 0
-        for stack in self._stacks.values():
-            stack[row] = 0
-        with environment_errors(f"{self.environment.where}, seed {seed}"):
-            observation, _ = self._envs[row].reset(seed=int(seed))
-        self._take(row, observation)
-
-    def advance(self, row: int, action: int) -> tuple[float, bool, bool, Mapping[str, Any]]:
-        """Take one step in one row that is running.
-
-        :return: its reward, whether it was terminated and truncated, and its info, as in ``Step``
-        """
-        with environment_errors(f"{self.environment.where}, seed {self.seeds[row]}, step {self.steps[row]}"):
-            observation, reward, terminated, truncated, info = self._envs[row].step(action)
-            reward = float(reward)
-        if not math.isfinite(reward):
-            raise self._wrong(row, "reward", "NaN or infinity", "a number")
-        self.steps[row] += 1
-        self._take(row, observation)
-        if not terminated and not truncated and self.steps[row] >= self.max_steps:
-            self.stopped[row] = truncated = True
-        self.running[row] = not terminated and not truncated
-        return reward, bool(terminated), bool(truncated), info
-
-    def observations_of(self, rows: Sequence[int]) -> Observations:
+    def observations_of(self, rows: np.ndarray) -> Observations:
         """What the network receives in some rows, (n_rows, *shape), or one such array per key."""
-        return self._observations(list(rows))
+        return self._observations(rows)
 
     def frame(self, row: int) -> np.ndarray:
         """A picture of an episode's current state, (height, width, 3), uint8.

@@ -52,6 +52,4 @@ def named_states(env: gymnasium.Env[Any, Any]) -> NamedStates | None:
 
 def _is_deterministic(env: Any) -> bool:
     table = getattr(env, "P", None)
-    return table is not None and all(
-        len(outcomes) == 1 for actions in table.values() for outcomes in actions.values()
-    )
+    return table is not None and all(len(outcomes) == 1 for actions in table.values() for outcomes in actions.values())

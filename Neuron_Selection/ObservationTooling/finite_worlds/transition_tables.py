@@ -91,7 +91,7 @@ def _outcomes(table: Any, n_actions: int, meaning: str, where: str) -> list[list
     return found
 
 
-def _merged(outcomes: Any, count: int, meaning: str, where: str, field: str) -> Outcomes:  # noqa: PLR0917
+def _merged(outcomes: Any, count: int, meaning: str, where: str, field: str) -> Outcomes:
     merged: Outcomes = {}
     total = 0.0
     for outcome in outcomes:
@@ -150,7 +150,7 @@ def _start(start: Any, count: int, where: str) -> np.ndarray:
     return found
 
 
-def _listed(table: Mapping[str, Any], key: str, default: Any, count: int, where: str) -> Any:  # noqa: PLR0917
+def _listed(table: Mapping[str, Any], key: str, default: Any, count: int, where: str) -> Any:
     values = table.get(key, default)
     if values is not None and len(values) != count:
         raise InputError(where, key, found=f"{len(values)} of them", expected=f"{count}, one for each state")

@@ -131,9 +131,7 @@ def _change_some_rows(
     :param changes_rows: (n_changes, n)
     """
     changes, rows = np.nonzero(changes_rows)
-    results = change_units_of_pairs(
-        changed, number, units, changes=changes, rows=rows, delta=delta[changes, :, rows]
-    )
+    results = change_units_of_pairs(changed, number, units, changes=changes, rows=rows, delta=delta[changes, :, rows])
     scores = np.repeat(changed.baseline[None], len(units), axis=0)
     scores.reshape(-1, changed.network.n_actions)[changes * changed.n_rows + rows] = results
     return scores

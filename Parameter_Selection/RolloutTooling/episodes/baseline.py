@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from Neuron_Selection.FileFormats.observations import Observations, count_of, rows_of
-from Neuron_Selection.ObservationTooling.endings import Ending, meaning_of_termination
+from Neuron_Selection.FileFormats.observations import Observations, rows_of
+from Neuron_Selection.ObservationTooling.endings import UNKNOWN_ENDING, Ending, meaning_of_termination
 from Neuron_Selection.ObservationTooling.environments.episodes import Episodes
 from Neuron_Selection.PatchingTooling.agent.network import Network
 from Parameter_Selection.RolloutTooling.episodes.settings import EpisodeSettings, fingerprints, joined
@@ -42,25 +42,27 @@ def run_baseline(
     seen: list[list[Observations]] = [[] for _ in seeds]
     actions: list[list[int]] = [[] for _ in seeds]
     rewards: list[list[float]] = [[] for _ in seeds]
-    ends: list[tuple[Ending, bool]] = [(Ending(None, None), False)] * len(seeds)
-    for row, seed in enumerate(seeds):
-        episodes.restart(row, seed)
-    running = list(range(len(seeds)))
+    ends: list[tuple[Ending, bool]] = [(UNKNOWN_ENDING, False)] * len(seeds)
+    running = np.arange(len(seeds))
+    episodes.start_rows(running, seeds)
     step = 0
-    while running:
+    while len(running):
         observations = episodes.observations_of(running)
         numbers = np.stack([drawn[row][step] for row in running])
         chosen = settings.acting.actions_of(network.scores(observations), numbers)
-        for place, row in enumerate(running):
-            action = int(chosen[place])
+        outcomes = zip(*episodes.step_rows(running, chosen), strict=True)
+        for place, (row, (reward, terminated, truncated, info)) in enumerate(
+            zip(running.tolist(), outcomes, strict=True)
+        ):
             seen[row].append(rows_of(observations, slice(place, place + 1)))
-            reward, terminated, truncated, info = episodes.advance(row, action)
-            actions[row].append(action)
-            rewards[row].append(reward)
+            actions[row].append(int(chosen[place]))
+            rewards[row].append(float(reward))
             if terminated or truncated:
-                ending = settings.ending(meaning, reward=reward, terminated=terminated, truncated=truncated, info=info)
-                ends[row] = ending, truncated and not terminated
-        running = [row for row in running if episodes.running[row]]
+                ending = settings.ending(
+                    meaning, reward=float(reward), terminated=bool(terminated), truncated=bool(truncated), info=info
+                )
+                ends[row] = ending, bool(truncated and not terminated)
+        running = running[episodes.running[running]]
         step += 1
     found = []
     for row, seed in enumerate(seeds):
@@ -76,5 +78,4 @@ def run_baseline(
                 truncated=ends[row][1],
             )
         )
-        assert count_of(observations) == len(actions[row])  # noqa: S101
     return found

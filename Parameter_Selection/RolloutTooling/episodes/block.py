@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -35,11 +35,11 @@ class Path:
 class Outcomes:
     """Episodes of the baseline, row 0, and of every experiment; columns are seeds.
 
-    ``returns``, ``discounted``, ``lengths``; ``success``, ``death``: 0, 1 or UNKNOWN; ``truncated``; ``flips_baseline``:
-    states of the baseline's episode in which the action differs; ``flips_own``: states of the own episode in which it
-    differs from what the baseline would do there; ``partings``: the first step at which the paths part, -1 for never.
-    ``actions``: (1 + n_experiments, n_episodes, n_actions), how often each was taken. ``paths``: every different
-    episode.
+    ``returns``, ``discounted``, ``lengths``; ``success``, ``death``: 0, 1 or UNKNOWN; ``truncated``;
+    ``flips_baseline``: states of the baseline's episode in which the action differs; ``flips_own``: states of the own
+    episode in which it differs from what the baseline would do there; ``partings``: the first step at which the paths
+    part, -1 for never. ``actions``: (1 + n_experiments, n_episodes, n_actions), how often each was taken. ``paths``:
+    every different episode.
     """
 
     seeds: np.ndarray
@@ -95,7 +95,7 @@ def run_block(
         paths.append(_entered(found, branch, branch.episode, branch.members, gamma))
         found.flips_own[branch.members, branch.episode] = sum(branch.flips)
     paths.sort(key=lambda path: (path.episode, int(path.members[0])))
-    return _with(found, paths=tuple(paths))
+    return replace(found, paths=tuple(paths))
 
 
 def put_together(blocks: Sequence[Outcomes]) -> Outcomes:
@@ -105,19 +105,10 @@ def put_together(blocks: Sequence[Outcomes]) -> Outcomes:
         if one.name not in ("paths", "seeds"):
             parts[one.name] = np.concatenate([getattr(block, one.name) for block in blocks], axis=1)
     paths: list[Path] = []
-    offset = 0
+    first = 0
     for block in blocks:
-        for path in block.paths:
-            paths.append(
-                Path(
-                    episode=path.episode + offset,
-                    members=path.members,
-                    actions=path.actions,
-                    rewards=path.rewards,
-                    states=path.states,
-                )
-            )
-        offset += len(block.seeds)
+        paths += [replace(path, episode=first + path.episode) for path in block.paths]
+        first += len(block.seeds)
     return Outcomes(seeds=np.concatenate([block.seeds for block in blocks]), paths=tuple(paths), **parts)
 
 
@@ -133,9 +124,3 @@ def _entered(found: Outcomes, episode: Episode | Branch, number: int, members: n
     found.actions[members, number] = np.bincount(actions, minlength=found.actions.shape[2])
     states = np.frombuffer(b"".join(episode.states[: len(actions)]), np.uint64)
     return Path(episode=number, members=members, actions=actions, rewards=rewards, states=states)
-
-
-def _with(found: Outcomes, *, paths: tuple[Path, ...]) -> Outcomes:
-    return Outcomes(
-        **{one.name: getattr(found, one.name) for one in fields(Outcomes) if one.name != "paths"}, paths=paths
-    )

@@ -12,11 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
 from Neuron_Selection.errors import InputError
-from Neuron_Selection.ObservationTooling.endings import Ending, meaning_of_termination
+from Neuron_Selection.ObservationTooling.endings import UNKNOWN_ENDING, Ending, meaning_of_termination
 from Neuron_Selection.ObservationTooling.environments.episodes import Episodes
 from Neuron_Selection.ObservationTooling.finite_worlds.recurrence import NamedStates, named_states
 from Parameter_Selection.RolloutTooling.episodes.baseline import Episode
@@ -48,7 +50,7 @@ class Branch:
     named: NamedStates | None = None
     reached: dict[Hashable, int] = field(default_factory=dict)
     has_ended: bool = False
-    ending: Ending = Ending(None, None)
+    ending: Ending = UNKNOWN_ENDING
     truncated: bool = False
 
 
@@ -89,7 +91,7 @@ def decide_on_baseline_states(
         actions = np.repeat(baseline[None], len(part), axis=0)
         actions[:, rows] = chosen.reshape(len(part), len(rows))
         differs = actions != baseline
-        for number, (first, last) in enumerate(zip(bounds[:-1], bounds[1:], strict=True)):
+        for number, (first, last) in enumerate(pairwise(bounds)):
             own = differs[:, first:last]
             flips[part, number] = own.sum(axis=1)
             leaves = own.any(axis=1)
@@ -116,7 +118,8 @@ def run_branches(
     live: list[Branch] = []
     while waiting or live:
         live = runner.stepped(live) if live else []
-        live += [runner.started(waiting.pop()) for _ in range(min(len(waiting), _BRANCHES_AT_ONCE - len(live)))]
+        count = min(len(waiting), max(0, _BRANCHES_AT_ONCE - len(live)))
+        live += runner.taken([runner.placed(waiting.pop()) for _ in range(count)])
         yield from (branch for branch in live if branch.has_ended)
         live = [branch for branch in live if not branch.has_ended]
 
@@ -134,7 +137,7 @@ def _first_branches(episodes: Sequence[Episode], decided: OnBaselineStates) -> I
                 parting=step,
                 actions=[*episode.actions[:step].tolist(), action],
                 rewards=episode.rewards[:step].tolist(),
-                flips=[False] * step,
+                flips=[False] * step + [True],
                 states=episode.states[: step + 1],
             )
 
@@ -152,19 +155,29 @@ class _Runner:
         is_drawn = deciders.ablated is not None and deciders.ablated.ablation.is_drawn
         self._repeats = settings.decides_by_observation and not is_drawn
 
-    def started(self, branch: Branch) -> Branch:
-        """Give a branch an environment of its own, in the state before its last action, and take that action."""
+    def stepped(self, live: Sequence[Branch]) -> list[Branch]:
+        """Every branch after one more decision; those in a loop run to their end.
+
+        A branch whose members part is divided; the largest group keeps the environment.
+        """
+        after = [self._repeated(branch) for branch in live if _is_in_loop(branch)]
+        live = [branch for branch in live if not _is_in_loop(branch)]
+        return [*after, *self.taken([new for branch in self._decided(live) for new in branch])] if live else after
+
+    def placed(self, branch: Branch) -> Branch:
+        """Give a branch an environment of its own, in the state before its last action."""
         if not self._free:
             count = len(self._pool.envs)
             self._pool.add_rows(count)
             self._free = list(range(count, 2 * count))[::-1]
-        row, seed = self._free.pop(), self._episodes[branch.episode].seed
-        self._pool.restart(row, seed)
-        named = named_states(self._pool.envs[row]) if self._repeats else None
+        seed, step = self._episodes[branch.episode].seed, len(branch.actions) - 1
+        row = np.array([self._free.pop()])
+        self._pool.start_rows(row, [seed])
+        named = named_states(self._pool.envs[row[0]]) if self._repeats else None
         for action in branch.actions[:-1]:
-            self._pool.advance(row, action)
-        step = len(branch.actions) - 1
-        if not self._pool.running[row] or fingerprints(self._pool.observations_of([row]))[0] != branch.states[step]:
+            if self._pool.running[row[0]]:
+                self._pool.step_rows(row, np.array([action]))
+        if self._pool.steps[row[0]] < step or fingerprints(self._pool.observations_of(row))[0] != branch.states[step]:
             raise InputError(
                 self._pool.environment.where,
                 f"seed {seed}, step {step}",
@@ -172,24 +185,35 @@ class _Runner:
                 expected="the same after the same seed and actions",
                 hint="reset(seed=...) must seed every random number of the environment",
             )
-        return self._taken(replace(branch, row=row, named=named), flipped=True)
+        return replace(branch, row=int(row[0]), named=named)
 
-    def stepped(self, live: Sequence[Branch]) -> list[Branch]:
-        """Every branch after one more step; those whose members part are divided, those in a loop run to their end."""
-        after = [self._repeated(branch) for branch in live if _is_in_loop(branch)]
-        live = [branch for branch in live if not _is_in_loop(branch)]
-        if not live:
-            return after
-        for branch in live:
-            if branch.named is not None:
-                branch.reached[branch.named.key()] = len(branch.actions)
-        observations = self._pool.observations_of([branch.row for branch in live])
+    def taken(self, branches: Sequence[Branch]) -> list[Branch]:
+        """The branches after their last actions in their environments."""
+        rows = np.array([branch.row for branch in branches], np.intp)
+        outcomes = self._pool.step_rows(rows, np.array([branch.actions[-1] for branch in branches]))
+        after = []
+        for branch, reward, terminated, truncated, info in zip(branches, *outcomes, strict=True):
+            branch.rewards.append(float(reward))
+            if not (terminated or truncated):
+                after.append(branch)
+                continue
+            self._free.append(branch.row)
+            ending = self._settings.ending(
+                self._meaning, reward=float(reward), terminated=bool(terminated), truncated=bool(truncated), info=info
+            )
+            is_cut = bool(truncated and not terminated)
+            after.append(replace(branch, has_ended=True, ending=ending, truncated=is_cut))
+        return after
+
+    def _decided(self, live: Sequence[Branch]) -> Iterator[list[Branch]]:
+        """What becomes of each branch: itself with one more action, or several."""
+        observations = self._pool.observations_of(np.array([branch.row for branch in live]))
         states = fingerprints(observations)
         steps = np.array([len(branch.actions) for branch in live])
-        active = (
-            self._settings.active(observations, steps) if self._settings.is_conditional else np.ones(len(live), bool)
-        )
-        counts = np.array([len(branch.members) for branch in live]) * active
+        is_active = np.ones(len(live), bool)
+        if self._settings.is_conditional:
+            is_active = self._settings.active(observations, steps)
+        counts = np.array([len(branch.members) for branch in live]) * is_active
         rows = np.repeat(np.arange(len(live)), 1 + counts)
         first = np.cumsum(1 + counts) - counts  # of each branch's members; the baseline is before them
         which = np.full(len(rows), BASELINE)
@@ -199,60 +223,50 @@ class _Runner:
         scores = self._deciders.scores(observations, which, rows, moments)
         drawn = np.stack([self._drawn[branch.episode][len(branch.actions)] for branch in live])
         chosen = self._settings.acting.actions_of(scores, drawn[rows])
-        for number, branch in enumerate(live):
-            branch.states.append(states[number])
-            own = chosen[first[number] : first[number] + counts[number]]
-            after += self._divided(
-                branch, own if active[number] else chosen[first[number] - 1], chosen[first[number] - 1]
-            )
-        return after
+        for branch, state, place, count in zip(live, states, first.tolist(), counts.tolist(), strict=True):
+            if branch.named is not None:
+                branch.reached[branch.named.key()] = len(branch.actions)
+            branch.states.append(state)
+            baseline = chosen[place - 1]
+            yield self._divided(branch, chosen[place : place + count] if count else baseline[None], int(baseline))
 
     def _divided(self, branch: Branch, own: np.ndarray, baseline: int) -> list[Branch]:
-        """A branch after its members took their actions: itself, or several.
+        """A branch whose members have decided: itself, or several.
 
-        :param own: (n_members,), or one action for all
+        :param own: (n_members,), or a single action for all
         :param baseline: the action of the unchanged agent in the same state
         """
-        if own.ndim == 0 or (own == own[0]).all():
-            action = int(own.flat[0])
-            branch.actions.append(action)
-            return [self._taken(branch, flipped=action != baseline)]
-        after = []
+        if (own == own[0]).all():
+            branch.actions.append(int(own[0]))
+            branch.flips.append(bool(own[0] != baseline))
+            return [branch]
         taken, counts = np.unique(own, return_counts=True)
         *others, largest = taken[np.argsort(counts, kind="stable")].tolist()
-        for action in others:
-            new = self.started(_copied(branch, branch.members[own == action], action))
-            new.flips[-1] = action != baseline
-            after.append(new)
-        kept = _copied(branch, branch.members[own == largest], largest)
-        return [*after, self._taken(kept, flipped=largest != baseline)]
+        groups = [_copied(branch, branch.members[own == action], action, action != baseline) for action in others]
+        kept = _copied(branch, branch.members[own == largest], largest, largest != baseline)
+        return [*map(self.placed, groups), kept]
 
     def _repeated(self, branch: Branch) -> Branch:
         """A branch that is back in an earlier state, with the steps of the loop repeated up to the time limit."""
         assert branch.named is not None  # noqa: S101 - loops are seen by named states
-        step = len(branch.actions)
+        step, most = len(branch.actions), self._settings.max_steps
         first = branch.reached[branch.named.key()]
-        limit = min(self._settings.max_steps, branch.named.limit or self._settings.max_steps)
-        for values in (branch.actions, branch.rewards, branch.flips, branch.states):
-            values += [values[first + place % (step - first)] for place in range(limit - step)]  # type: ignore[misc, operator]
+        more = min(most, branch.named.limit or most) - step
+        _repeat(branch.actions, first, more)
+        _repeat(branch.rewards, first, more)
+        _repeat(branch.flips, first, more)
+        _repeat(branch.states, first, more)
         self._free.append(branch.row)
         ending = self._settings.ending(
             self._meaning, reward=branch.rewards[-1], terminated=False, truncated=True, info={}
         )
         return replace(branch, has_ended=True, ending=ending, truncated=True)
 
-    def _taken(self, branch: Branch, *, flipped: bool) -> Branch:
-        """Take the last action of a branch in its environment."""
-        reward, terminated, truncated, info = self._pool.advance(branch.row, branch.actions[-1])
-        branch.rewards.append(reward)
-        branch.flips.append(flipped)
-        if not (terminated or truncated):
-            return branch
-        self._free.append(branch.row)
-        ending = self._settings.ending(
-            self._meaning, reward=reward, terminated=terminated, truncated=truncated, info=info
-        )
-        return replace(branch, has_ended=True, ending=ending, truncated=truncated and not terminated)
+
+def _repeat(values: list[Any], first: int, more: int) -> None:
+    """Repeat the values from ``first`` on until there are so many more."""
+    loop = values[first:]
+    values += (loop * (more // len(loop) + 1))[:more]
 
 
 def _is_in_loop(branch: Branch) -> bool:
@@ -263,14 +277,14 @@ def _is_in_loop(branch: Branch) -> bool:
     return branch.named is not None and branch.named.key() in branch.reached
 
 
-def _copied(branch: Branch, members: np.ndarray, action: int) -> Branch:
+def _copied(branch: Branch, members: np.ndarray, action: int, flips: bool) -> Branch:  # noqa: FBT001
     """A copy of a branch for some of its members, which take an action of their own."""
     return replace(
         branch,
         members=members,
         actions=[*branch.actions, action],
         rewards=list(branch.rewards),
-        flips=list(branch.flips),
+        flips=[*branch.flips, flips],
         states=list(branch.states),
         reached=dict(branch.reached),
     )

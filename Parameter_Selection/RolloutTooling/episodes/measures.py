@@ -9,6 +9,7 @@ import numpy as np
 
 from Parameter_Selection.RolloutTooling.episodes.block import UNKNOWN, Outcomes
 from Parameter_Selection.RolloutTooling.episodes.statistics import class_of, interquartile_means, paired_statistics
+from Parameter_Selection.RolloutTooling.experiments.controls import compare_with_controls
 from Parameter_Selection.RolloutTooling.experiments.experiment import Experiment
 
 COLUMNS = (
@@ -57,7 +58,7 @@ def rollout_rows(
                 "importance": importances.get(one.patch),
             }
         )
-    _compare_with_controls(experiments, rows[1:])
+    compare_with_controls(experiments, rows[1:])
     return rows
 
 
@@ -95,18 +96,3 @@ def _new_states(outcomes: Outcomes) -> tuple[np.ndarray, np.ndarray]:
                 different[member].append(once)
     counts = [len(np.unique(np.concatenate(parts))) if parts else 0 for parts in different]
     return np.array(counts), steps
-
-
-def _compare_with_controls(experiments: Sequence[Experiment], rows: Sequence[dict[str, Any]]) -> None:
-    """Enter how the size of each named experiment's difference compares with that of its random controls."""
-    sizes: dict[str, list[float]] = {}
-    for one, row in zip(experiments, rows, strict=True):
-        for name in one.control_of:
-            sizes.setdefault(name, []).append(abs(row["difference"]))
-    for row in rows:
-        controls = sizes.get(row["experiment"], [])
-        if controls:
-            at_least = sum(size >= abs(row["difference"]) * (1 - 1e-12) for size in controls)
-            row["control_sets"] = len(controls)
-            row["control_effect"] = sum(controls) / len(controls)
-            row["control_p"] = (1 + at_least) / (1 + len(controls))

@@ -98,8 +98,7 @@ class EpisodeSettings:
 
 def _single(observations: Observations, row: int) -> Any:
     """One observation without its batch axis."""
-    one = rows_of(observations, row)
-    return one
+    return rows_of(observations, row)
 
 
 def joined(parts: list[Observations]) -> Observations:

@@ -114,7 +114,7 @@ def choose_experiments(agent: OpenedAgent, changes: Changes, *, seed: int) -> Ch
             "against_sha256": None if against is None else against.agent_zip.sha256,
             **of_weights[1],
         },
-        paths=tuple([*paths, *of_weights[0]]),
+        paths=(*paths, *of_weights[0]),
     )
 
 

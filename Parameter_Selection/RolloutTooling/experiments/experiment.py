@@ -16,9 +16,9 @@ ABLATED, EDITED, WEIGHTS, AGENT = "ablated", "edited", "weights", "agent"
 class Experiment:
     """One change of an agent.
 
-    ``kind``: neurons that are ``ablated`` as ``--ablate`` says, or ``edited`` with fixed values; changed ``weights``; or
-    another ``agent``. ``description``: the change in words. ``neurons``: which are changed. ``edits``: of edited ones.
-    ``changes``: all new values of weights. ``control_of``: the names of the experiments for which this is a random
+    ``kind``: neurons that are ``ablated`` as ``--ablate`` says, or ``edited`` with fixed values; changed ``weights``;
+    or another ``agent``. ``description``: the change in words. ``neurons``: which are changed. ``edits``: of edited
+    ones. ``changes``: all new values of weights. ``control_of``: the names of the experiments for which this is a random
     control of the same size; empty for one that was asked for.
     """
 
@@ -39,3 +39,9 @@ class Experiment:
     def layer(self) -> str:
         """The only layer whose neurons are changed; empty for several or none."""
         return next(iter(self.neurons)) if len(self.neurons) == 1 else ""
+
+    @property
+    def is_single_neuron(self) -> bool:
+        """Whether one neuron is ablated, as an experiment that was asked for."""
+        neurons = self.neurons.get(self.layer, ())
+        return self.kind == ABLATED and neurons != "all" and len(neurons) == 1 and not self.control_of

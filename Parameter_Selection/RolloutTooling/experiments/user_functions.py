@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from Neuron_Selection.errors import InputError, UsageError, shown
@@ -32,6 +34,10 @@ class UserFunction:
             where = f"{self.file.path}:{self.name}"
             raise UsageError(f"--{self.flag} {where}: failed ({type(error).__name__}: {error})") from error
 
+    def check(self) -> None:
+        """Raise if the file has no such function."""
+        self._loaded()
+
     def _loaded(self) -> Callable[..., Any]:
         function = getattr(self.file.module(), self.name, None)
         if not callable(function):
@@ -48,8 +54,19 @@ def user_function(flag: str, text: str) -> UserFunction:
     path, _, name = text.rpartition(":")
     if not path.endswith(".py") or not name.isidentifier():
         raise UsageError(f"--{flag}: found {shown(text)}, expected FILE.py:function")
-    from pathlib import Path
-
     found = UserFunction(flag=flag, name=name, file=UserFile.read(Path(path), hint=f"--{flag} names your own function"))
-    found._loaded()
+    found.check()
     return found
+
+
+def success_signal(text: str | None) -> tuple[UserFunction | None, str]:
+    """What ``--success`` names: a function, or the key in ``info[key]``; neither for None.
+
+    :raises SuiteError: another form, or a file without such a function
+    """
+    if text is None:
+        return None, ""
+    key = re.fullmatch(r"info\[(?:'([^']+)'|\"([^\"]+)\"|([^\]'\"]+))\]", text.strip())
+    if key is not None:
+        return None, next(name for name in key.groups() if name)
+    return user_function("success", text), ""
