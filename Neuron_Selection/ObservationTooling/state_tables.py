@@ -84,7 +84,7 @@ def successors_of(env: MiniGridEnv, states: Sequence[State], *, n_actions: int) 
 @contextmanager
 def _without_views(env: MiniGridEnv) -> Iterator[None]:
     """Inside the block, steps do not compute the agent's view, which takes most of their time."""
-    env.gen_obs = dict  # type: ignore[method-assign, assignment]
+    env.gen_obs = dict  # type: ignore[method-assign]
     try:
         yield
     finally:

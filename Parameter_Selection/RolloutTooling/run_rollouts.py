@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 if __package__ != "Parameter_Selection.RolloutTooling":  # started as a file, perhaps not installed
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -192,24 +194,38 @@ def _refuse_with_exact(args: argparse.Namespace) -> None:
             raise UsageError(f"--{name} cannot be used with --exact, which runs no episodes")
 
 
-def _next_command(args: argparse.Namespace, document: dict[str, object]) -> str:
-    """The experiment with the largest effect again: as an animation, or exactly as episodes."""
+def _next_command(args: argparse.Namespace, document: Mapping[str, Any]) -> str:
+    """The experiment with the largest effect once more: as an animation, or after exact values in episodes."""
     from Parameter_Selection.RolloutTooling.rollouts.lines import largest_effect
 
     row = largest_effect(document)
     words = ["--agent_path", args.agent_path, *environment_words(args)]
-    patch = row["patch"] if row is not None and not row["experiment"].startswith(("steer", "clamp")) else ""
-    if patch:
-        words += ["--patch_spec", patch, "--ablate", args.ablate]
+    if row is None:  # nothing that was tried changes anything
+        words += ["--neurons", "all", "--ablate", "mean" if args.neurons and args.ablate == "zero" else args.ablate]
+        prefix = ["--output_prefix", "all_neurons", *(["--exact"] if args.exact else [])]
     else:
-        words += ["--neurons", "all"]
-    if args.exact or not patch:
-        words += ["--episodes", "20", "--output_prefix", "episodes"]
-    else:
-        words += ["--episodes", "5", "--gif", "--output_prefix", "shown"]
+        is_ablated = bool(row["patch"]) and not row["experiment"].startswith(("steer_", "clamp_"))
+        words += ["--patch_spec", row["patch"], "--ablate", args.ablate] if is_ablated else _change_words(args)
+        episodes = ["--episodes", "20"] if args.exact else ["--episodes", str(args.episodes), "--gif"]
+        prefix = [*episodes, "--output_prefix", "shown"]
+        prefix += ["--show", row["experiment"]] if not is_ablated and not args.exact else []
+    words += ["--reference_inputs", args.reference_inputs] if args.reference_inputs else []
     words += ["--policy", args.acting] if args.acting != "greedy" else []
+    words += ["--seed", str(args.seed)] if args.seed else []
     words += ["--output_dir", args.output_dir] if args.output_dir else []
-    return next_command(_HERE, *words, loading=args)
+    return next_command(_HERE, *words, *prefix, loading=args)
+
+
+def _change_words(args: argparse.Namespace) -> list[str]:
+    """The flags of changes other than ablations, as they were given."""
+    words = []
+    for name in ("steer", "clamp"):
+        words += [f"--{name}", *getattr(args, name)] if getattr(args, name) else []
+    for name in ("edits", "weights", "candidates", "against"):
+        words += [f"--{name}", getattr(args, name)] if getattr(args, name) else []
+    if args.weights or args.candidates:
+        words += ["--mode", args.mode, "--values", *map(str, args.values)]
+    return words
 
 
 if __name__ == "__main__":

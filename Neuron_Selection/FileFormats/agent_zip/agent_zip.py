@@ -157,8 +157,9 @@ class _Fields:
 
     def gamma(self) -> float | None:
         value = self.document.get("gamma")
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        return float(value) if is_number and 0 <= value <= 1 else None
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+            return None
+        return float(value)
 
     def _unpickled(self, field: str) -> object:
         value = self.document.get(field)

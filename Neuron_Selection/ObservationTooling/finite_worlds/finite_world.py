@@ -46,4 +46,4 @@ class FiniteWorld:
     @property
     def is_deterministic(self) -> bool:
         """Whether every action has a single outcome."""
-        return self.successors.shape[2] == 1
+        return bool(self.successors.shape[2] == 1)

@@ -46,7 +46,7 @@ def named_states(env: gymnasium.Env[Any, Any]) -> NamedStates | None:
             return None
         return NamedStates(key=lambda: (agent_cell(base), int(base.agent_dir)), limit=min([*limits, base.max_steps]))
     if type(base).__module__.startswith("gymnasium.envs.toy_text.") and _is_deterministic(base):
-        return NamedStates(key=lambda: int(base.s), limit=min(limits, default=None))  # type: ignore[type-var]
+        return NamedStates(key=lambda: int(base.s), limit=min(limits, default=None))
     return None
 
 

@@ -97,7 +97,8 @@ def _run_in_full(
     masks = {name: masks_of(network, name, interventions) for name in first.edits}
     if first.reader is None:
         new = np.broadcast_to(first.new, run.sums[-1].shape)
-        return np.where(masks[first.layer][which], new[rows], run.sums[-1][rows])[:, : network.n_actions]
+        edited: np.ndarray = np.where(masks[first.layer][which], new[rows], run.sums[-1][rows])
+        return edited[:, : network.n_actions]
     later = {network.sites[name]: (masks[name], edit) for name, edit in first.edits.items() if name != first.layer}
     inputs, scores = run.inputs[first.reader], np.empty((len(which), network.n_actions))
     new = np.broadcast_to(first.new, inputs.shape)

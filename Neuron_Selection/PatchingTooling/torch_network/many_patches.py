@@ -86,7 +86,7 @@ def _run_pairs(batch: Batch, which: np.ndarray, rows: np.ndarray, scores: np.nda
     """
     run, one_each = _pass_of(batch)
     order = np.argsort(which, kind="stable")
-    ends = np.flatnonzero(np.diff(which[order])) + 1 if one_each else []
+    ends = np.flatnonzero(np.diff(which[order])) + 1 if one_each else np.zeros(0, np.intp)
     for group in np.split(order, ends):
         for start in range(0, len(group), CHUNK_ROWS):
             chosen = group[start : start + CHUNK_ROWS]

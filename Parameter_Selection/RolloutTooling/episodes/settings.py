@@ -103,10 +103,10 @@ def _single(observations: Observations, row: int) -> Any:
 
 def joined(parts: list[Observations]) -> Observations:
     """Batches of observations one after the other."""
-    first = parts[0]
-    if isinstance(first, dict):
-        return {key: np.concatenate([part[key] for part in parts]) for key in first}  # type: ignore[call-overload]
-    return np.concatenate(parts)  # type: ignore[arg-type]
+    dicts = [part for part in parts if isinstance(part, dict)]
+    if dicts:
+        return {key: np.concatenate([part[key] for part in dicts]) for key in dicts[0]}
+    return np.concatenate([part for part in parts if not isinstance(part, dict)])
 
 
 def fingerprints(observations: Observations) -> list[bytes]:

@@ -69,7 +69,7 @@ class SolvedPolicy:
 
     def _leads_to_end(self) -> np.ndarray:
         """Whether an end can be reached from each state; from the others the episode goes on for ever."""
-        found = (self._into["success"] + self._into["death"]) > 0
+        found: np.ndarray = (self._into["success"] + self._into["death"]) > 0
         while True:
             more = found | (self._transitions @ found > 0)
             if (more == found).all():

@@ -80,8 +80,8 @@ def exact_document(
 
 def _differs(policies: np.ndarray) -> np.ndarray:
     """Whether the policy in each state is another one than the baseline's, (m, n)."""
-    different: np.ndarray = policies != policies[:1]
-    return different.any(axis=2) if different.ndim == 3 else different
+    different: np.ndarray = np.not_equal(policies, policies[:1])
+    return different if different.ndim == 2 else np.any(different, axis=2)
 
 
 def _row(

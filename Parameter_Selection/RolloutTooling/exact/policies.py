@@ -47,4 +47,5 @@ def _policy(scores: np.ndarray, acting: Acting) -> np.ndarray:
         return softmax(scores)
     n_actions = scores.shape[1]
     epsilon = 1.0 if acting.kind == "random" else acting.epsilon
-    return (1.0 - epsilon) * np.eye(n_actions)[greedy_actions(scores)] + epsilon / n_actions
+    mixed: np.ndarray = (1.0 - epsilon) * np.eye(n_actions)[greedy_actions(scores)] + epsilon / n_actions
+    return mixed

@@ -18,8 +18,8 @@ class Experiment:
 
     ``kind``: neurons that are ``ablated`` as ``--ablate`` says, or ``edited`` with fixed values; changed ``weights``;
     or another ``agent``. ``description``: the change in words. ``neurons``: which are changed. ``edits``: of edited
-    ones. ``changes``: all new values of weights. ``control_of``: the names of the experiments for which this is a random
-    control of the same size; empty for one that was asked for.
+    ones. ``changes``: all new values of weights. ``control_of``: the names of the experiments for which this is a
+    random control of the same size; empty for one that was asked for.
     """
 
     name: str
