@@ -30,7 +30,7 @@ def build_parser() -> argparse.ArgumentParser:
         nargs="+",
         metavar="FILE",
         help="inputs files; a bare name is looked for in the agent's activation_inputs/ first "
-        "(default: every *_inputs.json there)",
+        "(default: every *_inputs.json there except visited_inputs.json)",
     )
     parser.add_argument(
         "--layers",
@@ -64,6 +64,8 @@ def main(args: argparse.Namespace, console: Console) -> None:
     for one in extracted:
         if one.was_up_to_date:
             console.say(f"{one.npz_path}: up to date, left as it is")
+    for line in agent.scores_described:
+        console.say(line)
     console.say(f"engine: {agent.engine}, {agent.dtype}")
     files = [
         {

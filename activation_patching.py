@@ -82,6 +82,8 @@ def main(args: argparse.Namespace, console: Console) -> None:
     agent = OpenedAgent(args.agent_path, **agent_options(args))
     request = {name: getattr(args, name) for name in _REQUEST}
     files = patch(agent, **request, input_ids=ids_from_arguments(args.input_ids))
+    for line in agent.scores_described:
+        console.say(line)
     console.say(f"engine: {agent.engine}, {agent.dtype}")
     documents, lines = [], []
     for file in files:

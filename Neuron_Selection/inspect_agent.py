@@ -43,6 +43,7 @@ def main(args: argparse.Namespace, console: Console) -> None:
     from Neuron_Selection.PatchingTooling.agent_description import (
         describe_inventory,
         describe_network,
+        describe_normalizer,
         describe_zip,
     )
 
@@ -55,7 +56,7 @@ def main(args: argparse.Namespace, console: Console) -> None:
         experiment = PatchingExperiment(path, **agent_options(args))
         if experiment.agent_zip.sha256 != inventory.sha256:
             raise InputError(path, problem="the file changed while it was read")
-        document |= describe_network(experiment)
+        document |= describe_network(experiment) | describe_normalizer(experiment)
     except SuiteError as error:
         document["loads"] = str(error).partition(f"{path.name}: ")[2] or str(error)
     console.result(document, _lines(document))
@@ -67,9 +68,14 @@ def _lines(document: dict[str, Any]) -> list[str]:
     lines = [f"agent: {_text(document['agent'])} ({document['size']:,} bytes, sha256 {document['sha256']})"]
     if document["loads"] is not True:
         lines.append(f"does not load: {_text(document['loads'])}")
-    facts = ("algorithm", "sb3_version", "observation_space", "action_space", "weights_sha256", "custom_classes")
+    facts = (
+        *("algorithm", "scores", "sb3_version", "observation_space", "action_space", "weights_sha256"),
+        "custom_classes",
+    )
     lines += [f"{key.replace('_', ' ')}: {_text(document[key])}" for key in facts if document.get(key)]
     lines += [f"{name}: {_text(value)}" for name, value in document.get("policy", {}).items()]
+    if "vecnormalize" in document:
+        lines.append(f"vecnormalize: {_text(_of_normalizer(document['vecnormalize']))}")
     if "layers" in document:
         lines += ["", f"{'layer':<36}{'neurons':>8}  {'kind':<14}role"]
         lines += [
@@ -87,6 +93,16 @@ def _lines(document: dict[str, Any]) -> list[str]:
     lines += [f"  {_text(place)}: {', '.join(map(_text, names))}" for place, names in document["pickled_names"].items()]
     lines += [f"  {_text(place)}: not readable: {_text(reason)}" for place, reason in document["unread"].items()]
     return lines
+
+
+def _of_normalizer(described: dict[str, Any]) -> str:
+    """The statistics of VecNormalize in one line."""
+    used = "used" if described["used"] else "not used (inputs are taken as normalised; --vecnormalize uses it)"
+    if "problem" in described:
+        return f"{described['file']}, not readable: {described['problem']}"
+    keys = "all observations" if described["keys"] is None else f"the keys {', '.join(described['keys'])}"
+    scope = f"normalises {keys}" if described["norm_obs"] else "leaves observations unchanged (norm_obs is false)"
+    return f"{described['file']}, {used}; {scope}, epsilon {described['epsilon']:g}, clip {described['clip_obs']:g}"
 
 
 def _text(value: object) -> str:

@@ -31,6 +31,8 @@ def of_the_maximum(scores: np.ndarray) -> np.ndarray:
 
 
 def of_the_margin(scores: np.ndarray) -> np.ndarray:
-    """``score_weights`` of the margin: the best score minus the second best."""
+    """``score_weights`` of the margin: the best score minus the second best; 0 where one action only is allowed."""
     order = np.argsort(-scores, axis=1, kind="stable")
-    return margin_weights(order[:, 0], order[:, 1], scores.shape[1])
+    weights = margin_weights(order[:, 0], order[:, 1], scores.shape[1])
+    weights[np.isneginf(scores[np.arange(len(scores)), order[:, 1]])] = 0.0
+    return weights

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from Neuron_Selection.AnalysisTooling.measures.decisions import allowed_scores
 from Neuron_Selection.errors import InputError, SuiteWarning, UsageError, shown
 from Neuron_Selection.FileFormats.agent_zip.agent_folder import CLEAN, GRADIENTS, output_folder
 from Neuron_Selection.FileFormats.inputs import Inputs
@@ -21,6 +22,7 @@ from Neuron_Selection.FileFormats.provenance import (
     stored_json_metadata,
     vecnormalize_in,
 )
+from Neuron_Selection.FileFormats.scores import scores_in, scores_metadata
 from Neuron_Selection.FileFormats.storage.atomic_files import sha256_of_file
 from Neuron_Selection.FileFormats.weights.average_gradients import (
     AVERAGE_FILE,
@@ -103,7 +105,7 @@ def compute_gradients(
             message = f"weight_gradients.json: up to about {size} (--format npz: {binary / 1e9:,.1f} GB)"
             warnings.warn(SuiteWarning(message), stacklevel=2)
         network = gradient_network(agent)
-        q_values = network.scores(chosen.observations)
+        q_values = allowed_scores(network.scores(chosen.observations), chosen.action_masks)
         gradients: Iterable[InputGradient] = _gradients(agent, chosen, network, q_values)
         if progress is not None:
             gradients = progress(gradients, total=len(chosen.ids), unit="input")
@@ -163,7 +165,7 @@ def average_gradients(
         means[MAGNITUDE], means[SIGNED], count = _means_of_file(path, progress)
     if agent is not None and chosen is not None:
         network, observations = gradient_network(agent), chosen.observations
-        q_values = network.scores(observations)
+        q_values = allowed_scores(network.scores(observations), chosen.action_masks)
         if path is None:
             count = len(chosen.ids)
             means[MAGNITUDE] = network.mean_gradients(observations, of_the_maximum(q_values), magnitudes=True)
@@ -199,7 +201,7 @@ def plan_averages(
         origin = stored_gradients(gradients_path).complete or {}
         run = origin.get("run", {})
         _refuse_mixture(agent, inputs, run, gradients_path)
-        more = {"gradients_sha256": sha256, "gradients_inputs": run.get("inputs")}
+        more = {"gradients_sha256": sha256, "gradients_inputs": run.get("inputs"), **scores_metadata(scores_in(run))}
     if agent is not None and inputs is not None:
         more["n_actions"] = agent.architecture.n_actions
         metadata = _metadata(agent, inputs, "averages", **more)
@@ -235,7 +237,7 @@ def _metadata(agent: OpenedAgent, inputs: Inputs, task: str, **more: Any) -> dic
     """Metadata of what ran, whatever the flags: the closed form is numpy in float64 on the CPU."""
     run = {
         "task": task,
-        "inputs": {"name": Path(inputs.where).name, "sha256": inputs.sha256},
+        "inputs": inputs.described,
         "gradients_by": _method(agent),
         "stored_dtype": agent.stored_dtype.name,
         **more,
@@ -257,7 +259,7 @@ def numpy_metadata(agent: OpenedAgent, run: Mapping[str, Any], *, command: Mappi
     """Metadata of a run in numpy, whichever engine the agent was opened with."""
     engine = {"engine": "numpy", "device": "cpu", "dtype": "float64", "custom_classes": agent.custom_classes.described}
     typed = {} if agent.vecnormalize is None else {"vecnormalize": agent.vecnormalize}
-    run = {**run, **engine, **agent.normalisation_described}
+    run = {**run, **engine, **scores_metadata(agent.architecture.head.scores), **agent.normalisation_described}
     return run_metadata(command={**command, **typed}, run=run, agent=agent.agent_zip, libraries=("numpy",))
 
 

@@ -40,8 +40,9 @@ def main(args: argparse.Namespace, console: Console) -> None:
     from SaliencyTooling.candidate_selection import find_candidate_weights
     from SaliencyTooling.next_steps import command_after
 
+    agent = OpenedAgent(args.agent_path, **agent_options(args))
     analysis = find_candidate_weights(
-        OpenedAgent(args.agent_path, **agent_options(args)),
+        agent,
         inputs=args.inputs,
         useful_neurons_path=args.useful_neurons_path,
         k=args.k,
@@ -52,6 +53,8 @@ def main(args: argparse.Namespace, console: Console) -> None:
         overwrite=args.overwrite,
         progress=console.progress,
     )
+    for line in agent.scores_described:
+        console.say(line)
     gradients, candidates = analysis.gradients, analysis.candidates
     files = []
     for step in (gradients, analysis.averages, candidates):

@@ -44,7 +44,7 @@ def candidate_neurons(
             summary.where,
             "common_neurons",
             "contains no important neuron",
-            hint="analyze_metrics.py found none: no contrast pairs, or a threshold too high",
+            hint="analyze_metrics.py found none: no contrast pairs (make_pairs.py makes them), or a threshold too high",
         )
     chosen: dict[tuple[str, int], CandidateNeuron] = {}
     for important in summary.neurons:

@@ -6,7 +6,6 @@ The target is a ratio of at most 1.5. Each pair of calls takes the same number o
 from __future__ import annotations
 
 import argparse
-import math
 import shutil
 import statistics
 import tempfile
@@ -20,7 +19,7 @@ from Neuron_Selection.ObservationTooling import chosen_environment, record_input
 from Neuron_Selection.ObservationTooling.recording.run import AT_ONCE, Recorded
 from Neuron_Selection.PatchingTooling import OpenedAgent, open_agent
 
-STEPS = 20_000  # of each case, about
+EPISODES = 2 * AT_ONCE
 LAVA = Path(__file__).resolve().parents[1] / "examples" / "lava_crossing"
 
 
@@ -43,11 +42,10 @@ def main() -> None:
 
 
 def _calls(agent: OpenedAgent, env: str) -> dict[str, Callable[[], object]]:
-    def recording(episodes: int) -> Recorded:
-        return record_inputs(agent, policy="random", episodes=episodes, overwrite=True, env=env)
+    def recording() -> Recorded:
+        return record_inputs(agent, episodes=EPISODES, overwrite=True, env=env)
 
-    episodes = math.ceil(STEPS * AT_ONCE / recording(AT_ONCE).summary["steps"])
-    n_steps = recording(episodes).summary["steps"]
+    n_steps = recording().summary["steps"]
 
     def stepping() -> None:
         """As many steps with random actions, each batch run through the network."""
@@ -64,7 +62,7 @@ def _calls(agent: OpenedAgent, env: str) -> dict[str, Callable[[], object]]:
                     raw[row], _ = envs[row].reset(seed=row)
             agent.network.scores(raw)
 
-    return {"recording": lambda: recording(episodes), "stepping": stepping}
+    return {"recording": recording, "stepping": stepping}
 
 
 if __name__ == "__main__":

@@ -44,8 +44,8 @@ def main() -> int:
 def what_single_neurons_do(agent: Path, *, picture: Path) -> str:
     """Patch every neuron of one layer alone, draw a pair that one of them decides, and put it all into words."""
     from Neuron_Selection.FileFormats.storage.atomic_files import write_atomically
-    from Neuron_Selection.ObservationTooling.drawing import draw_pair
-    from Neuron_Selection.ObservationTooling.pair_files import load_pairs
+    from Neuron_Selection.ObservationTooling.drawing.lava_crossing import draw_pair
+    from Neuron_Selection.ObservationTooling.lava_crossing.pair_files import load_pairs
     from Neuron_Selection.PatchingTooling import PatchingExperiment
     from Neuron_Selection.PatchingTooling.patching_plan import plan_patching
     from Neuron_Selection.PatchingTooling.patching_records import run_plan

@@ -27,8 +27,8 @@ def main() -> None:
     from Neuron_Selection.errors import SuiteError
     from Neuron_Selection.FileFormats.agent_zip.agent_zip import read_agent_bytes, read_agent_zip
     from Neuron_Selection.FileFormats.agent_zip.inventory import take_inventory
-    from Neuron_Selection.PatchingTooling.agent.architecture import architecture_of
     from Neuron_Selection.PatchingTooling.agent.custom_classes import CustomClasses
+    from Neuron_Selection.PatchingTooling.agent.policy_arguments import architecture_of
 
     def read(path: Path) -> tuple[int, str]:
         try:

@@ -162,7 +162,7 @@ def remarks(analysis: Analysis) -> list[str]:
     elif not contrast:
         sentences.append(
             f"no contrast pair: clean and corrupted runs act alike in all {pairs} pairs, so recovery and damage are "
-            "undefined (pairs must differ in the greedy action; generate_pairs.py makes such pairs)"
+            "undefined (pairs must differ in the greedy action; record_inputs.py and make_pairs.py make such pairs)"
         )
     elif contrast < pairs:
         sentences.append(

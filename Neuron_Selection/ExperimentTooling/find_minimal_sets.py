@@ -104,6 +104,8 @@ def main(args: argparse.Namespace, console: Console) -> None:
     found = find_minimal_sets(agent, **request, input_ids=ids_from_arguments(args.input_ids), progress=progress)
     if found.was_up_to_date:
         console.say(f"{found.path}: up to date, left as it is")
+    for line in agent.scores_described:
+        console.say(line)
     written = {kind: str(path) for kind, path in paths_of(found.path).items()}
     patch = next_patch(found.document)
     summary = {

@@ -63,6 +63,7 @@ def main(args: argparse.Namespace, console: Console) -> None:
     from Neuron_Selection.ExperimentTooling.hidden_layers import layers_left_out
     from Neuron_Selection.ExperimentTooling.sweeps import run_sweep
     from Neuron_Selection.FileFormats.inputs import ids_from_arguments
+    from Neuron_Selection.FileFormats.scores import scores_metadata
     from Neuron_Selection.PatchingTooling import open_agent
 
     def progress(blocks: Iterable[slice], total: int) -> Iterable[slice]:
@@ -73,6 +74,8 @@ def main(args: argparse.Namespace, console: Console) -> None:
     run = run_sweep(agent, **request, input_ids=ids_from_arguments(args.input_ids), progress=progress)
     for name, why in layers_left_out(agent).items() if args.definitions is None else ():
         console.say(f"left out: {name} ({why})")
+    for line in agent.scores_described:
+        console.say(line)
     plan, directions = run.plan, run.plan.runs_by_direction
     for direction, names in directions.items():
         console.say(f"{direction}: source {names['source']}, target {names['target']}")
@@ -84,6 +87,7 @@ def main(args: argparse.Namespace, console: Console) -> None:
         "engine": agent.engine,
         "engine_reason": agent.engine_reason,
         "dtype": agent.dtype,
+        **scores_metadata(agent.architecture.head.scores),
         "dry_run": args.dry_run,
     }
     counted = f"{len(plan.patches)} experiments, {len(plan.ids)} pairs, {' and '.join(plan.directions)}"
@@ -118,7 +122,7 @@ _REQUEST = (
 )  # fmt: skip
 _NO_CONTRAST = (
     "no contrast pair: clean and corrupted runs choose the same action everywhere, so nothing can be restored or "
-    "damaged (generate_pairs.py makes pairs that differ)"
+    "damaged (record_inputs.py and make_pairs.py make pairs that differ)"
 )
 
 

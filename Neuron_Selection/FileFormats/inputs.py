@@ -1,4 +1,4 @@
-"""Inputs files: ``{id: {"input": observation, "cluster": ...}}`` or ``{id: observation}``.
+"""Inputs files: ``{id: {"input": observation, "cluster": ..., "action_mask": ...}}`` or ``{id: observation}``.
 
 An entry may have further keys, as those of ``visited_inputs.json`` do, which are ignored here.
 """
@@ -28,9 +28,9 @@ class Inputs:
     """Observations and their ids.
 
     ``observations``: (n, *shape) in the space's dtype, or one such array per key. ``clusters``: id to cluster, for the
-    ids that have one. ``where``: the file, or "arrays". ``sha256``: of its bytes. ``normalised_with``: the SHA-256 of
-    the VecNormalize file with which the observations were normalised before they were stored; None if they are raw, or
-    if nothing is known.
+    ids that have one. ``where``: the file, or "arrays". ``sha256``: of its bytes. ``action_masks``: (n, n_actions),
+    which actions are allowed; None without masks. ``normalised_with``: the SHA-256 of the VecNormalize file with which
+    the observations were normalised before they were stored; None if they are raw, or if nothing is known.
     """
 
     where: str
@@ -38,7 +38,14 @@ class Inputs:
     ids: tuple[str, ...]
     observations: Observations
     clusters: Mapping[str, str]
+    action_masks: np.ndarray | None = None
     normalised_with: str | None = None
+
+    @property
+    def described(self) -> dict[str, Any]:
+        """The file, and whether it has masks, for the metadata of a run."""
+        masks = {} if self.action_masks is None else {"action_masks": True}
+        return {"name": Path(self.where).name, "sha256": self.sha256, **masks}
 
     def selected(self, ids: Sequence[str] | None) -> Inputs:
         """These ids only, in the order given; None keeps all.
@@ -50,17 +57,31 @@ class Inputs:
         refuse_unknown(ids, self.ids, what="input id", where=self.where)
         row_of = {input_id: row for row, input_id in enumerate(self.ids)}
         rows = [row_of[input_id] for input_id in ids]
-        return replace(self, ids=tuple(ids), observations=rows_of(self.observations, rows))
+        masks = None if self.action_masks is None else self.action_masks[rows]
+        return replace(self, ids=tuple(ids), observations=rows_of(self.observations, rows), action_masks=masks)
 
 
-def load_inputs(path: Path, space: Space) -> Inputs:
+def load_inputs(path: Path, space: Space, *, n_masked: int | None = None) -> Inputs:
     """Load every observation of an inputs file.
 
     :param space: the agent's observation space
+    :param n_masked: the number of actions of an agent that was trained with masks; None for any other
     :raises InputError: naming the field
     """
     data = read_bytes(path, hint="an inputs file is {id: {'input': [...]}}")
     document = parse_edited_json(data, path)
+    return inputs_from_document(document, space, path=path, sha256=sha256_of(data), n_masked=n_masked)
+
+
+def inputs_from_document(
+    document: Any, space: Space, *, path: Path, sha256: str, n_masked: int | None = None
+) -> Inputs:
+    """The inputs in the parsed document of an inputs file.
+
+    :param path: of the file
+    :param sha256: of its bytes
+    :raises InputError: as ``load_inputs``
+    """
     if not isinstance(document, dict):
         raise InputError(path, found=shown(document), expected="an object {id: {'input': [...]}}")
     if not document:
@@ -68,6 +89,7 @@ def load_inputs(path: Path, space: Space) -> Inputs:
     values: list[Any] = []
     fields: list[str] = []
     clusters: dict[str, str] = {}
+    masks: dict[str, np.ndarray] = {}
     normalised_with = _normalised_with(document, path)
     for input_id, entry in document.items():
         check_input_id(input_id, path)
@@ -79,20 +101,43 @@ def load_inputs(path: Path, space: Space) -> Inputs:
             cluster = _cluster(entry, path, input_id)
             if cluster is not None:
                 clusters[input_id] = cluster
+            if entry.get("action_mask") is not None:
+                masks[input_id] = _action_mask(entry["action_mask"], n_masked, path, f"{name}.action_mask")
             values.append(entry["input"])
             fields.append(f"{name}.input")
         else:
             values.append(entry)
             fields.append(name)
     space = space if normalised_with is None else without_bounds(space)
+    observations = observations_from(values, space, where=path, fields=fields)
+    for input_id in document:
+        if masks and input_id not in masks:
+            raise InputError(path, f"{shown(input_id)}.action_mask", "is missing, but other inputs have one")
     return Inputs(
         where=str(path),
-        sha256=sha256_of(data),
+        sha256=sha256,
         ids=tuple(document),
-        observations=observations_from(values, space, where=path, fields=fields),
+        observations=observations,
         clusters=clusters,
+        action_masks=np.stack([*masks.values()]) if masks else None,
         normalised_with=normalised_with,
     )
+
+
+def _action_mask(value: Any, n_actions: int | None, path: Path, field: str) -> np.ndarray:
+    """Which actions are allowed, (n_actions,)."""
+    if n_actions is None:
+        raise InputError(path, field, "cannot be used with this agent: only MaskablePPO is trained with masks")
+    expected = f"{n_actions} values, 0 or 1, one for each action"
+    if not isinstance(value, list) or len(value) != n_actions:
+        found = f"{len(value)} values" if isinstance(value, list) else shown(value)
+        raise InputError(path, field, found=found, expected=expected)
+    for entry in value:
+        if not isinstance(entry, bool | int) or entry not in (0, 1):
+            raise InputError(path, field, found=shown(entry), expected=expected)
+    if not any(value):
+        raise InputError(path, field, found="no allowed action", expected="at least one")
+    return np.array(value, bool)
 
 
 def clusters_in(path: Path) -> dict[str, str]:
@@ -175,16 +220,27 @@ def save_inputs(
 
     :param observations: id to an array, or for a Dict space to an array per key
     """
+    write_atomically(path, inputs_bytes(observations, clusters=clusters, normalised_with=normalised_with, where=path))
+
+
+def inputs_bytes(
+    observations: Mapping[str, np.ndarray | Mapping[str, np.ndarray]],
+    *,
+    clusters: Mapping[str, str] | None,
+    normalised_with: str | None,
+    where: object,
+) -> bytes:
+    """The bytes that ``save_inputs`` writes."""
     normalised = {} if normalised_with is None else {"normalised_with": normalised_with}
     lines = []
     for input_id, observation in observations.items():
-        check_input_id(input_id, path)
+        check_input_id(input_id, where)
         entry: dict[str, Any] = {"input": _as_lists(observation)}
         if clusters and input_id in clusters:
             entry["cluster"] = clusters[input_id]
         text = json.dumps({**entry, **normalised}, allow_nan=False)
         lines.append(f"{json.dumps(input_id, ensure_ascii=False)}: {text}")
-    write_atomically(path, ("{\n" + ",\n".join(lines) + "\n}\n").encode())
+    return ("{\n" + ",\n".join(lines) + "\n}\n").encode()
 
 
 def _as_lists(observation: np.ndarray | Mapping[str, np.ndarray]) -> Any:

@@ -47,8 +47,8 @@ def main(args: argparse.Namespace, console: Console) -> None:
     from collections import Counter
 
     from Neuron_Selection.FileFormats.agent_zip.agent_folder import find_agent
-    from Neuron_Selection.ObservationTooling.pair_files import refuse_to_replace, save_pairs
-    from Neuron_Selection.ObservationTooling.pairs import generate_pairs
+    from Neuron_Selection.ObservationTooling.lava_crossing.pair_files import refuse_to_replace, save_pairs
+    from Neuron_Selection.ObservationTooling.lava_crossing.pairs import generate_pairs
     from Neuron_Selection.PatchingTooling import PatchingExperiment
 
     folder = find_agent(args.agent_path).folder

@@ -14,7 +14,7 @@ from Neuron_Selection.FileFormats.activations import (
     save_activations,
     stored_activations,
 )
-from Neuron_Selection.FileFormats.agent_zip.agent_folder import ACTIVATIONS, INPUTS, output_folder
+from Neuron_Selection.FileFormats.agent_zip.agent_folder import ACTIVATIONS, INPUTS, VISITED, output_folder
 from Neuron_Selection.FileFormats.inputs import Inputs
 from Neuron_Selection.FileFormats.provenance import check_outputs, is_up_to_date
 from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
@@ -46,7 +46,8 @@ def extract_activations(
 ) -> list[ExtractedActivations]:
     """Record the outputs of layers for every input of inputs files; every file is checked before a network runs.
 
-    :param inputs: inputs files; None means every ``*_inputs.json`` of the agent's ``activation_inputs/``
+    :param inputs: inputs files; None means every ``*_inputs.json`` of the agent's ``activation_inputs/`` except
+        ``visited_inputs.json``, which may list tens of thousands of states
     :param layers: names; None means every layer with parameters or an activation function
     :param output_dir: None means the agent's ``activation_logging/``
     :param overwrite: replace activations of a different run
@@ -56,7 +57,7 @@ def extract_activations(
     """
     place = agent.folder.folder / INPUTS
     if inputs is None:
-        inputs = [str(path) for path in sorted(place.glob("*_inputs.json"))]
+        inputs = [str(path) for path in sorted(place.glob("*_inputs.json")) if path.name != VISITED]
         if not inputs:
             raise InputError(place, problem="contains no *_inputs.json", hint="--inputs names inputs files")
     paths = [agent.folder.find(name, INPUTS) for name in inputs]
@@ -95,7 +96,7 @@ def extract_activations(
 def _metadata(agent: OpenedAgent, inputs: Inputs, layers: list[str]) -> dict[str, Any]:
     run = {
         "task": "extraction",
-        "inputs": {"name": Path(inputs.where).name, "sha256": inputs.sha256},
+        "inputs": inputs.described,
         "layers": layers,
         "stored_dtype": agent.stored_dtype.name,
     }

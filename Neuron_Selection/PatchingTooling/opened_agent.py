@@ -24,11 +24,12 @@ from Neuron_Selection.FileFormats.readable_activations import open_activations
 from Neuron_Selection.FileFormats.scores import scores_metadata
 from Neuron_Selection.FileFormats.storage.atomic_files import is_there
 from Neuron_Selection.flag_types import ENGINES, engine_name
-from Neuron_Selection.PatchingTooling.agent.algorithms import warn_of_masks
-from Neuron_Selection.PatchingTooling.agent.architecture import architecture_of, refuse_nonfinite
+from Neuron_Selection.PatchingTooling.agent.algorithms import has_action_masks, warn_of_masks
 from Neuron_Selection.PatchingTooling.agent.custom_classes import CustomClasses
 from Neuron_Selection.PatchingTooling.agent.layers import Layer, LayerTable, mlp_layers
 from Neuron_Selection.PatchingTooling.agent.network import Network
+from Neuron_Selection.PatchingTooling.agent.policy_arguments import architecture_of
+from Neuron_Selection.PatchingTooling.agent.stored_sizes import refuse_nonfinite
 
 if TYPE_CHECKING:
     from Neuron_Selection.PatchingTooling.numpy_network.network import NumpyNetwork
@@ -84,7 +85,6 @@ class OpenedAgent:
         if vecnormalize is None:
             warn_of_normalizer(self.folder)
         self.agent_zip = read_agent_zip(self.folder.zip_path)
-        warn_of_masks(self.agent_zip)
         self.normalizer = self._normalizer()
         self.custom_classes = CustomClasses(
             trust=(trust,) if isinstance(trust, str) else tuple(trust or ()),
@@ -189,11 +189,12 @@ class OpenedAgent:
             return inputs
         if isinstance(inputs, str | Path):
             return self.inputs_in(self.folder.find(str(inputs), INPUTS))
-        return self._normalised(inputs_from_arrays(inputs, self._raw_space))
+        return self._as_run(inputs_from_arrays(inputs, self._raw_space))
 
     def inputs_in(self, path: Path) -> Inputs:
         """Inputs from the file with exactly this path, normalised in the same way."""
-        return self._normalised(load_inputs(path, self._raw_space))
+        n_masked = self.architecture.n_actions if has_action_masks(self.agent_zip) else None
+        return self._as_run(load_inputs(path, self._raw_space, n_masked=n_masked))
 
     @property
     def _raw_space(self) -> Space:
@@ -201,8 +202,13 @@ class OpenedAgent:
         space = self.agent_zip.observation_space
         return space if self.normalizer is None else self.normalizer.raw_space(space)
 
-    def _normalised(self, raw: Inputs) -> Inputs:
-        """Normalised inputs; those that were recorded normalised, with the same statistics, are returned unchanged."""
+    def _as_run(self, raw: Inputs) -> Inputs:
+        """The inputs as the network gets them, with a warning if masks are missing.
+
+        Those that were recorded normalised, with the same statistics, are not normalised again.
+        """
+        if raw.action_masks is None and has_action_masks(self.agent_zip):
+            warn_of_masks(raw.where)
         if self.normalizer is None or raw.normalised_with == self.normalizer.sha256:
             return raw
         if raw.normalised_with is not None:
@@ -227,6 +233,14 @@ class OpenedAgent:
     def stored_run(self, name: str | Path) -> Activations:
         """A run's activations from an npz or a readable file."""
         return open_activations(self.folder.find(str(name), ACTIVATIONS), self.layer_table.all_names)
+
+    @property
+    def scores_described(self) -> list[str]:
+        """A line for the console on what the scores are; empty for Q-values that the network itself outputs."""
+        head = self.architecture.head
+        if head.n_quantiles:
+            return [f"scores: {head.scores}, the mean of {head.n_quantiles} quantiles of each action"]
+        return [f"scores: {name}" for name in scores_metadata(head.scores).values()]
 
     @property
     def normalisation_described(self) -> dict[str, Any]:

@@ -55,7 +55,7 @@ class PatchingPlan:
         """Everything that decides the results, for the metadata."""
         return {
             "task": "patching",
-            "target": {"name": Path(self.target.where).name, "sha256": self.target.sha256},
+            "target": self.target.described,
             "source": self.source.decisive,
             "direction": self.direction,
             "patches": [patch_configuration(patch) for patch in self.patches],

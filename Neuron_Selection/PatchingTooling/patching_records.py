@@ -8,7 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from Neuron_Selection.AnalysisTooling.measures.decisions import greedy_actions, near_ties, noise_floor
+from Neuron_Selection.AnalysisTooling.measures.decisions import (
+    allowed_scores,
+    greedy_actions,
+    near_ties,
+    noise_floor,
+)
 from Neuron_Selection.AnalysisTooling.record_analysis import analyse_records
 from Neuron_Selection.FileFormats.patch_spec import Neurons, experiment_name, patch_configuration
 from Neuron_Selection.FileFormats.scores import scores_in
@@ -60,10 +65,13 @@ def run_plan(agent: OpenedAgent, plan: PatchingPlan, *, command: Mapping[str, An
     """
     network, observations = agent.network, plan.target.observations
     weights = network.fingerprint()
-    baseline = network.scores(observations)
+    baseline, critic = network.scores(observations), agent.architecture.head.critic_output
+    values = network.activations(observations, [critic])[critic][:, 0] if critic else None
     source = run_source(network, plan.source, observations, plan.layers)
     checks = run_self_checks(network, plan, baseline=baseline, source=source)
-    by_patch = [_patch_records(network, plan, patch, baseline=baseline, source=source) for patch in plan.patches]
+    by_patch = [
+        _patch_records(network, plan, patch, baseline=baseline, values=values, source=source) for patch in plan.patches
+    ]
     checks |= checks_after(network, weights)
     described = {
         **agent.metadata(plan.decisive, command=command),
@@ -108,11 +116,23 @@ def summary_of(records: Mapping[str, Mapping[str, Any]]) -> dict[str, int | None
 
 
 def _patch_records(
-    network: Network, plan: PatchingPlan, patch: dict[str, Neurons], *, baseline: np.ndarray, source: SourceRun
+    network: Network,
+    plan: PatchingPlan,
+    patch: dict[str, Neurons],
+    *,
+    baseline: np.ndarray,
+    values: np.ndarray | None,
+    source: SourceRun,
 ) -> dict[str, Any]:
+    """The records of one patch by input.
+
+    :param values: of the critic in the target run, (n,); None without a critic
+    """
     run = network.patched(plan.target.observations, replacing(patch, source.values))
     patched, changed = run.scores, run.changed
-    runs = [baseline, patched] if source.scores is None else [baseline, patched, source.scores]
+    masks = plan.target.action_masks
+    known = [baseline, patched] if source.scores is None else [baseline, patched, source.scores]
+    runs = [allowed_scores(scores, masks) for scores in known]
     actions = [greedy_actions(scores).tolist() for scores in runs]
     ties = np.any([near_ties(scores) for scores in runs], axis=0)
     widths = network.layers.widths
@@ -134,6 +154,8 @@ def _patch_records(
             "source_action": source_action,
             "matches_source": None if source.scores is None else actions[1][row] == source_action,
             "near_tie": bool(ties[row]),
+            **_of_critic(values, run.values, row),
+            **({} if masks is None else {"action_mask": masks[row].tolist()}),
             "applied": {name: {"sites": sites[name], "values_changed": int(changed[name][row])} for name in patch},
             "source": Path(plan.source.name).name,
             "target": Path(plan.target.where).name,
@@ -141,3 +163,10 @@ def _patch_records(
             **ablation,
         }
     return records
+
+
+def _of_critic(baseline: np.ndarray | None, patched: np.ndarray | None, row: int) -> dict[str, float]:
+    """The critic's value of one input in both runs; empty without a critic."""
+    if baseline is None or patched is None:
+        return {}
+    return {"baseline_value": float(baseline[row]), "patched_value": float(patched[row])}

@@ -63,7 +63,7 @@ class RecordedSource:
     @property
     def decisive(self) -> dict[str, Any]:
         """Everything that decides the values, for the metadata."""
-        return {"name": Path(self.name).name, "sha256": self.inputs.sha256}
+        return self.inputs.described
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -91,7 +91,7 @@ class AblatedSource:
         if self.ablation.needs_reference and self.reference is None:
             reference = {"name": "target"}
         elif self.ablation.needs_reference and self.reference is not None:
-            reference = {"name": Path(self.reference.where).name, "sha256": self.reference.sha256}
+            reference = self.reference.described
         return {"ablation": str(self.ablation), "reference": reference, "seed": self.seed}
 
     def values(self, network: Network, observations: Observations, layers: Sequence[str]) -> dict[str, np.ndarray]:

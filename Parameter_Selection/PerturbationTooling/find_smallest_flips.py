@@ -61,8 +61,9 @@ def main(args: argparse.Namespace, console: Console) -> None:
     from Parameter_Selection.PerturbationTooling.exact_flips.supported_networks import open_supported_network
     from SaliencyTooling.next_steps import command_after
 
+    agent = open_supported_network(args.agent_path, **agent_options(args))
     found = find_smallest_flips(
-        open_supported_network(args.agent_path, **agent_options(args)),
+        agent,
         candidates=args.candidates,
         weights=args.weights,
         all_weights=args.all_weights,
@@ -76,6 +77,8 @@ def main(args: argparse.Namespace, console: Console) -> None:
     )
     if args.device.startswith("cuda") or args.dtype == "float32":
         console.say("computed in float64 on the cpu; --device and --dtype have no effect here")
+    for line in agent.scores_described:
+        console.say(line)
     path, summary = found.files[0], found.summary
     if not found.written:
         console.say(f"{path}: up to date, left as it is")

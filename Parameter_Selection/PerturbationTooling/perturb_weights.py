@@ -119,6 +119,8 @@ def main(args: argparse.Namespace, console: Console) -> None:
     console.result(
         {"files": files, "written": perturbed.written, **asdict(summary)}, [*summary_lines(summary, args.mode), *files]
     )
+    for line in agent.scores_described:
+        console.say(line)
     by_default = args.candidates is None and args.weights is None and args.all_weights is None
     if by_default and flips_can_be_found(agent):
         command = command_after("perturb_weights", args.agent_path, loading=args)

@@ -57,8 +57,9 @@ def main(args: argparse.Namespace, console: Console) -> None:
     from SaliencyTooling.gradient_runs import compute_gradients
     from SaliencyTooling.next_steps import command_after
 
+    agent = OpenedAgent(args.agent_path, **agent_options(args))
     computed = compute_gradients(
-        OpenedAgent(args.agent_path, **agent_options(args)),
+        agent,
         inputs=args.inputs,
         output_dir=args.output_dir,
         format=args.format,
@@ -67,6 +68,8 @@ def main(args: argparse.Namespace, console: Console) -> None:
     )
     if not computed.written:
         console.say(f"{computed.files[0]}: up to date, left as it is")
+    for line in agent.scores_described:
+        console.say(line)
     files = {str(path): path.stat().st_size for path in computed.files}
     console.result(
         {

@@ -185,7 +185,7 @@ def test_without_contrast_the_files_are_valid_and_a_sentence_says_so(
     assert analyse(agent) == 0
     out, _ = capsys.readouterr()
     assert "no contrast pair: clean and corrupted runs act alike in all 5 pairs" in out
-    assert "generate_pairs.py" in out
+    assert "record_inputs.py and make_pairs.py" in out
     assert "neurons are ranked by advantage_shift instead" in out
     table, summary = outputs(agent)
     assert all(row["effect"] is None and row["q"] is None for row in table)

@@ -16,7 +16,7 @@ import pytest
 
 from Neuron_Selection.ObservationTooling.egocentric_view import EgocentricView
 from Neuron_Selection.ObservationTooling.grid_worlds.environments import make_environment
-from Neuron_Selection.ObservationTooling.pair_files import load_pairs
+from Neuron_Selection.ObservationTooling.lava_crossing.pair_files import load_pairs
 from Neuron_Selection.ObservationTooling.state_tables import follow_policy, tabulate_states
 from Neuron_Selection.PatchingTooling import PatchingExperiment
 

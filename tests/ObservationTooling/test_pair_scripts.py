@@ -103,7 +103,7 @@ def test_an_id_that_names_a_module_imports_nothing(tmp_path, monkeypatch, capsys
 
 def test_verifying_what_is_not_there_names_the_file(folder, capsys):
     assert verify_pairs.main(["--agent_path", str(folder)]) == 2
-    assert "clean_inputs.json: no such file" in capsys.readouterr().err
+    assert "pairs.json: no such file" in capsys.readouterr().err
 
 
 def test_pictures_are_drawn_for_the_ids_asked_for(tmp_path, capsys):

@@ -12,9 +12,9 @@ import torch
 from gymnasium import spaces
 from sb3_contrib import QRDQN
 
-from Neuron_Selection.errors import InputError, SuiteWarning, UntrustedError, UsageError
+from Neuron_Selection.errors import InputError, UntrustedError, UsageError
 from Neuron_Selection.PatchingTooling import PatchingExperiment
-from Neuron_Selection.PatchingTooling.agent.interventions import adding
+from Neuron_Selection.PatchingTooling.agent.interventions import adding, replacing
 from Neuron_Selection.PatchingTooling.agent.network import Network, WeightChange
 from Neuron_Selection.PatchingTooling.numpy_network.network import NumpyNetwork
 from tests.interventions import patched, swept
@@ -266,9 +266,61 @@ def test_a_mean_over_quantiles_larger_than_the_file_is_left_to_torch(tmp_path: P
     )
 
 
-def test_an_agent_trained_with_action_masks_is_reported(tmp_path: Path) -> None:
-    with pytest.warns(SuiteWarning, match="trained with action masks, which inputs do not hold"):
-        PatchingExperiment(save_agent(tmp_path / "agent", new_agent("MaskablePPO")))
+def test_an_identity_edit_of_quantiles_changes_no_bit_and_any_other_as_the_real_network_does(tmp_path: Path) -> None:
+    """The mean over quantiles is part of the last Linear, except where the quantiles themselves are edited."""
+    experiment, network, hooks, observations, others = both(tmp_path, "QR-DQN")
+    layer, hidden = "quantile_net.4", "quantile_net.3"
+    scores, widths = network.scores(observations), network.layers.widths
+    own, source = (network.activations(batch, [hidden, layer]) for batch in (observations, others))
+    assert own[layer].shape == (5, 33)
+    for patch in ({layer: "all"}, {layer: (0, 5)}, {hidden: (1,), layer: (2,)}):
+        run = network.patched(observations, replacing(patch, own))
+        assert np.array_equal(run.scores, scores)
+        assert not any(counts.any() for counts in run.changed.values())
+        many = network.patched_many(observations, [replacing(patch, own)])
+        assert np.array_equal(many[0], scores)
+    assert np.array_equal(network.run_on(layer, own[layer], observations), scores)
+    single = [replacing({layer: (unit,)}, source) for unit in range(widths[layer])]
+    assert close(network.patched_many(observations, single), hooks.patched_many(observations, single))
+    assert network.fingerprint() == network.unfolded.fingerprint()
+    weights = [
+        WeightChange(parameter=f"{name}.weight", row=1, column=2, value=0.5) for name in ("quantile_net.0", layer)
+    ]
+    for changes in (weights, weights[:1], weights[1:]):
+        assert close(network.scores_of_changes(observations, changes), hooks.scores_of_changes(observations, changes))
+    kept = WeightChange(parameter=f"{layer}.weight", row=1, column=2,
+                        value=float(experiment.online_weights[f"{layer}.weight"][1, 2]))  # fmt: skip
+    assert np.array_equal(network.scores_of_changes(observations, [kept])[0], scores)
+
+
+@pytest.mark.parametrize("engine", ["numpy", "torch"])
+@pytest.mark.parametrize("name", ["PPO", "shared layers"])
+def test_the_critics_value_is_reported_beside_the_scores(name: str, engine: str, tmp_path: Path) -> None:
+    experiment = PatchingExperiment(saved(tmp_path / "agent", name), engine=engine, dtype="float64")
+    space = MLPS["PPO"][2]
+    inputs, others = samples(space, seed=3), samples(space, seed=4)
+    layers = ["features_extractor.flatten", "mlp_extractor.value_net.1", "mlp_extractor.policy_net.1", "value_net"]
+    values = experiment.activations(inputs, layers=layers)
+    source = experiment.activations(others, layers=layers)
+    for layer in layers:
+        results = experiment.run_patching_experiment(inputs, source, {layer: "all"})
+        baseline, patched = (
+            np.array([record[f"{kind}_value"] for record in results.values()]) for kind in ("baseline", "patched")
+        )
+        assert np.array_equal(baseline, values["value_net"][:, 0])
+        expected = values["value_net"] if "policy" in layer else source["value_net"]
+        if layer != "mlp_extractor.value_net.1" or name == "shared layers":
+            assert np.allclose(patched, expected[:, 0], atol=1e-12), layer
+        assert (patched == baseline).all() == ("policy" in layer), layer
+        actions = [record["action_changed"] for record in results.values()]
+        assert any(actions) <= (layer not in ("value_net", "mlp_extractor.value_net.1"))
+
+
+def test_without_a_critic_no_value_is_reported(tmp_path: Path) -> None:
+    experiment = PatchingExperiment(saved(tmp_path / "agent", "QR-DQN"))
+    inputs = samples(MLPS["QR-DQN"][2])
+    for record in experiment.run_ablation_experiment(inputs, {"quantile_net.1": [0]}).values():
+        assert not {"baseline_value", "patched_value", "action_mask"} & set(record)
 
 
 def test_layers_that_actor_and_critic_share_come_before_both(tmp_path: Path) -> None:

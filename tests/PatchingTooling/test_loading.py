@@ -15,7 +15,7 @@ from torch import nn
 
 from Neuron_Selection.errors import InputError, SuiteError, SuiteWarning, UsageError
 from Neuron_Selection.PatchingTooling import PatchingExperiment
-from Neuron_Selection.PatchingTooling.agent.architecture import ACTIVATIONS
+from Neuron_Selection.PatchingTooling.agent.policy_arguments import ACTIVATIONS
 from tests import slow_reference
 from tests.made_agents import mlp_agent, mlp_state, new_dqn, save_dqn, vector_space, write_zip
 from tests.PatchingTooling.torch_network.test_sb3_policy import samples, sb3_q_values

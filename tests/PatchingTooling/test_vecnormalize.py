@@ -15,8 +15,10 @@ import pytest
 from gymnasium import spaces
 from stable_baselines3.common.vec_env import VecNormalize
 
+from Neuron_Selection import inspect_agent
 from Neuron_Selection.errors import InputError, SuiteWarning, UntrustedError
 from Neuron_Selection.FileFormats.activations import load_activations, stored_npz_metadata
+from Neuron_Selection.FileFormats.storage.atomic_files import sha256_of
 from Neuron_Selection.next_command import loading_of, next_command
 from Neuron_Selection.PatchingTooling import PatchingExperiment, open_agent
 from SaliencyTooling.gradient_runs import average_gradients, compute_gradients
@@ -163,6 +165,27 @@ def test_metadata_record_the_file_only_if_it_is_used(agent: Path) -> None:
     assert with_it["command"].pop("vecnormalize") == NAME
     with pytest.warns(SuiteWarning, match="trained with VecNormalize"):
         assert PatchingExperiment(agent).metadata({"task": "x"}, command={}) == with_it
+
+
+def test_inspection_describes_the_statistics_and_whether_they_are_used(
+    agent: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def described(*words: str) -> dict[str, Any]:
+        assert inspect_agent.main([str(agent), *words, "--json"]) == 0
+        found: dict[str, Any] = json.loads(capsys.readouterr().out)["vecnormalize"]
+        return found
+
+    settings = {"norm_obs": True, "keys": None, "epsilon": 1e-8, "clip_obs": 1.5}
+    used, stored = described("--vecnormalize", NAME), described()
+    assert (used.pop("used"), stored.pop("used")) == (True, False)
+    assert used == stored == {"file": str(agent / NAME), "sha256": sha256_of((agent / NAME).read_bytes()), **settings}
+    assert inspect_agent.main([str(agent)]) == 0
+    assert f"vecnormalize: {agent / NAME}, not used" in capsys.readouterr().out
+    (agent / NAME).write_bytes(b"cos\nsystem\n(Vtouch here\ntR.")
+    assert described().keys() == {"file", "used", "problem"}
+    (agent / NAME).unlink()
+    assert inspect_agent.main([str(agent), "--json"]) == 0
+    assert "vecnormalize" not in json.loads(capsys.readouterr().out)
 
 
 def test_next_commands_repeat_the_flag(monkeypatch: pytest.MonkeyPatch) -> None:

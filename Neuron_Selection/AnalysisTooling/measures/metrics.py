@@ -1,7 +1,8 @@
 """Metrics of patching in scores (Q-values, or an actor's logits), with their units and where they are undefined.
 
 m(Q) = Q[a_c] - Q[a_r] is the margin between the greedy actions a_c and a_r of the unpatched clean and corrupted runs.
-All arrays of scores are (n_inputs, n_actions); all results are (n_inputs,), NaN where undefined.
+All arrays of scores are (n_inputs, n_actions), all with the masks of the target run where actions are masked (see
+``decisions``); all results are (n_inputs,), NaN where undefined.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from Neuron_Selection.AnalysisTooling.measures.decisions import greedy_actions
+from Neuron_Selection.AnalysisTooling.measures.decisions import greedy_actions, score_changes
 
 
 def action_flip(baseline: np.ndarray, patched: np.ndarray) -> np.ndarray:
@@ -70,15 +71,15 @@ def value_shift(baseline: np.ndarray, patched: np.ndarray) -> np.ndarray:
 def advantage_shift(baseline: np.ndarray, patched: np.ndarray) -> np.ndarray:
     """Euclidean norm of the change of Q - max Q; only this change can change the action."""
     before, after = (np.asarray(q, np.float64) for q in (baseline, patched))
-    change = (after - after.max(axis=1, keepdims=True)) - (before - before.max(axis=1, keepdims=True))
+    change = score_changes(before - before.max(axis=1, keepdims=True), after - after.max(axis=1, keepdims=True))
     norm: np.ndarray = np.linalg.norm(change, axis=1)
     return norm
 
 
 def vector_recovery(baseline: np.ndarray, patched: np.ndarray, source: np.ndarray) -> np.ndarray:
     """1 - |Q_patched - Q_source|^2 / |Q_target - Q_source|^2; NaN if target and source agree."""
-    left = np.square(np.asarray(patched, np.float64) - source).sum(axis=1)
-    whole = np.square(np.asarray(baseline, np.float64) - source).sum(axis=1)
+    left = np.square(score_changes(source, patched)).sum(axis=1)
+    whole = np.square(score_changes(source, baseline)).sum(axis=1)
     values: np.ndarray = 1.0 - np.divide(left, whole, out=np.full(len(whole), np.nan), where=whole != 0)
     return values
 

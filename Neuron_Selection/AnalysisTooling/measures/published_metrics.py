@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from Neuron_Selection.AnalysisTooling.measures.decisions import score_changes
 from Neuron_Selection.AnalysisTooling.measures.probabilities import softmax
 
 _E = 1e-10
@@ -59,7 +60,7 @@ def reversed_undirected_saturating_chebyshev(baseline: np.ndarray, patched: np.n
 
 def reversed_pearson_correlation(baseline: np.ndarray, patched: np.ndarray) -> np.ndarray:
     """1 - Pearson(b, p) over the actions: 0 or 2 for two actions; 0 if either is constant."""
-    b, p = (q - q.mean(axis=1, keepdims=True) for q in (_double(baseline), _double(patched)))
+    b, p = (_centred(_double(q)) for q in (baseline, patched))
     scale = np.sqrt(np.square(b).sum(axis=1) * np.square(p).sum(axis=1))
     product = (b * p).sum(axis=1)
     values: np.ndarray = 1.0 - np.divide(product, scale, out=np.ones(len(scale)), where=scale > 0)
@@ -84,6 +85,16 @@ def _double(q_values: np.ndarray) -> np.ndarray:
     return np.asarray(q_values, np.float64)
 
 
+def _centred(q_values: np.ndarray) -> np.ndarray:
+    """The scores minus their mean; 0 for forbidden actions, which are minus infinity."""
+    allowed = ~np.isneginf(q_values)
+    if allowed.all():
+        means: np.ndarray = q_values.mean(axis=1, keepdims=True)
+    else:
+        means = q_values.mean(axis=1, keepdims=True, where=allowed)
+    return np.where(allowed, q_values - means, 0.0)
+
+
 def _best_two(baseline: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Row numbers, best and second action; with a single action the second is the first."""
     order = np.argsort(-_double(baseline), axis=1, kind="stable")
@@ -92,7 +103,7 @@ def _best_two(baseline: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]
 
 def _chebyshev_parts(baseline: np.ndarray, patched: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     rows, best, _ = _best_two(baseline)
-    change = np.abs(_double(patched) - _double(baseline))
+    change = np.abs(score_changes(baseline, patched))
     top = change[rows, best].copy()
     change[rows, best] = 0.0
     return top, change.max(axis=1)

@@ -25,8 +25,8 @@ class DirectionRuns:
     """The runs of one direction.
 
     ``baseline``: Q-values of the target run, (n_inputs, n_actions); ``contrast``: those of the other run of each pair,
-    None if unknown. ``flags``: for each experiment "", or the reason why it cannot have an effect. ``blocks`` may be
-    called several times.
+    None if unknown. All scores are minus infinity for actions that the target run's masks forbid. ``flags``: for each
+    experiment "", or the reason why it cannot have an effect. ``blocks`` may be called several times.
     """
 
     baseline: np.ndarray

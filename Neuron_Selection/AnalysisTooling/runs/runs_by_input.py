@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from Neuron_Selection.AnalysisTooling.measures.decisions import allowed_scores
 from Neuron_Selection.AnalysisTooling.runs.patched_runs import Block, DirectionRuns, PatchedRuns
 from Neuron_Selection.errors import InputError, shown
 from Neuron_Selection.FileFormats.definitions import check_patch, positions_of
@@ -22,7 +23,10 @@ from Neuron_Selection.FileFormats.storage.nested_numbers import filled_float_arr
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class _Folder:
-    """``patched``: (n_inputs, n_experiments, n_actions); ``source`` is None unless every record holds it."""
+    """``patched``: (n_inputs, n_experiments, n_actions); ``source`` is None unless every record holds it.
+
+    ``masks``: (n_inputs, n_actions), which actions are allowed; None unless every record holds it.
+    """
 
     path: Path
     ids: tuple[str, ...]
@@ -30,6 +34,7 @@ class _Folder:
     baseline: np.ndarray
     source: np.ndarray | None
     patched: np.ndarray
+    masks: np.ndarray | None
     settings: Mapping[str, str]
     sha256: str
 
@@ -92,6 +97,7 @@ def _read_folder(path: Path, *, like: _Folder | None) -> _Folder:
     ids: list[str] = []
     patches: Mapping[str, Any] = {} if like is None else like.patches
     arrays: dict[str, list[np.ndarray]] = {"baseline_output": [], "source_output": [], "patched_output": []}
+    masks: list[Any] = []
     hashes = []
     settings = {"source": "", "target": "", "ablation": ""}
     for file in sorted(path.glob("*.json")):
@@ -108,6 +114,7 @@ def _read_folder(path: Path, *, like: _Folder | None) -> _Folder:
         first = next(iter(records.values()))
         settings = {key: str(first.get(key) or "") for key in settings}
         hashes.append(sha256_of(read_bytes(file)))
+        masks += [first["action_mask"]] if "action_mask" in first else []
         for key, parts in arrays.items():
             rows = [record.get(key) for record in records.values()]
             if key != "source_output" or all(row is not None for row in rows):
@@ -126,6 +133,7 @@ def _read_folder(path: Path, *, like: _Folder | None) -> _Folder:
         baseline=np.stack(arrays["baseline_output"])[:, 0],
         source=np.stack(arrays["source_output"])[:, 0] if known else None,
         patched=np.stack(arrays["patched_output"]),
+        masks=_masks(masks, path, arrays["baseline_output"]),
         settings=settings,
         sha256=sha256_of("".join(hashes).encode()),
     )
@@ -149,18 +157,36 @@ def _array(rows: list[Any], file: Path, key: str, before: list[np.ndarray]) -> n
     return array
 
 
+def _masks(found: list[Any], path: Path, baseline: list[np.ndarray]) -> np.ndarray | None:
+    """The masks of a folder's inputs, which all of them have or none."""
+    if not found:
+        return None
+    n_actions = baseline[0].shape[1]
+    for mask in found:
+        is_mask = isinstance(mask, list) and len(mask) == n_actions and all(isinstance(one, bool) for one in mask)
+        if not is_mask or True not in mask:
+            raise InputError(
+                path, "action_mask", found=shown(mask), expected=f"{n_actions} booleans, one true at least"
+            )
+    if len(found) != len(baseline):
+        raise InputError(path, "action_mask", found=f"{len(found)} of {len(baseline)} inputs", expected="all or none")
+    return np.array(found, bool)
+
+
 def _direction(folder: _Folder, contrast: np.ndarray | None, direction: str) -> DirectionRuns:
     is_unmoved = (folder.patched == folder.baseline[:, None]).all(axis=(0, 2))
     target, source = TARGETS[direction]
+    masks = folder.masks
 
     def blocks() -> Iterator[Block]:
         everything = np.arange(folder.patched.shape[1])
         for row in range(len(folder.ids)):
-            yield Block(rows=slice(row, row + 1), experiments=everything, patched=folder.patched[row : row + 1])
+            patched = allowed_scores(folder.patched[row : row + 1], None if masks is None else masks[row])
+            yield Block(rows=slice(row, row + 1), experiments=everything, patched=patched)
 
     return DirectionRuns(
-        baseline=folder.baseline,
-        contrast=contrast,
+        baseline=allowed_scores(folder.baseline, masks),
+        contrast=None if contrast is None else allowed_scores(contrast, masks),
         source=folder.settings["source"] or source,
         target=folder.settings["target"] or target,
         flags=tuple("unmoved" if still else "" for still in is_unmoved),

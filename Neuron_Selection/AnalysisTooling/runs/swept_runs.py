@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from Neuron_Selection.AnalysisTooling.measures.decisions import allowed_scores
 from Neuron_Selection.AnalysisTooling.runs.patched_runs import Block, DirectionRuns, PatchedRuns
 from Neuron_Selection.FileFormats.directions import TARGETS
 from Neuron_Selection.FileFormats.results.sweep import SweepFile, experiment_names, opened_sweep
@@ -44,16 +45,18 @@ def runs_of_sweep(path: Path) -> Iterator[PatchedRuns]:
 def _direction(sweep: SweepFile, direction: str) -> DirectionRuns:
     target, source = TARGETS[direction]
     names = sweep.header.directions[direction]
+    masks = sweep.action_masks(target)
 
     def blocks() -> Iterator[Block]:
         for group in sweep.header.groups:
             experiments = np.array(group.numbers) - 1
             for rows, patched in sweep.blocks(direction, group):
-                yield Block(rows=rows, experiments=experiments, patched=patched)
+                of_rows = None if masks is None else masks[rows, None]
+                yield Block(rows=rows, experiments=experiments, patched=allowed_scores(patched, of_rows))
 
     return DirectionRuns(
-        baseline=sweep.q_values(target),
-        contrast=sweep.q_values(source),
+        baseline=allowed_scores(sweep.q_values(target), masks),
+        contrast=allowed_scores(sweep.q_values(source), masks),
         source=names["source"],
         target=names["target"],
         flags=tuple(sweep.flags(direction)),

@@ -88,6 +88,7 @@ def of_rows(mixtures: Mixtures, rows: np.ndarray) -> Mixtures:
         source=mixtures.source[rows],
         baseline=mixtures.baseline[rows],
         source_q_values=mixtures.source_q_values[rows],
+        masks=None if mixtures.masks is None else mixtures.masks[rows],
     )
 
 

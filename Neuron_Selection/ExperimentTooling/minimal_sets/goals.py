@@ -88,12 +88,12 @@ def reached_together(
 
 
 def requirements(goal: Goal, baseline: np.ndarray, source: np.ndarray) -> Requirements:
-    """The goal's inequalities for one input.
+    """The goal's inequalities for one input, between allowed actions.
 
     :param baseline: (n_actions,), like ``source``
     """
     before, after = (int(greedy_actions(q_values[None])[0]) for q_values in (baseline, source))
-    actions = range(len(baseline))
+    actions = np.flatnonzero(np.isfinite(baseline)).tolist()
     if goal.kind == "recovery":
         margins = [q_values[after] - q_values[before] for q_values in (baseline, source)]
         least = margins[0] + goal.threshold * (margins[1] - margins[0])

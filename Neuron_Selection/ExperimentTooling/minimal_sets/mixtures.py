@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from Neuron_Selection.AnalysisTooling.measures.decisions import allowed_scores
 from Neuron_Selection.FileFormats.inputs import Inputs
 from Neuron_Selection.FileFormats.observations import Observations, rows_of
 from Neuron_Selection.FileFormats.provenance import CHUNK_ROWS
@@ -23,7 +24,8 @@ _NUMBERS_AT_ONCE = 1 << 18  # two megabytes of activations
 class Mixtures:
     """One layer in a target and a source run of the same n inputs.
 
-    ``target`` and ``source``: the layer's outputs, (n, *shape); ``baseline`` and ``source_q_values``: (n, n_actions).
+    ``target`` and ``source``: the layer's outputs, (n, *shape); ``baseline`` and ``source_q_values``: (n, n_actions),
+    minus infinity for actions that the target's ``masks``, (n, n_actions), forbid; None without masks.
     """
 
     network: Network
@@ -33,6 +35,7 @@ class Mixtures:
     source: np.ndarray
     baseline: np.ndarray
     source_q_values: np.ndarray
+    masks: np.ndarray | None
 
     @property
     def moves(self) -> np.ndarray:
@@ -42,7 +45,7 @@ class Mixtures:
         return moved
 
     def q_values(self, rows: np.ndarray, masks: np.ndarray) -> np.ndarray:
-        """Q-values of mixtures.
+        """Q-values of mixtures, minus infinity for forbidden actions.
 
         :param rows: (m,), the input of each mixture
         :param masks: (m, width), which neurons it takes from the source
@@ -54,7 +57,7 @@ class Mixtures:
             part = slice(start, start + at_once)
             q_values[part] = self._some_scores(rows[part], masks[part])
         refuse_nonfinite_scores(q_values)
-        return q_values
+        return allowed_scores(q_values, None if self.masks is None else self.masks[rows])
 
     def _some_scores(self, rows: np.ndarray, masks: np.ndarray) -> np.ndarray:
         shape = [1] * self.target.ndim
@@ -68,12 +71,17 @@ def mixtures_of(network: Network, layer: str, target: Inputs, source: Inputs) ->
 
     :param source: inputs with the same ids in the same order
     """
+    baseline, of_source = (
+        allowed_scores(np.asarray(network.scores(inputs.observations), np.float64), target.action_masks)
+        for inputs in (target, source)
+    )
     return Mixtures(
         network=network,
         layer=network.layers.layers[layer],
         observations=target.observations,
         target=network.activations(target.observations, [layer])[layer],
         source=network.activations(source.observations, [layer])[layer],
-        baseline=np.asarray(network.scores(target.observations), np.float64),
-        source_q_values=np.asarray(network.scores(source.observations), np.float64),
+        baseline=baseline,
+        source_q_values=of_source,
+        masks=target.action_masks,
     )

@@ -115,6 +115,7 @@ def find_minimal_sets(
         "layers": list(chosen),
         "input_ids": None if input_ids is None else list(runs["clean"].ids),
         **{f"{run}_sha256": inputs.sha256 for run, inputs in runs.items()},
+        **({"action_masks": True} if any(inputs.action_masks is not None for inputs in pairs) else {}),
     }
     command = {"script": "find_minimal_sets.py", "direction": direction}
     planned = agent.metadata(decisive, command=command)

@@ -73,7 +73,7 @@ class SweepPlan:
         """Everything that decides the values, for the metadata."""
         return {
             "task": "sweep",
-            **{run: {"name": Path(inputs.where).name, "sha256": inputs.sha256} for run, inputs in self.inputs.items()},
+            **{run: inputs.described for run, inputs in self.inputs.items()},
             "directions": list(self.directions),
             "ablation": None if self.ablated is None else self.ablated.decisive,
             "patches_sha256": sha256_of("\n".join(format_patch_spec(patch) for patch in self.patches).encode()),

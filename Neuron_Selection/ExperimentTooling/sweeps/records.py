@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from Neuron_Selection.AnalysisTooling.measures.decisions import greedy_actions, near_ties
+from Neuron_Selection.AnalysisTooling.measures.decisions import allowed_scores, greedy_actions, near_ties
 from Neuron_Selection.AnalysisTooling.record_analysis import analyse_records
 from Neuron_Selection.FileFormats.directions import TARGETS
 from Neuron_Selection.FileFormats.results.results_by_input import save_by_input
@@ -31,7 +31,8 @@ def write_by_input(sweep_path: Path, folders: Mapping[str, Path], *, metadata: M
 class RecordsByInput(Mapping[str, dict[str, Any]]):
     """``{id: {experiment: {input_id, patch_configuration, results, patch_analysis}}}``, made one id at a time.
 
-    ``names``: of the experiments; ``rows``: id to its row; ``patched``: (n_inputs, n_experiments, n_actions).
+    ``names``: of the experiments; ``rows``: id to its row; ``patched``: (n_inputs, n_experiments, n_actions);
+    ``masks``: (n_inputs, n_actions), the actions that are allowed, None without masks.
     """
 
     sweep: SweepFile
@@ -41,6 +42,7 @@ class RecordsByInput(Mapping[str, dict[str, Any]]):
     baseline: np.ndarray
     other: np.ndarray
     patched: np.ndarray
+    masks: np.ndarray | None
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.rows)
@@ -64,10 +66,12 @@ class RecordsByInput(Mapping[str, dict[str, Any]]):
     def _records(self, row: int) -> list[dict[str, Any]]:
         header = self.sweep.header
         patched, baseline, other = self.patched[row], self.baseline[row], self.other[row]
-        actions = greedy_actions(patched).tolist()
-        own_action, other_action = (int(greedy_actions(q_values[None])[0]) for q_values in (baseline, other))
-        unsure = bool(near_ties(np.stack([baseline, other])).any())
-        ties = near_ties(patched).tolist()
+        mask = None if self.masks is None else self.masks[row]
+        unpatched, decided = (allowed_scores(scores, mask) for scores in (np.stack([baseline, other]), patched))
+        own_action, other_action = greedy_actions(unpatched).tolist()
+        unsure = bool(near_ties(unpatched).any())
+        actions, ties = greedy_actions(decided).tolist(), near_ties(decided).tolist()
+        masked = {} if mask is None else {"action_mask": mask.tolist()}
         ablation = {} if header.ablation is None else {"ablation": header.ablation}
         return [
             {
@@ -82,6 +86,7 @@ class RecordsByInput(Mapping[str, dict[str, Any]]):
                 "source_action": other_action,
                 "matches_source": actions[number] == other_action,
                 "near_tie": unsure or ties[number],
+                **masked,
                 **header.directions[self.direction],
                 "direction": self.direction,
                 **ablation,
@@ -105,4 +110,5 @@ def _records_of(sweep: SweepFile, direction: str) -> RecordsByInput:
         baseline=sweep.q_values(target),
         other=sweep.q_values(source),
         patched=patched,
+        masks=sweep.action_masks(target),
     )

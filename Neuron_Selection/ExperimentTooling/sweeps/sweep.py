@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from Neuron_Selection.AnalysisTooling.measures.decisions import greedy_actions, noise_floor
+from Neuron_Selection.AnalysisTooling.measures.decisions import allowed_scores, greedy_actions, noise_floor
 from Neuron_Selection.AnalysisTooling.measures.differences import dead_test_of
 from Neuron_Selection.ExperimentTooling.sweeps.plan import SweepPlan
 from Neuron_Selection.FileFormats.directions import TARGETS
@@ -59,6 +59,9 @@ def write_sweep(
     with written_sweep(path) as writer:
         for run, array in q_values.items():
             writer.add(f"{run}_q_values", array)
+        for run, inputs in plan.inputs.items():
+            if inputs.action_masks is not None:
+                writer.add(f"{run}_action_masks", inputs.action_masks.astype(np.uint8))
         for direction in plan.directions:
             for group in plan.groups:
                 baseline = q_values[TARGETS[direction][0]]
@@ -78,7 +81,7 @@ def write_sweep(
             **plan.header,
             "n_actions": int(q_values["clean"].shape[1]),
             "noise_floor": max(noise_floor(array) for array in q_values.values()),
-            "contrast_pairs": count_contrast(q_values),
+            "contrast_pairs": count_contrast(q_values, plan.inputs[TARGETS[plan.directions[0]][0]].action_masks),
             "cannot_matter": dead,
             "self_checks": checks,
         }
@@ -87,9 +90,13 @@ def write_sweep(
     return described
 
 
-def count_contrast(q_values: Mapping[str, np.ndarray]) -> int:
-    """The number of pairs whose clean and corrupted run choose different actions."""
-    return int(np.count_nonzero(greedy_actions(q_values["clean"]) != greedy_actions(q_values["corrupted"])))
+def count_contrast(q_values: Mapping[str, np.ndarray], masks: np.ndarray | None) -> int:
+    """The number of pairs whose clean and corrupted run choose different actions.
+
+    :param masks: the actions that are allowed in both, those of the target run; None for all
+    """
+    clean, corrupted = (greedy_actions(allowed_scores(q_values[run], masks)) for run in ("clean", "corrupted"))
+    return int(np.count_nonzero(clean != corrupted))
 
 
 def sweep_blocks(

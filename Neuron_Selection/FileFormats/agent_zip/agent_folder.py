@@ -17,13 +17,17 @@ RESULTS = "patching_results"
 GRADIENTS = "gradient_analysis"
 NORMALIZERS = ("vecnormalize.pkl", "vec_normalize.pkl")  # as named by rl_zoo in its runs, and on a hub
 _NO_AGENTS = ("train_eval_metrics.zip",)  # learning curves that rl_zoo uploads with an agent
-_MAKERS = {
+CLEAN, CORRUPTED = "clean_inputs.json", "corrupted_inputs.json"  # default names of the inputs files
+VISITED = "visited_inputs.json"
+_MAKERS = {  # of a file with this name, and of files in this folder
     ACTIVATIONS: "activation_extraction.py",
     RESULTS: "run_experiments.py",
     GRADIENTS: "SaliencyTooling/initial_test.py",
     ".": "generate_definitions.py",
+    CLEAN: "make_pairs.py",
+    CORRUPTED: "make_pairs.py",
+    VISITED: "record_inputs.py",
 }
-CLEAN, CORRUPTED = "clean_inputs.json", "corrupted_inputs.json"  # default names of the inputs files
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,7 +57,8 @@ class AgentFolder:
                 warnings.warn(SuiteWarning(message), stacklevel=2)
             return own
         if not is_there(local):
-            maker = f"{_MAKERS[place]} makes it" if place in _MAKERS else ""
+            known = _MAKERS.get(name) or _MAKERS.get(place)
+            maker = f"{known} makes it" if known else ""
             problem = f"no such file in {own.parent} nor in {Path.cwd()}"
             raise InputError(name, problem=problem, hint=maker if hint is None else hint)
         return local
@@ -98,12 +103,17 @@ def find_agent(agent_path: str | Path) -> AgentFolder:
     return AgentFolder(zip_path=chosen, folder=path)
 
 
-def warn_of_normalizer(agent: AgentFolder) -> None:
-    """Warn if the statistics of VecNormalize are stored with an agent; for runs without ``--vecnormalize``."""
+def normalizer_of(agent: AgentFolder) -> Path | None:
+    """The statistics of VecNormalize that are stored with an agent; None if there are none."""
     environment = _environment(agent.folder)
     places = [agent.folder, agent.folder / agent.zip_path.stem, agent.folder / environment]  # the last two as in rl_zoo
     candidates = (place / name for place in places for name in NORMALIZERS)
-    normalizer = next((candidate for candidate in candidates if candidate.exists()), None)
+    return next((candidate for candidate in candidates if candidate.exists()), None)
+
+
+def warn_of_normalizer(agent: AgentFolder) -> None:
+    """Warn if the statistics of VecNormalize are stored with an agent; for runs without ``--vecnormalize``."""
+    normalizer = normalizer_of(agent)
     if normalizer is not None:
         expected = "inputs must be normalised observations, unless --vecnormalize names this file"
         warnings.warn(SuiteWarning(f"{normalizer}: trained with VecNormalize; {expected}"), stacklevel=2)

@@ -46,6 +46,18 @@ class VecNormalizeStatistics:
     epsilon: float
     statistics: Mapping[str, MeanAndVariance]
 
+    @property
+    def described(self) -> dict[str, Any]:
+        """The settings; ``keys``: of a Dict space, those that are normalised, None of another space."""
+        keys = None if _WHOLE in self.statistics else list(self.statistics)
+        return {
+            "sha256": self.sha256,
+            "norm_obs": bool(self.statistics),
+            "keys": keys,
+            "epsilon": self.epsilon,
+            "clip_obs": self.clip_obs,
+        }
+
     def normalised(self, observations: np.ndarray | dict[str, np.ndarray]) -> np.ndarray | dict[str, np.ndarray]:
         """The observations as ``VecNormalize.normalize_obs`` of Stable-Baselines3 returns them, bit for bit.
 

@@ -3,7 +3,9 @@
 ``<direction>_<layer>``: (n_inputs, n_experiments, n_actions). Inputs come first, so that a sweep of any size is written
 and read in blocks of inputs. ``<direction>_<layer>_flags``: (n_experiments,), 2 (dead) if all patched neurons are
 ``<= 0`` before a ReLU or ``== 0`` after it in both runs of every pair, 1 (constant) if the others never differ.
-``clean_q_values`` and ``corrupted_q_values``: (n_inputs, n_actions), unpatched. ``__metadata__``: JSON bytes.
+``clean_q_values`` and ``corrupted_q_values``: (n_inputs, n_actions), unpatched. ``clean_action_masks`` and
+``corrupted_action_masks``: (n_inputs, n_actions), 1 for an allowed action, of inputs with masks. ``__metadata__``: JSON
+bytes.
 """
 
 from __future__ import annotations
@@ -187,6 +189,17 @@ class SweepFile:
         """The unpatched Q-values of ``clean`` or ``corrupted``, (n_inputs, n_actions)."""
         shape = (len(self.header.ids), self.header.n_actions)
         return np.concatenate([block for _, block in self._blocks(f"{run}_q_values", shape, "<f8")])
+
+    def action_masks(self, run: str) -> np.ndarray | None:
+        """The actions that are allowed in ``clean`` or ``corrupted``, (n_inputs, n_actions); None without masks."""
+        described = self.header.metadata["run"].get(run)
+        if not isinstance(described, dict) or not described.get("action_masks"):
+            return None
+        key, shape = f"{run}_action_masks", (len(self.header.ids), self.header.n_actions)
+        masks = np.concatenate([block for _, block in self._blocks(key, shape, "|u1")])
+        if masks.max() > 1 or not masks.any(axis=1).all():
+            raise InputError(self.path, key, found="other numbers", expected="0 and 1, a 1 for each input at least")
+        return masks.astype(bool)
 
     def flags(self, direction: str) -> list[str]:
         """The flag of each experiment, in the order of the definitions: "", "constant" or "dead"."""

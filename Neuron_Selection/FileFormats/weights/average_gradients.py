@@ -16,6 +16,7 @@ import msgspec
 import numpy as np
 
 from Neuron_Selection.errors import InputError
+from Neuron_Selection.FileFormats.scores import LOGITS, Q_VALUES, scores_in
 from Neuron_Selection.FileFormats.storage.atomic_files import read_bytes, write_atomically
 from Neuron_Selection.FileFormats.storage.document_checks import Index, checked_document
 from Neuron_Selection.FileFormats.storage.json_files import json_bytes, parse_edited_json
@@ -26,7 +27,7 @@ MAGNITUDE = "average_gradients"
 SIGNED = "average_signed_gradients"
 MARGIN = "average_margin_gradients"
 _HINT = "average.py makes it"
-DESCRIPTION = "Mean over the inputs of the absolute gradient of the greatest Q-value, for every weight and bias"
+_SINGULAR = {Q_VALUES: "Q-value", LOGITS: "logit"}
 
 
 class _Metadata(msgspec.Struct):
@@ -51,8 +52,10 @@ class AverageGradients:
 
 def save_average_gradients(path: Path, average: AverageGradients) -> None:
     """Write the file."""
+    score = _SINGULAR[scores_in(average.metadata.get("run", {}))]
+    description = f"Mean over the inputs of the absolute gradient of the greatest {score}, for every weight and bias"
     document: dict[str, Any] = {
-        "metadata": {"num_examples": average.num_examples, "description": DESCRIPTION, **average.metadata}
+        "metadata": {"num_examples": average.num_examples, "description": description, **average.metadata}
     }
     for key, means in average.means.items():
         document[key] = {name: array.tolist() for name, array in means.items()}

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from Neuron_Selection.errors import InputError, UsageError, shown
 from Neuron_Selection.FileFormats.agent_zip.agent_folder import INPUTS
-from Neuron_Selection.FileFormats.environment_file import ENVIRONMENT_FILE, load_environment_record
+from Neuron_Selection.FileFormats.environment_file import ENVIRONMENT_FILE, EnvironmentRecord, load_environment_record
 from Neuron_Selection.ObservationTooling.environments.environment import Environment, environment_from, is_harmless
 from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
 
@@ -41,15 +42,24 @@ def chosen_environment(
     if not path.exists():
         raise UsageError("no environment: --env names it, for example --env CartPole-v1 or --env my_env.py:make_env")
     record = load_environment_record(path)
-    if not is_harmless(record.env):
-        named = f"--env {shown(record.env, quoted=False)}"
-        hint = f"repeat {named}, and --wrapper, --env_kwargs and --frame_stack if there were any"
-        raise InputError(path, "env", f"names code ({shown(record.env)}), which is not run from a file", hint=hint)
+    recorded = recorded_environment(record, path)
     sha256 = None if agent.normalizer is None else agent.normalizer.sha256
     if record.vecnormalize_sha256 != sha256:
         found, expected = _statistics(record.vecnormalize_sha256), _statistics(sha256)
         hint = "--vecnormalize names the file that was used for the recording" if record.vecnormalize_sha256 else ""
         raise InputError(path, "vecnormalize_sha256", found=found, expected=f"{expected}, as in this run", hint=hint)
+    return recorded
+
+
+def recorded_environment(record: EnvironmentRecord, path: Path) -> Environment:
+    """The environment that a file records.
+
+    :raises InputError: it is code of others, which is not run from a file
+    """
+    if not is_harmless(record.env):
+        named = f"--env {shown(record.env, limit=200, quoted=False)}"
+        hint = f"repeat {named}, and --wrapper, --env_kwargs and --frame_stack if there were any"
+        raise InputError(path, "env", f"names code ({shown(record.env)}), which is not run from a file", hint=hint)
     return environment_from(
         record.env,
         env_kwargs=record.env_kwargs,

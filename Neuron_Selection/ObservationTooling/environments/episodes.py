@@ -11,12 +11,12 @@ import gymnasium
 import numpy as np
 
 from Neuron_Selection.errors import InputError, UsageError
-from Neuron_Selection.FileFormats.agent_zip.spaces import describe_space
 from Neuron_Selection.FileFormats.observations import Observations
 from Neuron_Selection.ObservationTooling.environments.environment import Environment
 from Neuron_Selection.ObservationTooling.environments.registered import environment_errors
 from Neuron_Selection.ObservationTooling.environments.space_checks import checked_view
 from Neuron_Selection.ObservationTooling.environments.views import WHOLE, LeafView
+from Neuron_Selection.PatchingTooling.agent.algorithms import has_action_masks
 from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
 
 MAX_STEPS = 1000
@@ -43,7 +43,7 @@ class Step:
 
 
 class Episodes:
-    """n environments, one episode each, stepped together; an episode that has ended stays so until ``start``.
+    """n environments, one episode each, stepped together; an episode that has ended stays so until ``restart``.
 
     ::
 
@@ -64,6 +64,7 @@ class Episodes:
     :param with_frames: ``frames`` can be called
     :raises SuiteError: the environment cannot be made, or its spaces are not the agent's
 
+    ``has_masks``: the agent was trained with action masks, and the environment has ``action_masks()``.
     ``running``: (n,), whether an episode goes on. ``stopped``: (n,), whether it was truncated by ``max_steps`` alone.
     ``steps``: (n,), its steps so far. ``seeds``: (n,), its seed.
     """
@@ -78,11 +79,13 @@ class Episodes:
         with_frames: bool = False,
     ) -> None:
         self.environment, self.max_steps = environment, max_steps
-        self._normalizer, self._space = agent.normalizer, agent.agent_zip.observation_space
+        self._normalizer = agent.normalizer
         first = environment.make(with_frames=with_frames)
         self._envs = [first]
         self._view = checked_view(first, environment, agent)
         self._is_dict = WHOLE not in self._view
+        self._n_actions = agent.architecture.n_actions
+        self.has_masks = has_action_masks(agent.agent_zip) and first.has_wrapper_attr("action_masks")
         for _ in range(n - 1):
             self._envs.append(environment.make(with_frames=with_frames))
         if len({id(env) for env in self._envs}) < n:
@@ -107,27 +110,26 @@ class Episodes:
         self.running[:], self.stopped[:], self.steps[:] = False, False, 0
         for stack in self._stacks.values():
             stack[:] = 0
-        return self.start(np.arange(len(seeds)), seeds)
+        for row, seed in enumerate(seeds):
+            self.restart(row, seed)
+        return self.observations_of(slice(None))
 
-    def start(self, rows: np.ndarray, seeds: Sequence[int]) -> Observations:
-        """Start an episode of each seed in some rows, such as those whose episodes have ended; other rows go on.
-
-        :return: the observations of all rows, as ``step`` returns them
-        """
-        self.start_rows(rows, seeds)
-        return self._observations()
-
-    def start_rows(self, rows: np.ndarray, seeds: Sequence[int]) -> None:
-        """As ``start``, without observations; ``observations_of`` returns those that are needed."""
-        self.running[rows], self.stopped[rows], self.steps[rows] = True, False, 0
-        self.seeds[rows] = seeds
+    def restart(self, row: int, seed: int) -> None:
+        """Start an episode in one row, whatever its state; the other rows stay as they are."""
+        self.running[row], self.stopped[row], self.steps[row], self.seeds[row] = True, False, 0, seed
         for stack in self._stacks.values():
-            stack[rows] = 0
-        made: list[Any] = []
-        with environment_errors(lambda: self._place(int(rows[len(made)]))):
-            for row, seed in zip(rows.tolist(), seeds, strict=True):
-                made.append(self._envs[row].reset(seed=int(seed))[0])
-        self._take(rows, made)
+            stack[row] = 0
+        with environment_errors(lambda: self._place(row)):
+            observation, _ = self._envs[row].reset(seed=int(seed))
+        self._take(np.array([row]), [observation])
+
+    def add_rows(self, count: int) -> None:
+        """Make further environments, whose rows come after the others and do not run."""
+        self._envs += [self.environment.make() for _ in range(count)]
+        for key, stack in self._stacks.items():
+            self._stacks[key] = _longer(stack, count)
+        self.running, self.stopped = _longer(self.running, count), _longer(self.stopped, count)
+        self.steps, self.seeds = _longer(self.steps, count), _longer(self.seeds, count)
 
     def step(self, actions: np.ndarray) -> Step:
         """Take one step in every episode that is running.
@@ -141,7 +143,7 @@ class Episodes:
         for row, info in zip(rows.tolist(), of_rows, strict=True):
             infos[row] = info
         return Step(
-            observations=self._observations(),
+            observations=self.observations_of(slice(None)),
             rewards=rewards,
             terminated=terminated,
             truncated=truncated,
@@ -151,14 +153,13 @@ class Episodes:
     def step_rows(
         self, rows: np.ndarray, actions: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[Mapping[str, Any]]]:
-        """Take one step in some rows, which are running; the others stay where they are.
+        """Take one step in some rows, which are running; the others stay as they are.
 
         :param actions: (n_rows,), whole numbers
         :return: rewards, terminated, truncated, (n_rows,) each, and infos, as in ``Step``
         """
-        count = len(rows)
-        rewards, infos = np.zeros(count), [_NO_INFO] * count
-        terminated, truncated = np.zeros(count, bool), np.zeros(count, bool)
+        rewards, infos = np.zeros(len(rows)), [_NO_INFO] * len(rows)
+        terminated, truncated = np.zeros(len(rows), bool), np.zeros(len(rows), bool)
         made: list[Any] = []
         with environment_errors(lambda: self._place(int(rows[len(made)]))):
             for place, (row, action) in enumerate(zip(rows.tolist(), actions.tolist(), strict=True)):
@@ -169,26 +170,45 @@ class Episodes:
         self.steps[rows] += 1
         self._take(rows, made)
         if not np.isfinite(rewards).all():
-            row = int(rows[np.flatnonzero(~np.isfinite(rewards))[0]])
-            raise InputError(self._place(row), "reward", found="NaN or infinity", expected="a finite number")
+            raise self._wrong_reward(int(rows[np.flatnonzero(~np.isfinite(rewards))[0]]))
         is_stopped = ~(terminated | truncated) & (self.steps[rows] >= self.max_steps)
         truncated |= is_stopped
         self.stopped[rows] = is_stopped
         self.running[rows] = ~(terminated | truncated)
         return rewards, terminated, truncated, infos
 
-    def add_rows(self, count: int) -> None:
-        """Make further environments, whose rows come after the others and do not run."""
-        self._envs += [self.environment.make() for _ in range(count)]
-        for key, stack in self._stacks.items():
-            self._stacks[key] = np.concatenate([stack, np.zeros((count, *stack.shape[1:]), stack.dtype)])
-        no, zero = np.zeros(count, bool), np.zeros(count, np.int64)
-        self.running, self.stopped = (np.concatenate([flags, no]) for flags in (self.running, self.stopped))
-        self.steps, self.seeds = (np.concatenate([numbers, zero]) for numbers in (self.steps, self.seeds))
+    def advance(self, row: int, action: int) -> tuple[float, bool, bool, Mapping[str, Any]]:
+        """Take one step in one row that is running.
 
-    def observations_of(self, rows: np.ndarray) -> Observations:
-        """What the network receives in some rows, (n_rows, *shape), or one such array per key."""
-        return self._observations(rows)
+        :return: its reward, whether it was terminated and truncated, and its info, as in ``Step``
+        """
+        rewards, terminated, truncated, (info,) = self.step_rows(np.array([row]), np.array([action]))
+        return float(rewards[0]), bool(terminated[0]), bool(truncated[0]), info
+
+    def observations_of(self, rows: Any) -> Observations:
+        """What the network receives in some rows, (n_rows, *shape), or one such array per key.
+
+        :param rows: a list or array of rows, or a slice
+        """
+        parts = {key: _transposed(self._stacks[key][rows], leaf) for key, leaf in self._view.items()}
+        batch: Observations = parts if self._is_dict else parts[WHOLE]
+        return batch if self._normalizer is None else self._normalizer.normalised(batch)
+
+    def action_masks(self, rows: np.ndarray) -> np.ndarray:
+        """Which actions are allowed now in some rows, (n_rows, n_actions), as ``action_masks()`` returns them.
+
+        :raises InputError: masks of another length, or one that allows no action
+        """
+        masks = np.zeros((len(rows), self._n_actions), bool)
+        for place, row in enumerate(rows.tolist()):
+            with environment_errors(lambda row=row: self._place(row)):  # type: ignore[misc]
+                mask = np.asarray(self._envs[row].get_wrapper_attr("action_masks")())
+            if mask.shape != masks.shape[1:] or not mask.any():
+                found = f"shape {mask.shape}" if mask.shape != masks.shape[1:] else "no allowed action"
+                expected = f"{self._n_actions} values, at least one of them true"
+                raise InputError(self._place(row), "action_masks()", found=found, expected=expected)
+            masks[place] = mask
+        return masks
 
     def frame(self, row: int) -> np.ndarray:
         """A picture of an episode's current state, (height, width, 3), uint8.
@@ -255,19 +275,16 @@ class Episodes:
         earlier = np.moveaxis(stack[rows], axis, -1)[..., width:]
         stack[rows] = np.concatenate([np.moveaxis(earlier, -1, axis), observations.astype(leaf.dtype)], axis=axis)
 
+    def _wrong_reward(self, row: int) -> InputError:
+        return InputError(self._place(row), "reward", found="NaN or infinity", expected="a finite number")
+
     def _place(self, row: int) -> str:
         return f"{self.environment.where}, seed {self.seeds[row]}, step {self.steps[row]}"
 
-    def _observations(self, rows: Any = slice(None)) -> Observations:
-        """What the network receives."""
-        parts = {key: _transposed(self._stacks[key][rows], leaf) for key, leaf in self._view.items()}
-        batch: Observations = parts if self._is_dict else parts[WHOLE]
-        if self._normalizer is not None:
-            batch = self._normalizer.normalised(batch)
-        return batch
 
-    def __repr__(self) -> str:
-        return f"Episodes({self.environment.env}, n={len(self._envs)}, {describe_space(self._space)})"
+def _longer(array: np.ndarray, count: int) -> np.ndarray:
+    """The array with rows of zeros at its end."""
+    return np.concatenate([array, np.zeros((count, *array.shape[1:]), array.dtype)])
 
 
 def _transposed(stack: np.ndarray, leaf: LeafView) -> np.ndarray:

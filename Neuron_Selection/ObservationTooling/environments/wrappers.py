@@ -81,7 +81,7 @@ def parse_arguments(words: list[str] | tuple[str, ...], *, where: str) -> dict[s
         if not sign or not key.isidentifier() or key in found:
             raise InputError(where, found=shown(word), expected="KEY=VALUE, each key once")
         try:
-            found[key] = json.loads(value)
+            found[key] = json.loads(value, parse_constant=_refuse_literal)
         except ValueError:
             found[key] = value
     return found
@@ -109,6 +109,11 @@ def _end_of_value(text: str, start: int) -> int:
     if end == -1 or text[end : end + 1] not in ("", ","):
         end = text.find(",", start)
     return len(text) if end == -1 else end
+
+
+def _refuse_literal(literal: str) -> None:
+    """NaN and infinity are no JSON: they are read as text."""
+    raise ValueError(literal)
 
 
 def _names_in(room: str) -> list[str]:

@@ -10,15 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from Neuron_Selection.AnalysisTooling.measures.decisions import greedy_actions
-from Neuron_Selection.FileFormats.agent_zip.agent_folder import INPUTS, output_folder
+from Neuron_Selection.AnalysisTooling.measures.decisions import allowed_scores, greedy_actions
+from Neuron_Selection.FileFormats.agent_zip.agent_folder import INPUTS, VISITED, output_folder
 from Neuron_Selection.FileFormats.environment_file import environment_bytes
 from Neuron_Selection.FileFormats.provenance import check_outputs, installed_version, is_up_to_date
 from Neuron_Selection.FileFormats.results.patching_results import results_path
 from Neuron_Selection.FileFormats.state_frames import FramesArchive
 from Neuron_Selection.FileFormats.visited_inputs import (
-    VISITED,
-    Visits,
     recording_files,
     save_recording,
     stored_recording,
@@ -28,10 +26,10 @@ from Neuron_Selection.ObservationTooling.environments.acting import parse_acting
 from Neuron_Selection.ObservationTooling.environments.chosen import chosen_environment
 from Neuron_Selection.ObservationTooling.environments.episodes import MAX_STEPS, Episodes
 from Neuron_Selection.ObservationTooling.recording.repeating import first_difference
-from Neuron_Selection.ObservationTooling.recording.visiting import Episode, run_episodes
+from Neuron_Selection.ObservationTooling.recording.visiting import Episode, Run, run_episodes
 from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
 
-AT_ONCE = 32  # episodes in lockstep: more make the batches of the network longer, and need more environments in memory
+AT_ONCE = 64  # episodes in lockstep: more make the batches of the network longer, and need more environments in memory
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,7 +91,7 @@ def record_inputs(
     lockstep = Episodes(chosen, agent, n=min(episodes, AT_ONCE), max_steps=max_steps, with_frames=frames)
     pictures = FramesArchive() if frames else None
     try:
-        ended, visits = run_episodes(
+        run = run_episodes(
             lockstep,
             agent.network,
             acting,
@@ -102,12 +100,12 @@ def record_inputs(
             frames=pictures,
             progress=progress,
         )
-        differs_at = first_difference(lockstep, seed=seed, actions=ended[0].actions)
+        differs_at = first_difference(lockstep, seed=seed, actions=run.actions[run.seeds == seed].tolist())
     finally:
         lockstep.close()
-    summary = {**_summary(ended, visits), "differs_at_step": differs_at}
+    summary = {**_summary(run), "differs_at_step": differs_at}
     contents = {
-        "inputs_sha256": visited_bytes(visits, normalised_with=normalised_with, where=path),
+        "inputs_sha256": visited_bytes(run.visits, normalised_with=normalised_with, where=path),
         "environment_sha256": described,
         **({} if pictures is None else {"frames_sha256": pictures.bytes()}),
     }
@@ -115,22 +113,28 @@ def record_inputs(
     return Recorded(summary=summary, files=files, was_up_to_date=False)
 
 
-def _summary(episodes: Sequence[Episode], visits: Visits) -> dict[str, Any]:
+def _summary(run: Run) -> dict[str, Any]:
     """What the episodes were like.
 
     ``differs_at_step``, added by ``record_inputs``: the step at which an episode run twice differed, else None.
     """
-    returns = np.array([sum(episode.rewards) for episode in episodes])
-    lengths = [len(episode.actions) for episode in episodes]
-    taken = Counter(action for episode in episodes for action in episode.actions)
-    greedy = Counter(greedy_actions(visits.scores).tolist())
+    greedy = greedy_actions(allowed_scores(run.visits.scores, run.visits.masks))
     return {
-        "episodes": len(episodes),
-        "ends": dict(sorted(Counter(episode.end for episode in episodes).items())),
-        "returns": {"mean": float(returns.mean()), "min": float(returns.min()), "max": float(returns.max())},
-        "lengths": {"mean": float(np.mean(lengths)), "min": min(lengths), "max": max(lengths)},
-        "steps": sum(lengths),
-        "distinct_states": len(visits.ids),
-        "actions_taken": {str(action): count for action, count in sorted(taken.items())},
-        "states_per_greedy_action": {str(action): count for action, count in sorted(greedy.items())},
+        "episodes": len(run.episodes),
+        "ends": dict(sorted(Counter(episode.end for episode in run.episodes).items())),
+        "returns": _spread([episode.total for episode in run.episodes]),
+        "lengths": _spread([episode.length for episode in run.episodes]),
+        "steps": len(run.actions),
+        "distinct_states": len(run.visits.ids),
+        "actions_taken": _counts(run.actions),
+        "states_per_greedy_action": _counts(greedy),
     }
+
+
+def _spread(values: Sequence[float]) -> dict[str, float]:
+    return {"mean": float(np.mean(values)), "min": min(values), "max": max(values)}
+
+
+def _counts(actions: np.ndarray) -> dict[str, int]:
+    found, counts = np.unique(actions, return_counts=True)
+    return dict(zip(map(str, found.tolist()), counts.tolist(), strict=True))

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
-from typing import NamedTuple
 
 import numpy as np
 
+from Neuron_Selection.AnalysisTooling.measures.decisions import allowed_scores
 from Neuron_Selection.FileFormats.observations import Observations, rows_of
 from Neuron_Selection.FileFormats.state_frames import FramesArchive
 from Neuron_Selection.FileFormats.visited_inputs import Visits
@@ -19,20 +18,28 @@ from Neuron_Selection.PatchingTooling.agent.network import Network, refuse_nonfi
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Episode:
-    """An episode that was run. ``end``: terminated, truncated, or stopped by the limit on steps."""
+    """An episode that was run.
+
+    ``end``: terminated, truncated, or stopped by the limit on steps. ``length``: its steps. ``total``: its return.
+    """
 
     seed: int
     end: str
-    actions: Sequence[int]
-    rewards: Sequence[float]
+    length: int
+    total: float
 
 
-class _Visit(NamedTuple):
-    """The first visit of a state; visits are ordered by the seed of the episode, then by step."""
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Run:
+    """Episodes by seed, the states they visited, and the actions of all steps.
 
-    seed: int
-    step: int
-    scores: Sequence[float]
+    ``actions``: (n_steps,); ``seeds``: (n_steps,), of the episode of each; the steps of an episode are in their order.
+    """
+
+    episodes: Sequence[Episode]
+    visits: Visits
+    actions: np.ndarray
+    seeds: np.ndarray
 
 
 def run_episodes(
@@ -44,98 +51,122 @@ def run_episodes(
     name: str,
     frames: FramesArchive | None,
     progress: Callable[[Iterable[Episode]], Iterable[Episode]] = iter,
-) -> tuple[list[Episode], Visits]:
+) -> Run:
     """Run the episode of every seed, as many at once as ``episodes`` has rows.
 
-    What is returned does not depend on how many run at once.
+    The episodes and visits do not depend on how many run at once.
 
     :param name: of the environment, the first part of the ids
     :param frames: takes a picture of each visited state; None takes none
     :param progress: iterates over the episodes as they end
     """
-    running = _Running(episodes, network, acting, frames)
-    run = {episode.seed: episode for episode in progress(running.run(seeds))}
-    keys = sorted(running.visits, key=lambda key: running.visits[key][:2])
-    visits = [running.visits[key] for key in keys]
-    ids = tuple(f"{name}-{visit.seed}-{visit.step}" for visit in visits)
+    log = _Log(episodes, frames)
+    ended = {episode.seed: episode for episode in progress(log.run(seeds, network, acting))}
+    keys = sorted(log.first, key=log.first.__getitem__)
+    rows = np.array([log.first[key][2] for key in keys])
+    of_step = log.columns()
+    seeds_visited, steps = of_step["seeds"][rows], of_step["steps"][rows]
+    ids = tuple(f"{name}-{seed}-{step}" for seed, step in zip(seeds_visited.tolist(), steps.tolist(), strict=True))
     if frames is not None:
         frames.name_all(dict(zip(keys, ids, strict=True)))
-    returns = {seed: float(sum(episode.rewards)) for seed, episode in run.items()}
-    return [run[seed] for seed in seeds], Visits(
+    visits = Visits(
         ids=ids,
-        observations=running.observations_of(keys),
-        seeds=np.array([visit.seed for visit in visits], np.int64),
-        steps=np.array([visit.step for visit in visits], np.int64),
-        actions=np.array([run[visit.seed].actions[visit.step] for visit in visits], np.int64),
-        scores=np.array([visit.scores for visit in visits], np.float64),
-        rewards=np.array([run[visit.seed].rewards[visit.step] for visit in visits], np.float64),
-        returns=np.array([returns[visit.seed] for visit in visits], np.float64),
+        observations=log.observations_of(keys),
+        seeds=seeds_visited,
+        steps=steps,
+        actions=of_step["actions"][rows],
+        scores=of_step["scores"][rows].astype(np.float64),
+        rewards=of_step["rewards"][rows],
+        returns=np.array([ended[seed].total for seed in seeds_visited.tolist()]),
+        masks=of_step["masks"][rows] if "masks" in of_step else None,
     )
+    run = [ended[seed] for seed in seeds]
+    return Run(episodes=run, visits=visits, actions=of_step["actions"], seeds=of_step["seeds"])
 
 
-class _Running:
-    """Episodes that run at once, and the states visited so far.
+class _Log:
+    """The steps of episodes that run at once, and which of them was the first in each state.
 
-    ``visits``: by the bytes of the observation.
+    ``first``: the bytes of an observation to (seed, step, number of the step in the log); the least is the first visit.
     """
 
-    def __init__(self, episodes: Episodes, network: Network, acting: Acting, frames: FramesArchive | None) -> None:
-        self._episodes, self._network, self._acting, self._frames = episodes, network, acting, frames
-        self.visits: dict[bytes, _Visit] = {}
+    def __init__(self, episodes: Episodes, frames: FramesArchive | None) -> None:
+        self._episodes, self._frames = episodes, frames
+        self._batches: dict[str, list[np.ndarray]] = {}
+        self._n_steps = 0
+        self.first: dict[bytes, tuple[int, int, int]] = {}
         self._empty: Observations = np.zeros(0)  # no observations, with the shape and dtype of each
 
-    def run(self, seeds: range) -> Iterator[Episode]:
+    def run(self, seeds: range, network: Network, acting: Acting) -> Iterator[Episode]:
         """Run one episode of each seed; a row whose episode has ended starts the next one."""
         episodes, n = self._episodes, len(self._episodes.running)
         observations = episodes.reset(seeds[:n])
         self._empty = rows_of(observations, slice(0))
         waiting = iter(seeds[n:])
         generators = {row: episode_generator(seed) for row, seed in enumerate(seeds[:n])}
-        actions: list[list[int]] = [[] for _ in range(n)]
-        rewards: list[list[float]] = [[] for _ in range(n)]
-        chosen = np.zeros(n, np.int64)
+        chosen, totals = np.zeros(n, np.int64), np.zeros(n)
         while episodes.running.any():
             rows = np.flatnonzero(episodes.running)
-            places = rows.tolist()
             seen = rows_of(observations, rows)
-            scores = self._network.scores(seen)
+            scores = network.scores(seen)
             refuse_nonfinite_scores(scores)
-            chosen[rows] = self._acting.actions(scores, [generators[row] for row in places])
-            self._visit(places, seen, scores.tolist())
+            masks = episodes.action_masks(rows) if episodes.has_masks else None
+            decisive = allowed_scores(scores, masks)
+            chosen[rows] = acting.actions(decisive, [generators[row] for row in rows.tolist()])
+            self._visit(rows, seen, masks)
             step = episodes.step(chosen)
             observations = step.observations
-            for row, action, reward in zip(places, chosen[rows].tolist(), step.rewards[rows].tolist(), strict=True):
-                actions[row].append(action)
-                rewards[row].append(reward)
+            self._add(scores=scores, actions=chosen[rows], rewards=step.rewards[rows])
+            totals += step.rewards
             ended = np.flatnonzero(step.terminated | step.truncated)
             for row in ended.tolist():
                 end = "terminated" if step.terminated[row] else "stopped" if episodes.stopped[row] else "truncated"
-                yield Episode(seed=int(episodes.seeds[row]), end=end, actions=actions[row], rewards=rewards[row])
-                actions[row], rewards[row] = [], []
-            following = list(islice(waiting, len(ended)))
-            if following:
-                observations = episodes.start(ended[: len(following)], following)
-                generators.update(zip(ended.tolist(), map(episode_generator, following), strict=False))
+                seed, length = int(episodes.seeds[row]), int(episodes.steps[row])
+                yield Episode(seed=seed, end=end, length=length, total=float(totals[row]))
+            totals[ended] = 0
+            for row, following in zip(ended.tolist(), waiting, strict=False):
+                episodes.restart(row, following)
+                generators[row] = episode_generator(following)
+            if len(ended):
+                observations = episodes.observations_of(slice(None))
 
-    def _visit(self, rows: Sequence[int], seen: Observations, scores: Sequence[Sequence[float]]) -> None:
-        """Keep the states that no earlier episode, nor this one before, has visited."""
-        seeds, steps = self._episodes.seeds.tolist(), self._episodes.steps.tolist()
-        for key, row, values in zip(_bytes_of(seen), rows, scores, strict=True):
-            earlier = self.visits.get(key)
-            if earlier is None or (seeds[row], steps[row]) < (earlier.seed, earlier.step):
-                self.visits[key] = _Visit(seeds[row], steps[row], values)
+    def _visit(self, rows: np.ndarray, seen: Observations, masks: np.ndarray | None) -> None:
+        """Note the states that no earlier step has visited; steps are ordered by seed, then by their place.
+
+        States are the same if their observations are, and their masks.
+        """
+        seeds, steps = self._episodes.seeds[rows], self._episodes.steps[rows]
+        self._add(seeds=seeds, steps=steps)
+        keys = _bytes_of(seen)
+        if masks is not None:
+            self._add(masks=masks)
+            keys = [key + mask for key, mask in zip(keys, _bytes_of(masks), strict=True)]
+        numbers = range(self._n_steps, self._n_steps + len(rows))
+        self._n_steps += len(rows)
+        visits = zip(seeds.tolist(), steps.tolist(), numbers, strict=True)
+        for place, (key, visit) in enumerate(zip(keys, visits, strict=True)):
+            earlier = self.first.get(key)
+            if earlier is None or visit < earlier:
+                self.first[key] = visit
                 if self._frames is not None:
-                    self._frames.keep(key, self._episodes.frame(row))
+                    self._frames.keep(key, self._episodes.frame(int(rows[place])))
+
+    def _add(self, **columns: np.ndarray) -> None:
+        for name, values in columns.items():
+            self._batches.setdefault(name, []).append(values)
+
+    def columns(self) -> dict[str, np.ndarray]:
+        """The columns of the log, one row per step."""
+        return {name: np.concatenate(batches) for name, batches in self._batches.items()}
 
     def observations_of(self, keys: Sequence[bytes]) -> Observations:
         """The observations with these bytes, (n, *shape)."""
         if not isinstance(self._empty, dict):
-            return _arrays_of(keys, self._empty)
+            return _arrays_of(keys, self._empty, start=0)
         parts, start = {}, 0
         for name, empty in self._empty.items():
-            end = start + empty.dtype.itemsize * int(np.prod(empty.shape[1:]))
-            parts[name] = _arrays_of([key[start:end] for key in keys], empty)
-            start = end
+            parts[name] = _arrays_of(keys, empty, start=start)
+            start += _size_of(empty)
         return parts
 
 
@@ -148,5 +179,13 @@ def _bytes_of(observations: Observations) -> list[bytes]:
     return data
 
 
-def _arrays_of(data: Sequence[bytes], like: np.ndarray) -> np.ndarray:
-    return np.frombuffer(b"".join(data), like.dtype).reshape(len(data), *like.shape[1:])
+def _arrays_of(data: Sequence[bytes], like: np.ndarray, *, start: int) -> np.ndarray:
+    """The arrays whose bytes begin at ``start``, (n, *shape)."""
+    end = start + _size_of(like)
+    joined = b"".join(one[start:end] for one in data)
+    return np.frombuffer(joined, like.dtype).reshape(len(data), *like.shape[1:])
+
+
+def _size_of(like: np.ndarray) -> int:
+    """The bytes of one row."""
+    return like.dtype.itemsize * int(np.prod(like.shape[1:]))

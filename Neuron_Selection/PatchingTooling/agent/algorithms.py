@@ -80,13 +80,16 @@ def reason_unsupported(algorithm: str) -> str:
     return _REASONS.get(algorithm, "")
 
 
-def warn_of_masks(agent_zip: AgentZip) -> None:
-    """Warn of an agent that was trained with action masks: inputs hold none."""
-    if algorithm_in(agent_zip) == "MaskablePPO":
-        warning = (
-            "trained with action masks, which inputs do not hold; the greatest of all logits is taken as the action"
-        )
-        warnings.warn(SuiteWarning(f"{agent_zip.path}: {warning}"), stacklevel=2)
+def has_action_masks(agent_zip: AgentZip) -> bool:
+    """Whether the agent was trained with action masks, which restrict its decisions."""
+    return algorithm_in(agent_zip) == "MaskablePPO"
+
+
+def warn_of_masks(where: str) -> None:
+    """Warn of inputs without action masks, for an agent that was trained with them."""
+    warning = "no action_mask beside the inputs of an agent trained with action masks"
+    message = f"{where}: {warning}; the greatest of all logits is taken as the action"
+    warnings.warn(SuiteWarning(message), stacklevel=2)
 
 
 def _is_in(module: str, package: str) -> bool:

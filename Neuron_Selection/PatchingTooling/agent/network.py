@@ -41,10 +41,12 @@ class PatchedRun:
 
     :param scores: (n, n_actions)
     :param changed: layer to the number of its values that really changed in each input, (n,)
+    :param values: what an actor's critic outputs, (n,); None without a critic
     """
 
     scores: np.ndarray
     changed: dict[str, np.ndarray]
+    values: np.ndarray | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

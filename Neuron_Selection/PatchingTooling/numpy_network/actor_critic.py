@@ -44,13 +44,16 @@ class NumpyActorCritic(NumpyNetwork):
         return own | (self.critic.activations(observations, of_critic) if of_critic else {})
 
     def patched(self, observations: Observations, intervention: Intervention) -> PatchedRun:
-        """The scores under one intervention, and how many values it changed."""
-        own = _within(intervention, self)
+        """The scores under one intervention, how many values it changed, and the critic's values."""
+        own, of_critic = _within(intervention, self), _within(intervention, self.critic)
         run = super().patched(observations, own) if own else PatchedRun(scores=self.scores(observations), changed={})
-        if len(own) == len(intervention):
-            return run
-        of_critic = self.critic.patched(observations, _within(intervention, self.critic)).changed
-        return replace(run, changed={name: {**of_critic, **run.changed}[name] for name in intervention})
+        values, changed = self.critic.scores(observations), run.changed
+        if of_critic:
+            run_of_critic = self.critic.patched(observations, of_critic)
+            values, changed = run_of_critic.scores, {**run_of_critic.changed, **changed}
+        return PatchedRun(
+            scores=run.scores, changed={name: changed[name] for name in intervention}, values=values[:, 0]
+        )
 
     def patched_many(
         self,

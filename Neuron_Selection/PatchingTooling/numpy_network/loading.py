@@ -19,6 +19,7 @@ from Neuron_Selection.PatchingTooling.agent.network import Linear
 from Neuron_Selection.PatchingTooling.numpy_network.actor_critic import NumpyActorCritic
 from Neuron_Selection.PatchingTooling.numpy_network.network import NumpyNetwork
 from Neuron_Selection.PatchingTooling.numpy_network.products import LANES, padded, padded_array
+from Neuron_Selection.PatchingTooling.numpy_network.quantiles import quantile_network
 
 _MEAN_LIMIT = 1 << 22  # numbers, 32 MiB: actions x outputs of the matrix that takes the mean over quantiles
 _FLATTEN = "features_extractor.flatten"
@@ -39,6 +40,8 @@ def build_numpy_network(agent: AgentZip, architecture: Architecture) -> NumpyNet
     network = NumpyNetwork(
         layers=layers, space=space, key=key, normalize_images=architecture.normalize_images, linears=linears
     )
+    if head.n_quantiles:
+        return quantile_network(network)
     if not head.critic:
         return network
     reads = first if architecture.shares_extractor else list(layers.layers)[1]
@@ -91,7 +94,9 @@ def _with_mean(linears: tuple[Linear, ...], architecture: Architecture) -> tuple
 def _layers(agent: AgentZip, architecture: Architecture) -> tuple[LayerTable, LeafSpace, str | None]:
     """The layers, the space of what the first one reads, and its key if that is a part of a Dict."""
     if is_custom(architecture.policy):
-        raise _refused(architecture.head.module, f"the custom policy {shown(architecture.policy, quoted=False)}")
+        raise _refused(
+            architecture.head.module or "mlp_extractor", f"the custom policy {shown(architecture.policy, quoted=False)}"
+        )
     if is_custom(architecture.extractor):
         raise _refused("features_extractor", f"the custom class {shown(architecture.extractor, quoted=False)}")
     if architecture.extractor == "NatureCNN":

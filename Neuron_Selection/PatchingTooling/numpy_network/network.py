@@ -35,7 +35,7 @@ _SCORES_AT_ONCE = 1 << 22  # 32 MiB
 class NumpyNetwork:
     """See ``Network``: Linear layers with an activation function between any two.
 
-    Of a network with quantiles the last one, without a name, is their mean.
+    If the last one has no name, its outputs are no layer's: they are means of quantiles.
 
     :param key: set if observations are a Dict of that one part
     """
@@ -68,8 +68,13 @@ class NumpyNetwork:
 
     @property
     def stored_linears(self) -> tuple[Linear, ...]:
-        """Those with weights of the agent: all but the mean over quantiles."""
+        """Those with weights of the agent as they are stored."""
         return tuple(linear for linear in self.linears if linear.name)
+
+    @property
+    def unfolded(self) -> NumpyNetwork:
+        """The network in which every stored Linear is one of its own."""
+        return self
 
     def number_of(self, parameter: str) -> int:
         """The position of the Linear with this weight.

@@ -34,6 +34,22 @@ def errors_reported(custom: CustomClasses, *, dtype: str) -> Iterator[None]:
         ) from error
 
 
+def refuse_other_actors(scores: np.ndarray, logits: np.ndarray, custom: CustomClasses) -> None:
+    """Raise if a custom policy draws its actions from something else than the outputs of ``action_net``.
+
+    :param scores: outputs of ``action_net`` for what its ``mlp_extractor`` makes of the features, (n, n_actions)
+    :param logits: of the policy's own distribution, the same up to a constant for each input
+    """
+    differences = scores - logits
+    if np.ptp(differences, axis=1).max() > 2 * noise_floor(scores):
+        raise InputError(
+            "custom classes",
+            shown(", ".join(custom.names), limit=120, quoted=False),
+            found="a policy whose distribution does not follow from action_net(mlp_extractor.forward_actor(features))",
+            expected="one whose logits are these outputs",
+        )
+
+
 def refuse_other_values(once: np.ndarray, again: np.ndarray, custom: CustomClasses) -> None:
     """Raise if two passes on the same observations gave different scores: no comparison of runs would mean anything.
 

@@ -53,7 +53,7 @@ def probe_layers(net: nn.Module, head: Head, run: Callable[[], Any]) -> LayerTab
     activation = getattr(net, "activation_fn", None)
     layers: dict[str, Layer] = {}
     roles: dict[str, Role] = {name: "critic" for name, _ in ordered if head.is_of_critic(name)}
-    if has_known_forward(net):
+    if head.critic or has_known_forward(net):  # of an actor, also a custom one, the scores are those of action_net
         last = [name for name, _ in ordered if head.leads_to_scores(name)][-1]
         roles[last] = "quantiles" if head.n_quantiles else "output"
     axis = 1

@@ -93,20 +93,31 @@ class TorchNetwork:
         return {layer: np.concatenate(arrays) for layer, arrays in parts.items()}
 
     def patched(self, observations: Observations, intervention: Intervention) -> PatchedRun:
-        """The scores under one intervention, and how many values it changed.
+        """The scores under one intervention, how many values it changed, and the critic's values.
 
         :raises CheckError: a layer that did not fire exactly once
         """
         scores: list[np.ndarray] = []
+        values: dict[str, list[np.ndarray]] = {self.head.critic_output: []} if self.head.critic else {}
+
+        def keep(layer: str, output: torch.Tensor) -> None:
+            values[layer].append(output[:, 0].cpu().numpy())
+
         changed: dict[str, list[np.ndarray]] = {name: [] for name in intervention}
         for rows, count in _chunks(observations):
             edits = {name: edit.of_rows(rows) for name, edit in intervention.items()}
-            with patched(self.module, edits, layers=self.layers.layers) as counts:
+            with (
+                patched(self.module, edits, layers=self.layers.layers) as counts,
+                observed(self.module, values, keep),  # after the edits, whose hooks are called first
+            ):
                 scores.append(self._forward(observations, rows)[:count])
             for name in intervention:
                 changed[name].append(counts[name][:count].cpu().numpy())
+        scored = np.concatenate(scores)
         return PatchedRun(
-            scores=np.concatenate(scores), changed={name: np.concatenate(parts) for name, parts in changed.items()}
+            scores=scored,
+            changed={name: np.concatenate(parts) for name, parts in changed.items()},
+            values=np.concatenate(values[self.head.critic_output])[: len(scored)] if values else None,
         )
 
     def patched_many(

@@ -34,7 +34,11 @@ from Neuron_Selection.FileFormats.agent_zip.spaces import BoxSpace, DictSpace, D
 from Neuron_Selection.flag_types import DEVICE
 from Neuron_Selection.PatchingTooling.agent.architecture import EXTRACTORS, Architecture
 from Neuron_Selection.PatchingTooling.agent.custom_classes import ARGUMENT, CustomClasses, is_custom, is_torch_module
-from Neuron_Selection.PatchingTooling.torch_network.custom_runs import errors_reported, refuse_other_values
+from Neuron_Selection.PatchingTooling.torch_network.custom_runs import (
+    errors_reported,
+    refuse_other_actors,
+    refuse_other_values,
+)
 from Neuron_Selection.PatchingTooling.torch_network.hooks import compute_in_double
 from Neuron_Selection.PatchingTooling.torch_network.layer_probe import PROBE_ROWS, probe_layers
 from Neuron_Selection.PatchingTooling.torch_network.network import TorchNetwork
@@ -119,17 +123,23 @@ def build_torch_network(
         if custom.names:
             once, again = (network.scores_of(observations).cpu().numpy() for _ in range(2))
             refuse_other_values(once, again, custom)
+        if head.critic and is_custom(architecture.policy):
+            policy.observation_space.seed(0)
+            drawn = policy.obs_to_tensor(policy.observation_space.sample())[0]  # of zeros, biases alone would differ
+            logits = policy.get_distribution(drawn).distribution.logits.cpu().numpy()
+            refuse_other_actors(network.scores_of(drawn).cpu().numpy(), logits, custom)
     return network
 
 
 def _policy_class(architecture: Architecture, custom: CustomClasses) -> Any:
     """SB3's class of this policy; actors of PPO, A2C, TRPO and MaskablePPO are all of the same classes."""
     if architecture.head.critic:
-        return {
+        named = {
             "MlpPolicy": common_policies.ActorCriticPolicy,
             "CnnPolicy": common_policies.ActorCriticCnnPolicy,
             "MultiInputPolicy": common_policies.MultiInputActorCriticPolicy,
-        }[architecture.policy]
+        }
+        return named.get(architecture.policy) or custom.load(architecture.policy, common_policies.ActorCriticPolicy)
     if "n_quantiles" in architecture.head.arguments:
         return QuantilePolicy
     return _class(architecture.policy, policies, policies.DQNPolicy, custom)
@@ -142,10 +152,12 @@ def _actor_forward(policy: Any) -> Callable[[Any], torch.Tensor]:
         features = policy.extract_features(tensors)
         of_actor, of_critic = (features, features) if policy.share_features_extractor else features
         mlp = policy.mlp_extractor
-        if isinstance(mlp, SharedMlpExtractor):
+        actor, critic = mlp.forward_actor, mlp.forward_critic
+        if isinstance(mlp, SharedMlpExtractor):  # its shared layers run once
             of_actor = of_critic = mlp.shared_net(features)
-        logits: torch.Tensor = policy.action_net(mlp.policy_net(of_actor))
-        policy.value_net(mlp.value_net(of_critic))
+            actor, critic = mlp.policy_net, mlp.value_net
+        logits: torch.Tensor = policy.action_net(actor(of_actor))
+        policy.value_net(critic(of_critic))
         return logits
 
     return forward
@@ -176,8 +188,10 @@ def _policy_arguments(architecture: Architecture, custom: CustomClasses) -> dict
     if architecture.net_arch is not None:
         arguments["net_arch"] = list(architecture.net_arch)
     if architecture.head.critic:
-        arguments["net_arch"] = {"pi": list(architecture.net_arch or ()), "vf": list(architecture.critic_arch)}
-        arguments["share_features_extractor"] = architecture.shares_extractor
+        if architecture.net_arch is not None:
+            arguments["net_arch"] = {"pi": list(architecture.net_arch), "vf": list(architecture.critic_arch)}
+        if not architecture.shares_extractor:
+            arguments["share_features_extractor"] = False
     elif "n_quantiles" in architecture.head.arguments:
         arguments["n_quantiles"] = architecture.head.n_quantiles
     return arguments

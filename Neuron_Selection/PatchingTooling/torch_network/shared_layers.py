@@ -30,6 +30,11 @@ class SharedMlpExtractor(nn.Module):
         read: torch.Tensor = self.policy_net(self.shared_net(features))
         return read
 
+    def forward_critic(self, features: torch.Tensor) -> torch.Tensor:
+        """What ``value_net`` reads."""
+        read: torch.Tensor = self.value_net(self.shared_net(features))
+        return read
+
 
 def add_shared_layers(policy: Any, architecture: Architecture) -> None:
     """Replace the layers of a policy after its features extractor."""

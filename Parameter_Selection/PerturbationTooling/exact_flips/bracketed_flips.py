@@ -12,7 +12,6 @@ from itertools import pairwise
 
 import numpy as np
 
-from Neuron_Selection.AnalysisTooling.measures.decisions import greedy_actions
 from Neuron_Selection.ExperimentTooling.minimal_sets.interval_bounds import MONOTONE
 from Parameter_Selection.PerturbationTooling.exact_flips.unchanged_run import UnchangedRun, scores_from
 
@@ -66,7 +65,7 @@ class _Neuron:
         for start in range(0, len(inputs), _ROWS_AT_ONCE):
             part = slice(start, start + _ROWS_AT_ONCE)
             scores = scores_from(self.run, self.number + 1, self.sums_after(inputs[part], distance[part]))
-            found[part] = greedy_actions(scores) != self.run.actions[inputs[part]]
+            found[part] = self.run.greedy(scores, inputs[part]) != self.run.actions[inputs[part]]
         return found
 
 
@@ -127,7 +126,8 @@ def _certainly_stays(neuron: _Neuron, inputs: np.ndarray, start: np.ndarray, end
     linears, actions = neuron.run.network.linears[neuron.number + 1 :], neuron.run.actions[inputs]
     ends = neuron.sums_after(inputs, start), neuron.sums_after(inputs, end)
     if len(linears) == 1:  # the scores are on the straight line between their ends
-        at_start, at_end = (_leads(sums[:, : neuron.run.network.n_actions], actions) for sums in ends)
+        allowed, n_actions = neuron.run.allowed[inputs], neuron.run.network.n_actions
+        at_start, at_end = (_leads(sums[:, :n_actions], actions, allowed) for sums in ends)
         stays: np.ndarray = at_start & at_end
         return stays
     low, high = np.minimum(*ends), np.maximum(*ends)
@@ -136,20 +136,20 @@ def _certainly_stays(neuron: _Neuron, inputs: np.ndarray, start: np.ndarray, end
         rising, falling = np.maximum(linear.columns, 0.0), np.minimum(linear.columns, 0.0)
         low, high = low @ rising + high @ falling + linear.bias, high @ rising + low @ falling + linear.bias
     low, high = (linears[-2].following.compute(values) for values in (low, high))
-    return _leads_within(neuron.run, low, high, actions)
+    return _leads_within(neuron.run, low, high, inputs)
 
 
-def _leads(scores: np.ndarray, actions: np.ndarray) -> np.ndarray:
-    """Whether an action leads by more than rounding, (rows,)."""
+def _leads(scores: np.ndarray, actions: np.ndarray, allowed: np.ndarray) -> np.ndarray:
+    """Whether an action leads all other allowed ones by more than rounding, (rows,)."""
     rivals = scores - scores[np.arange(len(scores)), actions][:, None]
-    rivals[np.arange(len(scores)), actions] = -np.inf
+    rivals[~allowed] = rivals[np.arange(len(scores)), actions] = -np.inf
     leads: np.ndarray = rivals.max(axis=1) < -_SLACK * (1.0 + np.abs(scores).max(axis=1))
     return leads
 
 
-def _leads_within(run: UnchangedRun, low: np.ndarray, high: np.ndarray, actions: np.ndarray) -> np.ndarray:
-    """Whether an action leads by more than rounding for all inputs of the last Linear between two, (rows,)."""
-    last, n_actions = run.network.linears[-1], run.network.n_actions
+def _leads_within(run: UnchangedRun, low: np.ndarray, high: np.ndarray, inputs: np.ndarray) -> np.ndarray:
+    """Whether the greedy action leads by more than rounding for all inputs of the last Linear between two, (rows,)."""
+    last, n_actions, actions = run.network.linears[-1], run.network.n_actions, run.actions[inputs]
     columns, bias = last.columns[:, :n_actions], last.bias[:n_actions]
     middle, radius = (low + high) / 2, (high - low) / 2
     size = np.maximum(np.abs(low), np.abs(high))
@@ -161,7 +161,8 @@ def _leads_within(run: UnchangedRun, low: np.ndarray, high: np.ndarray, actions:
         gaps, sizes = bias[rivals] - bias[action], np.abs(bias[rivals]) + np.abs(bias[action])
         highest = middle[rows] @ ahead + radius[rows] @ np.abs(ahead) + gaps
         terms = 1.0 + size[rows] @ np.abs(ahead) + sizes
-        leads[rows] = (highest < -_SLACK * terms).all(axis=1)
+        forbidden = ~run.allowed[inputs[rows]][:, rivals]
+        leads[rows] = ((highest < -_SLACK * terms) | forbidden).all(axis=1)
     return leads
 
 

@@ -22,13 +22,15 @@ class Rays:
     """Rays through the outputs of one Linear, the same for all rays.
 
     ``start``, ``direction``: (rays, width), its outputs at s = 0 and their change per unit of s; ``actions``: (rays,),
-    the greedy actions at s = 0; ``ends``: (rays,), the largest s considered.
+    the greedy actions at s = 0; ``ends``: (rays,), the largest s considered; ``allowed``: (rays, n_actions), the
+    actions that masks allow.
     """
 
     start: np.ndarray
     direction: np.ndarray
     actions: np.ndarray
     ends: np.ndarray
+    allowed: np.ndarray
 
 
 def walk_to_flips(network: NumpyNetwork, number: int, rays: Rays) -> np.ndarray:
@@ -45,6 +47,7 @@ def walk_to_flips(network: NumpyNetwork, number: int, rays: Rays) -> np.ndarray:
             direction=rays.direction[part],
             actions=rays.actions[part],
             ends=rays.ends[part],
+            allowed=rays.allowed[part],
         )
         found[part] = _walk(network, number, some)
     return found
@@ -59,7 +62,7 @@ def _walk(network: NumpyNetwork, number: int, rays: Rays) -> np.ndarray:
         position, open_now = reached[going], [layer[going] for layer in active]
         pieces = _linear_pieces(network, number, rays.start[going], rays.direction[going], open_now)
         crossing, layers, units = _next_crossing(pieces[:-1], open_now, position)
-        flip = _takeover(*pieces[-1], rays.actions[going], network.n_actions, position)
+        flip = _takeover(*pieces[-1], rays.actions[going], rays.allowed[going], position)
         ends = rays.ends[going]
         flips = (flip < crossing) & (flip < ends)  # at the crossing itself, the next piece decides
         found[going[flips]] = flip[flips]
@@ -114,18 +117,19 @@ def _next_crossing(
 
 
 def _takeover(
-    constant: np.ndarray, slope: np.ndarray, actions: np.ndarray, n_actions: int, position: np.ndarray
+    constant: np.ndarray, slope: np.ndarray, actions: np.ndarray, allowed: np.ndarray, position: np.ndarray
 ) -> np.ndarray:
-    """The least s from ``position`` on beyond which a rival is chosen in this piece, (rays,).
+    """The least s from ``position`` on beyond which an allowed rival is chosen in this piece, (rays,).
 
     A rival that gains is chosen once it has caught up; one that stays tied only if its index is lower.
     """
-    rows = np.arange(len(actions))
+    rows, n_actions = np.arange(len(actions)), allowed.shape[1]
     gap = constant[rows, actions][:, None] - constant[:, :n_actions]
     gain = slope[:, :n_actions] - slope[rows, actions][:, None]
     places = np.divide(gap, gain, out=np.full(gap.shape, np.inf), where=gain > 0)
     np.maximum(places, position[:, None], out=places)
     level = (gain == 0) & (gap == 0) & (np.arange(n_actions) < actions[:, None])
     places[level] = np.broadcast_to(position[:, None], places.shape)[level]
+    places[~allowed] = np.inf
     least: np.ndarray = places.min(axis=1)
     return least

@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from Neuron_Selection.AnalysisTooling.measures.decisions import greedy_actions, near_ties
+from Neuron_Selection.AnalysisTooling.measures.decisions import allowed_scores, greedy_actions, near_ties
 from Neuron_Selection.errors import UsageError
 from Neuron_Selection.FileFormats.agent_zip.agent_folder import CLEAN, output_folder
 from Neuron_Selection.FileFormats.inputs import Inputs
-from Neuron_Selection.FileFormats.observations import rows_of
 from Neuron_Selection.FileFormats.provenance import check_outputs, is_up_to_date
 from Neuron_Selection.FileFormats.results.patching_results import results_path
 from Neuron_Selection.FileFormats.weights.perturbation_results import PERTURBATIONS, save_records, stored_records
@@ -133,7 +132,7 @@ def find_smallest_flips(
     if is_up_to_date(stored, metadata, overwrite=overwrite) and stored_summary is not None:
         return FoundFlips(files=(path,), written=False, summary=stored_summary)
     found = _search(network, selected, chosen.targets, ranges, progress)
-    near = near_ties(network.scores(selected.observations))
+    near = near_ties(allowed_scores(network.scores(selected.observations), selected.action_masks))
     summary = FlipSummary(
         targets=len(chosen.targets),
         inputs=len(selected.ids),
@@ -165,7 +164,8 @@ def _search(
     for parameter in parameters if progress is None else progress(parameters, total=len(ranges), unit="matrix"):
         places = [place for place, target in enumerate(targets) if target.parameter == parameter]
         group = [targets[place] for place in places]
-        part = compute_smallest_flips(network, inputs.observations, group, ranges=ranges)
+        masks = inputs.action_masks
+        part = compute_smallest_flips(network, inputs.observations, group, ranges=ranges, masks=masks)
         for name in SmallestFlips.__dataclass_fields__:
             getattr(found, name)[places] = getattr(part, name)
     return found
@@ -216,7 +216,8 @@ def _smallest_pair(
     if found.is_exact[place]:
         return smallest
     edit = WeightChange(parameter=target.parameter, row=target.row, column=target.column, value=beyond)
-    scores = network.scores_of_changes(rows_of(inputs.observations, slice(row, row + 1)), [edit])[0]
+    one = inputs.selected([inputs.ids[row]])
+    scores = allowed_scores(network.scores_of_changes(one.observations, [edit])[0], one.action_masks)
     if greedy_actions(scores)[0] != found.actions[place, row]:  # a bracket is verified at its end, not a step beyond
         smallest["value_beyond"] = _value_beyond(target, change, 0.0, tensors)
     ends = {"inner_end": float(found.inner_ends[place, row]), "certified": bool(found.certified[place, row])}

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from Neuron_Selection.AnalysisTooling.measures.decisions import allowed_scores
 from Neuron_Selection.FileFormats.observations import Observations
 from Neuron_Selection.PatchingTooling.numpy_network.network import NumpyNetwork
 from Parameter_Selection.PerturbationTooling.exact_flips.bracketed_flips import bracket_flips, nearest_brackets
@@ -19,8 +20,8 @@ from Parameter_Selection.PerturbationTooling.exact_flips.flip_walk import Rays, 
 from Parameter_Selection.PerturbationTooling.exact_flips.unchanged_run import (
     UnchangedRun,
     actions_with_change,
+    folded_run,
     run_unchanged,
-    with_mean_folded,
 )
 from Parameter_Selection.PerturbationTooling.weights.targets import WeightTarget
 
@@ -63,16 +64,22 @@ def no_flips(n_targets: int, n_inputs: int) -> SmallestFlips:
 
 
 def compute_smallest_flips(
-    network: NumpyNetwork, observations: Observations, targets: Sequence[WeightTarget], *, ranges: Mapping[str, float]
+    network: NumpyNetwork,
+    observations: Observations,
+    targets: Sequence[WeightTarget],
+    *,
+    ranges: Mapping[str, float],
+    masks: np.ndarray | None = None,
 ) -> SmallestFlips:
     """In float64: exact for ReLU and for weights of the last Linear, else brackets.
 
     Rounding a found weight to float32 can put it on either side of its point.
 
     :param ranges: parameter to the largest change that is considered
+    :param masks: (n, n_actions), the actions that are allowed; None for all
     """
-    run = run_unchanged(network, observations)
-    folded = with_mean_folded(run)
+    run = run_unchanged(network, observations, masks)
+    folded = folded_run(run)
     linears = folded.network.linears
     weights = [f"{linear.name}.weight" for linear in linears]
     found = no_flips(len(targets), len(run.actions))
@@ -101,7 +108,8 @@ def _moves_of_output(run: UnchangedRun, row: int) -> list[np.ndarray]:
     """By how much an output of the last Linear with weights must move, (n,): a score, or one of its quantiles."""
     network = run.network
     stored = network.stored_linears[-1]
-    moves = _moves_of_q(run.sums[-1][:, : network.n_actions], row % network.n_actions, run.actions)
+    q_values = allowed_scores(run.sums[-1][:, : network.n_actions], run.allowed)
+    moves = _moves_of_q(q_values, row % network.n_actions, run.actions)
     n_quantiles = stored.n_outputs // network.n_actions  # outputs are quantiles x actions
     return [move * n_quantiles for move in moves]
 
@@ -125,7 +133,7 @@ def _moves_of_neuron(run: UnchangedRun, number: int, row: int, farthest: np.ndar
     moves = []
     for sign, ends in ((1.0, farthest), (-1.0, value)):  # a ReLU goes down to 0 and no further
         direction = np.broadcast_to(sign * column, start.shape)
-        rays = Rays(start=start, direction=direction, actions=run.actions, ends=ends)
+        rays = Rays(start=start, direction=direction, actions=run.actions, ends=ends, allowed=run.allowed)
         least = walk_to_flips(network, number + 1, rays)
         with np.errstate(invalid="ignore"):
             move = value + sign * least - before

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from Neuron_Selection.errors import EngineError, InputError, UntrustedError, UsageError
-from Neuron_Selection.PatchingTooling.agent.architecture import refuse_nonfinite
+from Neuron_Selection.PatchingTooling.agent.stored_sizes import refuse_nonfinite
 from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
 
 

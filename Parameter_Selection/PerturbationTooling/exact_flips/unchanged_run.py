@@ -7,19 +7,32 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from Neuron_Selection.AnalysisTooling.measures.decisions import greedy_actions
+from Neuron_Selection.AnalysisTooling.measures.decisions import allowed_scores, greedy_actions
 from Neuron_Selection.FileFormats.observations import Observations, count_of
 from Neuron_Selection.PatchingTooling.numpy_network.network import NumpyNetwork
+from Neuron_Selection.PatchingTooling.numpy_network.quantiles import with_mean_folded
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class UnchangedRun:
-    """The unchanged network on n inputs: what each Linear reads and outputs, (n, padded width); greedy ``actions``."""
+    """The unchanged network on n inputs: what each Linear reads and outputs, (n, padded width); greedy ``actions``.
+
+    ``allowed``: (n, n_actions), the actions that masks allow.
+    """
 
     network: NumpyNetwork
     inputs: Sequence[np.ndarray]
     sums: Sequence[np.ndarray]
     actions: np.ndarray
+    allowed: np.ndarray
+
+    def greedy(self, scores: np.ndarray, inputs: np.ndarray) -> np.ndarray:
+        """The greedy action among the allowed ones, (rows,).
+
+        :param scores: (rows, n_actions)
+        :param inputs: (rows,), the input of each row
+        """
+        return greedy_actions(allowed_scores(scores, self.allowed[inputs]))
 
     @property
     def activation_kinds(self) -> set[str]:
@@ -28,38 +41,33 @@ class UnchangedRun:
         return {layers[linear.activation].kind for linear in self.network.linears if linear.activation}
 
 
-def run_unchanged(network: NumpyNetwork, observations: Observations) -> UnchangedRun:
-    """One pass of the network.
+def run_unchanged(network: NumpyNetwork, observations: Observations, masks: np.ndarray | None = None) -> UnchangedRun:
+    """One pass of the network, with every quantile.
 
+    :param masks: (n, n_actions), the allowed actions; None for all
     :raises SuiteError: scores that are not finite
     """
+    network = network.unfolded
     n_inputs, outputs = count_of(observations), network.run(observations)
     inputs, sums = ([array[:n_inputs] for array in arrays] for arrays in (outputs.inputs, outputs.sums))
-    actions = greedy_actions(sums[-1][:, : network.n_actions])
-    return UnchangedRun(network=network, inputs=inputs, sums=sums, actions=actions)
+    scores = sums[-1][:, : network.n_actions]
+    allowed = np.ones(scores.shape, bool) if masks is None else masks
+    actions = greedy_actions(allowed_scores(scores, allowed))
+    return UnchangedRun(network=network, inputs=inputs, sums=sums, actions=actions, allowed=allowed)
 
 
-def with_mean_folded(run: UnchangedRun) -> UnchangedRun:
+def folded_run(run: UnchangedRun) -> UnchangedRun:
     """The same run of a network in which the last Linear with weights includes the mean over quantiles.
 
     Both are linear, so that the scores are the same up to rounding. A network without quantiles is returned as it is.
     """
     if run.network.linears[-1].name:
         return run
-    *before, last, mean = run.network.linears
-    folded = replace(
-        mean,
-        name=last.name,
-        reads=last.reads,
-        columns=last.columns @ mean.columns,
-        bias=last.bias @ mean.columns + mean.bias,
-        n_inputs=last.n_inputs,
-    )
-    return UnchangedRun(
-        network=replace(run.network, linears=(*before, folded)),
+    return replace(
+        run,
+        network=replace(run.network, linears=with_mean_folded(run.network.linears)),
         inputs=run.inputs[:-1],
         sums=[*run.sums[:-2], run.sums[-1]],
-        actions=run.actions,
     )
 
 
@@ -81,4 +89,4 @@ def actions_with_change(
     rows, columns, inputs = places
     sums = run.sums[number][inputs]  # a copy
     sums[np.arange(len(inputs)), rows] += change * run.inputs[number][inputs, columns]
-    return greedy_actions(scores_from(run, number, sums))
+    return run.greedy(scores_from(run, number, sums), inputs)

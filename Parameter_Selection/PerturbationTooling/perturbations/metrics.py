@@ -7,16 +7,25 @@ from typing import Any
 
 import numpy as np
 
-from Neuron_Selection.AnalysisTooling.measures.decisions import greedy_actions, near_ties
+from Neuron_Selection.AnalysisTooling.measures.decisions import (
+    allowed_scores,
+    greedy_actions,
+    near_ties,
+    score_changes,
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Baseline:
-    """The unchanged network: ``q_values`` (n, n_actions), its greedy ``actions`` (n,), which of these are near ties."""
+    """The unchanged network: ``q_values`` (n, n_actions), its greedy ``actions`` (n,), which of these are near ties.
+
+    ``masks``: (n, n_actions), the allowed actions; the scores of the others are minus infinity. None without masks.
+    """
 
     q_values: np.ndarray
     actions: np.ndarray
     near_ties: np.ndarray
+    masks: np.ndarray | None
 
     @property
     def greedy_q(self) -> np.ndarray:
@@ -25,13 +34,19 @@ class Baseline:
         return greedy
 
 
-def baseline_of(q_values: np.ndarray) -> Baseline:
+def baseline_of(scores: np.ndarray, masks: np.ndarray | None = None) -> Baseline:
     """The unchanged network's decisions.
 
-    :param q_values: (n, n_actions)
+    :param scores: (n, n_actions)
+    :param masks: (n, n_actions), the allowed actions
     """
-    exact = q_values.astype(np.float64)
-    return Baseline(q_values=exact, actions=greedy_actions(q_values), near_ties=near_ties(q_values))
+    q_values = allowed_scores(scores, masks)
+    return Baseline(
+        q_values=q_values.astype(np.float64),
+        actions=greedy_actions(q_values),
+        near_ties=near_ties(q_values),
+        masks=masks,
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -39,7 +54,7 @@ class Effects:
     """Of k changes on n inputs, (k, n) each.
 
     ``q_change``: of the baseline's greedy action; ``q_change_max``: the largest of any action, in size;
-    ``margin_change``: of that action's lead over its best rival (0 where there is one action only);
+    ``margin_change``: of that action's lead over its best rival (0 where one action only is allowed);
     ``self_regret``: loss of the new action under the unchanged network. Units of return. ``near_tie_flips``: flips
     whose decision before or after is a near tie, which numerical noise alone could undo.
     """
@@ -52,11 +67,12 @@ class Effects:
     near_tie_flips: np.ndarray
 
 
-def effects_of(baseline: Baseline, q_values: np.ndarray) -> Effects:
+def effects_of(baseline: Baseline, scores: np.ndarray) -> Effects:
     """The effects of each change, compared with the baseline.
 
-    :param q_values: (k, n, n_actions), of the changed networks
+    :param scores: (k, n, n_actions), of the changed networks
     """
+    q_values = allowed_scores(scores, baseline.masks)
     rows, before = np.arange(len(baseline.actions)), baseline.q_values
     actions = np.argmax(q_values, axis=2)
     greedy = q_values[:, rows, baseline.actions].astype(np.float64)
@@ -67,7 +83,7 @@ def effects_of(baseline: Baseline, q_values: np.ndarray) -> Effects:
     return Effects(
         flips=flips,
         q_change=greedy - baseline.greedy_q,
-        q_change_max=np.abs(q_values - before).max(axis=2),
+        q_change_max=np.abs(score_changes(before, q_values)).max(axis=2),
         margin_change=margin_change,
         self_regret=baseline.greedy_q - before[rows, actions],
         near_tie_flips=near,
@@ -87,7 +103,8 @@ def _leads(q_values: np.ndarray, actions: np.ndarray) -> np.ndarray:
     others = q_values.astype(np.float64)  # a copy
     own = others[:, rows, actions]
     others[:, rows, actions] = -np.inf
-    leads: np.ndarray = own - others.max(axis=2)
+    rivals = others.max(axis=2)
+    leads: np.ndarray = np.where(np.isneginf(rivals), 0.0, own - rivals)  # 0 for the only allowed action
     return leads
 
 

@@ -124,7 +124,7 @@ def perturb_weights(
     if is_up_to_date(stored, metadata, overwrite=overwrite) and stored_summary is not None:
         return Perturbations(files=(path, table), written=False, summary=stored_summary)
     clusters = clusters_of(selected.ids, selected.clusters, cluster_by, where=selected.where)
-    baseline = baseline_of(agent.network.scores(selected.observations))
+    baseline = baseline_of(agent.network.scores(selected.observations), selected.action_masks)
     kept = KeptBlocks(path, metadata)
     plan = Plan(
         network=agent.network,
@@ -169,7 +169,8 @@ def _computed_by(agent: OpenedAgent) -> str:
     """The engine in words."""
     if agent.engine == "numpy":
         return "engine numpy, float64"
-    return f"weights changed on the real q_net, {agent.dtype} (the numpy engine does not apply)"
+    module = agent.architecture.head.module or "policy"
+    return f"weights changed on the real {module}, {agent.dtype} (the numpy engine does not apply)"
 
 
 def with_summary(stored: StoredOutput, path: Path, kind: type[Summary]) -> tuple[StoredOutput, Summary | None]:
@@ -190,4 +191,4 @@ def with_summary(stored: StoredOutput, path: Path, kind: type[Summary]) -> tuple
 def inputs_in_metadata(inputs: Inputs) -> dict[str, Any]:
     """The inputs, for the metadata: their file, and the ids that were selected from it."""
     ids = sha256_of("\n".join(inputs.ids).encode())
-    return {"name": Path(inputs.where).name, "sha256": inputs.sha256, "n": len(inputs.ids), "ids_sha256": ids}
+    return {**inputs.described, "n": len(inputs.ids), "ids_sha256": ids}

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from Neuron_Selection.AnalysisTooling.measures.decisions import allowed_scores
 from Neuron_Selection.errors import InputError
 from Neuron_Selection.ObservationTooling.endings import UNKNOWN_ENDING, Ending, meaning_of_termination
 from Neuron_Selection.ObservationTooling.environments.episodes import Episodes
@@ -80,6 +81,8 @@ def decide_on_baseline_states(
     moments = [(one.seed, step) for one in episodes for step in range(len(one.actions))]
     numbers = np.concatenate([settings.drawn(one.seed)[: len(one.actions)] for one in episodes])
     baseline = np.concatenate([one.actions for one in episodes])
+    of_steps = [one.masks for one in episodes if one.masks is not None]
+    masks = np.concatenate(of_steps) if of_steps else None
     rows = np.flatnonzero(settings.active(observations, steps)) if settings.is_conditional else np.arange(len(steps))
     bounds = np.concatenate([[0], np.cumsum(lengths)])
     at_once = max(1, _PAIRS_AT_ONCE // max(len(rows), 1))
@@ -87,6 +90,8 @@ def decide_on_baseline_states(
         part = np.arange(start, min(start + at_once, count))
         which = np.repeat(part + 1, len(rows))
         scores = deciders.scores(observations, which, np.tile(rows, len(part)), moments)
+        if masks is not None:
+            scores = allowed_scores(scores, np.tile(masks[rows], (len(part), 1)))
         chosen = settings.acting.actions_of(scores, np.tile(numbers[rows], (len(part), 1)))
         actions = np.repeat(baseline[None], len(part), axis=0)
         actions[:, rows] = chosen.reshape(len(part), len(rows))
@@ -171,13 +176,13 @@ class _Runner:
             self._pool.add_rows(count)
             self._free = list(range(count, 2 * count))[::-1]
         seed, step = self._episodes[branch.episode].seed, len(branch.actions) - 1
-        row = np.array([self._free.pop()])
-        self._pool.start_rows(row, [seed])
-        named = named_states(self._pool.envs[row[0]]) if self._repeats else None
+        row = self._free.pop()
+        self._pool.restart(row, seed)
+        named = named_states(self._pool.envs[row]) if self._repeats else None
         for action in branch.actions[:-1]:
-            if self._pool.running[row[0]]:
-                self._pool.step_rows(row, np.array([action]))
-        if self._pool.steps[row[0]] < step or fingerprints(self._pool.observations_of(row))[0] != branch.states[step]:
+            if self._pool.running[row]:
+                self._pool.advance(row, action)
+        if self._pool.steps[row] < step or fingerprints(self._pool.observations_of([row]))[0] != branch.states[step]:
             raise InputError(
                 self._pool.environment.where,
                 f"seed {seed}, step {step}",
@@ -185,7 +190,7 @@ class _Runner:
                 expected="the same after the same seed and actions",
                 hint="reset(seed=...) must seed every random number of the environment",
             )
-        return replace(branch, row=int(row[0]), named=named)
+        return replace(branch, row=row, named=named)
 
     def taken(self, branches: Sequence[Branch]) -> list[Branch]:
         """The branches after their last actions in their environments."""
@@ -222,6 +227,8 @@ class _Runner:
         moments = [(self._episodes[branch.episode].seed, len(branch.actions)) for branch in live]
         scores = self._deciders.scores(observations, which, rows, moments)
         drawn = np.stack([self._drawn[branch.episode][len(branch.actions)] for branch in live])
+        if self._pool.has_masks:
+            scores = allowed_scores(scores, self._pool.action_masks(np.array([branch.row for branch in live]))[rows])
         chosen = self._settings.acting.actions_of(scores, drawn[rows])
         for branch, state, place, count in zip(live, states, first.tolist(), counts.tolist(), strict=True):
             if branch.named is not None:

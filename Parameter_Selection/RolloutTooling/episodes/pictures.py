@@ -129,12 +129,11 @@ def png_archive_bytes(pictures: Sequence[Any]) -> bytes:
 
 
 def _frames_of(episodes: Episodes, row: int, seed: int, path: Path) -> list[np.ndarray]:
-    rows = np.array([row])
-    episodes.start_rows(rows, [seed])
+    episodes.restart(row, seed)
     frames = [episodes.frame(row)]
     for action in path.actions.tolist():
         if episodes.running[row]:
-            episodes.step_rows(rows, np.array([action]))
+            episodes.advance(row, action)
             frames.append(episodes.frame(row))
     return frames
 

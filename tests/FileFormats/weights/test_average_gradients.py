@@ -9,7 +9,6 @@ import pytest
 
 from Neuron_Selection.errors import InputError
 from Neuron_Selection.FileFormats.weights.average_gradients import (
-    DESCRIPTION,
     MAGNITUDE,
     MARGIN,
     SIGNED,
@@ -18,6 +17,7 @@ from Neuron_Selection.FileFormats.weights.average_gradients import (
     save_average_gradients,
 )
 
+OF_Q_VALUES = "Mean over the inputs of the absolute gradient of the greatest Q-value, for every weight and bias"
 MEANS = {
     MAGNITUDE: {"q_net.0.weight": np.array([[0.5, 0.0], [2.0, 1e-30]]), "q_net.0.bias": np.array([1.0, 3.0])},
     SIGNED: {"q_net.0.weight": np.array([[-0.5, 0.0], [1.0, -1e-30]]), "q_net.0.bias": np.array([-1.0, 3.0])},
@@ -35,11 +35,17 @@ def saved(path: Path, **changed: Any) -> Path:
 def test_averages_are_read_as_they_were_written(tmp_path: Path) -> None:
     loaded = load_average_gradients(saved(tmp_path / "a.json"))
     assert loaded.num_examples == 7
-    assert loaded.metadata == {"num_examples": 7, "description": DESCRIPTION, "run": {"a": 1}}
+    assert loaded.metadata == {"num_examples": 7, "description": OF_Q_VALUES, "run": {"a": 1}}
     assert list(loaded.means) == list(MEANS)
     for key, means in MEANS.items():
         assert list(loaded.means[key]) == list(means)
         assert all(np.array_equal(loaded.means[key][name], array) for name, array in means.items())
+
+
+def test_the_description_names_the_scores(tmp_path: Path) -> None:
+    path, metadata = tmp_path / "a.json", {"run": {"scores": "logits"}}
+    save_average_gradients(path, AverageGradients(num_examples=7, means=MEANS, metadata=metadata))
+    assert load_average_gradients(path).metadata["description"] == OF_Q_VALUES.replace("Q-value", "logit")
 
 
 def test_a_published_file_needs_the_magnitudes_only(tmp_path: Path) -> None:

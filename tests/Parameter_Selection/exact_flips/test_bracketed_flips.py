@@ -33,7 +33,7 @@ def random_targets(opened: OpenedAgent, count: int) -> list[WeightTarget]:
     """Weights of each Linear that leads to the scores."""
     random, matrices = np.random.default_rng(2), weight_matrices(opened.online_weights)
     targets = []
-    for linear in opened.numpy_network.stored_linears:
+    for linear in opened.numpy_network.unfolded.stored_linears:
         everything = all_weights_of([linear.name], matrices)
         places = random.choice(len(everything), min(count, len(everything)), replace=False)
         targets += [everything[place] for place in places]

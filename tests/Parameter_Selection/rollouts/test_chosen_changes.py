@@ -29,7 +29,11 @@ def test_all_neurons_are_numbered_as_in_a_sweep(agent: OpenedAgent) -> None:
     found = chosen(agent, neurons=["all"])
     assert len(found) == 14
     assert found["exp_9_q_net.2"].neurons == {"q_net.2": (0,)}
-    assert list(chosen(agent, neurons=["q_net.0:2-3", "q_net.2:5"])) == ["exp_1_q_net.0", "exp_2_q_net.0", "exp_3_q_net.2"]
+    assert list(chosen(agent, neurons=["q_net.0:2-3", "q_net.2:5"])) == [
+        "exp_1_q_net.0",
+        "exp_2_q_net.0",
+        "exp_3_q_net.2",
+    ]
 
 
 def test_steered_neurons_have_values_of_their_own(agent: OpenedAgent) -> None:
@@ -87,7 +91,9 @@ def test_a_control_compares_the_sizes_of_differences() -> None:
         Experiment(name="named", kind="ablated", description=""),
         *(Experiment(name=f"c{n}", kind="ablated", description="", control_of=("named",)) for n in range(3)),
     ]
-    rows = [{"experiment": one.name, "difference": d} for one, d in zip(experiments, (-2.0, 1.0, -3.0, 0.5), strict=True)]
+    rows = [
+        {"experiment": one.name, "difference": d} for one, d in zip(experiments, (-2.0, 1.0, -3.0, 0.5), strict=True)
+    ]
     compare_with_controls(experiments, rows)
     assert rows[0]["control_sets"] == 3
     assert rows[0]["control_effect"] == pytest.approx(1.5)

@@ -70,7 +70,9 @@ def test_solved_policies_are_those_of_repeated_substitution(seed: int) -> None:
     found = exact_values(world, policies, gamma=0.8, horizon=7)
     table = table_of(world)
     for number, policy in enumerate(policies):
-        assert np.abs(found.values[number] - slow_rollouts.values_of_policy(table, policy, 0.8, sweeps=200)).max() < 1e-12
+        assert (
+            np.abs(found.values[number] - slow_rollouts.values_of_policy(table, policy, 0.8, sweeps=200)).max() < 1e-12
+        )
         limited = slow_rollouts.values_of_policy(table, policy, 1.0, sweeps=7) @ world.start
         assert found.within_limit["return"][number] == pytest.approx(limited, abs=1e-12)
     assert found.residuals.max() < 1e-12

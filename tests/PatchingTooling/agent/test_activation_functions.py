@@ -15,7 +15,7 @@ from Neuron_Selection.PatchingTooling.agent.activation_functions import (
     activation_function,
     erf,
 )
-from Neuron_Selection.PatchingTooling.agent.architecture import ACTIVATIONS
+from Neuron_Selection.PatchingTooling.agent.policy_arguments import ACTIVATIONS
 
 POINTS = np.concatenate([
     np.linspace(-30, 30, 2401), [-800.0, -1e-9, 0.0, 1e-9, 20.0, 20.1, 800.0], np.nextafter([-3, 3, 6, 1, -1], 0),

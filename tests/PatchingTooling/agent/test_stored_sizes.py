@@ -13,8 +13,8 @@ from gymnasium import spaces
 from Neuron_Selection.errors import InputError
 from Neuron_Selection.FileFormats.agent_zip.agent_zip import read_agent_zip
 from Neuron_Selection.PatchingTooling import PatchingExperiment
-from Neuron_Selection.PatchingTooling.agent.architecture import architecture_of
 from Neuron_Selection.PatchingTooling.agent.custom_classes import CustomClasses
+from Neuron_Selection.PatchingTooling.agent.policy_arguments import architecture_of
 from tests.made_agents import data_fields, mlp_state, new_dqn, pickled, save_dqn, write_zip
 
 IMAGE = spaces.Box(0, 255, (3, 36, 36), np.uint8)

@@ -12,8 +12,8 @@ import torch
 
 from Neuron_Selection.errors import UsageError
 from Neuron_Selection.PatchingTooling import PatchingExperiment
-from Neuron_Selection.PatchingTooling.agent.architecture import ACTIVATIONS
 from Neuron_Selection.PatchingTooling.agent.network import margin_weights
+from Neuron_Selection.PatchingTooling.agent.policy_arguments import ACTIVATIONS
 from Neuron_Selection.PatchingTooling.numpy_network.gradients import iterate_weight_gradients
 from Neuron_Selection.PatchingTooling.numpy_network.network import NumpyNetwork
 from tests.interventions import patched

@@ -109,7 +109,7 @@ import hashlib, sys
 import numpy as np
 from pathlib import Path
 from Neuron_Selection.FileFormats.agent_zip.agent_zip import read_agent_zip
-from Neuron_Selection.PatchingTooling.agent.architecture import architecture_of
+from Neuron_Selection.PatchingTooling.agent.policy_arguments import architecture_of
 from Neuron_Selection.PatchingTooling.agent.custom_classes import CustomClasses
 from Neuron_Selection.PatchingTooling.agent.interventions import replacing
 from Neuron_Selection.PatchingTooling.agent.network import margin_weights

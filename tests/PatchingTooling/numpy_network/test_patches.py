@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from Neuron_Selection.AnalysisTooling.measures.decisions import greedy_actions, near_ties
 from Neuron_Selection.PatchingTooling import PatchingExperiment
-from Neuron_Selection.PatchingTooling.agent.architecture import ACTIVATIONS
+from Neuron_Selection.PatchingTooling.agent.policy_arguments import ACTIVATIONS
 from Neuron_Selection.PatchingTooling.numpy_network.network import NumpyNetwork
 from tests import slow_reference
 from tests.interventions import patched, patched_many, swept

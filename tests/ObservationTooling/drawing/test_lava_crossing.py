@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from Neuron_Selection.errors import MachineError
-from Neuron_Selection.ObservationTooling.drawing import draw_pair, seen_layout
+from Neuron_Selection.ObservationTooling.drawing.lava_crossing import draw_pair, seen_layout
 from Neuron_Selection.ObservationTooling.egocentric_view import observe
 from Neuron_Selection.ObservationTooling.grid_worlds.layouts import Layout
-from Neuron_Selection.ObservationTooling.pair_files import load_pairs
+from Neuron_Selection.ObservationTooling.lava_crossing.pair_files import load_pairs
 
-AGENT = Path(__file__).resolve().parents[2] / "examples" / "lava_crossing" / "agent"
+AGENT = Path(__file__).resolve().parents[3] / "examples" / "lava_crossing" / "agent"
 
 
 def test_the_drawn_view_is_what_the_agent_sees_turned_upwards(env):

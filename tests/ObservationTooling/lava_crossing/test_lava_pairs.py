@@ -7,13 +7,21 @@ import pytest
 
 from Neuron_Selection.errors import SuiteError
 from Neuron_Selection.ObservationTooling.egocentric_view import observe
-from Neuron_Selection.ObservationTooling.grid_worlds.edits import CONTENTS, apply_edit, possible_edits
 from Neuron_Selection.ObservationTooling.grid_worlds.environments import first_seeds
 from Neuron_Selection.ObservationTooling.grid_worlds.layouts import LAVA, distances_to_goal
-from Neuron_Selection.ObservationTooling.pairs import _pairs_of_seed, generate_pairs, greedy_path
+from Neuron_Selection.ObservationTooling.lava_crossing.edits import CONTENTS, apply_edit, lava_edit, possible_edits
+from Neuron_Selection.ObservationTooling.lava_crossing.pairs import _edits, generate_pairs, lava_world
+from Neuron_Selection.ObservationTooling.pair_making.decisions import WantedDecisions
+from Neuron_Selection.ObservationTooling.pair_making.edited_paths import walk
 
 LAVA_CROSSING = "MiniGrid-LavaCrossingS9N1-v0"
 AHEAD = (5 * 7 + 3) * 3
+
+
+def greedy_path(q_values, *, env_seed):
+    """The cells and headings on the greedy path of a seed."""
+    states = walk(lava_world(LAVA_CROSSING), q_values, lambda _: [], WantedDecisions(), seed=env_seed)
+    return [(state.cell, state.heading) for state in states]
 
 
 def planted(inputs):
@@ -45,7 +53,7 @@ def test_every_pair_is_one_edit_apart_and_flips_a_clear_decision(env, pairs):
         assert q_values.tolist() == [pair.clean_q_values.tolist(), pair.corrupted_q_values.tolist()]
         assert q_values[0].argmax() != q_values[1].argmax()
         assert (np.diff(np.sort(q_values, axis=1)[:, -2:]) >= 0.02).all()
-        assert (pair.place.cell, pair.place.heading) in greedy_path(env, planted, env_seed=pair.place.seed)
+        assert (pair.place.cell, pair.place.heading) in greedy_path(planted, env_seed=pair.place.seed)
 
 
 def seeds_of(env):
@@ -71,7 +79,7 @@ def test_the_pairs_of_a_seed_are_all_that_the_rules_allow_and_no_others(env):
     unreachable = 0
     for layout, seed in list(seeds_of(env))[:12:4]:
         allowed = []
-        for cell, heading in greedy_path(env, restless, env_seed=seed):
+        for cell, heading in greedy_path(restless, env_seed=seed):
             clean = observe(env, layout, cell=cell, heading=heading)
             for kind in CONTENTS:
                 for edit in possible_edits(layout, kind, agent=cell):
@@ -83,10 +91,11 @@ def test_the_pairs_of_a_seed_are_all_that_the_rules_allow_and_no_others(env):
                             allowed.append((cell, heading, edit, clean.tobytes(), corrupted.tobytes()))
                         else:
                             unreachable += 1
-        found = _pairs_of_seed(env, restless, env_id=LAVA_CROSSING, env_seed=seed, layout=layout, min_margin=0.25)
+        states = walk(lava_world(LAVA_CROSSING), restless, _edits, WantedDecisions(min_margin=0.25), seed=seed)
         assert allowed == [
-            (pair.place.cell, pair.place.heading, pair.edit, pair.clean.tobytes(), pair.corrupted.tobytes())
-            for pair in found
+            (pair.cell, pair.heading, lava_edit(pair.edit), pair.clean.tobytes(), pair.corrupted.tobytes())
+            for state in states
+            for pair in state.pairs
         ]
     assert unreachable
 
@@ -114,11 +123,11 @@ def test_another_seed_chooses_other_pairs_and_the_same_seed_the_same():
     assert first == again != other
 
 
-def test_a_path_ends_at_the_first_repeat(env):
+def test_a_path_ends_at_the_first_repeat():
     def turns_left(inputs):
         return np.tile([1.0, 0.0, 0.0], (len(inputs), 1))
 
-    assert greedy_path(env, turns_left, env_seed=0) == [((1, 1), heading) for heading in (0, 3, 2, 1)]
+    assert greedy_path(turns_left, env_seed=0) == [((1, 1), heading) for heading in (0, 3, 2, 1)]
 
 
 def test_a_path_into_lava_ends_before_it(env):
@@ -127,7 +136,7 @@ def test_a_path_into_lava_ends_before_it(env):
 
     for layout, seed in seeds_of(env):
         if layout.content((4, 1)) == LAVA:
-            assert greedy_path(env, goes_ahead, env_seed=seed) == [((x, 1), 0) for x in (1, 2, 3)]
+            assert greedy_path(goes_ahead, env_seed=seed) == [((x, 1), 0) for x in (1, 2, 3)]
             return
     raise AssertionError("no layout with lava at 4,1")
 

@@ -18,10 +18,10 @@ from Neuron_Selection.FileFormats.storage.atomic_files import write_atomically
 from Neuron_Selection.FileFormats.storage.document_checks import checked_document
 from Neuron_Selection.FileFormats.storage.json_files import json_bytes, read_edited_json
 from Neuron_Selection.ObservationTooling.egocentric_view import ENCODING, LENGTH
-from Neuron_Selection.ObservationTooling.grid_worlds.edits import CONTENTS, Edit, Kind
-from Neuron_Selection.ObservationTooling.grid_worlds.input_ids import parse_input_id
 from Neuron_Selection.ObservationTooling.grid_worlds.layouts import Cell
-from Neuron_Selection.ObservationTooling.pairs import Pair
+from Neuron_Selection.ObservationTooling.lava_crossing.edits import CONTENTS, Edit, Kind
+from Neuron_Selection.ObservationTooling.lava_crossing.input_ids import parse_input_id
+from Neuron_Selection.ObservationTooling.lava_crossing.pairs import Pair
 
 PLACES = {
     "clean": f"{INPUTS}/{CLEAN}",

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from Neuron_Selection.errors import InputError
-from Neuron_Selection.ObservationTooling.grid_worlds.input_ids import InputId, format_input_id, parse_input_id
+from Neuron_Selection.ObservationTooling.lava_crossing.input_ids import InputId, format_input_id, parse_input_id
 
 places = st.builds(
     InputId,

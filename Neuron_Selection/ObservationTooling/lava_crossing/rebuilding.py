@@ -10,11 +10,11 @@ import numpy.typing as npt
 
 from Neuron_Selection.errors import InputError, shown
 from Neuron_Selection.ObservationTooling.egocentric_view import observe
-from Neuron_Selection.ObservationTooling.grid_worlds.edits import Edit, apply_edit
 from Neuron_Selection.ObservationTooling.grid_worlds.environments import layout_of_seed, make_environment
-from Neuron_Selection.ObservationTooling.grid_worlds.input_ids import InputId, format_input_id
 from Neuron_Selection.ObservationTooling.grid_worlds.layouts import FREE, Layout
-from Neuron_Selection.ObservationTooling.pairs import Pair
+from Neuron_Selection.ObservationTooling.lava_crossing.edits import Edit, apply_edit
+from Neuron_Selection.ObservationTooling.lava_crossing.input_ids import InputId, format_input_id
+from Neuron_Selection.ObservationTooling.lava_crossing.pairs import Pair
 
 _environment = lru_cache(maxsize=4)(make_environment)
 

@@ -10,10 +10,10 @@ import pytest
 
 from Neuron_Selection.errors import InputError
 from Neuron_Selection.ObservationTooling.egocentric_view import ENCODING
-from Neuron_Selection.ObservationTooling.pair_files import load_pairs, refuse_to_replace, save_pairs
-from Neuron_Selection.ObservationTooling.rebuilding import rebuild_input, verify_pairs
+from Neuron_Selection.ObservationTooling.lava_crossing.pair_files import load_pairs, refuse_to_replace, save_pairs
+from Neuron_Selection.ObservationTooling.lava_crossing.rebuilding import rebuild_input, verify_pairs
 
-AGENT = Path(__file__).resolve().parents[2] / "examples" / "lava_crossing" / "agent"
+AGENT = Path(__file__).resolve().parents[3] / "examples" / "lava_crossing" / "agent"
 FIRST = next(iter(json.loads((AGENT / "activation_inputs" / "pairs.json").read_text())))
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 from Neuron_Selection.ObservationTooling.grid_worlds.layouts import FREE, GOAL, LAVA, Cell, Layout, rivers
+from Neuron_Selection.ObservationTooling.grid_worlds.world_edits import Thing, WorldEdit
 
 Kind = Literal["lava_removed", "lava_added", "goal_moved", "gap_moved"]
 CONTENTS: dict[Kind, tuple[str, ...]] = {
@@ -16,6 +17,8 @@ CONTENTS: dict[Kind, tuple[str, ...]] = {
     "gap_moved": (LAVA, FREE),
 }
 """The new contents of the cells of each kind of edit, in order."""
+
+THINGS: dict[str, Thing | None] = {FREE: None, LAVA: ("lava", "red", 0), GOAL: ("goal", "green", 0)}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,6 +32,16 @@ class Edit:
 def apply_edit(layout: Layout, edit: Edit) -> Layout:
     """The layout after the edit."""
     return layout.changed(dict(zip(edit.cells, CONTENTS[edit.kind], strict=True)))
+
+
+def world_edit(edit: Edit) -> WorldEdit:
+    """The edit as one of a MiniGrid world."""
+    return WorldEdit(kind=edit.kind, cells=edit.cells, contents=tuple(THINGS[new] for new in CONTENTS[edit.kind]))
+
+
+def lava_edit(edit: WorldEdit) -> Edit:
+    """The edit of which ``world_edit`` made this one."""
+    return Edit(kind=cast("Kind", edit.kind), cells=edit.cells)
 
 
 def possible_edits(layout: Layout, kind: Kind, *, agent: Cell) -> Iterator[Edit]:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
 import numpy as np
 
-from Neuron_Selection.errors import MachineError
+from Neuron_Selection.ObservationTooling.drawing.panels import CHANGED, draw_scores, frame, new_figure, png_bytes
 from Neuron_Selection.ObservationTooling.egocentric_view import ACTIONS, CHANNELS, HEADING_NAMES, VIEW
-from Neuron_Selection.ObservationTooling.grid_worlds.edits import apply_edit
 from Neuron_Selection.ObservationTooling.grid_worlds.layouts import FREE, GOAL, HEADINGS, LAVA, WALL, Cell, Layout
-from Neuron_Selection.ObservationTooling.pairs import Pair
-from Neuron_Selection.ObservationTooling.rebuilding import layout_of
+from Neuron_Selection.ObservationTooling.lava_crossing.edits import apply_edit
+from Neuron_Selection.ObservationTooling.lava_crossing.pairs import Pair
+from Neuron_Selection.ObservationTooling.lava_crossing.rebuilding import layout_of
 
 COLOURS = {FREE: "#edf0f3", WALL: "#8d949c", LAVA: "#f2762e", GOAL: "#4caf6d"}
-AGENT, EDITED, VIEWED, CHOSEN, OTHER = "#c4342d", "#1c1c1c", "#2f6db5", "#2f6db5", "#a9b7c6"
+AGENT, VIEWED = "#c4342d", "#2f6db5"
 
 
 def draw_pair(pair: Pair) -> bytes:
@@ -27,13 +26,9 @@ def draw_pair(pair: Pair) -> bytes:
     :return: the bytes of a PNG
     :raises MachineError: matplotlib is not installed
     """
-    try:
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError as error:
-        raise MachineError("matplotlib is not installed (pip install matplotlib)") from error
     clean = layout_of(pair.place)
     corrupted = apply_edit(clean, pair.edit)
-    figure = Figure(figsize=(9, 7.6), dpi=110, layout="constrained")
+    figure = new_figure(9, 7.6)
     figure.suptitle(f"{pair.input_id}    {pair.edit.kind.replace('_', ' ')}", fontsize=11)
     values = np.concatenate([pair.clean_q_values, pair.corrupted_q_values])
     sides: Any = figure.subfigures(1, 2, wspace=0.06)
@@ -46,14 +41,14 @@ def draw_pair(pair: Pair) -> bytes:
         _draw_cells(axes["grid"], layout, agent=pair.place.cell, heading=pair.place.heading)
         _frame_view(axes["grid"], layout, pair.place.cell, HEADINGS[pair.place.heading])
         for cell in pair.edit.cells:
-            _frame(axes["grid"], cell, (1, 1), edgecolor=EDITED, linewidth=2.2, linestyle=(0, (2.2, 1.4)))
+            frame(axes["grid"], cell, (1, 1), edgecolor=CHANGED, linewidth=2.2, linestyle=(0, (2.2, 1.4)))
         _draw_cells(axes["view"], seen_layout(observation), agent=(VIEW // 2, VIEW - 1), heading=3)
         heading = HEADING_NAMES[int(observation[-len(HEADING_NAMES) :].argmax())]
         axes["view"].set_title(f"its view, heading {heading}", fontsize=9)
-        _draw_q_values(axes["q_values"], q_values, limits=(float(values.min()), float(values.max())))
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", metadata={"Software": None})
-    return buffer.getvalue()
+        draw_scores(
+            axes["q_values"], q_values, ACTIONS, title="Q-values", limits=(float(values.min()), float(values.max()))
+        )
+    return png_bytes(figure)
 
 
 def seen_layout(observation: np.ndarray) -> Layout:
@@ -72,7 +67,7 @@ def _draw_cells(axes: Any, layout: Layout, *, agent: Cell, heading: int) -> None
     width, height = len(layout.rows[0]), len(layout.rows)
     for content, colour in COLOURS.items():
         for x, y in layout.cells(content):
-            _frame(axes, (x, y), (1, 1), facecolor=colour, edgecolor="white", linewidth=0.8, fill=True)
+            frame(axes, (x, y), (1, 1), facecolor=colour, edgecolor="white", linewidth=0.8, fill=True)
             if content == LAVA:
                 across = np.linspace(x + 0.12, x + 0.88, 40)
                 for level in (0.32, 0.52, 0.72):
@@ -94,27 +89,4 @@ def _frame_view(axes: Any, layout: Layout, cell: Cell, forward: Cell) -> None:
                for a, b in ((0, -half), (VIEW - 1, half))]  # fmt: skip
     low = [max(min(corner[axis] for corner in corners), 0) for axis in (0, 1)]
     high = [min(max(corner[axis] for corner in corners) + 1, sizes[axis]) for axis in (0, 1)]
-    _frame(axes, (low[0], low[1]), (high[0] - low[0], high[1] - low[1]), edgecolor=VIEWED, linewidth=2)
-
-
-def _frame(axes: Any, corner: Cell, size: tuple[int, int], **style: Any) -> None:
-    from matplotlib.patches import Rectangle
-
-    axes.add_patch(Rectangle(corner, *size, **{"fill": False, **style}))
-
-
-def _draw_q_values(axes: Any, q_values: np.ndarray, *, limits: tuple[float, float]) -> None:
-    """One dot per action, on the same scale for both sides, which need not include zero."""
-    room = max(limits[1] - limits[0], 1e-6)
-    best = int(q_values.argmax())
-    for action, value in enumerate(q_values):
-        colour, weight = (CHOSEN, "bold") if action == best else (OTHER, "normal")
-        axes.plot([limits[0] - 0.1 * room, value], [action, action], color=colour, linewidth=2.5)
-        axes.plot([value], [action], "o", color=colour, markersize=9)
-        axes.text(limits[1] + 0.15 * room, action, f"{value:.3f}", va="center", fontsize=9, fontweight=weight)
-    axes.set(xlim=(limits[0] - 0.1 * room, limits[1] + 0.5 * room), ylim=(len(ACTIONS) - 0.5, -0.5))
-    axes.set_yticks(range(len(ACTIONS)), ACTIONS, fontsize=9)
-    axes.set_title("Q-values", fontsize=9)
-    axes.tick_params(length=0)
-    axes.xaxis.set_visible(False)
-    axes.spines[["top", "right", "bottom"]].set_visible(False)
+    frame(axes, (low[0], low[1]), (high[0] - low[0], high[1] - low[1]), edgecolor=VIEWED, linewidth=2)

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from Neuron_Selection.ObservationTooling.grid_worlds.edits import CONTENTS, Edit, apply_edit, possible_edits
 from Neuron_Selection.ObservationTooling.grid_worlds.layouts import Layout, distances_to_goal
+from Neuron_Selection.ObservationTooling.lava_crossing.edits import CONTENTS, Edit, apply_edit, possible_edits
 
 RIVER = Layout(("#######", "#.....#", "#~~.~~#", "#.....#", "#....G#", "#######"))
 
