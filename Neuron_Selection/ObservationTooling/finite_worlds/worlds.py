@@ -32,9 +32,9 @@ def finite_world_of(environment: Environment) -> FiniteWorld:
         raise InputError(where, problem="--exact needs single observations, without --frame_stack")
     env = environment.make()
     try:
-        if env.has_wrapper_attr("action_masks"):
-            raise InputError(where, problem="has action_masks(), with which --exact cannot be used")
         base, observe = _unwrapped(env, where)
+        if hasattr(base, "action_masks"):
+            raise InputError(where, problem="has action_masks(), with which --exact cannot be used")
         n_actions = int(env.action_space.n)  # type: ignore[attr-defined]
         horizon = None if env.spec is None else env.spec.max_episode_steps
         if callable(getattr(type(base), "transitions", None)):
