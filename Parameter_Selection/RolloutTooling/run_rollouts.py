@@ -205,10 +205,9 @@ def _next_command(args: argparse.Namespace, document: Mapping[str, Any]) -> str:
         prefix = ["--output_prefix", "all_neurons", *(["--exact"] if args.exact else [])]
     else:
         is_ablated = bool(row["patch"]) and not row["experiment"].startswith(("steer_", "clamp_"))
-        words += ["--patch_spec", row["patch"], "--ablate", args.ablate] if is_ablated else _change_words(args)
+        words += ["--patch_spec", row["patch"], "--ablate", args.ablate] if is_ablated else _change_words(args, row)
         episodes = ["--episodes", "20"] if args.exact else ["--episodes", str(args.episodes), "--gif"]
         prefix = [*episodes, "--output_prefix", "shown"]
-        prefix += ["--show", row["experiment"]] if not is_ablated and not args.exact else []
     words += ["--reference_inputs", args.reference_inputs] if args.reference_inputs else []
     words += ["--policy", args.acting] if args.acting != "greedy" else []
     words += ["--seed", str(args.seed)] if args.seed else []
@@ -216,16 +215,15 @@ def _next_command(args: argparse.Namespace, document: Mapping[str, Any]) -> str:
     return next_command(_HERE, *words, *prefix, loading=args)
 
 
-def _change_words(args: argparse.Namespace) -> list[str]:
-    """The flags of changes other than ablations, as they were given."""
-    words = []
-    for name in ("steer", "clamp"):
-        words += [f"--{name}", *getattr(args, name)] if getattr(args, name) else []
-    for name in ("edits", "weights", "candidates", "against"):
-        words += [f"--{name}", getattr(args, name)] if getattr(args, name) else []
-    if args.weights or args.candidates:
-        words += ["--mode", args.mode, "--values", *map(str, args.values)]
-    return words
+def _change_words(args: argparse.Namespace, row: Mapping[str, Any]) -> list[str]:
+    """The flags of an experiment that is no ablation; of weights, those of all of them."""
+    kind, _, number = row["experiment"].partition("_")
+    if kind in ("steer", "clamp"):
+        return [f"--{kind}", getattr(args, kind)[int(number) - 1]]
+    if kind in ("against", "edits"):
+        return [f"--{kind}", getattr(args, kind)]
+    words = ["--weights", args.weights] if args.weights else ["--candidates", args.candidates]
+    return [*words, "--mode", args.mode, "--values", *map(str, args.values)]
 
 
 if __name__ == "__main__":

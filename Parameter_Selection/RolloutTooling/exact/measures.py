@@ -137,11 +137,13 @@ def state_rows(world: FiniteWorld, policies: np.ndarray, values: ExactValues) ->
 def value_arrays(names: Sequence[str], policies: np.ndarray, values: ExactValues) -> dict[str, np.ndarray]:
     """Everything about all states: values, class codes (0 goal, 1 death, 2 loop), and the policies."""
     compact = policies.astype(np.uint8) if policies.ndim == 2 and policies.max() < 256 else policies
+    chances = {}
+    if not np.isin(values.success, (0.0, 1.0)).all():
+        chances = {"success": values.success, "death": values.death}
     return {
         "experiments": np.array(names),
         "values": values.values,
-        "success": values.success.astype(np.float32),
-        "death": values.death.astype(np.float32),
+        **chances,
         "classes": values.classes,
         "actions" if policies.ndim == 2 else "probabilities": compact,
     }

@@ -42,12 +42,12 @@ def test_the_world_of_lava_crossings_has_the_states_of_their_table(monkeypatch: 
 
 def line(**changed: Any) -> dict[str, Any]:
     """Three states in a row, the last of which ends the episode; action 0 stays."""
-    P = {
+    outcomes = {
         0: {0: [(1.0, 0, 0.0, False)], 1: [(0.5, 1, 0.0, False), (0.25, 1, 2.0, False), (0.25, 2, 0.0, True)]},
         1: {0: [(1.0, 1, 0.0, False)], 1: [(1.0, 2, 1.0, True)]},
         2: {0: [(1.0, 2, 0.0, True)], 1: [(1.0, 2, 0.0, True)]},
     }
-    return {"P": P, "observations": ["a", "b", "c"], "start": [1.0, 0.0, 0.0], **changed}
+    return {"P": outcomes, "observations": ["a", "b", "c"], "start": [1.0, 0.0, 0.0], **changed}
 
 
 def read(table: Any, **more: Any) -> Any:
@@ -165,4 +165,4 @@ def test_endings_follow_from_the_last_step() -> None:
     assert ending_of("failure", **end) == Ending(success=False, death=True)
     assert ending_of("failure", **cut) == Ending(success=True, death=False)
     assert ending_of("", **end) == Ending(success=None, death=None)
-    assert ending_of("", **end, info={"is_success": np.bool_(True)}) == Ending(success=True, death=False)
+    assert ending_of("", **end, info={"is_success": np.bool_(1)}) == Ending(success=True, death=False)
