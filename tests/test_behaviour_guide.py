@@ -65,7 +65,9 @@ def test_what_the_example_says_of_neurons_and_loops_is_what_comes_out(agent: Pat
     )
     assert done.returncode == 0, done.stderr
     rows |= {row["description"].split(" ", 1)[1]: row for row in document(agent, "sets")["experiments"]}
-    table = re.findall(r"^\| (?:all of )?`(q_net\S+)` \| ([\d,]+) \| ([\d,]+) \| ([\d,]+) \| ([\d,]+) \|$", EXAMPLE, re.M)
+    table = re.findall(
+        r"^\| (?:all of )?`(q_net\S+)` \| ([\d,]+) \| ([\d,]+) \| ([\d,]+) \| ([\d,]+) \|$", EXAMPLE, re.MULTILINE
+    )
     assert len(table) == 7
     for spec, *numbers in table:
         row = rows.get(spec) or rows[f"{spec}:all"]

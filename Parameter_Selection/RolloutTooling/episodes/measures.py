@@ -10,6 +10,7 @@ import numpy as np
 from Parameter_Selection.RolloutTooling.episodes.block import UNKNOWN, Outcomes
 from Parameter_Selection.RolloutTooling.episodes.statistics import class_of, interquartile_means, paired_statistics
 from Parameter_Selection.RolloutTooling.experiments.controls import compare_with_controls
+from Parameter_Selection.RolloutTooling.experiments.deciders import BASELINE
 from Parameter_Selection.RolloutTooling.experiments.experiment import Experiment
 
 COLUMNS = (
@@ -28,7 +29,7 @@ def rollout_rows(
     :param importances: patch spec to one-step importance, where it is known
     """
     is_control = np.array([bool(one.control_of) for one in experiments])
-    statistics = paired_statistics(outcomes.returns, is_control=is_control, seed=seed)
+    statistics = paired_statistics(outcomes.returns, clusters_of(outcomes), is_control=is_control, seed=seed)
     new_states, new_steps = _new_states(outcomes)
     rows = [{**dict.fromkeys(COLUMNS), "experiment": "baseline", **_episodes(outcomes, 0)}]
     rows[0] |= {"description": "the unchanged agent", "return_iqm": float(interquartile_means(outcomes.returns[:1])[0])}
@@ -62,6 +63,20 @@ def rollout_rows(
     return rows
 
 
+def clusters_of(outcomes: Outcomes) -> np.ndarray:
+    """The cluster of each episode, (n_episodes,): seeds with the same baseline episode are one cluster.
+
+    Layouts that several seeds share would otherwise count as independent evidence.
+    """
+    numbers: dict[bytes, int] = {}
+    clusters = np.zeros(len(outcomes.seeds), np.intp)
+    for path in outcomes.paths:
+        if path.members[0] == BASELINE:
+            key = path.states.tobytes() + path.actions.tobytes()
+            clusters[path.episode] = numbers.setdefault(key, len(numbers))
+    return clusters
+
+
 def _episodes(outcomes: Outcomes, number: int) -> dict[str, Any]:
     """Means over the episodes of one experiment."""
     taken = outcomes.actions[number].sum(axis=0)
@@ -83,7 +98,7 @@ def _share(values: np.ndarray) -> float | None:
 def _new_states(outcomes: Outcomes) -> tuple[np.ndarray, np.ndarray]:
     """Observations that occur in no episode of the baseline: how many different ones, and the steps in them."""
     count = len(outcomes.returns)
-    own = [path.states for path in outcomes.paths if path.members[0] == 0]
+    own = [path.states for path in outcomes.paths if path.members[0] == BASELINE]
     known = np.unique(np.concatenate(own))
     steps = np.zeros(count, np.int64)
     different: list[list[np.ndarray]] = [[] for _ in range(count)]

@@ -54,19 +54,24 @@ class PairedStatistics:
         }
 
 
-def paired_statistics(returns: np.ndarray, *, is_control: np.ndarray, seed: int) -> PairedStatistics:
-    """Compare the returns of every experiment with the baseline's.
+def paired_statistics(
+    returns: np.ndarray, clusters: np.ndarray, *, is_control: np.ndarray, seed: int
+) -> PairedStatistics:
+    """Compare the returns of every experiment with the baseline's; clusters of episodes are resampled and flipped.
 
     :param returns: (1 + m, n_episodes), the baseline first
+    :param clusters: (n_episodes,), the number of each episode's cluster, from 0
     :param is_control: (m,); controls are not among the tests that q corrects for
     :param seed: of resamples and sign flips
     """
     changes = (returns[1:] - returns[0]).T
-    intervals = bootstrap_intervals(changes, np.ones(len(changes)), seed=seed)
+    sums = np.zeros((int(clusters.max()) + 1, changes.shape[1]))
+    np.add.at(sums, clusters, changes)
+    intervals = bootstrap_intervals(sums, np.bincount(clusters).astype(np.float64), seed=seed)
     tested = ~is_control
     # as many flips as a single significant experiment needs to stay significant among all
     resamples = max(RESAMPLES, round(tested.sum() / SIGNIFICANT))
-    p = sign_flip_p_values(changes, resamples=resamples, seed=seed)
+    p = sign_flip_p_values(sums, resamples=resamples, seed=seed)
     q = np.full(len(p), np.nan)
     q[tested] = q_values_of(p[tested])
     return PairedStatistics(
@@ -103,16 +108,26 @@ def class_of(flips_baseline: int, q: float | None) -> str:
     return BEHAVIOUR if q is not None and q <= SIGNIFICANT else DECISIONS_ONLY
 
 
-def remarks_on(n_episodes: int, n_tested: int) -> list[str]:
-    """Reasons for which the numbers may not support a claim."""
-    least = 2.0 ** (1 - n_episodes)
+def remarks_on(n_episodes: int, n_clusters: int, n_tested: int) -> list[str]:
+    """Reasons for which the numbers may not support a claim.
+
+    :param n_clusters: how many of the episodes are different
+    """
+    least = 2.0 ** (1 - n_clusters)
     remarks = []
-    if n_episodes < FEW_CLUSTERS:
-        remarks.append(f"{n_episodes} episodes: below {FEW_CLUSTERS} the intervals cover less than they promise")
+    if n_clusters < n_episodes:
+        remarks.append(
+            f"the {n_episodes} baseline episodes are {n_clusters} different ones; equal ones are one cluster in "
+            "intervals and tests"
+        )
+    if n_clusters < FEW_CLUSTERS:
+        remarks.append(
+            f"{n_clusters} different episodes: below {FEW_CLUSTERS} the intervals cover less than they promise"
+        )
     if least * n_tested > SIGNIFICANT:
         needed = int(np.ceil(1 - np.log2(SIGNIFICANT / n_tested)))
         remarks.append(
-            f"{n_episodes} episodes cannot show a difference of one of {n_tested} experiments alone: --episodes "
-            f"{needed} could"
+            f"{n_clusters} different episodes cannot show a difference of one of {n_tested} experiments alone: "
+            f"{needed} could (--episodes)"
         )
     return remarks

@@ -15,12 +15,14 @@ def sampled_lines(rollouts: Rollouts) -> list[str]:
     document = rollouts.document
     baseline, experiments = document["baseline"], document["experiments"]
     of_baseline = f"return {baseline['return']:.4g}, length {baseline['length']:.4g}{_ends(baseline)}"
-    titles = f"{'experiment':<22}{'return':>9}{'difference':>12}  {'95 % interval':<22}{'q':>8}{'success':>9}"
+    shown = _first(experiments)
+    width = _width(shown)
+    titles = f"{'experiment':<{width}}{'return':>9}{'difference':>12}  {'95 % interval':<22}{'q':>8}{'success':>9}"
     return [
         f"{document['episodes']} episodes of each; baseline: {of_baseline}",
         _classes(document),
         f"{titles}{'death':>7}{'flips':>8}{'parts at':>10}  class",
-        *map(_sampled_line, _first(experiments)),
+        *(_sampled_line(row, width) for row in shown),
         *_rest(experiments),
         *_link_lines(document["link"]),
         *_control_lines(experiments),
@@ -33,14 +35,16 @@ def exact_lines(rollouts: Rollouts) -> list[str]:
     baseline, experiments = document["baseline"], document["experiments"]
     world = f" ({document['world']})" if document["world"] else ""
     of_baseline = f"value {baseline['value']:.6g} from the start; {_states(baseline)}{_ends(baseline)}"
-    titles = f"{'experiment':<22}{'value':>10}{'difference':>12}{'goal':>8}{'death':>8}{'loop':>8}{'flipped':>9}"
+    shown = _first(experiments)
+    width = _width(shown)
+    titles = f"{'experiment':<{width}}{'value':>10}{'difference':>12}{'goal':>8}{'death':>8}{'loop':>8}{'flipped':>9}"
     return [
         f"{document['states']} states{world}; discount factor {document['gamma']:g}",
         f"baseline: {of_baseline} within {document['horizon']} steps",
         _classes(document),
         f"performance-difference identity: largest residual {document['largest_identity_residual']:.1e}",
         f"{titles}{'freed':>7}{'lost':>7}  class",
-        *map(_exact_line, _first(experiments)),
+        *(_exact_line(row, width) for row in shown),
         *_rest(experiments),
         *_link_lines(document["link"]),
         *_control_lines(experiments),
@@ -59,6 +63,10 @@ def _first(experiments: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return sorted(asked, key=_size)[:_SHOWN]
 
 
+def _width(rows: Sequence[Mapping[str, Any]]) -> int:
+    return 2 + max(len("experiment"), *(len(row["experiment"]) for row in rows))
+
+
 def _size(row: Mapping[str, Any]) -> tuple[float, int]:
     changed = row.get("states_class_changed", 0)
     return -abs(row["difference"]), -changed
@@ -69,23 +77,23 @@ def _rest(experiments: Sequence[Mapping[str, Any]]) -> list[str]:
     return [f"... and {more} more with smaller differences"] if more > 0 else []
 
 
-def _sampled_line(row: Mapping[str, Any]) -> str:
+def _sampled_line(row: Mapping[str, Any], width: int) -> str:
     low, high = row["difference_low"], row["difference_high"]
     interval = "" if low is None else f"[{low:.4g}, {high:.4g}]"
     parting = "-" if row["first_parting"] is None else f"{row['first_parting']:g}"
     return (
-        f"{row['experiment']:<22}{row['return']:>9.4g}{row['difference']:>12.4g}  {interval:<22}"
+        f"{row['experiment']:<{width}}{row['return']:>9.4g}{row['difference']:>12.4g}  {interval:<22}"
         f"{_share(row['q'], 4):>8}{_share(row['success']):>9}{_share(row['death']):>7}"
         f"{row['flips_baseline_states']:>8.3f}{parting:>10}"
         f"  {row['class']}: {row['description']}"
     )
 
 
-def _exact_line(row: Mapping[str, Any]) -> str:
+def _exact_line(row: Mapping[str, Any], width: int) -> str:
     freed = row["loop_to_goal"]
     lost = row["goal_to_death"] + row["goal_to_loop"]
     return (
-        f"{row['experiment']:<22}{row['value']:>10.5g}{row['difference']:>12.4g}{row['states_goal']:>8}"
+        f"{row['experiment']:<{width}}{row['value']:>10.5g}{row['difference']:>12.4g}{row['states_goal']:>8}"
         f"{row['states_death']:>8}{row['states_loop']:>8}{row['states_flipped']:>9}{freed:>7}{lost:>7}"
         f"  {row['class']}: {row['description']}"
     )

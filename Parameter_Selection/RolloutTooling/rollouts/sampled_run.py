@@ -31,7 +31,7 @@ from Neuron_Selection.PatchingTooling.ablations import Ablation
 from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
 from Parameter_Selection.RolloutTooling.episodes.block import Outcomes, put_together
 from Parameter_Selection.RolloutTooling.episodes.link import link_of
-from Parameter_Selection.RolloutTooling.episodes.measures import COLUMNS, rollout_rows
+from Parameter_Selection.RolloutTooling.episodes.measures import COLUMNS, clusters_of, rollout_rows
 from Parameter_Selection.RolloutTooling.episodes.pictures import (
     choose_episode,
     draw_episode,
@@ -42,6 +42,7 @@ from Parameter_Selection.RolloutTooling.episodes.processes import Progress, Work
 from Parameter_Selection.RolloutTooling.episodes.settings import EpisodeSettings
 from Parameter_Selection.RolloutTooling.episodes.statistics import RULE, remarks_on
 from Parameter_Selection.RolloutTooling.experiments.chosen import Changes, ChosenExperiments, choose_experiments
+from Parameter_Selection.RolloutTooling.experiments.deciders import BASELINE
 from Parameter_Selection.RolloutTooling.experiments.user_functions import success_signal, user_function
 from Parameter_Selection.RolloutTooling.rollouts.outputs import (
     Rollouts,
@@ -167,7 +168,7 @@ def run_rollouts(
         gamma=discount,
     )
     outcomes = put_together(run_episodes(agent, chosen.against, work, seeds, jobs=jobs, progress=progress))
-    document = _document(chosen, outcomes, importances, seed=seed)
+    document = _document(chosen, outcomes, importances, seed=seed, max_steps=max_steps)
     contents = {
         "results": json_bytes(document),
         "table": csv_bytes(COLUMNS, [document["baseline"], *document["experiments"]]),
@@ -201,17 +202,21 @@ def _reference(
 
 
 def _document(
-    chosen: ChosenExperiments, outcomes: Outcomes, importances: Mapping[str, float], *, seed: int
+    chosen: ChosenExperiments, outcomes: Outcomes, importances: Mapping[str, float], *, seed: int, max_steps: int
 ) -> dict[str, Any]:
     baseline, *rows = rollout_rows(chosen.experiments, outcomes, importances=importances, seed=seed)
     single = [row for row, one in zip(rows, chosen.experiments, strict=True) if one.is_single_neuron]
     tested = sum(not one.control_of for one in chosen.experiments)
+    different = int(clusters_of(outcomes).max()) + 1
+    stopped = int((outcomes.truncated[BASELINE] & (outcomes.lengths[BASELINE] == max_steps)).sum())
+    stopped_remark = [f"{stopped} baseline episodes were cut after {max_steps} steps (--max_steps)"] if stopped else []
     return {
         "rule": RULE,
         "episodes": len(outcomes.seeds),
         "ablation": None if chosen.ablation is None else str(chosen.ablation),
         "classes": _counts(rows),
-        "remarks": remarks_on(len(outcomes.seeds), tested),
+        "different_episodes": different,
+        "remarks": [*remarks_on(len(outcomes.seeds), different, tested), *stopped_remark],
         "baseline": baseline,
         "experiments": rows,
         "link": link_of(single, effect="difference", measures=MEASURES),

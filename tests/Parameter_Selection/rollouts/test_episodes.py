@@ -16,6 +16,8 @@ from Parameter_Selection.RolloutTooling.episodes.statistics import BEHAVIOUR, NO
 from Parameter_Selection.RolloutTooling.rollouts import Changes, run_rollouts
 from tests import slow_reference, slow_rollouts
 from tests.conftest import ROOT
+from tests.made_actors import planted_actor
+from tests.made_agents import new_dqn, save_dqn
 from tests.made_behaviour import cartpole_controller, frozen_lake_agent, grid_agent
 
 LAVA = ROOT / "examples" / "lava_crossing"
@@ -242,3 +244,26 @@ def test_an_environment_that_does_not_repeat_itself_is_refused(tmp_path: Path) -
     assert raised.value.field.startswith("seed ")
     assert raised.value.found == "another observation than before"
     assert not (tmp_path / "rollout_results").exists()
+
+
+def test_channels_of_a_convolution_and_sampled_actions_of_an_actor(tmp_path: Path) -> None:
+    """The real networks under hooks: a DQN on images, and a PPO whose actions are drawn."""
+    space = gymnasium.spaces.Box(0, 255, (56, 56, 3), np.uint8)
+    images = open_agent(save_dqn(tmp_path / "cnn", new_dqn(space, policy="CnnPolicy", n_actions=7)))
+    wrappers = ["minigrid.wrappers.RGBImgPartialObsWrapper", "minigrid.wrappers.ImgObsWrapper"]
+    changes = Changes(patch_spec=["features_extractor.cnn.0:0-15", "features_extractor.cnn.4:3"], ablate="mean")
+    found = run_rollouts(
+        images, changes, env="MiniGrid-Empty-5x5-v0", wrapper=wrappers, episodes=2, max_steps=8, output_dir=tmp_path
+    )
+    assert [row["length"] for row in found.rows] == [8.0] * 3
+    assert found.document["experiments"][0]["flips_baseline_states"] >= 0
+    actor = planted_actor(tmp_path / "ppo", [(np.eye(4), np.zeros(4)), (np.full((2, 4), 0.1), np.zeros(2))])
+    returns = []
+    for engine in ("numpy", "torch"):
+        one = run_rollouts(
+            open_agent(actor, engine=engine), Changes(steer=["mlp_extractor.policy_net.0:1=+0.5"]), env="CartPole-v1",
+            policy="sampled", episodes=3, output_dir=tmp_path / engine,
+        )  # fmt: skip
+        returns.append([row["return"] for row in one.rows])
+        assert one.document["experiments"][0]["class"] == NO_EFFECT  # both logits are raised alike
+    assert returns[0] == returns[1]

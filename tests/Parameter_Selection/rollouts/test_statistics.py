@@ -20,7 +20,7 @@ from Parameter_Selection.RolloutTooling.episodes.statistics import (
 def test_a_constant_loss_has_an_interval_of_no_width_and_the_least_p() -> None:
     returns = np.array([[5.0] * 12, [3.0] * 12, [5.0] * 12, [5.0] * 6 + [6.0] * 6, [0.0] * 12])
     is_control = np.array([False, False, False, True])
-    found = paired_statistics(returns, is_control=is_control, seed=0)
+    found = paired_statistics(returns, np.arange(12), is_control=is_control, seed=0)
     assert found.differences.tolist() == [-2.0, 0.0, 0.5, -5.0]
     assert found.low is not None
     assert found.high is not None
@@ -45,17 +45,32 @@ def test_classes_follow_the_rule() -> None:
 
 
 def test_a_single_episode_has_no_interval() -> None:
-    found = paired_statistics(np.array([[1.0], [0.0]]), is_control=np.array([False]), seed=0)
+    found = paired_statistics(np.array([[1.0], [0.0]]), np.arange(1), is_control=np.array([False]), seed=0)
     assert found.low is None
     assert found.row(0)["difference_low"] is None
     assert found.p[0] == 1.0
 
 
 def test_too_few_episodes_are_reported_with_the_number_that_could_do() -> None:
-    assert len(remarks_on(5, 100)) == 2
-    assert "--episodes 12" in remarks_on(5, 100)[1]
-    assert remarks_on(12, 100) == [remarks_on(12, 100)[0]]
-    assert remarks_on(50, 100) == []
+    assert len(remarks_on(5, 5, 100)) == 2
+    assert "alone: 12 could" in remarks_on(5, 5, 100)[1]
+    assert len(remarks_on(12, 12, 100)) == 1
+    assert remarks_on(50, 50, 100) == []
+    assert len(remarks_on(80, 50, 100)) == 1
+
+
+def test_equal_episodes_are_one_piece_of_evidence() -> None:
+    returns = np.array([[5.0] * 12, [3.0] * 6 + [4.0] * 6])
+    alone, together = (
+        paired_statistics(returns, clusters, is_control=np.array([False]), seed=0)
+        for clusters in (np.arange(12), np.arange(12) // 6)
+    )
+    assert alone.differences == together.differences == -1.5
+    assert alone.p[0] == pytest.approx(2 / 2**12)
+    assert together.p[0] == pytest.approx(2 / 2**2)
+    assert together.low is not None
+    assert alone.low is not None
+    assert together.low[0] < alone.low[0]
 
 
 def test_the_link_is_a_rank_correlation_layer_by_layer() -> None:
