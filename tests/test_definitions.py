@@ -23,6 +23,8 @@ EVERY_METRIC = (*default_metrics(), *PUBLISHED_METRICS)
 DEFINITIONS = (ROOT / "docs" / "definitions.md").read_text()
 DESCRIBED = set(re.findall(r"`([\w.]+)`", DEFINITIONS))
 EDIT = "q_net.0.weight[0,0]=0"
+PAIRS = "python Neuron_Selection/ObservationTooling/make_pairs.py --agent_path my_agent --n_pairs 4"
+MAKE_ENV = f"{ROOT}/examples/lava_crossing/environment.py:make_env"
 COMMANDS = f"""\
 python activation_patching.py --agent_path my_agent --direction both --patch_spec q_net.2:0-63 --output_prefix half
 python activation_patching.py --agent_path my_agent --direction both --patch_spec q_net.2:0-63 --by_input
@@ -33,9 +35,12 @@ python SaliencyTooling/initial_test.py --agent_path my_agent
 python Parameter_Selection/PerturbationTooling/perturb_weights.py --agent_path my_agent --values 0
 python Parameter_Selection/PerturbationTooling/find_smallest_flips.py --agent_path my_agent
 python Parameter_Selection/PerturbationTooling/write_agent.py --agent_path my_agent --edits {EDIT} --output e.zip
+{PAIRS} --inputs clean_inputs.json --output_dir nearest
+{PAIRS} --inputs clean_inputs.json --method features --output_dir features
+{PAIRS} --method environment --env {MAKE_ENV} --n_env_seeds 4 --output_dir environment
 """.splitlines()  # fmt: skip
 # names that are data, not keys: input ids, experiments, layers, parameters, values of a perturbation
-IS_DATA = re.compile(r"MiniGrid[-_].*|exp_\d+_.*|q_net\..*|-?\d+\.\d+|denoising|noising|dead")
+IS_DATA = re.compile(r"MiniGrid[-_].*|make_env-.*|exp_\d+_.*|q_net\..*|-?\d+\.\d+|\d+ -> \d+|denoising|noising|dead")
 PROVENANCE = {"command", "libraries", "agent", "run"}
 # of smallest flips of networks with another activation function than ReLU
 BRACKETS = {"method", "inner_ends", "inner_end", "certified", "brackets", "tolerance", "relative_step", "absolute_step"}

@@ -44,6 +44,7 @@ def main(args: argparse.Namespace, console: Console) -> None:
     from Neuron_Selection.FileFormats.pairs_file import are_made_pairs
     from Neuron_Selection.FileFormats.storage.atomic_files import write_atomically
     from Neuron_Selection.FileFormats.storage.known_names import refuse_unknown
+    from Neuron_Selection.ObservationTooling.drawing.panels import picture_names
 
     agent = find_agent(args.agent_path)
     pairs = Path(args.pairs) if args.pairs else agent.folder / INPUTS
@@ -62,7 +63,8 @@ def main(args: argparse.Namespace, console: Console) -> None:
     ids = ids_from_arguments(args.input_ids) or known
     refuse_unknown(ids, known, what="input id", where=pairs)
     output = output_folder(args.output_dir, agent.folder / "pair_drawings")
-    paths = {input_id: output / f"{input_id}.png" for input_id in ids}
+    names = picture_names(known)
+    paths = {input_id: output / names[input_id] for input_id in ids}
     for path in paths.values():
         if path.exists() and not args.overwrite:
             raise InputError(path, problem="already exists; pass --overwrite to replace it")

@@ -68,6 +68,7 @@ def build_parser() -> argparse.ArgumentParser:
 @script(build_parser)
 def main(args: argparse.Namespace, console: Console) -> None:
     """Make, save, count, name the next command."""
+    from Neuron_Selection.errors import UsageError
     from Neuron_Selection.ObservationTooling.environments.chosen import chosen_environment
     from Neuron_Selection.ObservationTooling.pair_making.lines import pair_lines, remarks
     from Neuron_Selection.ObservationTooling.pair_making.run import make_pairs
@@ -76,6 +77,8 @@ def main(args: argparse.Namespace, console: Console) -> None:
     agent = open_agent(args.agent_path, engine="auto", **agent_options(args))
     edits_worlds = args.method == "environment"
     environment = chosen_environment(agent, **environment_options(args)) if edits_worlds else None
+    if args.env is not None and not edits_worlds:
+        raise UsageError(f"--env is used by --method environment only, not by {args.method}")
     request = {name: getattr(args, name) for name in _REQUEST}
     env_seeds = range(args.first_env_seed, args.first_env_seed + args.n_env_seeds)
     made = make_pairs(agent, **request, environment=environment, env_seeds=env_seeds)

@@ -86,6 +86,7 @@ def test_from_a_folder_of_its_own_the_next_command_names_the_files(tmp_path):
     [
         ["--n_pairs", "0"],
         ["--method", "magic"],
+        ["--env", "FrozenLake-v1"],
         ["--method", "environment"],
         ["--method", "environment", "--env", "MiniGrid-DoorKy-5x5-v0"],
         ["--min_margin", "nan"],

@@ -247,7 +247,7 @@ REFUSED: dict[tuple[str, ...], tuple[int, str]] = {
     ("--env", "os:CartPole-v1"): (3, "--trust os"),
     ("--env", "CartPole-v1"): (2, "found Box (4,) float32, expected Box (2,) float32, as the agent's"),
     ("--env", f"{FACTORIES}:make_tuple"): (2, "found Tuple (Box (2,) float32, Text)"),
-    ("--env", f"{FACTORIES}:make_nan"): (2, "observation: found NaN or infinity"),
+    ("--env", f"{FACTORIES}:make_nan"): (2, "observation: found NaN, expected a finite number"),
     ("--env", f"{FACTORIES}:make_raising"): (2, "no world today"),
     ("--env", f"{FACTORIES}:make_none"): (2, "expected a gymnasium.Env"),
     ("--env", f"{FACTORIES}:make_line", "--policy", "sampled"): (2, "epsilon=0.1"),

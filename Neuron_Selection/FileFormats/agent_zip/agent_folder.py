@@ -18,7 +18,7 @@ GRADIENTS = "gradient_analysis"
 NORMALIZERS = ("vecnormalize.pkl", "vec_normalize.pkl")  # as named by rl_zoo in its runs, and on a hub
 _NO_AGENTS = ("train_eval_metrics.zip",)  # learning curves that rl_zoo uploads with an agent
 CLEAN, CORRUPTED = "clean_inputs.json", "corrupted_inputs.json"  # default names of the inputs files
-VISITED = "visited_inputs.json"
+VISITED = "visited_inputs.json"  # the default name of recorded states
 _MAKERS = {  # of a file with this name, and of files in this folder
     ACTIVATIONS: "activation_extraction.py",
     RESULTS: "run_experiments.py",

@@ -10,7 +10,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from Neuron_Selection.errors import shown
+from Neuron_Selection.errors import InputError, shown
 from Neuron_Selection.FileFormats.agent_zip.agent_folder import AgentFolder
 from Neuron_Selection.FileFormats.agent_zip.agent_zip import read_agent_zip
 from Neuron_Selection.FileFormats.agent_zip.spaces import Space
@@ -25,6 +25,7 @@ from Neuron_Selection.FileFormats.pairs_file import (
 )
 from Neuron_Selection.FileFormats.scores import scores_in
 from Neuron_Selection.FileFormats.state_frames import frames_path, load_frames
+from Neuron_Selection.FileFormats.storage.atomic_files import sha256_of_file
 from Neuron_Selection.ObservationTooling.drawing.changes import changes_height, draw_changes
 from Neuron_Selection.ObservationTooling.drawing.panels import draw_scores, frame_changed, new_figure, png_bytes
 from Neuron_Selection.ObservationTooling.drawing.views import (
@@ -201,11 +202,18 @@ def pair_pictures(agent: AgentFolder, folder: Path, **environment: Any) -> PairP
 
 
 def _frames(agent: AgentFolder, files: PairFiles) -> dict[str, np.ndarray]:
+    """The frames of the states that were paired; none where their file is gone or was changed since."""
     donors = {name: record.donor for name, record in files.records.items() if not isinstance(record, EditRecord)}
     if not donors:
         return {}
-    path = frames_path(visited_path(agent, files, None))
-    return load_frames(path, list({**donors, **dict.fromkeys(donors.values())})) if path.exists() else {}
+    try:
+        visited = visited_path(agent, files, None)
+    except InputError:
+        return {}
+    path = frames_path(visited)
+    if not path.exists() or sha256_of_file(visited) != files.of_run("inputs_sha256"):
+        return {}
+    return load_frames(path, list({**donors, **dict.fromkeys(donors.values())}))
 
 
 def _in_words(record: Record) -> str:

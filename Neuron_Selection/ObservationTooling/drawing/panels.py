@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from Neuron_Selection.errors import MachineError
+from Neuron_Selection.FileFormats.results.results_by_input import file_names
 
+_PLAIN = re.compile(r"\w[\w,.+=-]{0,149}")
 CHANGED, CHOSEN, OTHER = "#1c1c1c", "#2f6db5", "#a9b7c6"
 
 
@@ -30,6 +33,14 @@ def png_bytes(figure: Any) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()
+
+
+def picture_names(ids: Sequence[str]) -> dict[str, str]:
+    """A file name for each id: the id itself, unless it has characters that are unsafe in names or is very long."""
+    safe = file_names(ids)
+    return {
+        name: f"{name}.png" if _PLAIN.fullmatch(name) else safe[name].removesuffix(".json") + ".png" for name in ids
+    }
 
 
 def frame(axes: Any, corner: tuple[float, float], size: tuple[float, float], **style: Any) -> None:

@@ -13,9 +13,9 @@ import numpy as np
 from Neuron_Selection.errors import InputError, UsageError
 from Neuron_Selection.FileFormats.observations import Observations
 from Neuron_Selection.ObservationTooling.environments.environment import Environment
+from Neuron_Selection.ObservationTooling.environments.observed_rows import ObservedRows, longer
 from Neuron_Selection.ObservationTooling.environments.registered import environment_errors
 from Neuron_Selection.ObservationTooling.environments.space_checks import checked_view
-from Neuron_Selection.ObservationTooling.environments.views import WHOLE, LeafView
 from Neuron_Selection.PatchingTooling.agent.algorithms import has_action_masks
 from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
 
@@ -79,18 +79,15 @@ class Episodes:
         with_frames: bool = False,
     ) -> None:
         self.environment, self.max_steps = environment, max_steps
-        self._normalizer = agent.normalizer
         first = environment.make(with_frames=with_frames)
         self._envs = [first]
-        self._view = checked_view(first, environment, agent)
-        self._is_dict = WHOLE not in self._view
+        self._observed = ObservedRows(checked_view(first, environment, agent), agent.normalizer, n=n)
         self._n_actions = agent.architecture.n_actions
         self.has_masks = has_action_masks(agent.agent_zip) and first.has_wrapper_attr("action_masks")
         for _ in range(n - 1):
             self._envs.append(environment.make(with_frames=with_frames))
         if len({id(env) for env in self._envs}) < n:
             raise UsageError(f"{environment.where}: the factory returned one environment twice, expected a new one")
-        self._stacks = {key: np.zeros((n, *leaf.stacked), leaf.dtype) for key, leaf in self._view.items()}
         self.seeds = np.zeros(n, np.int64)
         self.running = np.zeros(n, bool)
         self.stopped = np.zeros(n, bool)
@@ -108,8 +105,7 @@ class Episodes:
         :return: the first observations, (n, *shape), or one such array per key; rows that do not run are zeros
         """
         self.running[:], self.stopped[:], self.steps[:] = False, False, 0
-        for stack in self._stacks.values():
-            stack[:] = 0
+        self._observed.clear(slice(None))
         for row, seed in enumerate(seeds):
             self.restart(row, seed)
         return self.observations_of(slice(None))
@@ -117,8 +113,7 @@ class Episodes:
     def restart(self, row: int, seed: int) -> None:
         """Start an episode in one row, whatever its state; the other rows stay as they are."""
         self.running[row], self.stopped[row], self.steps[row], self.seeds[row] = True, False, 0, seed
-        for stack in self._stacks.values():
-            stack[row] = 0
+        self._observed.clear(row)
         with environment_errors(lambda: self._place(row)):
             observation, _ = self._envs[row].reset(seed=int(seed))
         self._take(np.array([row]), [observation])
@@ -126,10 +121,9 @@ class Episodes:
     def add_rows(self, count: int) -> None:
         """Make further environments, whose rows come after the others and do not run."""
         self._envs += [self.environment.make() for _ in range(count)]
-        for key, stack in self._stacks.items():
-            self._stacks[key] = _longer(stack, count)
-        self.running, self.stopped = _longer(self.running, count), _longer(self.stopped, count)
-        self.steps, self.seeds = _longer(self.steps, count), _longer(self.seeds, count)
+        self._observed.add_rows(count)
+        self.running, self.stopped = longer(self.running, count), longer(self.stopped, count)
+        self.steps, self.seeds = longer(self.steps, count), longer(self.seeds, count)
 
     def step(self, actions: np.ndarray) -> Step:
         """Take one step in every episode that is running.
@@ -190,9 +184,7 @@ class Episodes:
 
         :param rows: a list or array of rows, or a slice
         """
-        parts = {key: _transposed(self._stacks[key][rows], leaf) for key, leaf in self._view.items()}
-        batch: Observations = parts if self._is_dict else parts[WHOLE]
-        return batch if self._normalizer is None else self._normalizer.normalised(batch)
+        return self._observed.observations_of(rows)
 
     def action_masks(self, rows: np.ndarray) -> np.ndarray:
         """Which actions are allowed now in some rows, (n_rows, n_actions), as ``action_masks()`` returns them.
@@ -233,62 +225,10 @@ class Episodes:
             env.close()
 
     def _take(self, rows: np.ndarray, observations: Sequence[Any]) -> None:
-        """Put the observations of some rows behind their earlier ones."""
-        for key, leaf in self._view.items():
-            parts = observations
-            if self._is_dict:
-                parts = [one.get(key) if isinstance(one, Mapping) else one for one in observations]
-            self._push(rows, self._checked(rows, parts, key), key, leaf)
-
-    def _checked(self, rows: np.ndarray, parts: Sequence[Any], key: str) -> np.ndarray:
-        """The observations as one array, (n_rows, *shape).
-
-        :raises InputError: one that has another shape than the environment's space, or is not made of finite numbers
-        """
-        leaf = self._view[key]
-        try:
-            array = np.array(parts) if len(parts) else np.zeros((0, *leaf.shape))
-        except ValueError:  # of different shapes
-            array = np.array(None)
-        if array.shape == (len(rows), *leaf.shape) and array.dtype.kind in "iufb":
-            if array.dtype.kind != "f" or np.isfinite(array).all():
-                return array
-            row = int(np.argwhere(~np.isfinite(array))[0, 0])
-            found, expected = "NaN or infinity", "finite numbers"
-        else:
-            arrays = [np.asarray(part) for part in parts]
-            is_wrong = [one.shape != leaf.shape or one.dtype.kind not in "iufb" for one in arrays]
-            row = is_wrong.index(True)
-            found = f"shape {arrays[row].shape} of {arrays[row].dtype.name}"
-            expected = f"{leaf.shape} of {leaf.dtype.name}, as in its observation space"
-        field = f"observation.{key}" if self._is_dict else "observation"
-        raise InputError(self._place(int(rows[row])), field, found=found, expected=expected)
-
-    def _push(self, rows: np.ndarray, observations: np.ndarray, key: str, leaf: LeafView) -> None:
-        """Move the frames of the rows' stacks one place on, and put the observations last."""
-        stack = self._stacks[key]
-        if leaf.stacked == leaf.shape:
-            stack[rows] = observations
-            return
-        axis = leaf.axis if leaf.axis < 0 else leaf.axis + 1
-        width = leaf.shape[leaf.axis]
-        earlier = np.moveaxis(stack[rows], axis, -1)[..., width:]
-        stack[rows] = np.concatenate([np.moveaxis(earlier, -1, axis), observations.astype(leaf.dtype)], axis=axis)
+        self._observed.take(rows, observations, where=self._place)
 
     def _wrong_reward(self, row: int) -> InputError:
         return InputError(self._place(row), "reward", found="NaN or infinity", expected="a finite number")
 
     def _place(self, row: int) -> str:
         return f"{self.environment.where}, seed {self.seeds[row]}, step {self.steps[row]}"
-
-
-def _longer(array: np.ndarray, count: int) -> np.ndarray:
-    """The array with rows of zeros at its end."""
-    return np.concatenate([array, np.zeros((count, *array.shape[1:]), array.dtype)])
-
-
-def _transposed(stack: np.ndarray, leaf: LeafView) -> np.ndarray:
-    """A copy with the channels in front where Stable-Baselines3 puts them, in the dtype of the agent's space."""
-    seen = np.moveaxis(stack, -1, 1) if leaf.is_transposed else stack
-    copied: np.ndarray = np.array(seen, dtype=leaf.final_dtype, order="C", copy=True)
-    return copied

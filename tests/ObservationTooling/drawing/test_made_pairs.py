@@ -12,6 +12,7 @@ from Neuron_Selection.FileFormats.agent_zip.agent_folder import find_agent
 from Neuron_Selection.ObservationTooling import draw_pairs, make_pairs, record_inputs
 from Neuron_Selection.ObservationTooling.drawing.changes import MOST
 from Neuron_Selection.ObservationTooling.drawing.made_pairs import pair_pictures
+from Neuron_Selection.ObservationTooling.drawing.panels import picture_names
 from Neuron_Selection.ObservationTooling.drawing.views import channel_colours, is_minigrid_view
 from Neuron_Selection.ObservationTooling.environments.environment import environment_from
 from Neuron_Selection.PatchingTooling import open_agent
@@ -113,6 +114,8 @@ def test_frames_are_drawn_where_they_were_recorded(tmp_path):
     without = pair_pictures(folder, folder.folder / "activation_inputs")
     second = imread(io.BytesIO(without.draw(without.ids[0])))
     assert len(first) > len(second) + 300  # pixel rows
+    (folder.folder / "activation_inputs" / "visited_inputs.json").unlink()
+    assert pair_pictures(folder, folder.folder / "activation_inputs").draw(without.ids[0])
 
 
 def test_the_script_draws_the_ids_asked_for_into_a_folder(tmp_path, capsys):
@@ -145,6 +148,14 @@ def test_without_matplotlib_it_says_how_to_get_it(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(MachineError):
         pictures.draw(pictures.ids[0])
+
+
+def test_ids_that_are_unsafe_as_names_get_others_and_no_two_the_same():
+    ids = ["CartPole-v1-3-7", "../up", "..", "a/b", "a_b", "a:b", "x" * 300, "é,1"]
+    names = picture_names(ids)
+    assert names["CartPole-v1-3-7"] == "CartPole-v1-3-7.png"
+    assert len({name.casefold() for name in names.values()}) == len(ids)
+    assert all("/" not in name and not name.startswith(".") and len(name) < 200 for name in names.values())
 
 
 def test_minigrids_numbers_are_told_from_pixels():

@@ -109,7 +109,7 @@ def test_pairs_in_another_folder_are_verified_there(agents, tmp_path):
     assert verify_pairs.main([*words, "--inputs", str(tmp_path / "moved" / "states.json")]) == 0
 
 
-def test_a_donor_that_is_not_the_nearest_is_still_a_visited_input(agents, tmp_path):
+def test_the_number_of_differing_entries_is_that_of_the_visited_inputs(agents, tmp_path):
     folder = made(agents, tmp_path, "mlp", "nearest")
     records = json.loads((folder / "activation_inputs" / "pairs.json").read_text())
     visited = json.loads((folder / "activation_inputs" / "visited_inputs.json").read_text())
