@@ -31,6 +31,10 @@ python activation_patching.py --agent_path my_agent --direction both --patch_spe
 python Neuron_Selection/ExperimentTooling/run_experiments.py --agent_path my_agent
 python Neuron_Selection/AnalysisTooling/analyze_metrics.py --agent_path my_agent --metrics {" ".join(EVERY_METRIC)}
 python Neuron_Selection/ExperimentTooling/find_minimal_sets.py --agent_path my_agent --layers q_net.3 --budget 100
+python Neuron_Selection/ExperimentTooling/attribute_neurons.py --agent_path my_agent
+python Neuron_Selection/ExperimentTooling/find_interactions.py --agent_path my_agent --neurons 9 --resamples 99
+python Neuron_Selection/ExperimentTooling/patch_edges.py --agent_path my_agent --edges 20 --resamples 99
+python Neuron_Selection/ExperimentTooling/check_circuit.py --agent_path my_agent --random_circuits 19
 python SaliencyTooling/initial_test.py --agent_path my_agent
 python Parameter_Selection/PerturbationTooling/perturb_weights.py --agent_path my_agent --values 0
 python Parameter_Selection/PerturbationTooling/find_smallest_flips.py --agent_path my_agent
@@ -40,7 +44,10 @@ python Parameter_Selection/PerturbationTooling/write_agent.py --agent_path my_ag
 {PAIRS} --method environment --env {MAKE_ENV} --n_env_seeds 4 --output_dir environment
 """.splitlines()  # fmt: skip
 # names that are data, not keys: input ids, experiments, layers, parameters, values of a perturbation
-IS_DATA = re.compile(r"MiniGrid[-_].*|make_env-.*|exp_\d+_.*|q_net\..*|-?\d+\.\d+|\d+ -> \d+|denoising|noising|dead")
+IS_DATA = re.compile(
+    r"MiniGrid[-_].*|make_env-.*|exp_\d+_.*|q_net\..*|features_extractor\..*|-?\d+\.\d+|\d+|\d+ -> \d+"
+    r"|denoising|noising|dead"
+)
 PROVENANCE = {"command", "libraries", "agent", "run"}
 # of smallest flips of networks with another activation function than ReLU
 BRACKETS = {"method", "inner_ends", "inner_end", "certified", "brackets", "tolerance", "relative_step", "absolute_step"}
@@ -86,7 +93,7 @@ def test_every_key_of_every_output_is_described(agent: Path) -> None:
 
 def test_every_column_of_every_table_is_described(agent: Path) -> None:
     tables = list(agent.rglob("*.csv"))
-    assert len(tables) == 4
+    assert len(tables) == 9
     for path in tables:
         with path.open() as file:
             missing = set(next(csv.reader(file))) - DESCRIBED

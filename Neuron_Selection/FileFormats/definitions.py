@@ -19,11 +19,16 @@ from Neuron_Selection.FileFormats.storage.json_files import json_bytes, read_edi
 def load_definitions(path: Path) -> list[dict[str, Any]]:
     """The patches in a file, in order; layers and neurons are checked against an agent later.
 
+    A circuit file is one patch, of its hidden neurons.
+
     :raises InputError: not a list, an empty list, or an entry that is not a patch
     """
     document = read_edited_json(path, hint="a list of patches such as [{'q_net.0': [5, 6]}, {'q_net.2': 'all'}]")
+    if isinstance(document, dict) and {"nodes", "edges"} <= document.keys():
+        check_patch(document["nodes"], path, "nodes")
+        return [document["nodes"]]
     if not isinstance(document, list):
-        raise InputError(path, found=shown(document), expected="a list of patches")
+        raise InputError(path, found=shown(document), expected="a list of patches, or a circuit")
     if not document:
         raise InputError(path, found="an empty list", expected="a list of patches")
     for number, patch in enumerate(document, start=1):

@@ -97,10 +97,12 @@ def single_effects(mixtures: Mixtures) -> tuple[np.ndarray, np.ndarray]:
     (n_rows, width), moves = (len(mixtures.target), mixtures.layer.width), mixtures.moves
     moved = np.zeros((n_rows, width))
     rows, neurons = np.nonzero(moves)
-    masks = np.zeros((len(rows), width), bool)
-    masks[np.arange(len(rows)), neurons] = True
-    if len(rows):
-        moved[rows, neurons] = _parts(mixtures, rows, mixtures.q_values(rows, masks))[0]
+    at_once = max(1, _NUMBERS_AT_ONCE // width)
+    for start in range(0, len(rows), at_once):
+        some, own = rows[start : start + at_once], neurons[start : start + at_once]
+        masks = np.zeros((len(some), width), bool)
+        masks[np.arange(len(some)), own] = True
+        moved[some, own] = _parts(mixtures, some, mixtures.q_values(some, masks))[0]
     everything = np.arange(n_rows)
     return moved, _parts(mixtures, everything, mixtures.source_q_values)[1]
 

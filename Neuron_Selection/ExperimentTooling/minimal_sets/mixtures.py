@@ -41,7 +41,7 @@ class Mixtures:
     def moves(self) -> np.ndarray:
         """Which neurons differ between the runs, (n, width); the others have no effect."""
         differs = np.moveaxis(self.target != self.source, self.layer.neuron_axis, 1)
-        moved: np.ndarray = differs.reshape(len(differs), self.layer.width, -1).any(axis=2)
+        moved: np.ndarray = differs.any(axis=tuple(range(2, differs.ndim)))
         return moved
 
     def q_values(self, rows: np.ndarray, masks: np.ndarray) -> np.ndarray:

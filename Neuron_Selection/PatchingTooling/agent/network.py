@@ -136,6 +136,25 @@ class Network(Protocol):
         :param observations: n of them, for the part of the network that does not depend on the layer
         """
 
+    def outputs_given(self, reached: str, layer: str, outputs: np.ndarray, observations: Observations) -> np.ndarray:
+        """What a later layer outputs if a layer has these outputs, (n, *shape) of the later one.
+
+        :param reached: a layer that fires after ``layer``
+        :param outputs: (n, *shape) of ``layer``
+        :param observations: as for ``run_on``
+        """
+
+    def mixed_outputs(
+        self, reached: str, layer: str, mask: np.ndarray, outputs: np.ndarray, others: np.ndarray
+    ) -> np.ndarray | None:
+        """What the next layer outputs if each of its neurons reads its own mixture of two runs.
+
+        :param reached: the activation after the Linear or convolution that reads ``layer``; "" for the scores
+        :param mask: (width of ``layer``, width of ``reached``), True where a neuron reads ``outputs``
+        :param outputs: (n, *shape) of ``layer``; ``others`` likewise, where the mask is False
+        :return: (n, *shape); None where the network does not know how to compute it in one step
+        """
+
     def gradients(
         self, observations: Observations, score_weights: np.ndarray, *, dtype: np.dtype | None = None
     ) -> Iterator[dict[str, np.ndarray]]:
@@ -153,6 +172,15 @@ class Network(Protocol):
         self, observations: Observations, score_weights: np.ndarray, layers: Sequence[str]
     ) -> dict[str, np.ndarray]:
         """Gradients with respect to outputs of layers: layer to (n, *shape)."""
+
+    def gradients_on(
+        self, layer: str, outputs: np.ndarray, observations: Observations, score_weights: np.ndarray
+    ) -> np.ndarray:
+        """Gradients with respect to the outputs of a layer if it has these outputs, (n, *shape).
+
+        :param outputs: (n, *shape)
+        :param observations: n of them, as for ``run_on``
+        """
 
     def weight_gradients(
         self, observations: Observations, score_weights: np.ndarray, weights: Sequence[tuple[str, int, int]]

@@ -111,6 +111,14 @@ class NumpyActorCritic(NumpyNetwork):
         shapes = {name: (len(score_weights), self.layers.widths[name]) for name in layers}
         return {name: own[name] if name in own else np.zeros(shape) for name, shape in shapes.items()}
 
+    def gradients_on(
+        self, layer: str, outputs: np.ndarray, observations: Observations, score_weights: np.ndarray
+    ) -> np.ndarray:
+        """Gradients with respect to the outputs of a layer if it has these outputs; those of the critic are 0."""
+        if layer not in self.sites:
+            return np.zeros(outputs.shape)
+        return super().gradients_on(layer, outputs, observations, score_weights)
+
     def weight_gradients(
         self, observations: Observations, score_weights: np.ndarray, weights: Sequence[tuple[str, int, int]]
     ) -> np.ndarray:

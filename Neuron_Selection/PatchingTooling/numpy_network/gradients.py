@@ -14,7 +14,8 @@ import numpy as np
 
 from Neuron_Selection.errors import UsageError
 from Neuron_Selection.FileFormats.observations import Observations, count_of, rows_of
-from Neuron_Selection.PatchingTooling.numpy_network.products import padded_array, product
+from Neuron_Selection.FileFormats.provenance import CHUNK_ROWS
+from Neuron_Selection.PatchingTooling.numpy_network.products import padded, padded_array, product
 from Neuron_Selection.PatchingTooling.numpy_network.runs import Run, Site
 
 if TYPE_CHECKING:
@@ -55,6 +56,26 @@ def layer_gradients(
         for name, array in found.items():
             array[rows] = deltas[sites[name]][: run.n_rows, : array.shape[1]]
     return found
+
+
+def gradients_on(network: NumpyNetwork, layer: str, outputs: np.ndarray, score_weights: np.ndarray) -> np.ndarray:
+    """Gradients of sum_a score_weights[a] * score[a] with respect to the outputs of a layer if it has these outputs.
+
+    :param outputs: (n, width), like the result
+    :param score_weights: (n, n_actions)
+    """
+    site, linears, n_rows = network.sites[layer], network.linears, padded(len(outputs), CHUNK_ROWS)
+    values = padded_array(outputs, (n_rows, linears[site.linear].columns.shape[0 if site.kind == "input" else 1]))
+    sums = [values if site.kind == "sum" else product(values, linears[site.linear].columns) + linears[site.linear].bias]
+    for before, after in zip(linears[site.linear :], linears[site.linear + 1 :], strict=False):
+        sums.append(product(before.following.compute(sums[-1]), after.columns) + after.bias)
+    gradient = padded_array(score_weights, sums[-1].shape)
+    for number in range(len(linears) - 1, site.linear, -1):
+        gradient = product(gradient, np.ascontiguousarray(linears[number].columns.T))
+        gradient *= linears[number - 1].following.derivative(sums[number - 1 - site.linear])
+    if site.kind == "input":
+        gradient = product(gradient, np.ascontiguousarray(linears[site.linear].columns.T))
+    return gradient[: len(outputs), : outputs.shape[1]]
 
 
 def mean_gradient_magnitudes(

@@ -171,17 +171,41 @@ class NumpyNetwork:
 
     def run_on(self, layer: str, outputs: np.ndarray, observations: Observations) -> np.ndarray:
         """The scores if a layer has these outputs, (n, n_actions)."""
+        *_, (_, scores) = self._run_from(layer, outputs)
+        return scores[: len(outputs), : self.n_actions]
+
+    def outputs_given(self, reached: str, layer: str, outputs: np.ndarray, observations: Observations) -> np.ndarray:
+        """What a later layer outputs if a layer has these outputs, (n, width)."""
+        found = next(values for site, values in self._run_from(layer, outputs) if site == self.sites[reached])
+        return found[: len(outputs), : self.layers.widths[reached]]
+
+    def mixed_outputs(
+        self, reached: str, layer: str, mask: np.ndarray, outputs: np.ndarray, others: np.ndarray
+    ) -> np.ndarray:
+        """What the next layer outputs if each of its neurons reads its own mixture of two runs, (n, width)."""
+        first, *later = self.linears[self.sites[layer].linear :]
+        columns, bias = (array[..., : first.n_outputs] for array in (first.columns[: first.n_inputs], first.bias))
+        if not reached:
+            for mean in later:  # over quantiles
+                of_scores = mean.columns[: mean.n_inputs, : mean.n_outputs]
+                columns, bias = columns @ of_scores, bias @ of_scores
+        sums = others @ columns + bias + (outputs - others) @ (columns * mask)
+        return first.following.compute(sums) if reached else sums
+
+    def _run_from(self, layer: str, outputs: np.ndarray) -> Iterator[tuple[Site, np.ndarray]]:
+        """The layer's own site with these outputs, then every following site, padded as a run is."""
         site = self.sites[layer]
-        linear = self.linears[site.linear]
-        width = linear.columns.shape[0 if site.kind == "input" else 1]
+        width = self.linears[site.linear].columns.shape[0 if site.kind == "input" else 1]
         values = padded_array(outputs, (padded(len(outputs), CHUNK_ROWS), width))
-        if site.kind == "input":
-            values = product(values, linear.columns)
-            values += linear.bias
-        for before, after in zip(self.linears[site.linear :], self.linears[site.linear + 1 :], strict=False):
-            values = product(before.following.compute(values), after.columns)
-            values += after.bias
-        return values[: len(outputs), : self.n_actions]
+        yield site, values
+        for number, linear in enumerate(self.linears[site.linear :], start=site.linear):
+            if number > site.linear:
+                values = self.linears[number - 1].following.compute(values)
+                yield Site(number, "input"), values
+            if number > site.linear or site.kind == "input":
+                values = product(values, linear.columns)
+                values += linear.bias
+                yield Site(number, "sum"), values
 
     def gradients(
         self, observations: Observations, score_weights: np.ndarray, *, dtype: np.dtype | None = None
@@ -201,6 +225,12 @@ class NumpyNetwork:
     ) -> dict[str, np.ndarray]:
         """Gradients with respect to outputs of layers: layer to (n, width)."""
         return gradients.layer_gradients(self, observations, score_weights, layers)
+
+    def gradients_on(
+        self, layer: str, outputs: np.ndarray, observations: Observations, score_weights: np.ndarray
+    ) -> np.ndarray:
+        """Gradients with respect to the outputs of a layer if it has these outputs, (n, width)."""
+        return gradients.gradients_on(self, layer, outputs, score_weights)
 
     def weight_gradients(
         self, observations: Observations, score_weights: np.ndarray, weights: Sequence[tuple[str, int, int]]

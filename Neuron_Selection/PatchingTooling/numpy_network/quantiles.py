@@ -125,13 +125,18 @@ def quantile_network(whole: NumpyNetwork) -> NumpyQuantileNetwork:
 
     :param whole: the network whose last Linear, without a name, is the mean over quantiles
     """
-    *before, last = with_mean_folded(whole.linears)
+    *before, last = mean_folded(whole.linears)
     linears = (*before, replace(last, name=""))  # its outputs are not those of the layer
     return NumpyQuantileNetwork(**{**vars(whole), "linears": linears}, whole=whole)
 
 
-def with_mean_folded(linears: tuple[Linear, ...]) -> tuple[Linear, ...]:
-    """The layers with the last two, the one with the quantiles and their mean, as one."""
+def mean_folded(linears: tuple[Linear, ...]) -> tuple[Linear, ...]:
+    """The Linear layers with the one that gives the quantiles and their mean as one; without quantiles as they are.
+
+    Both are linear, so that the scores are the same up to rounding.
+    """
+    if len(linears) == 1 or linears[-2].activation:
+        return linears
     *before, last, mean = linears
     folded = replace(
         last,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -21,7 +22,7 @@ from Neuron_Selection.FileFormats.observations import Observations, count_of, ro
 from Neuron_Selection.FileFormats.provenance import CHUNK_ROWS
 from Neuron_Selection.PatchingTooling.agent.custom_classes import CustomClasses
 from Neuron_Selection.PatchingTooling.agent.heads import Head
-from Neuron_Selection.PatchingTooling.agent.interventions import Intervention
+from Neuron_Selection.PatchingTooling.agent.interventions import Intervention, replacing
 from Neuron_Selection.PatchingTooling.agent.layers import LayerTable
 from Neuron_Selection.PatchingTooling.agent.network import (
     Linear,
@@ -29,7 +30,7 @@ from Neuron_Selection.PatchingTooling.agent.network import (
     WeightChange,
     refuse_nonfinite_scores,
 )
-from Neuron_Selection.PatchingTooling.torch_network import many_patches
+from Neuron_Selection.PatchingTooling.torch_network import many_patches, mixed_inputs
 from Neuron_Selection.PatchingTooling.torch_network.custom_runs import errors_reported
 from Neuron_Selection.PatchingTooling.torch_network.hooks import observed, patched, recorded
 from Neuron_Selection.PatchingTooling.torch_network.weight_edits import weights_changed
@@ -148,6 +149,22 @@ class TorchNetwork:
         """The scores if a layer has these outputs, (n, n_actions)."""
         return many_patches.scores_from(self, layer, outputs, observations)
 
+    def outputs_given(self, reached: str, layer: str, outputs: np.ndarray, observations: Observations) -> np.ndarray:
+        """What a later layer outputs if a layer has these outputs, (n, *shape), under hooks."""
+        whole, parts = replacing({layer: "all"}, {layer: outputs})[layer], []
+        for rows, count in _chunks(observations):
+            edit = {layer: whole.of_rows(rows)}
+            with patched(self.module, edit, layers=self.layers.layers), recorded(self.module, [reached]) as found:
+                self._forward(observations, rows)
+            parts.append(found[reached][:count].cpu().numpy())
+        return np.concatenate(parts)
+
+    def mixed_outputs(
+        self, reached: str, layer: str, mask: np.ndarray, outputs: np.ndarray, others: np.ndarray
+    ) -> np.ndarray | None:
+        """What the next layer outputs if each of its neurons reads its own mixture of two runs, (n, *shape)."""
+        return mixed_inputs.mixed_outputs(self, reached, layer, mask=mask, outputs=outputs, others=others)
+
     def gradients(
         self,
         observations: Observations,
@@ -199,6 +216,21 @@ class TorchNetwork:
                 known = torch.zeros_like(outputs[layer]) if gradient is None else gradient
                 parts[layer].append(known[:count].detach().cpu().numpy())
         return {layer: np.concatenate(arrays) for layer, arrays in parts.items()}
+
+    def gradients_on(
+        self, layer: str, outputs: np.ndarray, observations: Observations, score_weights: np.ndarray
+    ) -> np.ndarray:
+        """Gradients with respect to the outputs of a layer if it has these outputs, (n, *shape)."""
+        parts = []
+        for rows, count in _chunks(observations):
+            values = torch.as_tensor(outputs[rows], dtype=getattr(torch, self.dtype), device=self.device)
+            values.requires_grad_()
+            replaced = partial(_replaced, values)
+            with torch.enable_grad(), observed(self.module, [layer], replaced):
+                wanted = self._weighted(observations, score_weights, rows)
+                (found,) = torch.autograd.grad(wanted, values, materialize_grads=True)
+            parts.append(found[:count].cpu().numpy())
+        return np.concatenate(parts)
 
     def weight_gradients(
         self, observations: Observations, score_weights: np.ndarray, weights: Sequence[tuple[str, int, int]]
@@ -269,6 +301,10 @@ class TorchNetwork:
         scores = self.scores_of(self.tensors(observations, rows))
         weights = torch.as_tensor(score_weights[rows], dtype=scores.dtype, device=scores.device)
         return (scores * weights).sum()
+
+
+def _replaced(values: torch.Tensor, _layer: str, _output: torch.Tensor) -> torch.Tensor:
+    return values.clone()  # a layer after it may work in place
 
 
 def _chunks(observations: Observations) -> Iterator[tuple[np.ndarray, int]]:

@@ -18,6 +18,7 @@ from Neuron_Selection.FileFormats.results.patching_results import results_path
 from Neuron_Selection.FileFormats.weights.perturbation_results import PERTURBATIONS, save_records, stored_records
 from Neuron_Selection.PatchingTooling.agent.network import WeightChange
 from Neuron_Selection.PatchingTooling.numpy_network.network import NumpyNetwork
+from Neuron_Selection.PatchingTooling.numpy_network.relu_rays import side_step
 from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
 from Parameter_Selection.PerturbationTooling.exact_flips.bracketed_flips import (
     ABSOLUTE_STEP,
@@ -28,7 +29,6 @@ from Parameter_Selection.PerturbationTooling.exact_flips.smallest_flips import (
     SmallestFlips,
     compute_smallest_flips,
     no_flips,
-    side_step,
 )
 from Parameter_Selection.PerturbationTooling.exact_flips.supported_networks import (
     is_searched_exactly,

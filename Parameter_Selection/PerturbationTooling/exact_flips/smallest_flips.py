@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from Neuron_Selection.AnalysisTooling.measures.decisions import allowed_scores
 from Neuron_Selection.FileFormats.observations import Observations
 from Neuron_Selection.PatchingTooling.numpy_network.network import NumpyNetwork
+from Neuron_Selection.PatchingTooling.numpy_network.relu_rays import Rays, side_step, walk_to_flips
 from Parameter_Selection.PerturbationTooling.exact_flips.bracketed_flips import bracket_flips, nearest_brackets
-from Parameter_Selection.PerturbationTooling.exact_flips.flip_walk import Rays, walk_to_flips
 from Parameter_Selection.PerturbationTooling.exact_flips.unchanged_run import (
     UnchangedRun,
     actions_with_change,
@@ -25,8 +24,6 @@ from Parameter_Selection.PerturbationTooling.exact_flips.unchanged_run import (
 )
 from Parameter_Selection.PerturbationTooling.weights.targets import WeightTarget
 
-SIDE_STEP = 1e-6  # distance from the change at which both sides are verified, as a share of the change
-LEAST_STEP = 1e-11  # the least such distance, as a share of the range; needed on ties, where the change is 0
 _ROWS_AT_ONCE = 4096
 
 
@@ -133,8 +130,8 @@ def _moves_of_neuron(run: UnchangedRun, number: int, row: int, farthest: np.ndar
     moves = []
     for sign, ends in ((1.0, farthest), (-1.0, value)):  # a ReLU goes down to 0 and no further
         direction = np.broadcast_to(sign * column, start.shape)
-        rays = Rays(start=start, direction=direction, actions=run.actions, ends=ends, allowed=run.allowed)
-        least = walk_to_flips(network, number + 1, rays)
+        rays = Rays(start=start, direction=direction, ends=ends)
+        least = walk_to_flips(network.linears[number + 1 :], rays, run.actions, run.allowed)
         with np.errstate(invalid="ignore"):
             move = value + sign * least - before
             signed = np.where(move == 0, np.copysign(0.0, sign), move)
@@ -156,11 +153,6 @@ def _smallest(moves: Sequence[np.ndarray], reads: np.ndarray, limit: float) -> n
             better = (np.abs(needed) <= limit) & ~(np.abs(best) <= np.abs(needed))
         best[better] = needed[better]
     return best
-
-
-def side_step(change: Any, limit: float) -> Any:
-    """Distance from a change at which both sides are verified."""
-    return np.maximum(np.abs(change) * SIDE_STEP, limit * LEAST_STEP)
 
 
 def _verify(

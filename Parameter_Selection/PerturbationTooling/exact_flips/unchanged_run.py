@@ -10,7 +10,7 @@ import numpy as np
 from Neuron_Selection.AnalysisTooling.measures.decisions import allowed_scores, greedy_actions
 from Neuron_Selection.FileFormats.observations import Observations, count_of
 from Neuron_Selection.PatchingTooling.numpy_network.network import NumpyNetwork
-from Neuron_Selection.PatchingTooling.numpy_network.quantiles import with_mean_folded
+from Neuron_Selection.PatchingTooling.numpy_network.quantiles import mean_folded
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -59,13 +59,13 @@ def run_unchanged(network: NumpyNetwork, observations: Observations, masks: np.n
 def folded_run(run: UnchangedRun) -> UnchangedRun:
     """The same run of a network in which the last Linear with weights includes the mean over quantiles.
 
-    Both are linear, so that the scores are the same up to rounding. A network without quantiles is returned as it is.
+    A network without quantiles is returned as it is.
     """
     if run.network.linears[-1].name:
         return run
     return replace(
         run,
-        network=replace(run.network, linears=with_mean_folded(run.network.linears)),
+        network=replace(run.network, linears=mean_folded(run.network.linears)),
         inputs=run.inputs[:-1],
         sums=[*run.sums[:-2], run.sums[-1]],
     )

@@ -1,0 +1,172 @@
+"""Find the neurons that interact and save the results, as ``find_interactions.py`` does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from Neuron_Selection.AnalysisTooling.experiment_statistics import Sampling
+from Neuron_Selection.AnalysisTooling.measures.cluster_statistics import RESAMPLES
+from Neuron_Selection.AnalysisTooling.measures.clusters import clusters_of
+from Neuron_Selection.errors import UsageError
+from Neuron_Selection.ExperimentTooling.hidden_layers import hidden_activations
+from Neuron_Selection.ExperimentTooling.interactions.direction import (
+    DirectionInteractions,
+    Rules,
+    interactions_of,
+)
+from Neuron_Selection.ExperimentTooling.interactions.documents import document_of, pair_rows, player_rows
+from Neuron_Selection.ExperimentTooling.interactions.set_effects import Players
+from Neuron_Selection.ExperimentTooling.minimal_sets.explain import contrast_rows, of_rows, single_effects
+from Neuron_Selection.ExperimentTooling.minimal_sets.mixtures import Mixtures, mixtures_of
+from Neuron_Selection.ExperimentTooling.paired_inputs import paired_inputs
+from Neuron_Selection.FileFormats.agent_zip.agent_folder import CLEAN, CORRUPTED, RESULTS, output_folder
+from Neuron_Selection.FileFormats.directions import TARGETS, directions_of
+from Neuron_Selection.FileFormats.provenance import check_outputs, installed_version, is_up_to_date
+from Neuron_Selection.FileFormats.results.interactions_file import (
+    INTERACTION_COLUMNS,
+    INTERACTION_FILES,
+    PLAYER_COLUMNS,
+)
+from Neuron_Selection.FileFormats.results.patching_results import results_path
+from Neuron_Selection.FileFormats.storage.csv_tables import csv_bytes
+from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
+
+Progress = Callable[[Sequence[str]], Iterable[str]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Interactions:
+    """The document, its path, and whether an earlier run had written it."""
+
+    document: Mapping[str, Any]
+    path: Path
+    was_up_to_date: bool
+
+
+def find_interactions(
+    agent: OpenedAgent,
+    *,
+    clean: Any = CLEAN,
+    corrupted: Any = CORRUPTED,
+    layers: Sequence[str] | None = None,
+    neurons: int = 32,
+    all: bool = False,  # noqa: A002 - the flag's name
+    direction: str = "both",
+    threshold: float = 0.01,
+    q_threshold: float | None = None,
+    permutations: int = 100,
+    cluster_by: str = "auto",
+    confidence: float = 0.95,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    input_ids: Sequence[str] | None = None,
+    output_prefix: str = "interactions",
+    output_dir: str | None = None,
+    overwrite: bool = False,
+    progress: Progress = iter,
+) -> Interactions:
+    """Patch the most important neurons of one or two layers two by two, name their interactions, and write them.
+
+    The parameters are the flags of ``find_interactions.py``; inputs may be arrays as well.
+
+    :param layers: None means the last hidden activation but one: in the last one, the scores are linear
+    :param progress: iterates over the directions
+    :raises SuiteError: more than two layers, a number out of range, or an output of a different run
+    """
+    rules = Rules(threshold=threshold, q_threshold=q_threshold, permutations=permutations)
+    sampling = Sampling(confidence=confidence, resamples=resamples, seed=seed)
+    _check(neurons, rules, sampling)
+    hidden = hidden_activations(agent)
+    chosen = hidden[-2:][:1] if layers is None else agent.layer_table.chosen(layers)
+    if len(chosen) > 2:
+        raise UsageError(f"--layers: found {len(chosen)} layers, expected one or two")
+    pairs = paired_inputs(agent, clean=clean, corrupted=corrupted, input_ids=input_ids)
+    runs = dict(zip(("clean", "corrupted"), pairs, strict=True))
+    named = {**runs["corrupted"].clusters, **runs["clean"].clusters}
+    clusters = clusters_of(runs["clean"].ids, named, cluster_by, where=runs["clean"].where)
+    path = results_path(output_folder(output_dir, agent.folder.folder / RESULTS), output_prefix)
+    outputs = [*INTERACTION_FILES.paths(path).values()]
+    check_outputs(outputs, [*(Path(one.where) for one in pairs), agent.folder.zip_path])
+    decisive = {
+        "task": "interactions",
+        "layers": list(chosen),
+        "neurons": None if all else neurons,
+        "direction": direction,
+        **asdict(rules),
+        **asdict(sampling),
+        "cluster_by": cluster_by,
+        "input_ids": None if input_ids is None else list(runs["clean"].ids),
+        "scipy": installed_version("scipy"),
+        **{f"{run}_sha256": inputs.sha256 for run, inputs in runs.items()},
+    }
+    planned = agent.metadata(decisive, command={"script": INTERACTION_FILES.script, "direction": direction})
+    if is_up_to_date(INTERACTION_FILES.stored(path), planned, overwrite=overwrite):
+        return Interactions(document=INTERACTION_FILES.load(path), path=path, was_up_to_date=True)
+    mixtures = {
+        one: [mixtures_of(agent.network, layer, *(runs[run] for run in TARGETS[one])) for layer in chosen]
+        for one in directions_of(direction)
+    }
+    rows = contrast_rows(next(iter(mixtures.values()))[0])
+    mixtures = {one: [of_rows(site, rows) for site in sites] for one, sites in mixtures.items()}
+    clusters = replace(clusters, of_input=clusters.of_input[rows])
+    counts = {
+        "layers": list(chosen),
+        "pairs_given": len(runs["clean"].ids),
+        "contrast_pairs": len(rows),
+        "clusters_with_contrast": len(np.unique(clusters.of_input)),
+        "clusters_by": clusters.description,
+    }
+    important = _most_important([*mixtures.values()], most=None if all else neurons)
+    found: dict[str, DirectionInteractions | None] = dict.fromkeys(mixtures)
+    for one in progress([*mixtures] if len(rows) else []):
+        players = Players(mixtures=mixtures[one], neurons=important)
+        found[one] = interactions_of(players, clusters, one, rules=rules, sampling=sampling)
+    document = document_of(found, counts=counts, rules=rules)
+    beside = {
+        "interactions": csv_bytes(INTERACTION_COLUMNS, pair_rows(found)),
+        "neurons": csv_bytes(PLAYER_COLUMNS, player_rows(found)),
+    }
+    INTERACTION_FILES.save(path, document, beside, metadata=planned)
+    return Interactions(document=document, path=path, was_up_to_date=False)
+
+
+def _check(neurons: int, rules: Rules, sampling: Sampling) -> None:
+    """Raise for numbers out of range."""
+    q_threshold = rules.q_threshold
+    problems = {
+        f"neurons: found {neurons}, expected a whole number from 2": neurons < 2,
+        f"threshold: found {rules.threshold:g}, expected a number from 0": not 0 <= rules.threshold < np.inf,
+        f"permutations: found {rules.permutations}, expected 0 or a whole number from 2": rules.permutations == 1,
+        f"confidence: found {sampling.confidence:g}, expected a number between 0 and 1": not 0
+        < sampling.confidence
+        < 1,
+    }
+    if q_threshold is not None:
+        problems[f"q_threshold: found {q_threshold:g}, expected a number from 0 to 1"] = not 0 <= q_threshold <= 1
+    for problem, is_there in problems.items():
+        if is_there:
+            raise UsageError(problem)
+
+
+def _most_important(sites: Sequence[Sequence[Mixtures]], *, most: int | None) -> list[np.ndarray]:
+    """The neurons of each layer with the largest mean absolute effect alone over the directions, by index.
+
+    :param sites: the mixtures of every layer, direction by direction
+    :param most: how many of each layer, None for all; those that never differ are left out
+    """
+    important = []
+    for of_layer in zip(*sites, strict=True):
+        sizes = np.zeros(of_layer[0].layer.width)
+        moves = np.zeros(len(sizes), bool)
+        for mixtures in of_layer:
+            changes, gaps = single_effects(mixtures)
+            sizes += np.abs(changes.sum(axis=0)) / gaps.sum() if len(gaps) else 0.0
+            moves |= mixtures.moves.any(axis=0)
+        order = np.argsort(-sizes, kind="stable")
+        important.append(np.sort(order[moves[order]][:most]))
+    return important
