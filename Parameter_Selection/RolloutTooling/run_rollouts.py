@@ -83,8 +83,8 @@ def _add_change_flags(parser: argparse.ArgumentParser) -> None:
         "--from",
         dest="named_by",
         metavar="FILE",
-        help="neurons that another tool named: cross_metric_summary.json (each alone, and all together) or "
-        "minimal_sets.json, with random controls of the same size",
+        help="neurons that another tool named: cross_metric_summary.json (each alone, and all together), "
+        "minimal_sets.json or circuit.json, with random controls of the same size",
     )
     group.add_argument(
         "--ablate", default="zero", metavar="KIND", help=f"what the neurons output instead: {ablation_help()}"

@@ -1,4 +1,4 @@
-"""Neurons that other tools named, for ``--from``: the important ones of an analysis, minimal sets.
+"""Neurons that other tools named, for ``--from``: the important ones of an analysis, minimal sets, circuits.
 
 ``READERS`` maps the name of a file's kind to how its neurons are read; the kind follows from the file's content.
 """
@@ -15,6 +15,7 @@ from Neuron_Selection.ExperimentTooling.hidden_layers import hidden_layers
 from Neuron_Selection.FileFormats.directions import TARGETS
 from Neuron_Selection.FileFormats.patch_spec import Neurons
 from Neuron_Selection.FileFormats.provenance import fingerprint_in, meta_path, stored_document
+from Neuron_Selection.FileFormats.results.circuit_file import load_circuit
 from Neuron_Selection.FileFormats.results.cross_metric_summary import load_cross_metric_summary
 from Neuron_Selection.FileFormats.results.minimal_sets_file import load_minimal_sets
 from Neuron_Selection.FileFormats.storage.json_files import read_edited_json
@@ -34,7 +35,7 @@ def named_neurons(agent: OpenedAgent, path: Path) -> Named:
     for applies, read in READERS.values():
         if isinstance(document, dict) and applies(document):
             return read(agent, path)
-    raise InputError(path, problem="names no neurons", hint=f"--from takes {' or '.join(READERS)}")
+    raise InputError(path, problem="names no neurons", hint=f"--from takes {', '.join(READERS)}")
 
 
 def _important_neurons(agent: OpenedAgent, path: Path) -> Named:
@@ -75,6 +76,25 @@ def _minimal_sets(agent: OpenedAgent, path: Path) -> Named:
     return named
 
 
+def _circuit(agent: OpenedAgent, path: Path) -> Named:
+    """The neurons of a circuit together; and all other neurons of the same layers, which it should not need."""
+    circuit = load_circuit(path)
+    recorded = {} if circuit.weights_sha256 is None else {"run": {"weights_sha256": circuit.weights_sha256}}
+    _check_agent(agent, recorded, path)
+    if not circuit.nodes:
+        raise InputError(path, "nodes", "contains no neuron")
+    try:
+        inside = agent.layer_table.resolve(circuit.nodes)
+    except UsageError as error:
+        raise InputError(path, "nodes", str(error)) from error
+    widths = agent.layer_table.widths
+    others: dict[str, Neurons] = {
+        layer: tuple(n for n in range(widths[layer]) if n not in neurons) for layer, neurons in inside.items()
+    }
+    outside = {layer: neurons for layer, neurons in others.items() if neurons}
+    return {"circuit": inside, **({"outside_circuit": outside} if outside else {})}
+
+
 def _check_agent(agent: OpenedAgent, metadata: Mapping[str, Any], path: Path) -> None:
     recorded = fingerprint_in(metadata, path) if metadata else None
     own = agent.agent_zip.weights_sha256
@@ -86,5 +106,6 @@ def _check_agent(agent: OpenedAgent, metadata: Mapping[str, Any], path: Path) ->
 Reader = Callable[[OpenedAgent, Path], Named]
 READERS: dict[str, tuple[Callable[[Mapping[str, Any]], bool], Reader]] = {
     "cross_metric_summary.json": (lambda document: "common_neurons" in document, _important_neurons),
+    "circuit.json": (lambda document: {"edges", "nodes"} <= set(document), _circuit),
     "minimal_sets.json": (lambda document: bool(document) and set(document) <= set(TARGETS), _minimal_sets),
 }

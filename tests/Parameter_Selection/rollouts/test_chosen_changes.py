@@ -86,6 +86,17 @@ def test_minimal_sets_for_all_pairs_together_are_tried(agent: OpenedAgent) -> No
     assert {name: one.neurons for name, one in found.items()} == {"denoising_q_net.1": {"q_net.1": (0, 3)}}
 
 
+def test_a_circuit_is_tried_and_what_is_outside_of_it(agent: OpenedAgent) -> None:
+    path = agent.folder.folder / "circuit.json"
+    edges = [{"from": "q_net.1:2", "to": "q_net.3:0"}, {"from": "q_net.3:0", "to": "scores:1"}]
+    document = {"layers": {"q_net.1": 8, "q_net.3": 6, "scores": 3}, "inputs": "", "ablation": "corrupted", "seed": 0}
+    path.write_text(json.dumps({**document, "nodes": {"q_net.1": [2], "q_net.3": [0]}, "edges": edges}))
+    found = chosen(agent, named_by=str(path), control_sets=2)
+    assert found["circuit"].neurons == {"q_net.1": (2,), "q_net.3": (0,)}
+    assert found["outside_circuit"].neurons == {"q_net.1": (0, 1, *range(3, 8)), "q_net.3": tuple(range(1, 6))}
+    assert sum(bool(one.control_of) for one in found.values()) == 4
+
+
 def test_a_control_compares_the_sizes_of_differences() -> None:
     experiments = [
         Experiment(name="named", kind="ablated", description=""),
