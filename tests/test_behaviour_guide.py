@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from Parameter_Selection.RolloutTooling.episodes.measures import COLUMNS
+from Parameter_Selection.RolloutTooling.exact import measures as exact_measures
 from tests.conftest import ROOT
 from tests.in_process import in_process
 from tests.test_docs import walk
@@ -44,9 +45,12 @@ def test_what_the_guide_says_is_what_came_out(agent: Path) -> None:
 
 def test_every_column_is_described(agent: Path) -> None:
     described = set(re.findall(r"`(\w+)`", GUIDE))
-    with (agent / "rollout_results" / "rollouts.csv").open() as file:
-        assert set(next(csv.reader(file))) == set(COLUMNS)
-    assert set(COLUMNS) <= described
+    tables = {"rollouts": COLUMNS, "rollouts_exact": exact_measures.COLUMNS,
+              "rollouts_exact_states": exact_measures.STATE_COLUMNS}  # fmt: skip
+    for name, columns in tables.items():
+        with (agent / "rollout_results" / f"{name}.csv").open() as file:
+            assert next(csv.reader(file)) == list(columns)
+        assert set(columns) <= described, name
 
 
 def test_what_the_example_says_of_neurons_and_loops_is_what_comes_out(agent: Path) -> None:

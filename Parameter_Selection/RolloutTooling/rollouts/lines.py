@@ -8,6 +8,7 @@ from typing import Any
 from Parameter_Selection.RolloutTooling.rollouts.outputs import Rollouts
 
 _SHOWN = 15
+_LONGEST = 60  # characters of a description
 
 
 def sampled_lines(rollouts: Rollouts) -> list[str]:
@@ -85,7 +86,7 @@ def _sampled_line(row: Mapping[str, Any], width: int) -> str:
         f"{row['experiment']:<{width}}{row['return']:>9.4g}{row['difference']:>12.4g}  {interval:<22}"
         f"{_share(row['q'], 4):>8}{_share(row['success']):>9}{_share(row['death']):>7}"
         f"{row['flips_baseline_states']:>8.3f}{parting:>10}"
-        f"  {row['class']}: {row['description']}"
+        f"  {row['class']}: {_shortened(row['description'])}"
     )
 
 
@@ -95,8 +96,12 @@ def _exact_line(row: Mapping[str, Any], width: int) -> str:
     return (
         f"{row['experiment']:<{width}}{row['value']:>10.5g}{row['difference']:>12.4g}{row['states_goal']:>8}"
         f"{row['states_death']:>8}{row['states_loop']:>8}{row['states_flipped']:>9}{freed:>7}{lost:>7}"
-        f"  {row['class']}: {row['description']}"
+        f"  {row['class']}: {_shortened(row['description'])}"
     )
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 
 
 def _states(row: Mapping[str, Any]) -> str:
