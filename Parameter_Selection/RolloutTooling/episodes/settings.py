@@ -62,6 +62,8 @@ class EpisodeSettings:
 
     def drawn(self, seed: int) -> np.ndarray:
         """The random numbers of an episode's actions, (max_steps, 2); the same for every experiment."""
+        if self.acting.kind == "greedy":  # none are used
+            return np.broadcast_to(0.0, (self.max_steps, 2))
         return episode_generator(seed).random((self.max_steps, 2))
 
     def ending(
