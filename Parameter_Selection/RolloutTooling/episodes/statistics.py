@@ -114,20 +114,17 @@ def remarks_on(n_episodes: int, n_clusters: int, n_tested: int) -> list[str]:
     :param n_clusters: how many of the episodes are different
     """
     least = 2.0 ** (1 - n_clusters)
-    remarks = []
+    remarks, different = [], f"{n_clusters} different episode{'s' if n_clusters != 1 else ''}"
     if n_clusters < n_episodes:
         remarks.append(
             f"the {n_episodes} baseline episodes are {n_clusters} different ones; equal ones are one cluster in "
             "intervals and tests"
         )
     if n_clusters < FEW_CLUSTERS:
-        remarks.append(
-            f"{n_clusters} different episodes: below {FEW_CLUSTERS} the intervals cover less than they promise"
-        )
+        remarks.append(f"{different}: below {FEW_CLUSTERS} the intervals cover less than they promise")
     if least * n_tested > SIGNIFICANT:
         needed = int(np.ceil(1 - np.log2(SIGNIFICANT / n_tested)))
         remarks.append(
-            f"{n_clusters} different episodes cannot show a difference of one of {n_tested} experiments alone: "
-            f"{needed} could (--episodes)"
+            f"{different} cannot show a difference of one of {n_tested} experiments alone: {needed} could (--episodes)"
         )
     return remarks
