@@ -130,6 +130,7 @@ def test_the_python_api_runs_as_written(tmp_path: Path) -> None:
     text = (ROOT / "docs" / "python_api.md").read_text()
     code = "\n".join(re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
     shutil.copytree(ROOT / "examples" / "lava_crossing" / "agent", tmp_path / "my_agent")
+    shutil.copytree(ROOT / "examples", tmp_path / "examples", ignore=shutil.ignore_patterns("agent", "ppo"))
     run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     assert "q_net.2:all 100 of 100\n" in run.stdout

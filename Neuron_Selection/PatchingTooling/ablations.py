@@ -197,11 +197,10 @@ def check_ablation_flags(ablation: Ablation | None, *, has_reference: bool, has_
 
 def add_ablation_flags(parser: argparse.ArgumentParser) -> None:
     """``--ablate``, ``--reference_inputs`` and ``--seed``."""
-    meanings = "; ".join(f"{_form(name)}: {kind.help}" for name, kind in KINDS.items())
     parser.add_argument(
         "--ablate",
         metavar="KIND",
-        help=f"ablate the neurons instead of patching them from a source run; they output: {meanings}",
+        help=f"ablate the neurons instead of patching them from a source run; they output: {ablation_help()}",
     )
     parser.add_argument(
         "--reference_inputs",
@@ -211,6 +210,11 @@ def add_ablation_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seed", type=whole_number, help=f"seed of --ablate {_those(needs_reference=False)} (default: 0)"
     )
+
+
+def ablation_help() -> str:
+    """Every kind with what the neurons then output, for help texts."""
+    return "; ".join(f"{_form(name)}: {kind.help}" for name, kind in KINDS.items())
 
 
 def _those(*, needs_reference: bool) -> str:

@@ -5,11 +5,14 @@ Its metadata are in ``results.meta.json`` next to it, with the SHA-256 of the ta
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from Neuron_Selection.errors import InputError, shown
 from Neuron_Selection.FileFormats.provenance import (
     StoredOutput,
     meta_path,
@@ -17,9 +20,10 @@ from Neuron_Selection.FileFormats.provenance import (
     stored_json_metadata,
     stored_output,
 )
-from Neuron_Selection.FileFormats.storage.atomic_files import sha256_of, write_together
+from Neuron_Selection.FileFormats.storage.atomic_files import read_bytes, sha256_of, write_together
 from Neuron_Selection.FileFormats.storage.csv_tables import csv_bytes
 from Neuron_Selection.FileFormats.storage.json_files import json_bytes
+from Neuron_Selection.flag_types import plain_float
 
 EXPERIMENT_COLUMNS = (
     "experiment",
@@ -75,3 +79,22 @@ def stored_analysis(path: Path, summary_path: Path) -> StoredOutput:
     if stored.unfinished is None and not path.exists():  # a summary alone has metadata of its own
         return replace(stored, unfinished=stored_json_metadata(summary_path))
     return stored
+
+
+def load_importances(path: Path) -> dict[str, float]:
+    """Patch spec to importance: the mean of |effect| over directions, for the experiments that have one.
+
+    :raises InputError: a file without these columns, or an effect that is no number
+    """
+    rows = csv.DictReader(io.StringIO(read_bytes(path, hint="analyze_metrics.py makes it").decode("utf-8", "replace")))
+    if not {"patch", "effect"} <= set(rows.fieldnames or ()):
+        raise InputError(path, problem="lacks the columns patch and effect", hint="analyze_metrics.py makes it")
+    effects: dict[str, list[float]] = {}
+    for number, row in enumerate(rows, start=2):
+        if row["patch"] and row["effect"]:
+            try:
+                effects.setdefault(row["patch"], []).append(abs(plain_float(row["effect"])))
+            except ValueError as error:
+                field = f"line {number}: effect"
+                raise InputError(path, field, found=shown(row["effect"]), expected="a number") from error
+    return {patch: sum(sizes) / len(sizes) for patch, sizes in effects.items()}

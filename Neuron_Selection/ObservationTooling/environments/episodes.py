@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -136,26 +135,12 @@ class Episodes:
 
         :param actions: (n,), whole numbers; those of rows that do not run are ignored
         """
-        n = len(self.running)
+        n, rows = len(self.running), np.flatnonzero(self.running)
         rewards, infos = np.zeros(n), [_NO_INFO] * n
         terminated, truncated = np.zeros(n, bool), np.zeros(n, bool)
-        rows, chosen = np.flatnonzero(self.running), actions.tolist()
-        made: list[Any] = []
-        with environment_errors(lambda: self._place(int(rows[len(made)]))):
-            for row in rows.tolist():
-                observation, rewards[row], terminated[row], truncated[row], infos[row] = self._envs[row].step(
-                    chosen[row]
-                )
-                made.append(observation)
-        self.steps[rows] += 1
-        self._take(rows, made)
-        if not np.isfinite(rewards).all():
-            raise self._wrong_reward(int(np.flatnonzero(~np.isfinite(rewards))[0]))
-        goes_on = self.running & ~(terminated | truncated)
-        is_stopped = goes_on & (self.steps >= self.max_steps)
-        truncated |= is_stopped
-        self.stopped |= is_stopped
-        self.running = goes_on & ~is_stopped
+        rewards[rows], terminated[rows], truncated[rows], of_rows = self.step_rows(rows, actions[rows])
+        for row, info in zip(rows.tolist(), of_rows, strict=True):
+            infos[row] = info
         return Step(
             observations=self.observations_of(slice(None)),
             rewards=rewards,
@@ -164,22 +149,40 @@ class Episodes:
             infos=tuple(infos),
         )
 
+    def step_rows(
+        self, rows: np.ndarray, actions: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[Mapping[str, Any]]]:
+        """Take one step in some rows, which are running; the others stay as they are.
+
+        :param actions: (n_rows,), whole numbers
+        :return: rewards, terminated, truncated, (n_rows,) each, and infos, as in ``Step``
+        """
+        rewards, infos = np.zeros(len(rows)), [_NO_INFO] * len(rows)
+        terminated, truncated = np.zeros(len(rows), bool), np.zeros(len(rows), bool)
+        made: list[Any] = []
+        with environment_errors(lambda: self._place(int(rows[len(made)]))):
+            for place, (row, action) in enumerate(zip(rows.tolist(), actions.tolist(), strict=True)):
+                observation, rewards[place], terminated[place], truncated[place], infos[place] = self._envs[row].step(
+                    action
+                )
+                made.append(observation)
+        self.steps[rows] += 1
+        self._take(rows, made)
+        if not np.isfinite(rewards).all():
+            raise self._wrong_reward(int(rows[np.flatnonzero(~np.isfinite(rewards))[0]]))
+        is_stopped = ~(terminated | truncated) & (self.steps[rows] >= self.max_steps)
+        truncated |= is_stopped
+        self.stopped[rows] = is_stopped
+        self.running[rows] = ~(terminated | truncated)
+        return rewards, terminated, truncated, infos
+
     def advance(self, row: int, action: int) -> tuple[float, bool, bool, Mapping[str, Any]]:
         """Take one step in one row that is running.
 
         :return: its reward, whether it was terminated and truncated, and its info, as in ``Step``
         """
-        with environment_errors(lambda: self._place(row)):
-            observation, given, terminated, truncated, info = self._envs[row].step(action)
-            reward = float(given)
-        self.steps[row] += 1
-        self._take(np.array([row]), [observation])
-        if not math.isfinite(reward):
-            raise self._wrong_reward(row)
-        if not terminated and not truncated and self.steps[row] >= self.max_steps:
-            self.stopped[row] = truncated = True
-        self.running[row] = not terminated and not truncated
-        return reward, bool(terminated), bool(truncated), info
+        rewards, terminated, truncated, (info,) = self.step_rows(np.array([row]), np.array([action]))
+        return float(rewards[0]), bool(terminated[0]), bool(truncated[0]), info
 
     def observations_of(self, rows: Any) -> Observations:
         """What the network receives in some rows, (n_rows, *shape), or one such array per key.

@@ -112,6 +112,20 @@ class Network(Protocol):
         :param target_run: what ``reusable_activations`` recorded, if it was called
         """
 
+    def patched_pairs(
+        self,
+        observations: Observations,
+        interventions: Sequence[Intervention],
+        which: np.ndarray,
+        rows: np.ndarray,
+    ) -> np.ndarray:
+        """The scores of pairs of an intervention and an observation, (n_pairs, n_actions).
+
+        :param interventions: any, also empty ones, which change nothing
+        :param which: (n_pairs,), the position of each pair's intervention
+        :param rows: (n_pairs,), the position of each pair's observation
+        """
+
     def reusable_activations(self, observations: Observations, layers: Sequence[str]) -> dict[str, np.ndarray]:
         """Outputs in the unchanged run of ``layers``, and of others that ``patched_many`` can start from."""
 
