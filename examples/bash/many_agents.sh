@@ -5,16 +5,18 @@
 #   JOBS=4 examples/bash/many_agents.sh runs/*
 #
 # Run it again after an interruption: a step that is up to date is left as it is. JOBS agents run at the same time (1).
-# STEPS names the steps (default: extraction sweep analysis minimal_sets saliency flips); record and pairs come first if
-# ENVIRONMENT is set, as in  ENVIRONMENT="--env CartPole-v1". RECORD_FLAGS, PAIRS_FLAGS, EXTRACTION_FLAGS, SWEEP_FLAGS,
-# ANALYSIS_FLAGS, MINIMAL_SETS_FLAGS, SALIENCY_FLAGS, PERTURBATION_FLAGS and FLIPS_FLAGS are added to the steps of these
-# names, COMMON_FLAGS (such as --overwrite) and AGENT_FLAGS to all. PYTHON names the interpreter. Each step has a log in
-# the agent's workflow_logs/. An agent that fails does not stop the others; the exit code is then 1.
+# STEPS names the steps; the default is all of them, with record, pairs and behaviour only if ENVIRONMENT is set, as in
+# ENVIRONMENT="--env CartPole-v1". A variable such as SWEEP_FLAGS is added to the step of this name, COMMON_FLAGS (such
+# as --overwrite) and AGENT_FLAGS to all. PYTHON names the interpreter. Each step has a log in the agent's
+# workflow_logs/. An agent that fails does not stop the others; the exit code is then 1. After the reports of all agents,
+# compare_agents.py writes one table and one page about them to comparison/.
 # shellcheck disable=SC2206 # the flags are words
 set -u
 python=${PYTHON:-python}
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-export STEPS=${STEPS:-${ENVIRONMENT:+record pairs }extraction sweep analysis minimal_sets saliency flips}
+all="record pairs extraction sweep analysis minimal_sets saliency perturbation flips interactions edges behaviour report"
+[ -n "${ENVIRONMENT:-}" ] || default=$(sed "s/record pairs //; s/behaviour //" <<<"$all")
+export STEPS=${STEPS:-${default:-$all}}
 
 command_of() { # step -> script and flags, in the array `command`
     case $1 in
@@ -27,6 +29,10 @@ command_of() { # step -> script and flags, in the array `command`
     saliency) command=(SaliencyTooling/initial_test.py ${SALIENCY_FLAGS:-}) ;;
     perturbation) command=(Parameter_Selection/PerturbationTooling/perturb_weights.py ${PERTURBATION_FLAGS:-}) ;;
     flips) command=(Parameter_Selection/PerturbationTooling/find_smallest_flips.py ${FLIPS_FLAGS:-}) ;;
+    interactions) command=(Neuron_Selection/ExperimentTooling/find_interactions.py ${INTERACTIONS_FLAGS:-}) ;;
+    edges) command=(Neuron_Selection/ExperimentTooling/patch_edges.py ${EDGES_FLAGS:-}) ;;
+    behaviour) command=(Parameter_Selection/RolloutTooling/run_rollouts.py ${ENVIRONMENT:-} ${BEHAVIOUR_FLAGS---neurons all --episodes 20}) ;;
+    report) command=(ReportTooling/make_report.py ${REPORT_FLAGS:-}) ;;
     *) return 1 ;;
     esac
 }
@@ -55,7 +61,7 @@ if [ $# -eq 0 ]; then
 fi
 for step in $STEPS; do
     if ! command_of "$step"; then
-        echo "STEPS: found '$step', expected record pairs extraction sweep analysis minimal_sets saliency perturbation flips" >&2
+        echo "STEPS: found '$step', expected $all" >&2
         exit 2
     fi
 done
@@ -63,4 +69,7 @@ trap 'echo "interrupted; run this again to continue" >&2; exit 130' INT TERM
 if ! printf '%s\0' "$@" | xargs -0 -P "${JOBS:-1}" -n 1 bash "${BASH_SOURCE[0]}" --agent; then
     echo "some of the $# agents failed: see the lines above, and workflow_logs/ in their folders" >&2
     exit 1
+fi
+if [[ " $STEPS " == *" report "* ]]; then
+    "$python" "$root/ReportTooling/compare_agents.py" "$@" --overwrite
 fi
