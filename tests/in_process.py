@@ -24,7 +24,14 @@ from typing import Any
 from tests.conftest import ROOT
 
 Completed = subprocess.CompletedProcess[str]
-OURS = ("Neuron_Selection", "SaliencyTooling", "Parameter_Selection", "activation_extraction", "activation_patching")
+OURS = (
+    "Neuron_Selection",
+    "SaliencyTooling",
+    "Parameter_Selection",
+    "ReportTooling",
+    "activation_extraction",
+    "activation_patching",
+)
 
 
 def in_process(words: Sequence[str], *, cwd: Path | None = None, forbid: Collection[str] = ()) -> Completed:

@@ -15,7 +15,7 @@ from tests.in_process import typed
 
 README = (ROOT / "README.md").read_text()
 OURS = {
-    "Neuron_Selection", "SaliencyTooling", "Parameter_Selection", "examples", "docs", "benchmarks",
+    "Neuron_Selection", "SaliencyTooling", "Parameter_Selection", "ReportTooling", "examples", "docs", "benchmarks",
     "activation_extraction.py", "activation_patching.py", "requirements.txt", "pyproject.toml", "README.md",
 }  # fmt: skip
 

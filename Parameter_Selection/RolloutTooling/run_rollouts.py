@@ -15,6 +15,7 @@ from Neuron_Selection.command_line import (
     Console,
     SuiteParser,
     add_agent_flags,
+    add_plot_flag,
     add_shared_flags,
     agent_options,
     number,
@@ -58,6 +59,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--output_prefix", help="name of the result files (default: rollouts, or rollouts_exact)")
     parser.add_argument("--output_dir", help="a folder instead of the agent's rollout_results/")
+    add_plot_flag(parser, of="how much each change costs")
     add_shared_flags(parser)
     return parser
 
@@ -150,10 +152,13 @@ def _add_episode_flags(parser: argparse.ArgumentParser) -> None:
 @script(build_parser)
 def main(args: argparse.Namespace, console: Console) -> None:
     """Run, save, show, name the next command."""
+    from Neuron_Selection.DrawingTooling.plot_files import check_plot, save_plot
     from Neuron_Selection.PatchingTooling import open_agent
     from Parameter_Selection.RolloutTooling.rollouts import Changes, exact_rollouts, run_rollouts
     from Parameter_Selection.RolloutTooling.rollouts.lines import exact_lines, sampled_lines
+    from Parameter_Selection.RolloutTooling.rollouts.pictures import draw_changes_of_return
 
+    check_plot(args.plot)
     if args.exact:
         _refuse_with_exact(args)
     agent = open_agent(args.agent_path, **agent_options(args))
@@ -171,7 +176,8 @@ def main(args: argparse.Namespace, console: Console) -> None:
         console.say(f"{found.files['results']}: up to date, left as it is")
     for remark in found.document.get("remarks", ()):
         console.say(remark)
-    written = {kind: str(path) for kind, path in found.files.items()}
+    plot = save_plot(args.plot, lambda: draw_changes_of_return(found.document), overwrite=args.overwrite)
+    written = {kind: str(path) for kind, path in found.files.items()} | plot
     following = _next_command(args, found.document)
     summary = {key: found.document[key] for key in ("rule", "classes", "baseline")}
     console.result(

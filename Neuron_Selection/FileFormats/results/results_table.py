@@ -5,14 +5,11 @@ Its metadata are in ``results.meta.json`` next to it, with the SHA-256 of the ta
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from Neuron_Selection.errors import InputError, shown
 from Neuron_Selection.FileFormats.provenance import (
     StoredOutput,
     meta_path,
@@ -20,10 +17,9 @@ from Neuron_Selection.FileFormats.provenance import (
     stored_json_metadata,
     stored_output,
 )
-from Neuron_Selection.FileFormats.storage.atomic_files import read_bytes, sha256_of, write_together
-from Neuron_Selection.FileFormats.storage.csv_tables import csv_bytes
+from Neuron_Selection.FileFormats.storage.atomic_files import sha256_of, write_together
+from Neuron_Selection.FileFormats.storage.csv_tables import csv_bytes, read_table
 from Neuron_Selection.FileFormats.storage.json_files import json_bytes
-from Neuron_Selection.flag_types import plain_float
 
 EXPERIMENT_COLUMNS = (
     "experiment",
@@ -81,20 +77,23 @@ def stored_analysis(path: Path, summary_path: Path) -> StoredOutput:
     return stored
 
 
+def load_results_table(path: Path) -> list[dict[str, Any]]:
+    """The rows of a table, with ``EXPERIMENT_COLUMNS``; empty cells are None.
+
+    :raises InputError: not such a table
+    """
+    texts = ("experiment", "direction", "patch", "source", "target", "flag")
+    numbers = [name for name in EXPERIMENT_COLUMNS if name not in texts]
+    return read_table(path, texts=texts, numbers=numbers, hint="analyze_metrics.py makes it")
+
+
 def load_importances(path: Path) -> dict[str, float]:
     """Patch spec to importance: the mean of |effect| over directions, for the experiments that have one.
 
     :raises InputError: a file without these columns, or an effect that is no number
     """
-    rows = csv.DictReader(io.StringIO(read_bytes(path, hint="analyze_metrics.py makes it").decode("utf-8", "replace")))
-    if not {"patch", "effect"} <= set(rows.fieldnames or ()):
-        raise InputError(path, problem="lacks the columns patch and effect", hint="analyze_metrics.py makes it")
     effects: dict[str, list[float]] = {}
-    for number, row in enumerate(rows, start=2):
-        if row["patch"] and row["effect"]:
-            try:
-                effects.setdefault(row["patch"], []).append(abs(plain_float(row["effect"])))
-            except ValueError as error:
-                field = f"line {number}: effect"
-                raise InputError(path, field, found=shown(row["effect"]), expected="a number") from error
+    for row in read_table(path, texts=("patch",), numbers=("effect",), hint="analyze_metrics.py makes it"):
+        if row["patch"] and row["effect"] is not None:
+            effects.setdefault(row["patch"], []).append(abs(row["effect"]))
     return {patch: sum(sizes) / len(sizes) for patch, sizes in effects.items()}

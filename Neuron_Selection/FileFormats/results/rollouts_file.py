@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,13 @@ import numpy as np
 
 from Neuron_Selection.errors import InputError, shown
 from Neuron_Selection.FileFormats.provenance import StoredOutput, meta_path, stored_document, stored_output
-from Neuron_Selection.FileFormats.storage.atomic_files import sha256_of, write_together
+from Neuron_Selection.FileFormats.storage.atomic_files import is_there, read_bytes, sha256_of, write_together
 from Neuron_Selection.FileFormats.storage.json_files import json_bytes, read_edited_json
 from Neuron_Selection.FileFormats.storage.npz_files import write_array
+from Neuron_Selection.FileFormats.storage.zip_members import ZipMembers
 
 ROLLOUTS = "rollout_results"
+_FRAME_LIMIT = 1 << 24  # bytes of one PNG
 _NAMES = {
     "results": "{}.json",
     "table": "{}.csv",
@@ -79,3 +81,17 @@ def npz_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
         for name, array in arrays.items():
             write_array(archive, name, array)
     return buffer.getvalue()
+
+
+def load_frames_of(path: Path, steps: Sequence[int]) -> dict[int, bytes]:
+    """The PNGs of these steps of the episode that ``--frames`` wrote, without those that it does not have.
+
+    :param path: of the results file; empty if there are no frames beside it
+    :raises InputError: not a zip
+    """
+    frames = paths_of(path, ("frames",))["frames"]
+    if not is_there(frames):
+        return {}
+    members = ZipMembers(read_bytes(frames), where=frames, hint="run_rollouts.py --frames makes it")
+    names = {step: f"step_{step:04}.png" for step in steps}
+    return {step: members.read(name, limit=_FRAME_LIMIT) for step, name in names.items() if name in members.names}

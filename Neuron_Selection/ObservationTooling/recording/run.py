@@ -65,9 +65,7 @@ def record_inputs(
     :raises SuiteError: an environment that cannot be used or is not one for this agent, or an output of a different run
     """
     if min(episodes, max_steps) < 1:
-        raise UsageError(
-            field="episodes and max_steps", found=f"{episodes} and {max_steps}", expected="at least 1"
-        )
+        raise UsageError(field="episodes and max_steps", found=f"{episodes} and {max_steps}", expected="at least 1")
     chosen = chosen_environment(agent, **environment)
     acting = parse_acting(policy, scores=agent.architecture.head.scores)
     normalised_with = None if agent.normalizer is None else agent.normalizer.sha256

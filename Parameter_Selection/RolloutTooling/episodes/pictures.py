@@ -52,9 +52,7 @@ def choose_episode(
     number = 1 + (int(differences.argmax()) if name is None else [one.name for one in experiments].index(name))
     seeds = outcomes.seeds.tolist()
     if seed is not None and seed not in seeds:
-        raise UsageError(
-            field="--show_seed", found=shown(seed), expected=f"one from {seeds[0]} to {seeds[-1]}"
-        )
+        raise UsageError(field="--show_seed", found=shown(seed), expected=f"one from {seeds[0]} to {seeds[-1]}")
     if seed is None:
         size = np.abs(outcomes.returns[number] - outcomes.returns[0]) + 1e-9 * (outcomes.partings[number] >= 0)
         seed = seeds[int(size.argmax())]

@@ -32,7 +32,9 @@ class UserFunction:
             return function(*arguments)
         except Exception as error:  # the user's own function may raise anything
             where = f"{self.file.path}:{self.name}"
-            raise UsageError("failed", field=f"--{self.flag} {where}", hint=f"{type(error).__name__}: {error}") from error
+            raise UsageError(
+                "failed", field=f"--{self.flag} {where}", hint=f"{type(error).__name__}: {error}"
+            ) from error
 
     def check(self) -> None:
         """Raise if the file has no such function."""
