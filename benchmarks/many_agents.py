@@ -126,7 +126,8 @@ def main() -> None:
             "loop, 2 jobs": ([*LOOP, *agents], {"JOBS": "2"}),
             "workflow, 2 cores": (workflow(place, args.steps), {}),
         }
-        taken, expected = {}, {}
+        taken: dict[str, float] = {}
+        expected: dict[str, bytes] = {}
         for name, (command, variables) in ways.items():
             taken[name], code = seconds_of(command, place, args.steps, **variables)
             written = results(place)

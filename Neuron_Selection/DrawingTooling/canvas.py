@@ -31,7 +31,7 @@ def require_matplotlib() -> None:
     try:
         import matplotlib.figure  # noqa: F401
     except ModuleNotFoundError as error:
-        raise MachineError("matplotlib is not installed (pip install matplotlib)") from error
+        raise MachineError("matplotlib is not installed", hint="pip install matplotlib") from error
 
 
 @contextmanager
