@@ -43,7 +43,7 @@ LOADING_FLAGS = {
     )
 }
 # They read files of an agent's folder only; draw_pairs may make an environment of another package.
-WITHOUT_NETWORK = {"draw_pairs": {"--trust"}, "analyze_metrics": set()}
+WITHOUT_NETWORK = {"draw_pairs": {"--trust"}, "analyze_metrics": set(), "compare_agents": set()}
 EXTRACTOR = f"{ROOT}/tests/extractors.py:MinigridFeaturesExtractor"
 EXTRACTION = str(ROOT / "activation_extraction.py")
 FLIPS = str(ROOT / "Parameter_Selection" / "PerturbationTooling" / "find_smallest_flips.py")
@@ -202,7 +202,8 @@ def test_every_script_that_opens_an_agent_accepts_all_loading_flags(script: Path
 def test_scripts_without_loading_flags_ignore_the_variable(
     script: Path, agent: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words = [str(script), "--agent_path", str(agent)]
+    words = [str(script), *([] if script.stem == "compare_agents" else ["--agent_path"]), str(agent), "--quiet"]
+    monkeypatch.chdir(agent)
     without = in_process(words)
     monkeypatch.setenv("AGENT_FLAGS", "'")
     done = in_process(words)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import signal
@@ -239,7 +238,11 @@ FAULTS: dict[str, tuple[Any, list[str], Parts]] = {
         DEFINED,
         parts(file="d.json", found="an empty list", expected="a list of patches"),
     ),
-    "an object": (put("d.json", "{}"), DEFINED, parts(file="d.json", found="an object", expected="a list of patches")),
+    "an object": (
+        put("d.json", "{}"),
+        DEFINED,
+        parts(file="d.json", found="an object", expected="a list of patches, or a circuit"),
+    ),
     "no patch": (
         put("d.json", "[3]"),
         DEFINED,
@@ -368,25 +371,3 @@ def test_the_fast_engine_is_refused_where_it_does_not_apply(tmp_path: Path, caps
     stored = sweep_of(agent)
     assert stored["denoising_q_net.0"].shape == (1, 5, 3)
     assert stored["denoising_q_net.0"].dtype == np.float64
-
-
-def test_the_loop_over_many_agents_continues_resumes_and_reports_failures_by_its_exit_code(
-    agent: Path, tmp_path: Path
-) -> None:
-    other = Path(shutil.copytree(agent, tmp_path / "other agent"))
-    broken = tmp_path / "broken"
-    broken.mkdir()
-    command = ["bash", str(ROOT / "examples" / "bash" / "many_agents.sh"), str(agent), str(broken), str(other)]
-    environment = {**os.environ, "PYTHON": sys.executable, "ANALYSIS_FLAGS": "--resamples 99 --max_neurons 3"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert f"failed: {broken}\n" in done.stderr
-    assert str(other) not in done.stderr.rpartition("failed")[2]
-    summaries = [folder / "patching_results" / "cross_metric_summary.json" for folder in (agent, other)]
-    before = [path.stat().st_mtime_ns for path in summaries]
-    assert len(json.loads(summaries[0].read_text())["common_neurons"]) <= 3
-    again = subprocess.run([*command[:3], command[4]], env=environment, capture_output=True, text=True, check=False)
-    assert again.returncode == 0, again.stderr
-    assert again.stderr.count("up to date") == 4
-    assert before == [path.stat().st_mtime_ns for path in summaries]
-    assert subprocess.run(command[:2], capture_output=True, check=False).returncode == 2

@@ -285,7 +285,7 @@ def test_the_same_run_writes_the_same_bytes_and_another_needs_overwrite(
             parts(field="q_net.0.weight[0,1]", found="the value 1e+39", expected="a finite float32"),
         ),
         (["--weights", TARGETS[0], "--mode", "swap"], parts(names=["--mode", "'swap'"])),
-        (["--weights", TARGETS[0], "--candidates", "c.json"], parts(flags=["--candidates", "--weights", "--help"])),
+        (["--weights", TARGETS[0], "--candidates", "c.json"], parts(flags=["--candidates", "--weights"])),
         (["--weights", TARGETS[0], "--input_ids", "nobody"], parts(file="clean_inputs.json", names=["'nobody'"])),
         (
             ["--weights", TARGETS[0], "--output_prefix", "../x"],

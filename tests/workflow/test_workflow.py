@@ -112,6 +112,13 @@ def test_the_loop_writes_the_same_bytes_as_the_workflow(reference: FinishedRun, 
     assert sorted(done.stdout.splitlines()) == [f"done: {agent}" for agent in agents if agent != "runs/broken"]
     assert results(reference.place) == reference.results
     assert any(name.endswith("smallest_flips.json") for name in reference.results)
+    before = {path: path.stat().st_mtime_ns for path in reference.place.glob("runs/*/*/*.*") if path.suffix != ".log"}
+    again = subprocess.run([*loop[:3], agents[-1]], cwd=reference.place, env=environment, check=False)
+    assert again.returncode == 0
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    for wrong in (loop[:2], [*loop[:2], "runs/a"]):
+        steps = {"STEPS": "swep"} if len(wrong) > 2 else {}
+        assert subprocess.run(wrong, env=environment | steps, capture_output=True, check=False).returncode == 2
 
 
 def test_a_killed_run_is_finished_by_the_next_and_what_was_done_is_not_done_again(
