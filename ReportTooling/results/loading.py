@@ -170,7 +170,8 @@ class _Found:
             return None
         content = load(path)
         self.metadata[name] = metadata
-        self.read(step.file)
+        for file in (step.file, *step.beside):
+            self.read(file)
         return content
 
     def read(self, name: str) -> None:
