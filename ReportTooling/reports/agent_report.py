@@ -41,8 +41,8 @@ NAME, FOLDER, PAGE, PICTURES = "make_report.py", "report", "report.html", "pictu
 class Report:
     """A page that was written.
 
-    ``findings``: its sentences, as plain text. ``pictures``: the files of its pictures. ``missing``: the steps that were
-    not run; ``outdated``: the files that belong to other weights, which are not shown.
+    ``findings``: its sentences, as plain text. ``pictures``: the files of its pictures. ``missing``: the steps that
+    were not run; ``outdated``: the files that belong to other weights, which are not shown.
     """
 
     path: Path
