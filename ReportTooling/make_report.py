@@ -41,11 +41,14 @@ def main(args: argparse.Namespace, console: Console) -> None:
     report = make_report(agent, output_dir=args.output_dir, overwrite=args.overwrite)
     if report.was_up_to_date:
         console.say(f"{report.path}: up to date, left as it is")
+    for file in report.outdated:
+        console.say(f"{file}: of other weights than this agent's, not shown")
     document = {
         "report": str(report.path),
         "pictures": [str(path) for path in report.pictures],
         "findings": list(report.findings),
         "not_run": list(report.missing),
+        "not_shown": list(report.outdated),
     }
     numbered = [f"{place}. {finding}" for place, finding in enumerate(report.findings, start=1)]
     not_run = [f"not run yet: {', '.join(report.missing)}"] if report.missing else []

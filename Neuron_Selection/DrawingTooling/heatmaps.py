@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.image import AxesImage
 
-_LABELLED = 24  # rows or columns with a label of their own
+_NAMED = 64  # rows or columns whose labels are shown
+_LABELLED = 24  # labels at most
 _TITLE = 48
 
 
@@ -73,10 +74,11 @@ def matrix_on(axes: Axes, matrix: Matrix) -> AxesImage:
 
 
 def _label_columns(axes: Axes, matrix: Matrix) -> None:
-    if 0 < len(matrix.columns) <= _LABELLED:
-        axes.set_xticks(
-            range(len(matrix.columns)), map(short, matrix.columns), rotation=90 if len(matrix.columns) > 10 else 0
-        )
+    if 0 < len(matrix.columns) <= _NAMED:
+        step = -(-len(matrix.columns) // _LABELLED)
+        upright = len(matrix.columns) > 10
+        labels = [short(label) for label in matrix.columns[::step]]
+        axes.set_xticks(range(0, len(matrix.columns), step), labels, rotation=90 if upright else 0)
 
 
 def _label_rows(axes: Axes, matrix: Matrix) -> None:
@@ -86,7 +88,9 @@ def _label_rows(axes: Axes, matrix: Matrix) -> None:
             axes.axhline(end - 0.5, color=PALETTE["muted"], linewidth=0.8)
         middles = [end - count / 2 - 0.5 for end, (_, count) in zip(ends, matrix.groups, strict=True)]
         axes.set_yticks(middles, [short(label, most=18) for label, _ in matrix.groups])
-    elif 0 < len(matrix.rows) <= _LABELLED:
-        axes.set_yticks(range(len(matrix.rows)), [short(label, most=18) for label in matrix.rows])
+    elif 0 < len(matrix.rows) <= _NAMED:
+        step = -(-len(matrix.rows) // _LABELLED)
+        labels = [short(label, most=18) for label in matrix.rows[::step]]
+        axes.set_yticks(range(0, len(matrix.rows), step), labels)
     else:
         axes.set_yticks([])

@@ -14,7 +14,6 @@ from Neuron_Selection.DrawingTooling.curves import percent
 from Neuron_Selection.DrawingTooling.style import PALETTE, SERIES
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
@@ -52,7 +51,7 @@ def draw_intervals(
     axes.tick_params(axis="y", labelcolor=PALETTE["ink"])
     axes.spines["left"].set_visible(False)
     axes.grid(visible=True, axis="x")
-    _legend(axes, series)
+    _legend(figure, series)
     return figure
 
 
@@ -95,7 +94,7 @@ def draw_scatter(
     axes.margins(0.06)
     if y_percent:
         axes.yaxis.set_major_formatter(percent())
-    _legend(axes, series)
+    _legend(figure, series)
     return figure
 
 
@@ -120,8 +119,6 @@ def draw_counts(
     return figure
 
 
-def _legend(axes: Axes, series: Sequence[Points]) -> None:
+def _legend(figure: Figure, series: Sequence[Points]) -> None:
     if len(series) > 1:
-        axes.legend(
-            loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=3, handletextpad=0.3, columnspacing=1.4, borderpad=0
-        )
+        figure.legend(loc="outside upper left", ncols=3, handletextpad=0.3, columnspacing=1.4, borderpad=0.4)

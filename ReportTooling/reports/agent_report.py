@@ -39,12 +39,17 @@ NAME, FOLDER, PAGE, PICTURES = "make_report.py", "report", "report.html", "pictu
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Report:
-    """A page that was written. ``findings``: its sentences, as plain text. ``pictures``: the files of its pictures."""
+    """A page that was written.
+
+    ``findings``: its sentences, as plain text. ``pictures``: the files of its pictures. ``missing``: the steps that
+    were not run; ``outdated``: the files that belong to other weights, which are not shown.
+    """
 
     path: Path
     pictures: tuple[Path, ...]
     findings: tuple[str, ...]
     missing: tuple[str, ...]
+    outdated: tuple[str, ...]
     was_up_to_date: bool
 
 
@@ -63,6 +68,7 @@ def make_report(agent: OpenedAgent, *, output_dir: str | None = None, overwrite:
     drawn_by = {library: installed_version(library) for library in ("matplotlib", "jinja2")}
     planned = agent.metadata({"task": "report", "files": dict(results.files), **drawn_by}, command={"script": NAME})
     missing = tuple(step.name for step in results.missing)
+    outdated = tuple(step.file for step in results.outdated)
     stored = stored_document(meta_path(path)) or {}
     listed = [file for file in stored.get("pictures", ()) if isinstance(file, str)]
     hashed = {"report_sha256": path} | {f"{file}_sha256": folder / PICTURES / Path(file).name for file in listed}
@@ -72,6 +78,7 @@ def make_report(agent: OpenedAgent, *, output_dir: str | None = None, overwrite:
             pictures=tuple(hashed.values())[1:],
             findings=tuple(stored["findings"]),
             missing=missing,
+            outdated=outdated,
             was_up_to_date=True,
         )
     page = page_of(results)
@@ -87,7 +94,14 @@ def make_report(agent: OpenedAgent, *, output_dir: str | None = None, overwrite:
     }
     about = {**planned, "findings": list(sentences), "pictures": [file.name for file in pictures], **hashes}
     write_together({path: html, **pictures, meta_path(path): json_bytes(about)})
-    return Report(path=path, pictures=tuple(pictures), findings=sentences, missing=missing, was_up_to_date=False)
+    return Report(
+        path=path,
+        pictures=tuple(pictures),
+        findings=sentences,
+        missing=missing,
+        outdated=outdated,
+        was_up_to_date=False,
+    )
 
 
 def page_of(results: Results) -> Page:

@@ -11,7 +11,7 @@ from Neuron_Selection.AnalysisTooling.effect_matrices import EffectMatrix, effec
 from Neuron_Selection.FileFormats.agent_zip.agent_folder import RESULTS
 from Neuron_Selection.FileFormats.encoding import ENCODING, Encoding, load_encoding
 from Neuron_Selection.FileFormats.provenance import meta_path, stored_document, stored_json_metadata
-from Neuron_Selection.FileFormats.results.attribution_file import ATTRIBUTION_FILES
+from Neuron_Selection.FileFormats.results.attribution_file import ATTRIBUTION_FILES, load_attribution
 from Neuron_Selection.FileFormats.results.circuit_file import Circuit, load_circuit
 from Neuron_Selection.FileFormats.results.cross_metric_summary import (
     SUMMARY_FILE,
@@ -19,7 +19,7 @@ from Neuron_Selection.FileFormats.results.cross_metric_summary import (
     load_cross_metric_summary,
 )
 from Neuron_Selection.FileFormats.results.edges_file import load_edge_curve, load_edges
-from Neuron_Selection.FileFormats.results.interactions_file import INTERACTION_FILES
+from Neuron_Selection.FileFormats.results.interactions_file import INTERACTION_FILES, load_interactions
 from Neuron_Selection.FileFormats.results.minimal_sets_file import load_curves, load_minimal_sets
 from Neuron_Selection.FileFormats.results.results_table import load_results_table
 from Neuron_Selection.FileFormats.results.rollouts_file import ROLLOUTS, load_frames_of, load_rollouts
@@ -63,7 +63,9 @@ class Results:
     edge_curve: Sequence[Mapping[str, Any]]
     circuit: Circuit | None
     interactions: Mapping[str, Any]
+    interaction_rows: Sequence[Mapping[str, Any]]
     attribution: Mapping[str, Any]
+    attribution_rows: Sequence[Mapping[str, Any]]
     candidates: Mapping[str, Any] | None
     perturbations: Mapping[str, Any] | None
     flips: Mapping[str, Any] | None
@@ -126,7 +128,9 @@ def load_results(agent: OpenedAgent) -> Results:
         edge_curve=load_edge_curve(folder / "edges.json") if edges is not None else (),
         circuit=load_circuit(folder / "circuit.json") if edges is not None else None,
         interactions=interactions or {},
+        interaction_rows=load_interactions(folder / "interactions.json") if interactions is not None else (),
         attribution=attribution or {},
+        attribution_rows=load_attribution(folder / "attribution.json") if attribution is not None else (),
         candidates=candidates,
         perturbations=perturbations,
         flips=flips,
@@ -166,7 +170,8 @@ class _Found:
             return None
         content = load(path)
         self.metadata[name] = metadata
-        self.read(step.file)
+        for file in (step.file, *step.beside):
+            self.read(file)
         return content
 
     def read(self, name: str) -> None:

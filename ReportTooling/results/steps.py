@@ -14,13 +14,18 @@ from Neuron_Selection.FileFormats.weights.perturbation_results import PERTURBATI
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Step:
-    """A step. ``file``: what it writes, relative to the agent's folder. ``answers``: the question it answers."""
+    """A step.
+
+    ``file``: what it writes, relative to the agent's folder; ``beside``: other files of it that pages are made from.
+    ``answers``: the question it answers. ``flags``: of its suggested command.
+    """
 
     name: str
     script: str
     file: str
     answers: str
     flags: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
 
 
 STEPS = (
@@ -48,30 +53,35 @@ STEPS = (
         script="Neuron_Selection/AnalysisTooling/analyze_metrics.py",
         file=f"{RESULTS}/{TABLE}",
         answers="Which neurons matter most, with which certainty?",
+        beside=(f"{RESULTS}/{SUMMARY_FILE}",),
     ),
     Step(
         name="minimal_sets",
         script="Neuron_Selection/ExperimentTooling/find_minimal_sets.py",
         file=f"{RESULTS}/minimal_sets.json",
         answers="How many neurons does a decision need?",
+        beside=(f"{RESULTS}/minimal_sets_curves.csv",),
     ),
     Step(
         name="edges",
         script="Neuron_Selection/ExperimentTooling/patch_edges.py",
         file=f"{RESULTS}/edges.json",
         answers="Through which connections do decisions come about?",
+        beside=(f"{RESULTS}/edges_curve.csv", f"{RESULTS}/circuit.json"),
     ),
     Step(
         name="interactions",
         script="Neuron_Selection/ExperimentTooling/find_interactions.py",
         file=f"{RESULTS}/interactions.json",
         answers="Which neurons work together, or stand in for each other?",
+        beside=(f"{RESULTS}/interactions.csv",),
     ),
     Step(
         name="attribution",
         script="Neuron_Selection/ExperimentTooling/attribute_neurons.py",
         file=f"{RESULTS}/attribution.json",
         answers="Do gradients find the same neurons?",
+        beside=(f"{RESULTS}/attribution.csv",),
     ),
     Step(
         name="candidates",
@@ -103,6 +113,7 @@ STEPS = (
         script="Parameter_Selection/RolloutTooling/run_rollouts.py",
         file=f"{ROLLOUTS}/rollouts.json",
         answers="Does behaviour change, over whole episodes?",
+        beside=(f"{ROLLOUTS}/rollouts_frames.zip",),
         flags=("--from", SUMMARY_FILE, "--frames"),
     ),
 )

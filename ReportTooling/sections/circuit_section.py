@@ -8,7 +8,10 @@ from typing import Any
 from Neuron_Selection.DrawingTooling.canvas import svg_bytes
 from Neuron_Selection.DrawingTooling.curves import draw_curves
 from Neuron_Selection.DrawingTooling.graphs import LayeredGraph, draw_graph
+from Neuron_Selection.DrawingTooling.heatmaps import draw_matrices
+from Neuron_Selection.ExperimentTooling.attribution.pictures import draw_estimates
 from Neuron_Selection.ExperimentTooling.edges.pictures import edge_curve_panel
+from Neuron_Selection.ExperimentTooling.interactions.pictures import interaction_matrices
 from Neuron_Selection.FileFormats.results.circuit_file import Circuit, Node
 from ReportTooling.page.blocks import Block, Folded, Gallery, Paragraph, Part, Picture, Section, Table, Text
 from ReportTooling.page.numbers import count, interval, joined, name, number, printable, sentence, share
@@ -24,9 +27,9 @@ def circuit(results: Results) -> Section | None:
     if results.circuit is not None and results.edges is not None:
         blocks += _edges(results, results.circuit, results.edges)
     if results.interactions:
-        blocks.append(_together(results.interactions))
+        blocks.append(_together(results.interactions, results.interaction_rows))
     if results.attribution:
-        blocks.append(_attribution(results.attribution))
+        blocks.append(_attribution(results.attribution, results.attribution_rows))
     return Section(name="circuit", title="The circuit", blocks=blocks) if blocks else None
 
 
@@ -114,8 +117,20 @@ def _strongest(direction: str, edges: Sequence[Mapping[str, Any]]) -> Table:
                  numeric=[2, 3, 4, 5])  # fmt: skip
 
 
-def _together(document: Mapping[str, Any]) -> Part:
-    blocks: list[Block] = []
+def _together(document: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> Part:
+    matrices = interaction_matrices(rows)
+    pictures = [
+        Picture(
+            name=f"interactions-{place}",
+            svg=svg_bytes(draw_matrices([matrix])),
+            title="Interactions.",
+            caption="E(both) - E(one) - E(other): orange, each stands in for the other; blue, both are needed.",
+            alternative=f"Matrix of interactions of {len(matrix.values)} neurons, {printable(matrix.title)}; the "
+            f"largest has size {matrix.limit:.3g}",
+        )
+        for place, matrix in enumerate(matrices, start=1)
+    ]
+    blocks: list[Block] = [Gallery(pictures=pictures)]
     for direction, part in document.items():
         counts = [sentence("{} {}", count(n), kind.replace("_", " ")) for kind, n in part["kinds"].items()]
         text = "{}: of the pairs of {} neurons of {}, {}; by the sign and size of E(both) - E(one) - E(other)."
@@ -123,7 +138,9 @@ def _together(document: Mapping[str, Any]) -> Part:
         blocks.append(
             Paragraph(text=sentence(text, direction.capitalize(), count(len(part["neurons"])), layers, joined(counts)))
         )
-        blocks.append(_interactions(direction, part["strongest"][:_LISTED]))
+        blocks.append(
+            Folded(summary=f"The strongest, {direction}", blocks=[_interactions(direction, part["strongest"])])
+        )
     return Part(name="interactions", title="Neurons that work together", blocks=blocks)
 
 
@@ -141,7 +158,15 @@ def _interactions(direction: str, strongest: Sequence[Mapping[str, Any]]) -> Tab
                  rows=rows, numeric=[2, 3, 4, 5])  # fmt: skip
 
 
-def _attribution(document: Mapping[str, Any]) -> Part:
+def _attribution(document: Mapping[str, Any], neurons: Sequence[Mapping[str, Any]]) -> Part:
+    picture = Picture(
+        name="attribution-estimates",
+        svg=svg_bytes(draw_estimates(neurons)),
+        title="Estimates against effects.",
+        caption="On the line the estimate is the measured effect. Every neuron, layer and direction.",
+        alternative=f"Estimates by gradients against measured effects of {len(neurons)} neurons; errors are in "
+        "the table",
+    )
     rows: list[list[Text]] = []
     for direction, layers in document.items():
         for layer, site in layers.items():
@@ -160,4 +185,4 @@ def _attribution(document: Mapping[str, Any]) -> Part:
     columns = ["Layer", "Direction", "Estimate", "Spearman", "Top 10 found", "Wrong sign"]
     table = Table(name="attribution", caption="Estimates by gradients against the measured effects", columns=columns,
                   rows=rows, numeric=[3, 4, 5])  # fmt: skip
-    return Part(name="gradients", title="Can gradients be trusted here?", blocks=[table])
+    return Part(name="gradients", title="Can gradients be trusted here?", blocks=[picture, table])

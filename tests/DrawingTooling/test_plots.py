@@ -22,6 +22,8 @@ PLOTTED = {
     f"{WEIGHTS}/perturb_weights.py": ["--values", "0", "2", "--control_sets", "5"],
     f"{WEIGHTS}/find_smallest_flips.py": [],
     f"{EXPERIMENTS}/patch_edges.py": ["--edges", "10", "--resamples", "9", "--random_orders", "1"],
+    f"{EXPERIMENTS}/attribute_neurons.py": ["--layers", "q_net.3"],
+    f"{EXPERIMENTS}/find_interactions.py": ["--neurons", "6", "--resamples", "9"],
     "Parameter_Selection/RolloutTooling/run_rollouts.py": ["--episodes", "2", "--neurons", "q_net.2:1,2", *WORLD],
 }
 

@@ -205,7 +205,9 @@ def test_a_bare_zip_gets_a_page(tmp_path: Path) -> None:
 def test_results_of_other_weights_are_not_shown(with_results: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(with_results, tmp_path / "agent", ignore=shutil.ignore_patterns("report"))
     shutil.copy(ROOT / "examples" / "lava_crossing" / "ppo" / "agent.zip", copy)
-    html = make_report(open_agent(copy)).path.read_text()
+    report = make_report(open_agent(copy))
+    assert {"patching_results/sweep.npz", "perturbation_results/results.json"} <= set(report.outdated)
+    html = report.path.read_text()
     assert "Results of other weights than this agent" in html
     assert "run_experiments.py --agent_path" in html
     assert "--overwrite" in html
