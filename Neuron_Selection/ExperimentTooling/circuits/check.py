@@ -21,7 +21,7 @@ from Neuron_Selection.ExperimentTooling.circuits.masked_runs import CircuitRuns,
 from Neuron_Selection.ExperimentTooling.circuits.measures import SUBSETS, edges_of, masks_of, measure_circuit
 from Neuron_Selection.ExperimentTooling.contrast_pairs import ContrastPairs, contrast_pairs
 from Neuron_Selection.ExperimentTooling.node_chain import NodeChain, chain_of
-from Neuron_Selection.ExperimentTooling.paired_inputs import paired_inputs
+from Neuron_Selection.ExperimentTooling.paired_inputs import paired_inputs, pairs_metadata
 from Neuron_Selection.FileFormats.agent_zip.agent_folder import CLEAN, CORRUPTED, RESULTS, output_folder
 from Neuron_Selection.FileFormats.provenance import check_outputs, is_up_to_date
 from Neuron_Selection.FileFormats.results.circuit_check_file import save_circuit_check, stored_circuit_check
@@ -89,7 +89,7 @@ def check_circuit(
         "reference_sha256": None if reference is None else reference.sha256, "subsets": subsets,
         "random_circuits": random_circuits, "permutations": permutations, "cluster_by": cluster_by, "seed": seed,
         "input_ids": None if input_ids is None else list(both[0].ids),
-        "clean_sha256": both[0].sha256, "corrupted_sha256": both[1].sha256,
+        **pairs_metadata(*both),
     }  # fmt: skip
     planned = agent.metadata(decisive, command={"script": "check_circuit.py", "circuit": circuit})
     stored, document = stored_circuit_check(path)

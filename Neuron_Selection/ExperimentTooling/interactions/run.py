@@ -23,7 +23,7 @@ from Neuron_Selection.ExperimentTooling.interactions.documents import document_o
 from Neuron_Selection.ExperimentTooling.interactions.set_effects import Players
 from Neuron_Selection.ExperimentTooling.minimal_sets.explain import contrast_rows, of_rows, single_effects
 from Neuron_Selection.ExperimentTooling.minimal_sets.mixtures import Mixtures, mixtures_of
-from Neuron_Selection.ExperimentTooling.paired_inputs import paired_inputs
+from Neuron_Selection.ExperimentTooling.paired_inputs import paired_inputs, pairs_metadata
 from Neuron_Selection.FileFormats.agent_zip.agent_folder import CLEAN, CORRUPTED, RESULTS, output_folder
 from Neuron_Selection.FileFormats.directions import TARGETS, directions_of
 from Neuron_Selection.FileFormats.provenance import check_outputs, installed_version, is_up_to_date
@@ -102,7 +102,7 @@ def find_interactions(
         "cluster_by": cluster_by,
         "input_ids": None if input_ids is None else list(runs["clean"].ids),
         "scipy": installed_version("scipy"),
-        **{f"{run}_sha256": inputs.sha256 for run, inputs in runs.items()},
+        **pairs_metadata(*pairs),
     }
     planned = agent.metadata(decisive, command={"script": INTERACTION_FILES.script, "direction": direction})
     if is_up_to_date(INTERACTION_FILES.stored(path), planned, overwrite=overwrite):
@@ -111,21 +111,24 @@ def find_interactions(
         one: [mixtures_of(agent.network, layer, *(runs[run] for run in TARGETS[one])) for layer in chosen]
         for one in directions_of(direction)
     }
-    rows = contrast_rows(next(iter(mixtures.values()))[0])
-    mixtures = {one: [of_rows(site, rows) for site in sites] for one, sites in mixtures.items()}
-    clusters = replace(clusters, of_input=clusters.of_input[rows])
+    rows = {one: contrast_rows(sites[0]) for one, sites in mixtures.items()}  # action masks may differ between the runs
+    mixtures = {one: [of_rows(site, rows[one]) for site in sites] for one, sites in mixtures.items()}
+    clusters_in = {one: replace(clusters, of_input=clusters.of_input[of_one]) for one, of_one in rows.items()}
     counts = {
-        "layers": list(chosen),
-        "pairs_given": len(runs["clean"].ids),
-        "contrast_pairs": len(rows),
-        "clusters_with_contrast": len(np.unique(clusters.of_input)),
-        "clusters_by": clusters.description,
+        one: {
+            "layers": list(chosen),
+            "pairs_given": len(runs["clean"].ids),
+            "contrast_pairs": len(of_one.of_input),
+            "clusters_with_contrast": len(np.unique(of_one.of_input)),
+            "clusters_by": of_one.description,
+        }
+        for one, of_one in clusters_in.items()
     }
     important = _most_important([*mixtures.values()], most=None if all else neurons)
     found: dict[str, DirectionInteractions | None] = dict.fromkeys(mixtures)
-    for one in progress([*mixtures] if len(rows) else []):
+    for one in progress([one for one in mixtures if len(rows[one])]):
         players = Players(mixtures=mixtures[one], neurons=important)
-        found[one] = interactions_of(players, clusters, one, rules=rules, sampling=sampling)
+        found[one] = interactions_of(players, clusters_in[one], one, rules=rules, sampling=sampling)
     document = document_of(found, counts=counts, rules=rules)
     beside = {
         "interactions": csv_bytes(INTERACTION_COLUMNS, pair_rows(found)),

@@ -22,7 +22,7 @@ from Neuron_Selection.AnalysisTooling.measures.cluster_statistics import (
     sign_flip_p_values,
 )
 from Neuron_Selection.AnalysisTooling.measures.clusters import MOST_CLUSTERS, clusters_of
-from Neuron_Selection.errors import InputError
+from Neuron_Selection.errors import InputError, UsageError
 
 
 def test_intervals_cover_what_they_promise_from_forty_clusters_on() -> None:
@@ -178,6 +178,8 @@ def test_clusters_come_from_the_file_the_id_or_the_input() -> None:
         clusters_of(["plain"], {}, "id_seed", where="f")
     with pytest.raises(InputError, match="no input has this key"):
         clusters_of(IDS, {}, "file", where="f")
+    with pytest.raises(UsageError, match="found 'seed', expected auto, file, id_seed or input"):
+        clusters_of(IDS, {}, "seed", where="f")
 
 
 def test_very_many_clusters_are_merged_whole() -> None:
