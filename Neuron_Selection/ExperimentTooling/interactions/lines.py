@@ -40,6 +40,11 @@ def remarks(document: Mapping[str, Any]) -> list[str]:
     lines = next(iter(by_direction.values()))
     if any(others != lines for others in by_direction.values()):
         lines = [f"{direction}: {line}" for direction, of_one in by_direction.items() for line in of_one]
+    drawn = next(iter(document.values()))["resamples"]
+    if drawn["intervals"] != drawn["p"]:
+        lines.append(
+            f"intervals of {drawn['intervals']} resamples, p values of {drawn['p']}; --resamples N sets both to N"
+        )
     if any(one["contrast_pairs"] for one in document.values()) and not any(
         one["strongest"] for one in document.values()
     ):

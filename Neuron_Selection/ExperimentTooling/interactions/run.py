@@ -37,6 +37,7 @@ from Neuron_Selection.FileFormats.storage.csv_tables import csv_bytes
 from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
 
 Progress = Callable[[Sequence[str]], Iterable[str]]
+INTERVALS_OF_ALL = 999  # resamples: the intervals of thousands of pairs would otherwise take most of the time
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,7 +63,7 @@ def find_interactions(
     permutations: int = 100,
     cluster_by: str = "auto",
     confidence: float = 0.95,
-    resamples: int = RESAMPLES,
+    resamples: int | None = None,
     seed: int = 0,
     input_ids: Sequence[str] | None = None,
     output_prefix: str = "interactions",
@@ -75,11 +76,13 @@ def find_interactions(
     The parameters are the flags of ``find_interactions.py``; inputs may be arrays as well.
 
     :param layers: None means the last hidden activation but one: in the last one, the scores are linear
+    :param resamples: of intervals and p values; None means 9999, for the intervals of ``all`` 999
     :param progress: iterates over the directions
     :raises SuiteError: more than two layers, a number out of range, or an output of a different run
     """
     rules = Rules(threshold=threshold, q_threshold=q_threshold, permutations=permutations)
-    sampling = Sampling(confidence=confidence, resamples=resamples, seed=seed)
+    sampling = Sampling(confidence=confidence, resamples=resamples or RESAMPLES, seed=seed)
+    intervals = replace(sampling, resamples=resamples or (INTERVALS_OF_ALL if all else RESAMPLES))
     _check(neurons, rules, sampling)
     hidden = hidden_activations(agent)
     chosen = hidden[-2:][:1] if layers is None else agent.layer_table.chosen(layers)
@@ -99,6 +102,7 @@ def find_interactions(
         "direction": direction,
         **asdict(rules),
         **asdict(sampling),
+        "interval_resamples": intervals.resamples,
         "cluster_by": cluster_by,
         "input_ids": None if input_ids is None else list(runs["clean"].ids),
         "scipy": installed_version("scipy"),
@@ -121,6 +125,7 @@ def find_interactions(
             "contrast_pairs": len(of_one.of_input),
             "clusters_with_contrast": len(np.unique(of_one.of_input)),
             "clusters_by": of_one.description,
+            "resamples": {"intervals": intervals.resamples, "p": sampling.resamples},
         }
         for one, of_one in clusters_in.items()
     }
@@ -128,7 +133,9 @@ def find_interactions(
     found: dict[str, DirectionInteractions | None] = dict.fromkeys(mixtures)
     for one in progress([one for one in mixtures if len(rows[one])]):
         players = Players(mixtures=mixtures[one], neurons=important)
-        found[one] = interactions_of(players, clusters_in[one], one, rules=rules, sampling=sampling)
+        found[one] = interactions_of(
+            players, clusters_in[one], one, rules=rules, sampling=sampling, intervals=intervals
+        )
     document = document_of(found, counts=counts, rules=rules)
     beside = {
         "interactions": csv_bytes(INTERACTION_COLUMNS, pair_rows(found)),
