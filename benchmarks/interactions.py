@@ -23,6 +23,7 @@ from Neuron_Selection.AnalysisTooling.experiment_statistics import Sampling
 from Neuron_Selection.AnalysisTooling.measures.clusters import clusters_of
 from Neuron_Selection.ExperimentTooling.interactions.direction import Rules, interactions_of
 from Neuron_Selection.ExperimentTooling.interactions.pairs import sum_pairs
+from Neuron_Selection.ExperimentTooling.interactions.run import INTERVALS_OF_ALL
 from Neuron_Selection.ExperimentTooling.interactions.set_effects import Players, set_effects
 from Neuron_Selection.ExperimentTooling.interactions.shapley import exact_values, sampled_values
 from Neuron_Selection.ExperimentTooling.minimal_sets.explain import single_effects
@@ -45,7 +46,8 @@ def main() -> None:
     everyone = Players(mixtures=[mixtures], neurons=[np.arange(mixtures.layer.width)])
     sixteen = Players(mixtures=[mixtures], neurons=[np.sort(np.argsort(-np.abs(changes.sum(axis=0)))[:16])])
     clusters = clusters_of(target.ids, source.clusters, "auto", where=source.where)
-    rules, no_orders = Sampling(), Rules(threshold=0.01, q_threshold=None, permutations=0)
+    no_orders = Rules(threshold=0.01, q_threshold=None, permutations=0)
+    of_p, of_intervals = Sampling(), Sampling(resamples=INTERVALS_OF_ALL)
     import torch  # after the suite, which sets MKL_CBWR
 
     torch.set_num_threads(1)
@@ -55,7 +57,7 @@ def main() -> None:
     calls = {
         "all pairs": lambda: sum_pairs(everyone, set_effects(everyone), gaps, clusters),
         "all pairs, intervals, p and q": lambda: interactions_of(
-            everyone, clusters, "denoising", rules=no_orders, sampling=rules
+            everyone, clusters, "denoising", rules=no_orders, sampling=of_p, intervals=of_intervals
         ),
         "Shapley values of 16, all subsets": lambda: exact_values(sixteen, set_effects(sixteen)),
         "Shapley values of 128, 100 orders": lambda: sampled_values(

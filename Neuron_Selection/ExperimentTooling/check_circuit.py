@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 if __package__ != "Neuron_Selection.ExperimentTooling":  # started as a file, perhaps not installed
@@ -31,19 +32,27 @@ def build_parser() -> argparse.ArgumentParser:
         example="python Neuron_Selection/ExperimentTooling/check_circuit.py --agent_path my_agent",
     )
     add_agent_flags(parser)
-    parser.add_argument(
+    given = parser.add_mutually_exclusive_group()
+    given.add_argument(
         "--circuit",
-        default="circuit.json",
         metavar="FILE",
-        help="a circuit of patch_edges.py, or edited, looked for in the agent's patching_results/ first",
+        help="a circuit of patch_edges.py, or edited, looked for in the agent's patching_results/ first (default: "
+        "circuit.json)",
     )
+    given.add_argument(
+        "--patch_spec",
+        metavar="SPEC",
+        help='instead: the neurons of a patch such as "q_net.1:5,80", with all edges between them; layers that it does '
+        "not name are whole",
+    )
+    given.add_argument("--patches_file", metavar="FILE", help="instead: a definitions file with one such patch")
     parser.add_argument("--clean", default=CLEAN, metavar="FILE", help="inputs of the clean run")
     parser.add_argument("--corrupted", default=CORRUPTED, metavar="FILE", help="inputs of the corrupted run")
     parser.add_argument(
         "--ablate",
         metavar="KIND",
         help="what all other edges carry: corrupted, mean, resample, zero, noise=K or constant=V (default: as in the "
-        "circuit's file)",
+        "circuit's file; else corrupted)",
     )
     parser.add_argument("--reference_inputs", metavar="FILE", help="inputs for mean and noise (default: clean)")
     parser.add_argument(
@@ -80,10 +89,14 @@ def main(args: argparse.Namespace, console: Console) -> None:
 
     agent = open_agent(args.agent_path, **agent_options(args))
     request = {name: getattr(args, name) for name in _REQUEST}
-    checked = check_circuit(agent, **request, input_ids=ids_from_arguments(args.input_ids))
+
+    def progress(edges: Sequence[tuple[int, int, int]]) -> Iterable[tuple[int, int, int]]:
+        return console.progress(edges, total=len(edges), unit="edge")
+
+    checked = check_circuit(agent, **request, input_ids=ids_from_arguments(args.input_ids), progress=progress)
     if checked.was_up_to_date:
         console.say(f"{checked.path}: up to date, left as it is")
-    following = _next_command(args, checked.circuit_path) if checked.document["circuit"]["neurons"] else None
+    following = _next_command(args, checked.circuit_path) if checked.document["circuit"]["nodes"] else None
     console.result(
         {"results": str(checked.path), "engine": agent.engine, **checked.document, "next": following},
         [*check_lines(checked.document), f"engine {agent.engine}, {agent.dtype}", str(checked.path)],
@@ -93,14 +106,16 @@ def main(args: argparse.Namespace, console: Console) -> None:
 
 
 _REQUEST = (
-    "circuit", "clean", "corrupted", "ablate", "reference_inputs", "subsets", "random_circuits", "permutations",
-    "cluster_by", "seed", "allow_mismatch", "output_prefix", "output_dir", "overwrite",
+    "circuit", "patch_spec", "patches_file", "clean", "corrupted", "ablate", "reference_inputs", "subsets",
+    "random_circuits", "permutations", "cluster_by", "seed", "allow_mismatch", "output_prefix", "output_dir",
+    "overwrite",
 )  # fmt: skip
 
 
-def _next_command(args: argparse.Namespace, circuit: Path) -> str:
+def _next_command(args: argparse.Namespace, circuit: Path | None) -> str:
     """The circuit's neurons as one patch."""
-    words = ["--agent_path", args.agent_path, "--direction", "both", "--patches_file", handed_on(circuit)]
+    words = ["--agent_path", args.agent_path, "--direction", "both"]
+    words += ["--patch_spec", args.patch_spec] if circuit is None else ["--patches_file", handed_on(circuit)]
     words += ["--clean", args.clean, "--corrupted", args.corrupted]
     words += ["--input_ids", *args.input_ids] if args.input_ids else []
     words += ["--output_dir", args.output_dir] if args.output_dir else []

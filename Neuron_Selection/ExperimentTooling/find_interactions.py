@@ -82,7 +82,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--confidence", type=number, default=0.95, help="confidence level of the intervals")
     parser.add_argument(
-        "--resamples", type=positive_int, default=9999, help="number of resamples for intervals and p values"
+        "--resamples",
+        type=positive_int,
+        help="number of resamples for intervals and p values (default: 9999; for the intervals of --all 999)",
     )
     parser.add_argument("--seed", type=whole_number, default=0, help="seed of the resampling and of the random orders")
     add_input_ids_flag(parser, of="pairs")

@@ -37,14 +37,20 @@ def hidden_activations(agent: OpenedAgent) -> list[str]:
     Without any hidden layer, the output.
     """
     table = agent.layer_table
+    return list(dict.fromkeys(activations_of_layers(agent).values())) or [table.output or [*table.layers][-1]]
+
+
+def activations_of_layers(agent: OpenedAgent) -> dict[str, str]:
+    """Each hidden layer to the activation after it, or to itself if none fires."""
+    table = agent.layer_table
     weighted, order = _with_weight_matrix(agent), list(table.layers)
-    chosen = []
+    chosen = {}
     for name in weighted:
         layer, following = table.layers[name], order[order.index(name) + 1 :]
         until = next((n for n, other in enumerate(following) if other in {*weighted, table.output}), len(following))
         between = (table.layers[other] for other in following[:until])
-        chosen.append(next((other.name for other in between if _is_activation_of(other, layer)), name))
-    return list(dict.fromkeys(chosen)) or [table.output or order[-1]]
+        chosen[name] = next((other.name for other in between if _is_activation_of(other, layer)), name)
+    return chosen
 
 
 def layers_left_out(agent: OpenedAgent) -> dict[str, str]:

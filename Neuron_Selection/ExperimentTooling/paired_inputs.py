@@ -25,3 +25,10 @@ def paired_inputs(
         found, expected = f"{len(second.ids)} inputs", f"the {len(first.ids)} ids of the clean inputs"
         raise InputError(second.where, found=found, expected=expected, hint="or name some with --input_ids")
     return first, second.selected(first.ids)
+
+
+def pairs_metadata(clean: Inputs, corrupted: Inputs) -> dict[str, Any]:
+    """What identifies the content of both, and whether action masks were used, for the metadata of a run."""
+    has_masks = any(inputs.action_masks is not None for inputs in (clean, corrupted))
+    masks = {"action_masks": True} if has_masks else {}
+    return {"clean_sha256": clean.sha256, "corrupted_sha256": corrupted.sha256, **masks}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from Neuron_Selection.errors import UsageError, shown
+
 TARGETS = {"denoising": ("corrupted", "clean"), "noising": ("clean", "corrupted")}
 """Direction to the target and the source run."""
 
@@ -9,5 +11,10 @@ DIRECTIONS = tuple(TARGETS)
 
 
 def directions_of(direction: str) -> tuple[str, ...]:
-    """The directions that ``--direction`` selects: one of them, or all for ``both``."""
+    """The directions that ``--direction`` selects: one of them, or all for ``both``.
+
+    :raises UsageError: any other word
+    """
+    if direction not in (*DIRECTIONS, "both"):
+        raise UsageError(field="direction", found=shown(direction), expected=f"{', '.join(DIRECTIONS)} or both")
     return DIRECTIONS if direction == "both" else (direction,)

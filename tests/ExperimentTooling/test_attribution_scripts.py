@@ -265,3 +265,13 @@ def test_files_that_do_not_belong_together_are_refused(script: str, agent: Path)
         expected = re.compile("an object {direction: .*")
         with raises(InputError, file=path, field=..., found=found, expected=expected):
             FILES[script].load(path)
+
+
+def test_the_intervals_of_all_pairs_take_fewer_resamples_unless_a_number_is_given(agent: Path, capsys: Any) -> None:
+    expected = {"--all": (999, 9999), "--all --resamples 99": (99, 99), "--neurons 3": (9999, 9999)}
+    for words, numbers in expected.items():
+        command = ["--agent_path", str(agent), "--direction", "noising", "--overwrite", *words.split()]
+        assert interactions_script.main(command) == 0
+        stored = INTERACTION_FILES.load(results("interactions", agent))["noising"]["resamples"]
+        assert (stored["intervals"], stored["p"]) == numbers
+        assert ("intervals of 999 resamples" in capsys.readouterr().out) == (numbers[0] != numbers[1])

@@ -209,3 +209,64 @@ def test_one_pair_has_effects_without_intervals(made: Path, tmp_path: Path) -> N
         assert (strongest["low"], strongest["q"]) == (None, 1.0)
         return
     raise AssertionError("no pair has contrast")
+
+
+@pytest.mark.parametrize(("layer", "neurons"), [("q_net.1", [0, 4, 5]), ("q_net.0", [2]), ("q_net.2", [1, 2, 6])])
+def test_a_patch_of_one_layer_is_a_circuit_whose_faithfulness_is_its_margin_recovery(
+    layer: str, neurons: list[int], agent: Path, capsys: Any
+) -> None:
+    """Before or after the activation function: the neurons are the same."""
+    spec = f"{layer}:{','.join(map(str, neurons))}"
+    assert run(agent, "--patch_spec", spec, "--quiet", "--json", main=check_script.main) == 0
+    printed = json.loads(capsys.readouterr().out)
+    opened = open_agent(agent)
+    network, runs = opened.network, [opened.inputs(f"{run}_inputs.json").observations for run in ("corrupted", "clean")]
+    mixed, source = (network.activations(run, [layer])[layer] for run in runs)
+    mixed = mixed.copy()
+    mixed[:, neurons] = source[:, neurons]
+    before, whole = map(network.scores, runs)
+    behind, ahead, rows = before.argmax(axis=1), whole.argmax(axis=1), np.arange(len(before))
+    margins = [
+        (scores[rows, ahead] - scores[rows, behind]).sum()
+        for scores in (before, network.run_on(layer, mixed, runs[0]), whole)
+    ]
+    assert printed["measures"]["faithfulness"] == pytest.approx((margins[1] - margins[0]) / (margins[2] - margins[0]))
+    assert (printed["circuit"]["file"], list(printed["circuit"]["nodes"].values())) == (None, [neurons])
+    assert activation_patching.main(shlex.split(printed["next"])[2:]) == 0
+
+
+def test_a_definitions_file_with_one_patch_is_a_circuit_and_so_are_the_neurons_of_a_circuit_file(agent: Path) -> None:
+    opened = open_agent(agent)
+    patch = {"q_net.1": [1, 2], "q_net.3": [0]}
+    (agent / "patches.json").write_text(json.dumps([patch]))
+    checked = check_circuit(opened, patches_file="patches.json")
+    assert (
+        checked.document["circuit"] | {"nodes": patch, "edges": 4 * 2 + 2 + 3, "neurons": 3}
+        == (checked.document["circuit"])
+    )
+    assert check_circuit(opened, patch_spec=patch, output_prefix="again").document["tests"] == checked.document["tests"]
+    edges = patch_edges(opened, edges=8, paths=0, random_orders=0)
+    of_neurons = check_circuit(opened, patches_file=str(edges.paths["circuit"]), output_prefix="neurons").document
+    nodes = load_circuit(edges.paths["circuit"]).nodes
+    assert of_neurons["circuit"]["nodes"] == nodes
+    assert of_neurons["circuit"]["edges"] == 4 * len(nodes["q_net.1"]) + len(nodes["q_net.3"]) * (
+        len(nodes["q_net.1"]) + 3
+    )
+    (agent / "patches.json").write_text(json.dumps([patch, patch]))
+    with pytest.raises(InputError) as raised:
+        check_circuit(opened, patches_file="patches.json")
+    assert (raised.value.found, raised.value.hint) == ("2 patches", "--patch_spec names one")
+
+
+BAD_NEURONS: dict[str, dict[str, Any]] = {
+    "two circuits": {"circuit": "circuit.json", "patch_spec": "q_net.1:0"},
+    "an unknown neuron": {"patch_spec": "q_net.1:9"},
+    "the scores": {"patch_spec": "q_net.4:0"},
+}
+
+
+@pytest.mark.parametrize("fault", BAD_NEURONS)
+def test_neurons_that_are_no_circuit_are_refused(fault: str, made: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError):
+        check_circuit(open_agent(made), **BAD_NEURONS[fault], output_dir=str(tmp_path / "out"))
+    assert not (tmp_path / "out").exists()

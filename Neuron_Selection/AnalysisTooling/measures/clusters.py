@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from Neuron_Selection.errors import InputError, shown
+from Neuron_Selection.errors import InputError, UsageError, shown
 
 MOST_CLUSTERS = 2000
+_WAYS = ("auto", "file", "id_seed", "input")
 _ID_SEED = re.compile(r".*?([0-9]+)[-_][0-9]+[,_][0-9]+[,_][0-3][-_][0-9]+", re.DOTALL)
 
 
@@ -38,7 +39,12 @@ def clusters_of(ids: Sequence[str], named: Mapping[str, str], cluster_by: str, *
         ``<env>-<seed>-<x>,<y>,<heading>-<n>``; ``input``: each input alone; ``auto``: ``file`` if ``named`` is not
         empty, else ``input``
     :raises InputError: an id without a seed, or no cluster in the file
+    :raises UsageError: any other ``cluster_by``
     """
+    if cluster_by not in _WAYS:
+        raise UsageError(
+            field="cluster_by", found=shown(cluster_by), expected=f"{', '.join(_WAYS[:-1])} or {_WAYS[-1]}"
+        )
     if cluster_by == "auto":
         cluster_by = "file" if named else "input"
     if cluster_by == "file":

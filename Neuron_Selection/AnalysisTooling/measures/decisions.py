@@ -45,20 +45,29 @@ def action_margins(q_values: np.ndarray) -> np.ndarray:
     return margins
 
 
+def score_sizes(q_values: np.ndarray) -> np.ndarray:
+    """The largest |score| of an allowed action, at least 1: what float noise is relative to.
+
+    :param q_values: (n_inputs, n_actions)
+    :return: (n_inputs,)
+    """
+    sizes: np.ndarray = np.abs(_of_allowed(q_values)).max(axis=1, initial=1.0)
+    return sizes
+
+
 def near_ties(q_values: np.ndarray) -> np.ndarray:
     """Which decisions float noise alone could change.
 
     :param q_values: (n_inputs, n_actions)
     :return: (n_inputs,), True if the margin is at most 4e-5 * max(1, max |q|) of its row
     """
-    scale = np.maximum(1.0, np.abs(_of_allowed(q_values)).max(axis=1))
-    ties: np.ndarray = action_margins(q_values) <= 2 * NOISE * scale
+    ties: np.ndarray = action_margins(q_values) <= 2 * NOISE * score_sizes(q_values)
     return ties
 
 
 def noise_floor(q_values: np.ndarray) -> float:
     """The largest difference of Q-values that float noise alone can cause, over a batch."""
-    return float(NOISE * max(1.0, float(np.abs(_of_allowed(q_values)).max(initial=0.0))))
+    return NOISE * float(score_sizes(q_values).max(initial=1.0))
 
 
 def score_changes(before: np.ndarray, after: np.ndarray) -> np.ndarray:

@@ -18,7 +18,7 @@ from Neuron_Selection.ExperimentTooling.attribution.paths import attribute
 from Neuron_Selection.ExperimentTooling.hidden_layers import hidden_activations
 from Neuron_Selection.ExperimentTooling.minimal_sets.explain import contrast_rows, of_rows, single_effects
 from Neuron_Selection.ExperimentTooling.minimal_sets.mixtures import mixtures_of
-from Neuron_Selection.ExperimentTooling.paired_inputs import paired_inputs
+from Neuron_Selection.ExperimentTooling.paired_inputs import paired_inputs, pairs_metadata
 from Neuron_Selection.FileFormats.agent_zip.agent_folder import CLEAN, CORRUPTED, RESULTS, output_folder
 from Neuron_Selection.FileFormats.directions import TARGETS, directions_of
 from Neuron_Selection.FileFormats.inputs import Inputs
@@ -81,8 +81,7 @@ def attribute_neurons(
         "layers": list(chosen),
         "input_ids": None if input_ids is None else list(runs["clean"].ids),
         "scipy": installed_version("scipy"),
-        **{f"{run}_sha256": inputs.sha256 for run, inputs in runs.items()},
-        **({"action_masks": True} if any(one.action_masks is not None for one in runs.values()) else {}),
+        **pairs_metadata(*pairs),
     }
     planned = agent.metadata(decisive, command={"script": ATTRIBUTION_FILES.script, "direction": direction})
     if is_up_to_date(ATTRIBUTION_FILES.stored(path), planned, overwrite=overwrite):

@@ -15,7 +15,6 @@ from typing import TypeAlias
 
 import numpy as np
 
-from Neuron_Selection.AnalysisTooling.measures.decisions import greedy_actions
 from Neuron_Selection.ExperimentTooling.contrast_pairs import ContrastPairs
 from Neuron_Selection.ExperimentTooling.node_chain import INPUTS, SCORES, Link, NodeChain
 from Neuron_Selection.FileFormats.observations import Observations
@@ -92,6 +91,7 @@ def circuit_runs(
 ) -> CircuitRuns:
     """Prepare the clean runs.
 
+    :param pairs: of the direction ``OF_CIRCUITS``
     :param ablation: ``corrupted``, the values of the pair's corrupted run (resample ablation with the pair as the
         sample), or an ablation such as ``mean``, ``resample`` or ``zero``
     :param reference: inputs that means are taken over; None means the clean ones
@@ -112,6 +112,6 @@ def circuit_runs(
         observations=observations,
         live=live,
         ablated=ablated,
-        ahead=greedy_actions(pairs.scores["clean"]),
-        behind=greedy_actions(pairs.scores["corrupted"]),
+        ahead=pairs.actions["clean"],
+        behind=pairs.actions["corrupted"],
     )

@@ -7,13 +7,17 @@ that they are effects as those of neurons are.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TypeAlias
 
 import numpy as np
 
 from Neuron_Selection.ExperimentTooling.circuits.masked_runs import CircuitRuns, Masks
+
+Edge: TypeAlias = tuple[int, int, int]
+"""The link, the sender and the receiver."""
 
 SUBSETS = 10  # random subsets K of a circuit
 
@@ -55,10 +59,18 @@ def faithfulness_of(runs: CircuitRuns, masks: Masks, scale: tuple[float, float])
     return (mean_margin(runs, masks) - empty) / whole if whole else None
 
 
-def measure_circuit(runs: CircuitRuns, circuit: Masks, *, subsets: int = SUBSETS, seed: int = 0) -> CircuitMeasures:
+def measure_circuit(
+    runs: CircuitRuns,
+    circuit: Masks,
+    *,
+    subsets: int = SUBSETS,
+    seed: int = 0,
+    progress: Callable[[Sequence[Edge]], Iterable[Edge]] = iter,
+) -> CircuitMeasures:
     """Compute all three.
 
     :param subsets: how many random K are drawn
+    :param progress: iterates over the edges of the circuit
     """
     scale = scale_of(runs)
     if not scale[1]:
@@ -72,7 +84,7 @@ def measure_circuit(runs: CircuitRuns, circuit: Masks, *, subsets: int = SUBSETS
     ]
     gaps.append(abs(scale[0] - mean_margin(runs, without(whole, circuit))))
     losses = []
-    for link, sender, receiver in edges_of(circuit):
+    for link, sender, receiver in progress(edges_of(circuit)):
         found = 0.0
         for before, one in zip(left, removed, strict=True):
             if not one[link][sender, receiver]:
@@ -92,17 +104,16 @@ def without(masks: Masks, removed: Masks) -> list[np.ndarray]:
     return [one & ~other for one, other in zip(masks, removed, strict=True)]
 
 
-def edges_of(masks: Masks) -> list[tuple[int, int, int]]:
-    """Link, sender and receiver of every edge."""
+def edges_of(masks: Masks) -> list[Edge]:
+    """Every edge, link by link."""
     return [
         (link, int(sender), int(receiver)) for link, mask in enumerate(masks) for sender, receiver in np.argwhere(mask)
     ]
 
 
-def masks_of(edges: Sequence[tuple[int, int, int]], widths: Sequence[int]) -> list[np.ndarray]:
+def masks_of(edges: Sequence[Edge], widths: Sequence[int]) -> list[np.ndarray]:
     """The masks of a list of edges.
 
-    :param edges: link, sender and receiver of each
     :param widths: nodes of each layer
     """
     masks = [np.zeros(shape, bool) for shape in pairwise(widths)]

@@ -68,9 +68,17 @@ def curve_rows(curves: Sequence[FaithfulnessCurve]) -> Iterator[dict[str, Any]]:
 
 
 def direction_document(
-    links: Sequence[LinkEffects], paths: Sequence[PatchedPath], chain: NodeChain, input_names: Sequence[str] | None
+    links: Sequence[LinkEffects],
+    paths: Sequence[PatchedPath],
+    chain: NodeChain,
+    input_names: Sequence[str] | None,
+    *,
+    n_pairs: int,
 ) -> dict[str, Any]:
-    """One direction: its links, its strongest edges and paths."""
+    """One direction: its links, its strongest edges and paths.
+
+    :param n_pairs: its pairs with contrast
+    """
     sizes = np.concatenate([np.abs(one.effect).ravel() for one in links])
     order, ends = np.argsort(-sizes, kind="stable"), [int(end) for end in np.cumsum([one.effect.size for one in links])]
     strongest = []
@@ -92,6 +100,7 @@ def direction_document(
                 }
             )
     return {
+        "contrast_pairs": n_pairs,
         "links": [
             {
                 "from_layer": one.link.sends,

@@ -12,7 +12,6 @@ from Neuron_Selection.AnalysisTooling.measures.cluster_statistics import (
     q_values_of,
     sign_flip_p_values,
 )
-from Neuron_Selection.AnalysisTooling.measures.decisions import greedy_actions
 from Neuron_Selection.ExperimentTooling.contrast_pairs import ContrastPairs
 from Neuron_Selection.ExperimentTooling.edges.patching import TargetRun, patch_link
 from Neuron_Selection.ExperimentTooling.node_chain import Link, NodeChain
@@ -28,7 +27,7 @@ class LinkEffects:
     :param q: after Benjamini and Hochberg over all edges of the direction that change any score; NaN for the others
     :param flips: pairs whose action changed
     :param matches: pairs whose action is then the source run's
-    :param changed: pairs in which any score changed; 0 where the edge cannot have an effect
+    :param changed: pairs in which the score of any allowed action changed; 0 where the edge cannot have an effect
     """
 
     link: Link
@@ -63,11 +62,12 @@ def direction_effects(
 ) -> list[LinkEffects]:
     """Patch every edge of a chain in one direction.
 
+    :param pairs: of this direction
     :param links: of the chain, all of them
     """
     target, source = TARGETS[direction]
     run, other = target_run(chain, pairs, target), chain.values(pairs.observations[source])
-    ahead, behind = greedy_actions(pairs.scores[source]), greedy_actions(run.scores)
+    ahead, behind = pairs.actions[source], pairs.actions[target]
     before = margin_of(run.scores, ahead, behind)
     gaps = pairs.cluster_sums(margin_of(pairs.scores[source], ahead, behind) - before)
     found, sums = [], []
@@ -77,12 +77,14 @@ def direction_effects(
         effect = np.zeros(shape)
         moved = [np.empty((0, pairs.clusters.count))]
         for part in patch_link(chain, link, run, other[link.number]):
-            edges, rows, actions = (part.sender, part.receivers), part.rows, np.argmax(part.scores, axis=2)
+            edges, rows = (part.sender, part.receivers), part.rows
+            scores = pairs.allowed(part.scores, rows)
+            actions = np.argmax(scores, axis=2)
             margins = np.zeros((len(part.receivers), pairs.count))
             margins[:, rows] = margin_of(part.scores, ahead[rows], behind[rows]) - before[rows]
             counts["flips"][edges] = (actions != behind[rows]).sum(axis=1)
             counts["matches"][edges] = (actions == ahead[rows]).sum(axis=1)
-            counts["changed"][edges] = (part.scores != run.scores[rows]).any(axis=2).sum(axis=1)
+            counts["changed"][edges] = (scores != pairs.allowed(run.scores[rows], rows)).any(axis=2).sum(axis=1)
             effect[edges] = margins.sum(axis=1) / gaps.sum()
             moved.append(pairs.cluster_sums(margins[counts["changed"][edges] > 0]))
         found.append((link, effect, counts))

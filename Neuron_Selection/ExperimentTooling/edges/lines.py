@@ -19,7 +19,9 @@ def edge_lines(document: Mapping[str, Any]) -> list[str]:
     lines = [f"{document['edges']:,} edges: {layers}", f"{counts}, {clusters}"]
     for direction, one in document["directions"].items():
         target, source = TARGETS[direction]
-        lines += ["", f"{direction} (source {source}, target {target}), {_EFFECTS[direction]}:"]
+        other = one["contrast_pairs"] != document["contrast_pairs"]  # action masks differ between the runs
+        own = f", {one['contrast_pairs']} pairs with contrast" if other else ""
+        lines += ["", f"{direction} (source {source}, target {target}){own}, {_EFFECTS[direction]}:"]
         for link in one["links"]:
             having = f"{link['edges_with_effect']:,} of {link['edges']:,} edges have an effect"
             lines.append(

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from Neuron_Selection.AnalysisTooling.measures.decisions import greedy_actions
 from Neuron_Selection.ExperimentTooling.contrast_pairs import ContrastPairs
 from Neuron_Selection.ExperimentTooling.edges.effects import margin_of, target_run
 from Neuron_Selection.ExperimentTooling.edges.patching import patch_sender
@@ -52,12 +51,13 @@ def strongest_paths(
 ) -> list[PatchedPath]:
     """The paths of the largest |effect|, largest first; paths without any effect are left out.
 
+    :param pairs: of this direction
     :param count: how many
     :param beam: how many beginnings of each length are continued
     """
     target, source = TARGETS[direction]
     run, other = target_run(chain, pairs, target), chain.values(pairs.observations[source])[0]
-    ahead, behind = greedy_actions(pairs.scores[source]), greedy_actions(run.scores)
+    ahead, behind = pairs.actions[source], pairs.actions[target]
     before = margin_of(run.scores, ahead, behind)
     whole = float((margin_of(pairs.scores[source], ahead, behind) - before).sum())
     differs = (run.values[0] != other).reshape(*other.shape[:2], -1).any(axis=2)
@@ -70,7 +70,7 @@ def strongest_paths(
         for one in beginnings:
             part = patch_sender(chain, link, run, one.nodes[-1], rows=one.rows, values=one.values)
             margins = margin_of(part.scores, ahead[one.rows], behind[one.rows]) - before[one.rows]
-            flips = (np.argmax(part.scores, axis=2) != behind[one.rows]).sum(axis=1)
+            flips = (np.argmax(pairs.allowed(part.scores, one.rows), axis=2) != behind[one.rows]).sum(axis=1)
             effects = margins.sum(axis=1) / whole
             longer += [
                 _Beginning(

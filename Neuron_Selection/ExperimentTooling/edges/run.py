@@ -12,12 +12,12 @@ from Neuron_Selection.ExperimentTooling.circuits.masked_runs import CORRUPTED as
 from Neuron_Selection.ExperimentTooling.circuits.masked_runs import circuit_runs
 from Neuron_Selection.ExperimentTooling.circuits.measures import SUBSETS, measure_circuit
 from Neuron_Selection.ExperimentTooling.circuits.strongest import faithfulness_curves, strongest_edges
-from Neuron_Selection.ExperimentTooling.contrast_pairs import contrast_pairs
+from Neuron_Selection.ExperimentTooling.contrast_pairs import OF_CIRCUITS, contrast_pairs
 from Neuron_Selection.ExperimentTooling.edges.documents import circuit_of, curve_rows, direction_document, edge_rows
 from Neuron_Selection.ExperimentTooling.edges.effects import direction_effects, importance_of
 from Neuron_Selection.ExperimentTooling.edges.paths import BEAM, strongest_paths
 from Neuron_Selection.ExperimentTooling.node_chain import Link, NodeChain, chain_of
-from Neuron_Selection.ExperimentTooling.paired_inputs import paired_inputs
+from Neuron_Selection.ExperimentTooling.paired_inputs import paired_inputs, pairs_metadata
 from Neuron_Selection.FileFormats.agent_zip.agent_folder import CLEAN, CORRUPTED, RESULTS, output_folder
 from Neuron_Selection.FileFormats.directions import directions_of
 from Neuron_Selection.FileFormats.entry_names import load_entry_names
@@ -91,17 +91,21 @@ def patch_edges(
         "random_orders": random_orders, "subsets": subsets, "resamples": resamples, "cluster_by": cluster_by,
         "seed": seed, "input_names": names is not None,
         "input_ids": None if input_ids is None else list(both[0].ids),
-        "clean_sha256": both[0].sha256, "corrupted_sha256": both[1].sha256,
+        **pairs_metadata(*both),
     }  # fmt: skip
     planned = agent.metadata(decisive, command={"script": "patch_edges.py", "direction": direction})
     if is_up_to_date(stored_edges(files), planned, overwrite=overwrite):
         return PatchedEdges(document=load_edges(files["results"]), paths=files, was_up_to_date=True)
-    pairs = contrast_pairs(agent, *both, cluster_by=cluster_by)
-    effects = {
-        one: direction_effects(chain, pairs, one, links, resamples=resamples, seed=seed)
-        for one, links in _by_direction(chain, directions_of(direction), progress)
+    directions = directions_of(direction)
+    pairs_of = {
+        one: contrast_pairs(agent, *both, direction=one, cluster_by=cluster_by)
+        for one in dict.fromkeys([*directions, OF_CIRCUITS])
     }
-    importance = importance_of(effects.values())
+    effects = {
+        one: direction_effects(chain, pairs_of[one], one, links, resamples=resamples, seed=seed)
+        for one, links in _by_direction(chain, directions, progress)
+    }
+    importance, pairs = importance_of(effects.values()), pairs_of[OF_CIRCUITS]
     runs = circuit_runs(
         chain, pairs, ablate, reference=None if reference is None else reference.observations, seed=seed
     )
@@ -118,7 +122,11 @@ def patch_edges(
         "clusters_are": pairs.clusters.description,
         "directions": {
             one: direction_document(
-                links, strongest_paths(chain, pairs, one, count=paths, beam=beam) if paths else [], chain, names
+                links,
+                strongest_paths(chain, pairs_of[one], one, count=paths, beam=beam) if paths else [],
+                chain,
+                names,
+                n_pairs=pairs_of[one].count,
             )
             for one, links in effects.items()
         },

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
@@ -72,18 +72,19 @@ class DirectionInteractions:
 
 
 def interactions_of(
-    players: Players, clusters: Clusters, direction: str, *, rules: Rules, sampling: Sampling
+    players: Players, clusters: Clusters, direction: str, *, rules: Rules, sampling: Sampling, intervals: Sampling
 ) -> DirectionInteractions:
     """Compute everything for one direction.
 
     :param players: of contrast pairs only, at least one
     :param clusters: of the contrast pairs
+    :param sampling: of p values and orders
     """
     effects, one = set_effects(players), players.mixtures[0]
     _, gaps = margin_parts(one.baseline, one.baseline, one.source_q_values)
     sums, whole = sum_pairs(players, effects, gaps, clusters), float(gaps.sum())
     single, found = sums.single / whole, sums.interactions.sum(axis=0) / whole
-    intervals, p = _statistics(sums, sampling)
+    bounds, p = _statistics(sums, sampling, intervals)
     q = q_values_of(p)
     of_pairs = single[sums.first], single[sums.second]
     tested = np.ones(len(q), bool) if rules.q_threshold is None else q <= rules.q_threshold
@@ -95,7 +96,7 @@ def interactions_of(
         first=sums.first,
         second=sums.second,
         interactions=found,
-        intervals=intervals,
+        intervals=bounds,
         p=p,
         q=q,
         kinds=kinds,
@@ -111,26 +112,20 @@ def interactions_of(
     )
 
 
-def _statistics(sums: PairSums, sampling: Sampling) -> tuple[np.ndarray, np.ndarray]:
+def _statistics(sums: PairSums, sampling: Sampling, intervals: Sampling) -> tuple[np.ndarray, np.ndarray]:
     """Intervals, (2, k), and p values, (k,); of pairs that never interact they are 0 and 1 without any resampling."""
     changes, has_weight = sums.interactions, sums.gaps > 0
-    intervals, p = np.zeros((2, changes.shape[1])), np.ones(changes.shape[1])
+    bounds, p = np.zeros((2, changes.shape[1])), np.ones(changes.shape[1])
     if np.count_nonzero(has_weight) < 2:
-        return np.full_like(intervals, np.nan), p
+        return np.full_like(bounds, np.nan), p
     interacts = changes.any(axis=0)
-    found = bootstrap_intervals(
-        changes[:, interacts],
-        sums.gaps,
-        confidence=sampling.confidence,
-        resamples=sampling.resamples,
-        seed=sampling.seed,
-    )
+    found = bootstrap_intervals(changes[:, interacts], sums.gaps, **asdict(intervals))
     if found is not None:
-        intervals[:, interacts] = found
+        bounds[:, interacts] = found
     p[interacts] = sign_flip_p_values(
         changes[has_weight][:, interacts], resamples=sampling.resamples, seed=sampling.seed
     )
-    return intervals, p
+    return bounds, p
 
 
 def _shapley(players: Players, effects: SetEffects, permutations: int, seed: int, whole: float) -> ShapleyValues | None:

@@ -15,16 +15,16 @@ _SHOWN = 10
 
 
 def document_of(
-    found: Mapping[str, DirectionInteractions | None], *, counts: Mapping[str, Any], rules: Rules
+    found: Mapping[str, DirectionInteractions | None], *, counts: Mapping[str, Mapping[str, Any]], rules: Rules
 ) -> dict[str, Any]:
     """``{direction: {...}}``.
 
     :param found: None where no pair has contrast
-    :param counts: of pairs and clusters, for every direction alike
+    :param counts: of pairs and clusters, by direction
     """
     return {
         direction: {
-            **counts,
+            **counts[direction],
             "threshold": rules.threshold,
             "q_threshold": rules.q_threshold,
             "neurons": [] if one is None else list(player_records(one)),

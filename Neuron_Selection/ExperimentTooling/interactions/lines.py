@@ -35,8 +35,25 @@ def interaction_lines(document: Mapping[str, Any]) -> list[str]:
 
 
 def remarks(document: Mapping[str, Any]) -> list[str]:
-    """Remarks on what limits the results."""
-    one, lines = next(iter(document.values())), []
+    """Remarks on what limits the results, with their direction if it matters."""
+    by_direction = {direction: _limits(one) for direction, one in document.items()}
+    lines = next(iter(by_direction.values()))
+    if any(others != lines for others in by_direction.values()):
+        lines = [f"{direction}: {line}" for direction, of_one in by_direction.items() for line in of_one]
+    drawn = next(iter(document.values()))["resamples"]
+    if drawn["intervals"] != drawn["p"]:
+        lines.append(
+            f"intervals of {drawn['intervals']} resamples, p values of {drawn['p']}; --resamples N sets both to N"
+        )
+    if any(one["contrast_pairs"] for one in document.values()) and not any(
+        one["strongest"] for one in document.values()
+    ):
+        lines.append("no interaction at all: the margin is linear in these neurons")
+    return lines
+
+
+def _limits(one: Mapping[str, Any]) -> list[str]:
+    lines = []
     contrast, given, clusters = (one[key] for key in ("contrast_pairs", "pairs_given", "clusters_with_contrast"))
     if contrast < given:
         lines.append(
@@ -48,8 +65,6 @@ def remarks(document: Mapping[str, Any]) -> list[str]:
         lines.append(
             f"{clusters} clusters ({one['clusters_by']}): with fewer than {FEW_CLUSTERS}, intervals are too narrow"
         )
-    if contrast and not any(part["strongest"] for part in document.values()):
-        lines.append("no interaction at all: the margin is linear in these neurons")
     return lines
 
 

@@ -8,7 +8,7 @@ from functools import cache
 import numpy as np
 
 from Neuron_Selection.AnalysisTooling.measures.clusters import Clusters
-from Neuron_Selection.AnalysisTooling.measures.decisions import NOISE
+from Neuron_Selection.AnalysisTooling.measures.decisions import NOISE, score_sizes
 from Neuron_Selection.ExperimentTooling.interactions.set_effects import Players, SetEffects
 
 _ROUNDING = 1e-12  # of the largest score, in float64: a smaller interaction is rounding
@@ -61,8 +61,7 @@ def _noise(players: Players) -> np.ndarray:
     """The largest interaction of each pair that rounding alone can cause, (n,)."""
     one = players.mixtures[0]
     share = _ROUNDING if one.target.dtype == np.float64 else 4 * NOISE
-    scale = np.maximum(np.abs(one.baseline), np.abs(one.source_q_values)).max(axis=1, initial=0.0)
-    noise: np.ndarray = share * np.maximum(1.0, scale)
+    noise: np.ndarray = share * np.maximum(score_sizes(one.baseline), score_sizes(one.source_q_values))
     return noise
 
 

@@ -23,7 +23,7 @@ from Neuron_Selection.ExperimentTooling.interactions.documents import document_o
 from Neuron_Selection.ExperimentTooling.interactions.set_effects import Players
 from Neuron_Selection.ExperimentTooling.minimal_sets.explain import contrast_rows, of_rows, single_effects
 from Neuron_Selection.ExperimentTooling.minimal_sets.mixtures import Mixtures, mixtures_of
-from Neuron_Selection.ExperimentTooling.paired_inputs import paired_inputs
+from Neuron_Selection.ExperimentTooling.paired_inputs import paired_inputs, pairs_metadata
 from Neuron_Selection.FileFormats.agent_zip.agent_folder import CLEAN, CORRUPTED, RESULTS, output_folder
 from Neuron_Selection.FileFormats.directions import TARGETS, directions_of
 from Neuron_Selection.FileFormats.provenance import check_outputs, installed_version, is_up_to_date
@@ -37,6 +37,7 @@ from Neuron_Selection.FileFormats.storage.csv_tables import csv_bytes
 from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
 
 Progress = Callable[[Sequence[str]], Iterable[str]]
+INTERVALS_OF_ALL = 999  # resamples: the intervals of thousands of pairs would otherwise take most of the time
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,7 +63,7 @@ def find_interactions(
     permutations: int = 100,
     cluster_by: str = "auto",
     confidence: float = 0.95,
-    resamples: int = RESAMPLES,
+    resamples: int | None = None,
     seed: int = 0,
     input_ids: Sequence[str] | None = None,
     output_prefix: str = "interactions",
@@ -75,11 +76,13 @@ def find_interactions(
     The parameters are the flags of ``find_interactions.py``; inputs may be arrays as well.
 
     :param layers: None means the last hidden activation but one: in the last one, the scores are linear
+    :param resamples: of intervals and p values; None means 9999, for the intervals of ``all`` 999
     :param progress: iterates over the directions
     :raises SuiteError: more than two layers, a number out of range, or an output of a different run
     """
     rules = Rules(threshold=threshold, q_threshold=q_threshold, permutations=permutations)
-    sampling = Sampling(confidence=confidence, resamples=resamples, seed=seed)
+    sampling = Sampling(confidence=confidence, resamples=resamples or RESAMPLES, seed=seed)
+    intervals = replace(sampling, resamples=resamples or (INTERVALS_OF_ALL if all else RESAMPLES))
     _check(neurons, rules, sampling)
     hidden = hidden_activations(agent)
     chosen = hidden[-2:][:1] if layers is None else agent.layer_table.chosen(layers)
@@ -99,11 +102,11 @@ def find_interactions(
         "direction": direction,
         **asdict(rules),
         **asdict(sampling),
+        "interval_resamples": intervals.resamples,
         "cluster_by": cluster_by,
         "input_ids": None if input_ids is None else list(runs["clean"].ids),
         "scipy": installed_version("scipy"),
-        **{f"{run}_sha256": inputs.sha256 for run, inputs in runs.items()},
-        **({"action_masks": True} if any(one.action_masks is not None for one in runs.values()) else {}),
+        **pairs_metadata(*pairs),
     }
     planned = agent.metadata(decisive, command={"script": INTERACTION_FILES.script, "direction": direction})
     if is_up_to_date(INTERACTION_FILES.stored(path), planned, overwrite=overwrite):
@@ -112,21 +115,27 @@ def find_interactions(
         one: [mixtures_of(agent.network, layer, *(runs[run] for run in TARGETS[one])) for layer in chosen]
         for one in directions_of(direction)
     }
-    rows = contrast_rows(next(iter(mixtures.values()))[0])
-    mixtures = {one: [of_rows(site, rows) for site in sites] for one, sites in mixtures.items()}
-    clusters = replace(clusters, of_input=clusters.of_input[rows])
+    rows = {one: contrast_rows(sites[0]) for one, sites in mixtures.items()}  # action masks may differ between the runs
+    mixtures = {one: [of_rows(site, rows[one]) for site in sites] for one, sites in mixtures.items()}
+    clusters_in = {one: replace(clusters, of_input=clusters.of_input[of_one]) for one, of_one in rows.items()}
     counts = {
-        "layers": list(chosen),
-        "pairs_given": len(runs["clean"].ids),
-        "contrast_pairs": len(rows),
-        "clusters_with_contrast": len(np.unique(clusters.of_input)),
-        "clusters_by": clusters.description,
+        one: {
+            "layers": list(chosen),
+            "pairs_given": len(runs["clean"].ids),
+            "contrast_pairs": len(of_one.of_input),
+            "clusters_with_contrast": len(np.unique(of_one.of_input)),
+            "clusters_by": of_one.description,
+            "resamples": {"intervals": intervals.resamples, "p": sampling.resamples},
+        }
+        for one, of_one in clusters_in.items()
     }
     important = _most_important([*mixtures.values()], most=None if all else neurons)
     found: dict[str, DirectionInteractions | None] = dict.fromkeys(mixtures)
-    for one in progress([*mixtures] if len(rows) else []):
+    for one in progress([one for one in mixtures if len(rows[one])]):
         players = Players(mixtures=mixtures[one], neurons=important)
-        found[one] = interactions_of(players, clusters, one, rules=rules, sampling=sampling)
+        found[one] = interactions_of(
+            players, clusters_in[one], one, rules=rules, sampling=sampling, intervals=intervals
+        )
     document = document_of(found, counts=counts, rules=rules)
     beside = {
         "interactions": csv_bytes(INTERACTION_COLUMNS, pair_rows(found)),

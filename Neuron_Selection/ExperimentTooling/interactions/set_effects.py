@@ -58,6 +58,13 @@ class Players:
         ahead, behind = greedy_actions(one.source_q_values), greedy_actions(one.baseline)
         return margin_weights(ahead, behind, one.baseline.shape[1])
 
+    @property
+    def margins(self) -> np.ndarray:
+        """The margin of each pair in the target run, (n,); forbidden actions, minus infinity, have no part in it."""
+        weights = self.weights
+        margins: np.ndarray = (np.where(weights != 0, self.mixtures[0].baseline, 0.0) * weights).sum(axis=1)
+        return margins
+
 
 class SetEffects(Protocol):
     """Changes of margins, by whichever way applies."""
@@ -76,7 +83,7 @@ def set_effects(players: Players) -> SetEffects:
     """The quicker way where it applies."""
     entries = _entries(players)
     if entries is None:
-        return _PatchedSets(players=players, weights=players.weights)
+        return _PatchedSets(players=players, weights=players.weights, margins=players.margins)
     return _MlpSets.of(players, entries)
 
 
@@ -86,6 +93,7 @@ class _PatchedSets:
 
     players: Players
     weights: np.ndarray
+    margins: np.ndarray
 
     def changes(self, row: int, players: np.ndarray, masks: np.ndarray) -> np.ndarray:
         names, first = self.players.names, self.players.mixtures[0]
@@ -103,7 +111,7 @@ class _PatchedSets:
         if interventions:
             part = rows_of(first.observations, slice(row, row + 1))
             scores = first.network.patched_many(part, interventions, target_run=own)[:, 0]
-            changes[filled] = (np.asarray(scores, np.float64) - first.baseline[row]) @ self.weights[row]
+            changes[filled] = np.asarray(scores, np.float64) @ self.weights[row] - self.margins[row]
         return changes
 
 
@@ -166,15 +174,13 @@ class _MlpSets:
         linears, entries = found
         weights, (first, *_) = players.weights, entries
         width, n_actions = first.target.shape[1], players.weights.shape[1]
-        baseline = np.where(weights == 0, 0.0, players.mixtures[0].baseline)  # of forbidden actions it is infinite
-        differences = linears[-1].bias[:n_actions] - baseline
         return cls(
             players=players,
             linears=linears,
             entries=entries,
             start=first.target @ linears[0].columns[:width] + linears[0].bias,
             last=weights @ linears[-1].columns[:, :n_actions].T,
-            shift=(differences * weights).sum(axis=1),
+            shift=weights @ linears[-1].bias[:n_actions] - players.margins,
         )
 
     def changes(self, row: int, players: np.ndarray, masks: np.ndarray) -> np.ndarray:

@@ -27,7 +27,7 @@ from Neuron_Selection.ExperimentTooling.minimal_sets.explain import (
 from Neuron_Selection.ExperimentTooling.minimal_sets.goals import Goal, parse_goal
 from Neuron_Selection.ExperimentTooling.minimal_sets.mixtures import mixtures_of
 from Neuron_Selection.ExperimentTooling.minimal_sets.ranking_curves import ranking_curves
-from Neuron_Selection.ExperimentTooling.paired_inputs import paired_inputs
+from Neuron_Selection.ExperimentTooling.paired_inputs import paired_inputs, pairs_metadata
 from Neuron_Selection.FileFormats.agent_zip.agent_folder import CLEAN, CORRUPTED, RESULTS, output_folder
 from Neuron_Selection.FileFormats.directions import TARGETS, directions_of
 from Neuron_Selection.FileFormats.inputs import Inputs
@@ -114,8 +114,7 @@ def find_minimal_sets(
         "direction": direction,
         "layers": list(chosen),
         "input_ids": None if input_ids is None else list(runs["clean"].ids),
-        **{f"{run}_sha256": inputs.sha256 for run, inputs in runs.items()},
-        **({"action_masks": True} if any(inputs.action_masks is not None for inputs in pairs) else {}),
+        **pairs_metadata(*pairs),
     }
     command = {"script": "find_minimal_sets.py", "direction": direction}
     planned = agent.metadata(decisive, command=command)

@@ -22,7 +22,7 @@ from Neuron_Selection.AnalysisTooling.measures.cluster_statistics import (
     sign_flip_p_values,
 )
 from Neuron_Selection.AnalysisTooling.measures.clusters import MOST_CLUSTERS, clusters_of
-from Neuron_Selection.errors import InputError
+from Neuron_Selection.errors import InputError, UsageError
 from tests.raised import raises
 
 
@@ -179,6 +179,8 @@ def test_clusters_come_from_the_file_the_id_or_the_input() -> None:
         clusters_of(["plain"], {}, "id_seed", where="f")
     with raises(InputError, file="f", field="cluster", problem="no input has this key"):
         clusters_of(IDS, {}, "file", where="f")
+    with raises(UsageError, field="cluster_by", found="'seed'", expected="auto, file, id_seed or input"):
+        clusters_of(IDS, {}, "seed", where="f")
 
 
 def test_very_many_clusters_are_merged_whole() -> None:

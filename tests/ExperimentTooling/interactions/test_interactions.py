@@ -55,7 +55,7 @@ def each_alone(players: Players) -> Clusters:
 
 
 def found_in(players: Players, direction: str = "denoising") -> DirectionInteractions:
-    return interactions_of(players, each_alone(players), direction, rules=BY_TRUTH, sampling=QUICK)
+    return interactions_of(players, each_alone(players), direction, rules=BY_TRUTH, sampling=QUICK, intervals=QUICK)
 
 
 def gate_players(folder: Path, name: str, direction: str, layer: str = "q_net.1") -> Players:
@@ -281,7 +281,7 @@ def test_clusters_decide_intervals_and_p_values(tmp_path: Path) -> None:
     ids = [str(row) for row in range(count)]
     of_two = clusters_of(ids, {one: str(place % 2) for place, one in enumerate(ids)}, "file", where="test")
     alone, by_two = (
-        interactions_of(players, clusters, "denoising", rules=BY_TRUTH, sampling=QUICK)
+        interactions_of(players, clusters, "denoising", rules=BY_TRUTH, sampling=QUICK, intervals=QUICK)
         for clusters in (each_alone(players), of_two)
     )
     assert np.allclose(alone.interactions, by_two.interactions, atol=1e-12)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from Neuron_Selection.errors import InputError, shown
+from Neuron_Selection.errors import InputError, UsageError, shown
 from Neuron_Selection.FileFormats.directions import DIRECTIONS, TARGETS, directions_of
 from Neuron_Selection.FileFormats.results.sweep import SweepGroup, groups_of, header_from
 from tests.raised import Parts, parts, raises
@@ -47,6 +47,8 @@ def test_the_target_of_a_direction_is_the_run_that_receives() -> None:
     assert DIRECTIONS == ("denoising", "noising")
     assert TARGETS == {"denoising": ("corrupted", "clean"), "noising": ("clean", "corrupted")}
     assert [directions_of(asked) for asked in ("both", "noising")] == [DIRECTIONS, ("noising",)]
+    with raises(UsageError, field="direction", found="'forwards'", expected="denoising, noising or both"):
+        directions_of("forwards")
 
 
 @pytest.mark.parametrize(
