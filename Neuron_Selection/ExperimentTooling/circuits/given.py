@@ -131,7 +131,8 @@ def _chosen(patch: Mapping[str, Neurons], chain: NodeChain, agent: OpenedAgent) 
     for name, neurons in patch.items():
         layer = activations.get(name, name)
         if layer not in chain.hidden:
-            raise UsageError(f"patch spec: found layer {shown(name)}, expected a layer of {', '.join(chain.hidden)}")
+            expected = f"a layer of {', '.join(chain.hidden)}"
+            raise UsageError(file="patch spec", found=f"layer {shown(name)}", expected=expected)
         chosen.setdefault(layer, np.zeros(chain.widths[chain.layers.index(layer)], bool))
         chosen[layer][slice(None) if neurons == "all" else list(neurons)] = True
     return {layer: chosen[layer] for layer in chain.hidden if layer in chosen}
