@@ -49,7 +49,7 @@ def found(folder: Path) -> dict[str, Any]:
 def test_what_the_guide_says_was_found_is_what_came_out(walked: Path) -> None:
     folder = walked / "my_agent" / "patching_results"
     dqn, ppo = found(folder), found(walked / "ppo")
-    ahead = "row 5, column 3, lava"
+    ahead = "row 5, column 3: lava"
     assert [round(one["shares"][ahead], 2) for one in (dqn, ppo)] == [0.55, 0.29]
     path = dqn["document"]["directions"]["denoising"]["paths"][0]
     assert path["path"][1:] == ["q_net.1:80", "q_net.3:91", "scores:2"]

@@ -275,7 +275,7 @@ REFUSED: dict[tuple[str, ...], tuple[type[SuiteError], Parts]] = {
         parts(file=..., field=..., names=["tests.made_agents"]),
     ),
     ("--env", f"{FACTORIES}:make_line", "--output_prefix", "a/b"): (
-        InputError,
+        UsageError,
         parts(field="output prefix", found="'a/b'", expected=...),
     ),
     ("--env", f"{FACTORIES}:make_alike", "--frames", "--vecnormalize", "x.pkl"): (
