@@ -25,14 +25,15 @@ def _exact(results: Results) -> Finding | None:
     worst = min(neurons, key=lambda one: float(one["difference"]))
     states, baseline = document["states"], document["baseline"]
     costly = sum(one["class"] == "behaviour" for one in neurons)
+    lowers = "expected discounted return", number(baseline["value"]), number(worst["value"])
+    if worst["states_goal"] < baseline["states_goal"]:
+        goal = (share(one["states_goal"] / states) for one in (baseline, worst))
+        lowers = "share of states that reach the goal", *goal
     text = (
         "Behaviour is another matter: {} of {} neurons change what the agent achieves when they are ablated alone; {} "
-        "costs most, it lowers the share of states that reach the goal from {} to {}."
+        "costs most, it lowers the {} from {} to {}."
     )
-    found = sentence(
-        text, count(costly), count(len(neurons)), name(worst["patch"]), share(baseline["states_goal"] / states),
-        share(worst["states_goal"] / states),
-    )  # fmt: skip
+    found = sentence(text, count(costly), count(len(neurons)), name(worst["patch"]), *lowers)
     if not worst["difference"] < 0:
         found = sentence("None of {} neurons costs anything when it is ablated alone.", count(len(neurons)))
     return Finding(

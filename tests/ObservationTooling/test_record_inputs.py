@@ -223,6 +223,16 @@ def test_an_agent_that_acts_alike_is_reported_and_another_policy_is_suggested(tm
     assert "--policy epsilon=0.3" in done.stderr.splitlines()[-1]
 
 
+def test_an_agent_that_acts_alike_everywhere_is_not_recorded_in_circles(tmp_path: Path) -> None:
+    folder = line_agent(tmp_path, always=1)
+    words = ["--env", f"{FACTORIES}:make_line", "--episodes", "2", "--overwrite", "--json"]
+    followed = []
+    for policy in ("greedy", "epsilon=0.3", "random"):
+        following = json.loads(run(folder, *words, "--policy", policy).stdout)["next"]
+        followed.append(following and following.split("--policy ")[1].split()[0])
+    assert followed == ["epsilon=0.3", "random", None]
+
+
 def test_episodes_without_an_end_are_stopped_and_reported(tmp_path: Path) -> None:
     done = run(
         line_agent(tmp_path, always=0), "--env", f"{FACTORIES}:make_line", "--episodes", "2", "--max_steps", "30"
