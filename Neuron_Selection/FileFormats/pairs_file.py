@@ -16,12 +16,12 @@ import msgspec
 from Neuron_Selection.errors import InputError, shown
 from Neuron_Selection.FileFormats.agent_zip.agent_folder import CLEAN, CORRUPTED
 from Neuron_Selection.FileFormats.agent_zip.spaces import Space
+from Neuron_Selection.FileFormats.hashed_files import save_hashed, stored_hashed
 from Neuron_Selection.FileFormats.inputs import Inputs, inputs_bytes, load_inputs
 from Neuron_Selection.FileFormats.observations import Observations, rows_of
-from Neuron_Selection.FileFormats.provenance import StoredOutput, meta_path, stored_document, stored_output
-from Neuron_Selection.FileFormats.storage.atomic_files import sha256_of, write_together
+from Neuron_Selection.FileFormats.provenance import StoredOutput, meta_path, stored_document
 from Neuron_Selection.FileFormats.storage.document_checks import Index, checked_document
-from Neuron_Selection.FileFormats.storage.json_files import json_bytes, read_edited_json
+from Neuron_Selection.FileFormats.storage.json_files import read_edited_json
 
 PAIRS = "pairs.json"
 _HINT = "make_pairs.py makes it"
@@ -137,17 +137,13 @@ def save_pair_files(
     for side, batch in (("clean", clean), ("corrupted", corrupted)):
         rows = {input_id: rows_of(batch, row) for row, input_id in enumerate(records)}
         contents[side] = inputs_bytes(rows, clusters=clusters, normalised_with=normalised_with, where=paths[side])
-    hashes = {f"{kind}_sha256": sha256_of(data) for kind, data in contents.items()}
-    files = {paths[kind]: data for kind, data in contents.items()}
-    write_together({**files, meta_path(paths["pairs"]): json_bytes({**metadata, **hashes})})
+    save_hashed(paths["pairs"], paths, contents, metadata=metadata)
 
 
 def stored_pairs(folder: Path) -> StoredOutput:
     """The three files as they are on disk now."""
     paths = pair_paths(folder)
-    return stored_output(
-        stored_document(meta_path(paths["pairs"])), {f"{kind}_sha256": path for kind, path in paths.items()}
-    )
+    return stored_hashed(paths["pairs"], paths)
 
 
 def are_made_pairs(folder: Path) -> bool:

@@ -70,8 +70,8 @@ def main(args: argparse.Namespace, console: Console) -> None:
     """Make, save, count, name the next command."""
     from Neuron_Selection.errors import UsageError
     from Neuron_Selection.ObservationTooling.environments.chosen import chosen_environment
+    from Neuron_Selection.ObservationTooling.pair_making import make_pairs
     from Neuron_Selection.ObservationTooling.pair_making.lines import pair_lines, remarks
-    from Neuron_Selection.ObservationTooling.pair_making.run import make_pairs
     from Neuron_Selection.PatchingTooling import open_agent
 
     agent = open_agent(args.agent_path, engine="auto", **agent_options(args))

@@ -60,8 +60,8 @@ def build_parser() -> argparse.ArgumentParser:
 @script(build_parser)
 def main(args: argparse.Namespace, console: Console) -> None:
     """Run the episodes, save the states, show the summary, name the next command."""
+    from Neuron_Selection.ObservationTooling.recording import record_inputs
     from Neuron_Selection.ObservationTooling.recording.lines import has_contrast, remarks, summary_lines
-    from Neuron_Selection.ObservationTooling.recording.run import record_inputs
     from Neuron_Selection.PatchingTooling import open_agent
 
     recorded = record_inputs(
@@ -71,7 +71,7 @@ def main(args: argparse.Namespace, console: Console) -> None:
         progress=lambda episodes: console.progress(episodes, total=args.episodes, unit="episode"),
         **environment_options(args),
     )
-    path = recorded.files["inputs_sha256"]
+    path = recorded.files["inputs"]
     if recorded.was_up_to_date:
         console.say(f"{path}: up to date, left as it is")
     for remark in remarks(recorded.summary, max_steps=args.max_steps, policy=args.acting):

@@ -18,8 +18,9 @@ from Neuron_Selection.errors import InputError, SuiteError, SuiteWarning
 from Neuron_Selection.FileFormats.agent_zip.agent_folder import INPUTS
 from Neuron_Selection.FileFormats.state_frames import frames_path, load_frames
 from Neuron_Selection.FileFormats.visited_inputs import VisitedInputs, load_visited_inputs
-from Neuron_Selection.ObservationTooling import Episodes, record_inputs
+from Neuron_Selection.ObservationTooling import Episodes
 from Neuron_Selection.ObservationTooling.environments.environment import environment_from
+from Neuron_Selection.ObservationTooling.recording import record_inputs
 from Neuron_Selection.PatchingTooling import OpenedAgent, open_agent
 from tests.conftest import ROOT
 from tests.extractors import MinigridFeaturesExtractor
@@ -170,7 +171,7 @@ def test_the_same_seed_writes_the_same_bytes_and_a_finished_run_is_left_alone(tm
     with pytest.raises(InputError):
         record_inputs(agent, env=f"{FACTORIES}:make_line", policy="random", episodes=5)
     record_inputs(agent, env=f"{FACTORIES}:make_line", episodes=5, overwrite=True)
-    assert not recorded.files["frames_sha256"].exists()
+    assert not recorded.files["frames"].exists()
 
 
 def test_recordings_of_one_environment_share_its_file_and_others_are_refused(tmp_path: Path) -> None:
@@ -187,7 +188,7 @@ def test_frames_are_those_of_the_recorded_visits(tmp_path: Path) -> None:
     agent = open_agent(line_agent(tmp_path))
     recorded = record_inputs(agent, env=f"{FACTORIES}:make_line", policy="random", episodes=3, frames=True)
     visits = visited(agent).visits
-    path = frames_path(recorded.files["inputs_sha256"])
+    path = frames_path(recorded.files["inputs"])
     frames = load_frames(path, visits.ids)
     for input_id, observation in zip(visits.ids, np.asarray(visits.observations), strict=True):
         assert (frames[input_id] == int(observation[0]) % 256).all()
@@ -289,7 +290,7 @@ def test_bad_input_is_refused_in_one_line_and_nothing_is_written(words: tuple[st
 def test_a_visited_inputs_file_is_checked(tmp_path: Path) -> None:
     agent = open_agent(line_agent(tmp_path))
     recorded = record_inputs(agent, env=f"{FACTORIES}:make_line", episodes=2, max_steps=8)
-    path = recorded.files["inputs_sha256"]
+    path = recorded.files["inputs"]
     good = json.loads(path.read_text())
     first = next(iter(good))
     for field, value in (

@@ -20,9 +20,10 @@ from Neuron_Selection.ExperimentTooling.node_chain import Link, NodeChain, chain
 from Neuron_Selection.ExperimentTooling.paired_inputs import paired_inputs, pairs_metadata
 from Neuron_Selection.FileFormats.agent_zip.agent_folder import CLEAN, CORRUPTED, RESULTS, output_folder
 from Neuron_Selection.FileFormats.directions import directions_of
-from Neuron_Selection.FileFormats.entry_names import load_entry_names
+from Neuron_Selection.FileFormats.encoding import ENCODING, load_encoding
 from Neuron_Selection.FileFormats.provenance import check_outputs, is_up_to_date, meta_path
 from Neuron_Selection.FileFormats.results.edges_file import edges_paths, load_edges, save_edges, stored_edges
+from Neuron_Selection.FileFormats.storage.atomic_files import sha256_of_file
 from Neuron_Selection.PatchingTooling.ablations import check_ablation_flags, parse_ablation
 from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
 
@@ -83,13 +84,13 @@ def patch_edges(
     files = edges_paths(output_folder(output_dir, agent.folder.folder / RESULTS), output_prefix)
     read = [*(Path(one.where) for one in both), agent.folder.zip_path, *([Path(reference.where)] if reference else [])]
     check_outputs([*files.values(), meta_path(files["results"])], read)
-    names = None if not chain.inputs else load_entry_names(agent.folder.folder, chain.widths[0])
+    names = _entry_names(agent, chain)
     count = EDGES if edges is None and threshold is None else edges
     decisive = {
         "task": "edges", "direction": direction, "edges": count, "threshold": threshold, "ablation": ablate,
         "reference_sha256": None if reference is None else reference.sha256, "paths": paths, "beam": beam,
         "random_orders": random_orders, "subsets": subsets, "resamples": resamples, "cluster_by": cluster_by,
-        "seed": seed, "input_names": names is not None,
+        "seed": seed, "encoding_sha256": None if names is None else sha256_of_file(agent.folder.folder / ENCODING),
         "input_ids": None if input_ids is None else list(both[0].ids),
         **pairs_metadata(*both),
     }  # fmt: skip
@@ -143,6 +144,14 @@ def patch_edges(
         circuit=circuit, metadata=planned,
     )  # fmt: skip
     return PatchedEdges(document=document, paths=files, was_up_to_date=False)
+
+
+def _entry_names(agent: OpenedAgent, chain: NodeChain) -> Sequence[str] | None:
+    """What each entry of the observations means, if the chain begins with them and ``encoding.json`` names them."""
+    n_actions = agent.architecture.n_actions
+    encoding = load_encoding(agent.folder.folder / ENCODING, agent.agent_zip.observation_space, n_actions)
+    names = None if encoding is None else encoding.entries.get("")
+    return names if names is not None and chain.inputs and len(names) == chain.widths[0] else None
 
 
 def _by_direction(

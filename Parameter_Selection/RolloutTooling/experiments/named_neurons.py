@@ -17,7 +17,7 @@ from Neuron_Selection.FileFormats.patch_spec import Neurons
 from Neuron_Selection.FileFormats.provenance import fingerprint_in, meta_path, stored_document
 from Neuron_Selection.FileFormats.results.circuit_file import load_circuit
 from Neuron_Selection.FileFormats.results.cross_metric_summary import load_cross_metric_summary
-from Neuron_Selection.FileFormats.results.minimal_sets_file import load_minimal_sets
+from Neuron_Selection.FileFormats.results.minimal_sets_file import MINIMAL_SET_FILES
 from Neuron_Selection.FileFormats.storage.json_files import read_edited_json
 from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
 from SaliencyTooling.weight_ranking import candidate_neurons, weight_matrices
@@ -61,7 +61,7 @@ def _minimal_sets(agent: OpenedAgent, path: Path) -> Named:
     """The set of each direction and layer that explains all pairs together; equal sets count once."""
     _check_agent(agent, stored_document(meta_path(path)) or {}, path)
     named: Named = {}
-    for direction, layers in load_minimal_sets(path).items():
+    for direction, layers in MINIMAL_SET_FILES.load(path).items():
         for layer, site in layers.items() if isinstance(layers, dict) else ():
             together = site.get("together") if isinstance(site, dict) else None
             patch = together.get("patch") if isinstance(together, dict) else None

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from Neuron_Selection.errors import InputError, SuiteError, UsageError
-from Neuron_Selection.ObservationTooling import make_pairs
+from Neuron_Selection.ObservationTooling.pair_making import make_pairs
 from Neuron_Selection.PatchingTooling import open_agent
 from tests.made_agents import mlp_agent, planted_agent, vector_space
 from tests.made_normalizers import new_normalizer, saved
