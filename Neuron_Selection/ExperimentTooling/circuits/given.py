@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from Neuron_Selection.errors import InputError, UsageError, shown
-from Neuron_Selection.ExperimentTooling.circuits.masked_runs import CORRUPTED, Masks
+from Neuron_Selection.ExperimentTooling.circuits.masked_runs import CORRUPTED, Masks, check_circuit_ablation
 from Neuron_Selection.ExperimentTooling.circuits.measures import masks_of
 from Neuron_Selection.ExperimentTooling.hidden_layers import activations_of_layers
 from Neuron_Selection.ExperimentTooling.node_chain import NodeChain
@@ -68,6 +68,10 @@ def given_circuit(
     if patch_spec is None and patches_file is None:
         path = agent.folder.find(circuit or CIRCUIT, RESULTS, hint="patch_edges.py makes it")
         loaded = load_circuit(path)
+        try:
+            check_circuit_ablation(loaded.ablation, has_reference=False)
+        except UsageError as error:
+            raise InputError(path, str(error)) from error
         return GivenCircuit(
             masks=_masks_in(loaded, chain, agent, path, allow_mismatch=allow_mismatch),
             nodes=loaded.nodes,
