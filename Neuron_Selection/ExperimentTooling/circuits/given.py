@@ -138,4 +138,4 @@ def _chosen(patch: Mapping[str, Neurons], chain: NodeChain, agent: OpenedAgent) 
             raise UsageError(f"patch spec: found layer {shown(name)}, expected a layer of {', '.join(chain.hidden)}")
         chosen.setdefault(layer, np.zeros(chain.widths[chain.layers.index(layer)], bool))
         chosen[layer][slice(None) if neurons == "all" else list(neurons)] = True
-    return {layer: chosen[layer] for layer in chain.hidden if layer in chosen}
+    return chosen
