@@ -65,7 +65,14 @@ def given_circuit(
     """
     if sum(one is not None for one in (circuit, patch_spec, patches_file)) > 1:
         raise UsageError("--circuit, --patch_spec and --patches_file cannot be used together: each names a circuit")
-    if patch_spec is None and patches_file is None:
+    listed = None
+    if patches_file is not None:
+        listed = agent.folder.find(patches_file, ".")
+        patch_spec, *others = load_definitions(listed)
+        if others:
+            found, hint = f"{1 + len(others)} patches", "--patch_spec names one"
+            raise InputError(listed, found=found, expected="one patch, which is the circuit", hint=hint)
+    if patch_spec is None:
         path = agent.folder.find(circuit or CIRCUIT, RESULTS, hint="patch_edges.py makes it")
         loaded = load_circuit(path)
         try:
@@ -80,14 +87,7 @@ def given_circuit(
             path=path,
             identity={"circuit_sha256": sha256_of_file(path)},
         )
-    listed = None
-    if patches_file is not None:
-        listed = agent.folder.find(patches_file, ".")
-        patch_spec, *others = load_definitions(listed)
-        if others:
-            found, hint = f"{1 + len(others)} patches", "--patch_spec names one"
-            raise InputError(listed, found=found, expected="one patch, which is the circuit", hint=hint)
-    chosen = _chosen(agent.layer_table.resolve(patch_spec or {}), chain, agent)
+    chosen = _chosen(agent.layer_table.resolve(patch_spec), chain, agent)
     sizes = zip(chain.layers, chain.widths, strict=True)
     intact = [chosen.get(layer, np.ones(width, bool)) for layer, width in sizes]
     nodes = {layer: np.flatnonzero(is_in).tolist() for layer, is_in in chosen.items()}
