@@ -28,6 +28,7 @@ def require_address_space(library: str) -> None:
     needed = _NEEDED[library]
     if library not in sys.modules and limit != resource.RLIM_INFINITY and limit < needed << 20:
         raise MachineError(
-            f"out of memory: {library} needs about {needed} MiB of address space, the limit is {limit >> 20} MiB "
-            "(ulimit -v)"
+            f"{library} needs about {needed} MiB of address space, the limit is {limit >> 20} MiB",
+            field="out of memory",
+            hint="ulimit -v",
         )

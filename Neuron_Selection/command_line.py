@@ -16,7 +16,7 @@ from typing import NoReturn, Protocol
 from Neuron_Selection.address_space import require_address_space
 from Neuron_Selection.errors import SuiteError, is_lack_of_memory, one_line, shown
 from Neuron_Selection.file_sizes import max_size
-from Neuron_Selection.flag_types import ENGINES, engine_name, number, positive_int, size, whole_number
+from Neuron_Selection.flag_types import ENGINES, engine_name, number, plot_file, positive_int, size, whole_number
 from Neuron_Selection.loading_flags import add_loading_flags, agent_options, parse_with_variable
 from Neuron_Selection.streams import Console, discard_stdout, open_closed_streams, warnings_on_one_line
 from Neuron_Selection.suite_parser import SuiteParser
@@ -28,6 +28,7 @@ __all__ = [
     "add_engine_flag",
     "add_input_ids_flag",
     "add_loading_flags",
+    "add_plot_flag",
     "add_shared_flags",
     "agent_options",
     "number",
@@ -75,6 +76,16 @@ def add_input_ids_flag(parser: argparse.ArgumentParser, *, of: str = "inputs") -
         metavar="ID",
         help=f"only these {of}: one id per argument (ids may contain commas), or @FILE with one id per line "
         "(default: all)",
+    )
+
+
+def add_plot_flag(parser: argparse.ArgumentParser, *, of: str) -> None:
+    """Add ``--plot``; ``DrawingTooling.plot_files`` checks and writes it.
+
+    :param of: what the picture shows
+    """
+    parser.add_argument(
+        "--plot", type=plot_file, metavar="FILE", help=f"also draw {of}, into a .png or .svg file (needs matplotlib)"
     )
 
 

@@ -8,17 +8,35 @@ LINE_LIMIT = 400
 
 
 class SuiteError(Exception):
-    """An error the user can fix. The message is one printable line; ``detail`` may add more lines."""
+    """An error the user can fix. The message is one printable line; ``detail`` may add more lines.
+
+    The message is composed of the parts, which stay readable as attributes: ``FILE: FIELD: found X, expected Y
+    (HINT)`` for a value, ``FILE: FIELD: PROBLEM (HINT)`` for a state. Empty parts are left out, so that a sentence is
+    a ``problem`` alone.
+    """
 
     exit_code = 2
 
-    def __init__(self, message: str, *, detail: tuple[str, ...] = ()) -> None:
-        super().__init__(one_line(message))
-        self.detail = detail
+    def __init__(
+        self,
+        problem: str = "",
+        *,
+        file: object = "",
+        field: str = "",
+        found: str = "",
+        expected: str = "",
+        hint: str = "",
+        detail: tuple[str, ...] = (),
+    ) -> None:
+        self.file, self.field, self.problem = str(file), field, problem
+        self.found, self.expected, self.hint, self.detail = found, expected, hint, detail
+        facts = [problem, f"found {found}" if found else "", f"expected {expected}" if expected else ""]
+        parts = [shown(self.file, limit=120, quoted=False), field, ", ".join(fact for fact in facts if fact)]
+        super().__init__(one_line(": ".join(part for part in parts if part) + (f" ({hint})" if hint else "")))
 
 
 class UsageError(SuiteError):
-    """Flags, or the arguments of a call, that cannot be used together or are missing. The message is a sentence."""
+    """Flags, or the arguments of a call, that cannot be used together or are missing, or a value they cannot have."""
 
 
 class EngineError(UsageError):
@@ -26,11 +44,7 @@ class EngineError(UsageError):
 
 
 class InputError(SuiteError):
-    """A file, or one of its fields, has content that cannot be used.
-
-    The message is composed of the parts, which stay readable as attributes: ``WHERE: FIELD: found X, expected Y
-    (hint)`` for a value, ``WHERE: FIELD: PROBLEM (hint)`` for a state. Empty parts are left out.
-    """
+    """A file, or one of its fields, has content that cannot be used."""
 
     def __init__(
         self,
@@ -43,11 +57,7 @@ class InputError(SuiteError):
         hint: str = "",
         detail: tuple[str, ...] = (),
     ) -> None:
-        self.file, self.field, self.problem = str(where), field, problem
-        self.found, self.expected, self.hint = found, expected, hint
-        facts = [problem, f"found {found}" if found else "", f"expected {expected}" if expected else ""]
-        parts = [shown(self.file, limit=120, quoted=False), field, ", ".join(fact for fact in facts if fact)]
-        super().__init__(": ".join(part for part in parts if part) + (f" ({hint})" if hint else ""), detail=detail)
+        super().__init__(problem, file=where, field=field, found=found, expected=expected, hint=hint, detail=detail)
 
 
 class UntrustedError(InputError):
@@ -67,8 +77,10 @@ class CheckError(SuiteError):
 
     exit_code = 1
 
-    def __init__(self, check: str, message: str) -> None:
-        super().__init__(f"self-check {check} failed: {message}")
+    def __init__(self, check: str, problem: str = "", *, field: str = "", found: str = "", expected: str = "") -> None:
+        self.check = check
+        where = f"self-check {check} failed"
+        super().__init__(problem, file=where, field=field, found=found, expected=expected)
 
 
 class SuiteWarning(UserWarning):

@@ -30,6 +30,13 @@ def positive_int(text: str) -> int:
     return _whole_number(text, least=1)
 
 
+def plot_file(text: str) -> str:
+    """A file name that ends in ``.png`` or ``.svg``."""
+    if not text.lower().endswith((".png", ".svg")):
+        raise argparse.ArgumentTypeError(f"found {shown(text)}, expected a name that ends in .png or .svg")
+    return text
+
+
 def whole_number(text: str) -> int:
     """A whole number from 0."""
     return _whole_number(text, least=0)

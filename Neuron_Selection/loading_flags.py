@@ -78,7 +78,7 @@ def flags_of_variable() -> dict[str, Any]:
         words = shlex.split(text)
     except ValueError as error:
         problem = str(error)[:1].lower() + str(error)[1:]
-        raise UsageError(f"{VARIABLE}: found {shown(text)}, expected words as in a shell ({problem})") from error
+        raise UsageError(field=VARIABLE, found=shown(text), expected="words as in a shell", hint=problem) from error
     return vars(_VariableParser().parse_args(words))
 
 
@@ -94,4 +94,4 @@ class _VariableParser(SuiteParser):
     def error(self, message: str) -> NoReturn:
         """Raise with the name of the variable and the flags that it may contain."""
         flags = ", ".join(self._option_string_actions)
-        raise UsageError(f"{VARIABLE}: {message} (it may contain {flags})")
+        raise UsageError(message, field=VARIABLE, hint=f"it may contain {flags}")

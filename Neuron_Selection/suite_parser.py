@@ -29,7 +29,7 @@ class SuiteParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise instead of printing the usage and exiting."""
-        raise UsageError(f"{message} (--help lists the flags)")
+        raise UsageError(message, hint="--help lists the flags")
 
     def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
         """Parse; a flag given twice is an error, since argparse would silently use the last value."""

@@ -274,9 +274,9 @@ def _choose_neurons(
     :raises SuiteError: no weights to select, a summary of another agent, or of neurons that have no weights
     """
     if settings["score"] not in SCORES:
-        raise UsageError(f"score: found {shown(settings['score'])}, expected one of {', '.join(SCORES)}")
+        raise UsageError(field="score", found=shown(settings["score"]), expected=f"one of {', '.join(SCORES)}")
     if settings["k"] < 0 or settings["m"] < 0:
-        raise UsageError(f"k and m: found {settings['k']} and {settings['m']}, expected whole numbers from 0")
+        raise UsageError(field="k and m", found=f"{settings['k']} and {settings['m']}", expected="whole numbers from 0")
     if settings["k"] == 0 and settings["m"] == 0:
         raise UsageError("--k and --m are both 0: no weight would be selected")
     summary = load_cross_metric_summary(summary_path)

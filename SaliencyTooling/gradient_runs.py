@@ -89,7 +89,7 @@ def compute_gradients(
     :raises SuiteError: inputs that do not fit the agent, or files of a different run without ``overwrite``
     """
     if format not in FORMATS:
-        raise UsageError(f"format: found {shown(format)}, expected one of {', '.join(FORMATS)}")
+        raise UsageError(field="format", found=shown(format), expected=f"one of {', '.join(FORMATS)}")
     folder = _folder(output_dir, agent.folder.folder / GRADIENTS)
     chosen = agent.inputs(inputs)
     formats = FORMATS[format]
@@ -147,7 +147,7 @@ def average_gradients(
         run without ``overwrite``
     """
     if gradients_path is None and agent is None:
-        raise UsageError("--gradients_path or --agent_path is required (gradients.py writes the gradients)")
+        raise UsageError("--gradients_path or --agent_path is required", hint="gradients.py writes the gradients")
     if inputs is not None and agent is None:
         raise UsageError("--inputs requires --agent_path: a gradients file belongs to inputs of its own")
     path = None if gradients_path is None else Path(gradients_path)

@@ -13,6 +13,7 @@ from Neuron_Selection.command_line import (
     Console,
     SuiteParser,
     add_agent_flags,
+    add_plot_flag,
     add_shared_flags,
     agent_options,
     script,
@@ -29,6 +30,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_agent_flags(parser)
     add_selection_flags(parser)
     add_gradient_flags(parser)
+    add_plot_flag(parser, of="the mean gradient of each weight")
     add_shared_flags(parser)
     return parser
 
@@ -36,10 +38,13 @@ def build_parser() -> argparse.ArgumentParser:
 @script(build_parser)
 def main(args: argparse.Namespace, console: Console) -> None:
     """Run the three steps and report their files."""
+    from Neuron_Selection.DrawingTooling.plot_files import check_plot, save_plot
     from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
     from SaliencyTooling.candidate_selection import find_candidate_weights
+    from SaliencyTooling.gradient_pictures import draw_average
     from SaliencyTooling.next_steps import command_after
 
+    check_plot(args.plot)
     agent = OpenedAgent(args.agent_path, **agent_options(args))
     analysis = find_candidate_weights(
         agent,
@@ -62,6 +67,8 @@ def main(args: argparse.Namespace, console: Console) -> None:
             files.append(str(path))
             if not step.written:
                 console.say(f"{path}: up to date, left as it is")
+    averages = analysis.averages.files[0]
+    files += save_plot(args.plot, lambda: draw_average(averages), overwrite=args.overwrite).values()
     console.result(
         {"files": files, "gradients_by": gradients.engine, **candidates.metadata},
         [f"gradients: engine {gradients.engine}", *files, *selection_lines(candidates)],

@@ -1,4 +1,4 @@
-"""Read agents' zips under limits, and tell as JSON how each ended and what Python was asked to do meanwhile.
+"""Read agents' zips under limits, and report as JSON how each ended and what Python was asked to do meanwhile.
 
 Started by test_attacks.py: ``python attack_worker.py HARMLESS.zip``, then a path of an attack a line on stdin. For each
 this process makes a copy of itself, in which all that is imported late was imported.

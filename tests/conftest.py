@@ -1,4 +1,4 @@
-"""What all tests share. MKL_CBWR and threads are set before anything can import numpy or torch."""
+"""Shared by all tests. MKL_CBWR and threads are set before anything can import numpy or torch."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ class Lazy(BaseFeaturesExtractor):
 
 
 class Functional(BaseFeaturesExtractor):
-    """A Linear behind which stands a function that is an argument."""
+    """A Linear followed by a function that is an argument."""
 
     def __init__(self, observation_space: spaces.Box, bend: Callable[[torch.Tensor], torch.Tensor]) -> None:
         super().__init__(observation_space, 5)

@@ -1,6 +1,6 @@
-"""Scripts run inside of this process and told as a shell would see them: words in; exit code, stdout and stderr out.
+"""Run scripts in this process, with the results that a shell would see: words in; exit code, stdout and stderr out.
 
-What a start of Python takes is saved. Signals, limits, closed streams and audit hooks need a process of their own.
+The time of starting Python is saved. Signals, limits, closed streams and audit hooks need a process of their own.
 """
 
 from __future__ import annotations
@@ -24,7 +24,14 @@ from typing import Any
 from tests.conftest import ROOT
 
 Completed = subprocess.CompletedProcess[str]
-OURS = ("Neuron_Selection", "SaliencyTooling", "Parameter_Selection", "activation_extraction", "activation_patching")
+OURS = (
+    "Neuron_Selection",
+    "SaliencyTooling",
+    "Parameter_Selection",
+    "ReportTooling",
+    "activation_extraction",
+    "activation_patching",
+)
 
 
 def in_process(words: Sequence[str], *, cwd: Path | None = None, forbid: Collection[str] = ()) -> Completed:

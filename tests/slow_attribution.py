@@ -1,4 +1,4 @@
-"""Attribution, interactions and Shapley values told again, slowly: loops over neurons, sets, orders and small steps."""
+"""Attribution, interactions and Shapley values, slowly: loops over neurons, sets, orders and small steps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The definitions told again, slowly: an MLP with ReLU in numpy, loops, no hooks, float64."""
+"""Slow definitions: an MLP with ReLU in numpy, loops, no hooks, float64."""
 
 from __future__ import annotations
 

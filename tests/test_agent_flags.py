@@ -6,6 +6,7 @@ import argparse
 import importlib
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from Neuron_Selection.errors import UsageError
+from Neuron_Selection.errors import InputError, UsageError
 from Neuron_Selection.FileFormats.activations import stored_npz_metadata
 from Neuron_Selection.loading_flags import add_loading_flags, flags_of_variable, parse_with_variable
 from Neuron_Selection.next_command import loading_of, next_command
@@ -26,6 +27,7 @@ from tests.conftest import ROOT
 from tests.extractors import MinigridFeaturesExtractor
 from tests.in_process import Completed, in_process, typed
 from tests.made_agents import mlp_agent, mlp_state, new_dqn, save_dqn, write_zip
+from tests.raised import Parts, parts, raises, reports
 from tests.test_house import SCRIPTS
 
 LOADING_FLAGS = {
@@ -41,7 +43,7 @@ LOADING_FLAGS = {
     )
 }
 # They read files of an agent's folder only; draw_pairs may make an environment of another package.
-WITHOUT_NETWORK = {"draw_pairs": {"--trust"}, "analyze_metrics": set()}
+WITHOUT_NETWORK = {"draw_pairs": {"--trust"}, "analyze_metrics": set(), "compare_agents": set()}
 EXTRACTOR = f"{ROOT}/tests/extractors.py:MinigridFeaturesExtractor"
 EXTRACTION = str(ROOT / "activation_extraction.py")
 FLIPS = str(ROOT / "Parameter_Selection" / "PerturbationTooling" / "find_smallest_flips.py")
@@ -145,36 +147,35 @@ def test_files_in_the_folder_of_the_agent_are_never_read_as_the_variable(agent: 
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "error"),
     [
-        ("--engine numpy", "unrecognized arguments: --engine numpy"),
-        ("--agent_path other", "unrecognized arguments: --agent_path other"),
-        ("--overwrite", "unrecognized arguments: --overwrite"),
-        ("my_agent", "unrecognized arguments: my_agent"),
-        ("--", "unrecognized arguments: --"),
-        ("--help", "unrecognized arguments: --help"),
-        ("--dev cpu", "unrecognized arguments: --dev cpu"),
-        ("--device gpu", "argument --device: found 'gpu', expected auto, cpu, cuda or cuda:N"),
-        ("--dtype half", "argument --dtype: found 'half', expected one of float32, float64"),
-        ("--trust", "argument --trust: expected at least one argument"),
-        ("--dtype float32 --dtype float64", "argument --dtype is given twice"),
-        ("--policy 'a.py:P", 'found "--policy \'a.py:P", expected words as in a shell (no closing quotation)'),
-        ("--policy a\\", "expected words as in a shell (no escaped character)"),
+        ("--engine numpy", parts(names=["arguments: --engine numpy"])),
+        ("--agent_path other", parts(names=["arguments: --agent_path other"])),
+        ("--overwrite", parts(names=["arguments: --overwrite"])),
+        ("my_agent", parts(names=["arguments: my_agent"])),
+        ("--", parts(names=["arguments: --"])),
+        ("--help", parts(names=["arguments: --help"])),
+        ("--dev cpu", parts(names=["arguments: --dev cpu"])),
+        ("--device gpu", parts(names=["--device", "'gpu'"])),
+        ("--dtype half", parts(names=["--dtype", "'half'"])),
+        ("--trust", parts(names=["argument --trust"])),
+        ("--dtype float32 --dtype float64", parts(names=["argument --dtype"])),
+        ("--policy 'a.py:P", parts(found='"--policy \'a.py:P"', expected="words as in a shell")),
+        ("--policy a\\", parts(found="'--policy a\\\\'", expected="words as in a shell")),
     ],
 )
 def test_anything_else_in_the_variable_is_an_error_that_names_it(
-    text: str, says: str, agent: Path, monkeypatch: pytest.MonkeyPatch
+    text: str, error: Parts, agent: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AGENT_FLAGS", text)
     before = sorted(agent.rglob("*"))
-    done = extraction(agent)
+    with reports(UsageError, field="AGENT_FLAGS", **error):
+        done = extraction(agent)
     assert done.returncode == 2
     assert done.stdout == ""
-    (line,) = done.stderr.splitlines()
-    assert line.startswith("error: AGENT_FLAGS: ")
-    assert says in line
+    assert len(done.stderr.splitlines()) == 1
     assert sorted(agent.rglob("*")) == before
-    with pytest.raises(UsageError, match="AGENT_FLAGS"):
+    with raises(UsageError, field="AGENT_FLAGS", **error):
         flags_of_variable()
 
 
@@ -201,7 +202,8 @@ def test_every_script_that_opens_an_agent_accepts_all_loading_flags(script: Path
 def test_scripts_without_loading_flags_ignore_the_variable(
     script: Path, agent: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words = [str(script), "--agent_path", str(agent)]
+    words = [str(script), *([] if script.stem == "compare_agents" else ["--agent_path"]), str(agent), "--quiet"]
+    monkeypatch.chdir(agent)
     without = in_process(words)
     monkeypatch.setenv("AGENT_FLAGS", "'")
     done = in_process(words)
@@ -245,10 +247,10 @@ def test_a_class_that_the_agent_does_not_use_is_an_error_as_on_the_command_line(
 ) -> None:
     typed_error = extraction(agent, "--features_extractor", EXTRACTOR).stderr
     monkeypatch.setenv("AGENT_FLAGS", f"--features_extractor {shlex.quote(EXTRACTOR)}")
-    done = extraction(agent)
+    with reports(InputError, file="agent.zip: data", flags=["--features_extractor"], names=[EXTRACTOR]):
+        done = extraction(agent)
     assert done.returncode == 2
     assert done.stderr == typed_error
-    assert "this agent does not use --features_extractor" in done.stderr
 
 
 # ---------------------------------------------------------------- next commands
@@ -315,10 +317,9 @@ def test_smallest_flips_repeat_the_loading_flags(agent: Path) -> None:
 
 
 def test_smallest_flips_refuse_a_custom_network_that_the_flags_name(tmp_path: Path) -> None:
-    done = smallest_flips(image_agent(tmp_path / "image"), "--features_extractor", EXTRACTOR)
-    assert done.returncode == 2
-    assert "smallest flips: only MLPs are supported (layer features_extractor: found the" in done.stderr
-    assert "MinigridFeaturesExtractor" in done.stderr
+    hint = re.compile("layer features_extractor: found the .*MinigridFeaturesExtractor.*")
+    with reports(UsageError, field="smallest flips", names=["only MLPs"], hint=hint):
+        assert smallest_flips(image_agent(tmp_path / "image"), "--features_extractor", EXTRACTOR).returncode == 2
 
 
 @pytest.mark.parametrize("words", [[], ["--allow_nonfinite"]])
@@ -327,10 +328,11 @@ def test_smallest_flips_refuse_nonfinite_weights(words: list[str], tmp_path: Pat
     state["q_net.q_net.2.weight"] = state["q_net.q_net.2.weight"] * torch.nan
     agent = tmp_path / "agent"
     write_zip(agent / "agent.zip", policy=state)
-    done = smallest_flips(with_inputs(agent), *words)
+    hint = "found NaN or infinity in q_net.q_net.2.weight"
+    with reports(UsageError, field="smallest flips", problem="only finite weights are supported", hint=hint):
+        done = smallest_flips(with_inputs(agent), *words)
     assert done.returncode == 2
-    says = "smallest flips: only finite weights are supported (found NaN or infinity in q_net.q_net.2.weight)"
-    assert done.stderr == f"error: {says}\n"
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_the_tests_do_not_run_under_the_variable_of_the_session() -> None:

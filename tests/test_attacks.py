@@ -41,7 +41,7 @@ def payload(folder: Path) -> bytes:
 
 
 def thrown_away(folder: Path) -> bytes:
-    """A space, behind which a command would run whose result the pickle throws away."""
+    """A space, followed by a command whose result the pickle throws away."""
     command = f"cos\nsystem\n(Vtouch {folder / 'marker'}\ntR0.".encode()
     return pickle.dumps(vector_space(4), protocol=4)[:-1] + command
 
@@ -106,7 +106,7 @@ def _doubled(times: int) -> bytes:
 
 
 def two_pickles(folder: Path) -> bytes:
-    """Tensors whose pickle stands beside another one of that name, in a folder that comes later."""
+    """Tensors with a second pickle of that name, in a folder that comes later."""
     buffer = io.BytesIO(state_bytes(mlp_state()))
     with zipfile.ZipFile(buffer, "a") as archive:
         archive.writestr("more/data.pkl", payload(folder))
@@ -167,7 +167,7 @@ ATTACKS: dict[str, Callable[[Path], Path]] = {
     "payload in the optimizer": lambda f: write_zip(
         f / "attack.zip", **{"policy.optimizer.pth": torch_file(payload(f))}),
     "payload in the variables": lambda f: write_zip(f / "attack.zip", **{"pytorch_variables.pth": payload(f)}),
-    "payload as a module beside": lambda f: write_zip(f / "attack.zip", **{"torch.py": b"raise SystemExit"}),
+    "payload as a module next to it": lambda f: write_zip(f / "attack.zip", **{"torch.py": b"raise SystemExit"}),
     "payload thrown away": with_field("observation_space", thrown_away),
     "absolute member": lambda f: rezipped(f, lambda z: z.writestr(str(f / "marker"), b"x")),
     "member with ..": lambda f: rezipped(f, lambda z: z.writestr("../marker", b"x")),
@@ -234,7 +234,7 @@ ATTACKS: dict[str, Callable[[Path], Path]] = {
 }  # fmt: skip
 UNHARMED = {"payload in learning_rate", "payload in lr_schedule", "payload in replay_buffer_class",
             "payload in _last_obs", "payload in no_such_field", "payload in the optimizer", "payload in the variables",
-            "payload as a module beside", "payload thrown away", "absolute member", "member with ..",
+            "payload as a module next to it", "payload thrown away", "absolute member", "member with ..",
             "payload in a field called as a member", "fifty long pickles",
             *(f"{name}: payload in {field}" for name, field in UNREAD_FIELDS.items())}  # fmt: skip
 PLACES = {"tensors": "policy.pth", "optimizer": "policy.optimizer.pth", "variables": "pytorch_variables.pth",
@@ -243,7 +243,7 @@ PLACES = {"tensors": "policy.pth", "optimizer": "policy.optimizer.pth", "variabl
 
 
 def place_of(attack: str) -> str:
-    """Where a payload lies, as the inventory calls it."""
+    """The place of a payload, as the inventory calls it."""
     reported = attack.split(" ", 3)[-1] if attack.startswith("payload in a second") else attack.rsplit(" ", 1)[-1]
     return PLACES.get(reported, reported)
 
@@ -285,9 +285,9 @@ def test_an_attack_runs_nothing_and_ends_in_time_and_memory(
         assert reported["code"] == (3 if could_run else 2), reported["message"]
         assert len(reported["message"]) <= 400
         assert reported["message"].isprintable()
-    if attack == "payload as a module beside":
+    if attack == "payload as a module next to it":
         assert "torch.py" in reported["members"]
-    elif "payload" in attack:  # listed by name, or as something that nobody could read
+    elif "payload" in attack:  # listed by name, or as something that could not be read
         place = place_of(attack)
         assert {"os.system", "posix.system", "nt.system"} & set(reported["names"].get(place, ())) or (
             place in reported["unread"] and "zip" in reported["unread"][place]

@@ -42,11 +42,13 @@ python Parameter_Selection/PerturbationTooling/write_agent.py --agent_path my_ag
 {PAIRS} --inputs clean_inputs.json --output_dir nearest
 {PAIRS} --inputs clean_inputs.json --method features --output_dir features
 {PAIRS} --method environment --env {MAKE_ENV} --n_env_seeds 4 --output_dir environment
+python ReportTooling/make_report.py --agent_path my_agent
+python ReportTooling/compare_agents.py my_agent e.zip --output_dir my_agent/comparison
 """.splitlines()  # fmt: skip
 # names that are data, not keys: input ids, experiments, layers, parameters, values of a perturbation
 IS_DATA = re.compile(
     r"MiniGrid[-_].*|make_env-.*|exp_\d+_.*|q_net\..*|features_extractor\..*|-?\d+\.\d+|\d+|\d+ -> \d+"
-    r"|denoising|noising|dead"
+    r"|denoising|noising|dead|.*\.svg_sha256"
 )
 PROVENANCE = {"command", "libraries", "agent", "run"}
 # of smallest flips of networks with another activation function than ReLU
@@ -93,7 +95,7 @@ def test_every_key_of_every_output_is_described(agent: Path) -> None:
 
 def test_every_column_of_every_table_is_described(agent: Path) -> None:
     tables = list(agent.rglob("*.csv"))
-    assert len(tables) == 9
+    assert len(tables) == 10
     for path in tables:
         with path.open() as file:
             missing = set(next(csv.reader(file))) - DESCRIBED

@@ -1,4 +1,4 @@
-"""``make demo``: the main job on a copy of the shipped agent, and sentences that are true."""
+"""``make demo``: the main chain on a copy of the shipped agent; its sentences agree with the numbers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.conftest import ROOT
 from tests.test_readme import not_ours
 
 
-def test_the_demo_runs_from_anywhere_and_tells_what_it_found(tmp_path: Path) -> None:
+def test_the_demo_runs_from_anywhere_and_prints_what_it_found(tmp_path: Path) -> None:
     checkout = shutil.copytree(ROOT, tmp_path / "checkout", ignore=not_ours)
     demo = [sys.executable, str(checkout / "examples" / "demo.py")]
     run = subprocess.run(demo, cwd=tmp_path, capture_output=True, text=True, check=False)

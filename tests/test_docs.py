@@ -48,7 +48,7 @@ def summary(walked: Path, name: str) -> list[dict[str, int]]:
     return json.loads((walked / "my_agent" / "patching_results" / f"{name}.meta.json").read_text())["summary"]
 
 
-def test_what_the_walk_says_is_what_came_out(walked: Path) -> None:
+def test_the_output_in_the_walk_is_the_output_of_its_commands(walked: Path) -> None:
     assert summary(walked, "whole_layer")[0]["matches"] == 100
     halves = summary(walked, "halves")
     assert len(halves) == 2
@@ -62,14 +62,14 @@ def test_what_the_walk_says_is_what_came_out(walked: Path) -> None:
     assert set(checks.values()) == {"passed"}
 
 
-def test_the_python_of_the_walk_runs_as_it_stands(walked: Path) -> None:
+def test_the_python_of_the_walk_runs_as_written(walked: Path) -> None:
     (snippet,) = re.findall(r"^```python\n(.*?)^```", PATCHING, re.MULTILINE | re.DOTALL)
     run = subprocess.run([sys.executable, "-c", snippet], cwd=walked, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     assert len(run.stdout.splitlines()) == 2
 
 
-def test_what_the_walk_to_the_weights_says_is_what_came_out(tmp_path: Path) -> None:
+def test_the_output_in_the_walk_to_the_weights_is_the_output_of_its_commands(tmp_path: Path) -> None:
     checkout = walk(WEIGHTS, tmp_path)
     agent = checkout / "my_agent"
     summary = json.loads((agent / "patching_results" / "cross_metric_summary.json").read_text())
@@ -126,10 +126,11 @@ def test_every_module_that_a_document_names_exists(document: Path) -> None:
         assert any(str(path).endswith(f"/{name}") for path in ROOT.rglob(Path(name).name)), name
 
 
-def test_the_python_api_runs_as_it_stands(tmp_path: Path) -> None:
+def test_the_python_api_runs_as_written(tmp_path: Path) -> None:
     text = (ROOT / "docs" / "python_api.md").read_text()
     code = "\n".join(re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
     shutil.copytree(ROOT / "examples" / "lava_crossing" / "agent", tmp_path / "my_agent")
+    shutil.copytree(ROOT / "examples", tmp_path / "examples", ignore=shutil.ignore_patterns("agent", "ppo"))
     run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     assert "q_net.2:all 100 of 100\n" in run.stdout

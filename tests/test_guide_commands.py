@@ -1,4 +1,4 @@
-"""The commands and the snippet of the patching guide, as they stand there, on a copy of the example agent."""
+"""The commands and the snippet of the patching guide, as written there, on a copy of the example agent."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from Neuron_Selection.errors import InputError
 from tests.conftest import ROOT
 from tests.in_process import Completed, in_process
+from tests.raised import DIFFERENT_RUN, reports
 
 AGENT = "../Agent_Storage/SpawnTests/biased/biased-v1"
 GUIDE_ID = "MiniGrid-LavaCrossingS11N5-v0-81110-6,4,0-0763"
@@ -62,7 +64,7 @@ def run(command: str, folder: Path, root: Path, *, process: bool = False) -> Com
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkout of the project beside ../Agent_Storage, whose agent's inputs hold the guide's own id as well."""
+    """A checkout of the project next to ../Agent_Storage, whose agent's inputs hold the guide's own id as well."""
     base = tmp_path_factory.mktemp("guide")
     root = base / "project"
     root.mkdir()
@@ -88,7 +90,7 @@ def agent_of(checkout: Path) -> Path:
 
 @pytest.mark.parametrize("where", ["the root", "another folder"])
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_each_example_of_the_guide_works_as_it_stands(name: str, where: str, checkout: Path) -> None:
+def test_each_example_of_the_guide_works_as_written(name: str, where: str, checkout: Path) -> None:
     folder = checkout
     if where == "another folder":
         folder = checkout.parent / "elsewhere"
@@ -114,7 +116,7 @@ def test_each_example_of_the_guide_works_as_it_stands(name: str, where: str, che
         assert sum(record["action_changed"] for record in records.values()) == 101
 
 
-def test_the_snippet_of_the_guide_works_as_it_stands(checkout: Path) -> None:
+def test_the_snippet_of_the_guide_works_as_written(checkout: Path) -> None:
     snippet = """
 from Neuron_Selection.PatchingTooling import PatchingExperiment
 
@@ -149,7 +151,7 @@ def test_the_analysis_script_of_the_guide_reads_the_readable_files(checkout: Pat
     assert differences[0][top].min() > 0
 
 
-def test_the_same_command_again_leaves_the_file_and_says_so(checkout: Path) -> None:
+def test_the_same_command_again_leaves_the_file_alone(checkout: Path) -> None:
     command = EXAMPLES["experiment1"].replace("experiment1", "again")
     first = run(command, checkout, checkout)
     path = agent_of(checkout) / "patching_results" / "again.json"
@@ -158,11 +160,8 @@ def test_the_same_command_again_leaves_the_file_and_says_so(checkout: Path) -> N
     assert (second.returncode, second.stdout) == (0, first.stdout)
     assert "up to date, left as it is" in second.stderr
     assert (path.read_bytes(), path.stat().st_mtime_ns) == before
-    other = run(command.replace("5,6,7", "5,6"), checkout, checkout)
-    assert other.returncode == 2
-    assert other.stderr.splitlines()[-1].endswith(
-        "already exists and was written by a different run; pass --overwrite to replace it"
-    )
+    with reports(InputError, file=path.name, problem=DIFFERENT_RUN):
+        assert run(command.replace("5,6,7", "5,6"), checkout, checkout).returncode == 2
     assert run(command.replace("5,6,7", "5,6") + " --overwrite", checkout, checkout).returncode == 0
     assert path.read_bytes() != before[0]
 

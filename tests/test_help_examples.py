@@ -1,4 +1,4 @@
-"""The example at the end of every ``--help`` runs as it stands, in the root, on the copy that the README makes."""
+"""The example at the end of every ``--help`` runs as printed, in the root, on the copy that the README makes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def module_of(script: Path):
 
 
 def example_of(script: Path) -> list[str]:
-    """The words behind ``python SCRIPT``."""
+    """The words after ``python SCRIPT``."""
     epilog = module_of(script).build_parser().epilog
     program, path, *words = shlex.split(epilog.removeprefix("example:").replace("\\\n", " "))
     assert (program, path) == ("python", str(script.relative_to(ROOT)))

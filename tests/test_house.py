@@ -1,4 +1,4 @@
-"""The house: which way imports point, one door for each power, scripts that start without torch."""
+"""The structure of the project: direction of imports, one door for each power, scripts that start without torch."""
 
 from __future__ import annotations
 
@@ -16,14 +16,20 @@ from tests.conftest import ROOT
 
 ROOMS = [
     "FileFormats",
+    "DrawingTooling",
     "AnalysisTooling",
     "PatchingTooling",
     "ObservationTooling",
     "ExperimentTooling",
     "SaliencyTooling",
     "Parameter_Selection",
+    "ReportTooling",
 ]
-TOPS = [top for top in ("Neuron_Selection", "SaliencyTooling", "Parameter_Selection") if (ROOT / top).exists()]
+TOPS = [
+    top
+    for top in ("Neuron_Selection", "SaliencyTooling", "Parameter_Selection", "ReportTooling")
+    if (ROOT / top).exists()
+]
 LEFT_OF_ALL_ROOMS = {
     *(
         "address_space",
@@ -55,7 +61,7 @@ def imports_of(path: Path) -> Iterator[tuple[str, ast.AST]]:
 
 
 def room_of(parts: tuple[str, ...]) -> str | None:
-    """The room of a module or a file; None for what stands left of all rooms, the scripts beside it, and libraries."""
+    """The room of a module or a file; None for shared modules, root scripts and libraries."""
     if parts[0] in ROOMS:
         return parts[0]
     return parts[1] if parts[0] == "Neuron_Selection" and len(parts) > 1 and parts[1] in ROOMS else None
@@ -112,6 +118,8 @@ def test_only_scripts_import_scripts() -> None:
         (r"\bopen\(|\.read_bytes\(\)|\.read_text\(|\.write_text\(|\.write_bytes\(|np\.load\(", "FileFormats"),
         (r"weights_only=False|allow_pickle=True|pickle\.load|torch\.load|DQN\.load|\beval\(", set()),
         (r"\bexec\(", {"user_files.py"}),
+        (r"\b(import|from) matplotlib", "DrawingTooling"),
+        (r"\b(import|from) jinja2", {"rendering.py"}),
         (r"register_full_backward_hook|\.data\s*=|\.copy_\(|parameters?\[[^\]]*\] = ", {"weight_edits.py"}),
     ],
 )
@@ -152,7 +160,8 @@ def test_help_imports_neither_numpy_nor_torch_and_shows_an_example(script: Path,
         f"sys.argv = [{str(script)!r}, '--help']\n"
         "try:\n    runpy.run_path(sys.argv[0], run_name='__main__')\n"
         "except SystemExit as end:\n    assert end.code == 0, end.code\n"
-        "heavy = {'numpy', 'torch', 'stable_baselines3', 'gymnasium', 'scipy', 'msgspec'} & set(sys.modules)\n"
+        "heavy = {'numpy', 'torch', 'stable_baselines3', 'gymnasium', 'scipy', 'msgspec', 'matplotlib', 'jinja2'}\n"
+        "heavy &= set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
     run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)

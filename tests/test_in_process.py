@@ -1,4 +1,4 @@
-"""What ``in_process`` tells of a script is what a process of its own would show, and nothing is left of it."""
+"""``in_process`` returns what a process of its own would show, and leaves nothing behind."""
 
 from __future__ import annotations
 

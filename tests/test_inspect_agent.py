@@ -32,7 +32,7 @@ def reported(path: Path, capsys: pytest.CaptureFixture[str], *words: str) -> str
     return capsys.readouterr().out
 
 
-def test_what_a_file_says_cannot_forge_a_line_nor_move_the_cursor(
+def test_the_content_of_a_file_cannot_forge_a_line_nor_move_the_cursor(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     evil = serialized(dumps(Call(stub("no", "thing"))).replace(b"\x8c\x05thing", b"\x8c\x05th\nng"))
@@ -49,7 +49,9 @@ def test_what_a_file_says_cannot_forge_a_line_nor_move_the_cursor(
     assert ESCAPE in document["tensors"]
 
 
-def test_a_tensor_name_with_half_a_surrogate_pair_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_tensor_name_with_half_a_surrogate_pair_is_reported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = write_zip(tmp_path / "a.zip", policy=policy_pth({"w\ud800": tensor()}, storages=(bytes(24),)))
     assert "policy.pth: not readable: 'w\\ud800': found a tensor name that is not valid UTF-8" in reported(path, capsys)
 
@@ -100,7 +102,7 @@ def test_bytes_are_read_once_for_the_inventory_and_the_agent(
     assert len(times) == 2  # for what is shown, and for the network
 
 
-def test_a_warning_is_said_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_warning_is_printed_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = mlp_agent(tmp_path)
     (folder / "vecnormalize.pkl").write_bytes(b"")
     assert inspect_agent.main([str(folder)]) == 0

@@ -24,6 +24,7 @@ from Parameter_Selection.PerturbationTooling.weights import write_agent
 from SaliencyTooling import average_gradients, compute_gradients, find_candidate_weights, select_weights
 from tests.conftest import ROOT
 from tests.in_process import in_process
+from tests.raised import DIFFERENT_RUN, raises
 
 SALIENCY, PERTURBATION = ROOT / "SaliencyTooling", ROOT / "Parameter_Selection" / "PerturbationTooling"
 SUMMARY = ["--cross_metric_path", "cross_metric_summary.json", "--average_gradients_path", "average_gradients.json"]
@@ -156,17 +157,17 @@ def test_averages_and_candidates_need_no_agent(agent: Path, tmp_path: Path) -> N
 
 def test_arguments_that_exclude_each_other_are_refused_as_flags_are(agent: Path, tmp_path: Path) -> None:
     opened, output = PatchingExperiment(agent), tmp_path / "edited.zip"
-    with pytest.raises(UsageError, match="exactly one of --edits and --candidates is required"):
+    with raises(UsageError, flags=["--edits", "--candidates"]):
         write_agent(opened, output=output)
-    with pytest.raises(UsageError, match="--value cannot be used with --edits"):
+    with raises(UsageError, flags=["--value", "--edits"]):
         write_agent(opened, output=output, edits=EDITS, value=1.0)
-    with pytest.raises(UsageError, match="--weights cannot be used with --all_weights"):
+    with raises(UsageError, flags=["--weights", "--all_weights"]):
         perturb_weights(opened, weights=WEIGHTS, all_weights=["q_net.0"])
-    with pytest.raises(UsageError, match="format: found 'csv', expected one of json, npz, both"):
+    with raises(UsageError, field="format", found="'csv'", expected="one of json, npz, both"):
         compute_gradients(opened, format="csv")
-    with pytest.raises(UsageError, match="k and m: found -1 and 4, expected whole numbers from 0"):
+    with raises(UsageError, field="k and m", found="-1 and 4", expected="whole numbers from 0"):
         select_weights(opened, k=-1)
-    with pytest.raises(UsageError, match="score: found 'size', expected one of gradient, margin, weight_x_gradient"):
+    with raises(UsageError, field="score", found="'size'", expected="one of gradient, margin, weight_x_gradient"):
         select_weights(opened, score="size")
 
 
@@ -198,6 +199,6 @@ def test_a_result_file_without_its_summary_is_not_up_to_date(name: str, agent: P
     document = json.loads(path.read_text())
     del document["summary"]["inputs"]
     path.write_text(json.dumps(document))
-    with pytest.raises(InputError, match="--overwrite"):
+    with raises(InputError, file=path, problem=DIFFERENT_RUN):
         function(opened, **arguments)
     assert function(opened, **arguments, overwrite=True).written

@@ -15,7 +15,7 @@ from tests.in_process import typed
 
 README = (ROOT / "README.md").read_text()
 OURS = {
-    "Neuron_Selection", "SaliencyTooling", "Parameter_Selection", "examples", "docs", "benchmarks",
+    "Neuron_Selection", "SaliencyTooling", "Parameter_Selection", "ReportTooling", "examples", "docs", "benchmarks",
     "activation_extraction.py", "activation_patching.py", "requirements.txt", "pyproject.toml", "README.md",
 }  # fmt: skip
 
@@ -43,7 +43,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return Path(shutil.copytree(ROOT, tmp_path_factory.mktemp("readme") / "checkout", ignore=not_ours))
 
 
-def test_the_commands_and_the_snippet_run_as_they_stand(checkout: Path) -> None:
+def test_the_commands_and_the_snippet_run_as_written(checkout: Path) -> None:
     (snippet,) = blocks("python")
     printed: list[str] = []
     for command in "".join(blocks("bash")).splitlines():
@@ -62,7 +62,7 @@ def test_the_commands_and_the_snippet_run_as_they_stand(checkout: Path) -> None:
     assert len(run.stdout.splitlines()) == 100, run.stderr
 
 
-def test_the_two_commands_stand_on_the_first_screen_and_in_the_makefile() -> None:
+def test_the_two_commands_are_on_the_first_screen_and_in_the_makefile() -> None:
     assert len(README.splitlines()) <= 150
     first_screen = README.splitlines()[:20]
     makefile = (ROOT / "Makefile").read_text()
@@ -79,7 +79,7 @@ def test_every_link_and_every_script_named_is_there() -> None:
         assert found, script
 
 
-def test_every_script_stands_in_the_table_of_steps() -> None:
+def test_every_script_is_in_the_table_of_steps() -> None:
     from tests.test_house import SCRIPTS
 
     for path in SCRIPTS:

@@ -189,7 +189,7 @@ def remarks(analysis: Analysis) -> list[str]:
 
 def _why_none(analysis: Analysis) -> str:
     if analysis.q_threshold is not None and np.isnan(analysis.q).all():
-        return "no important neuron: without contrast there is no q to hold against --q_threshold (leave it out)"
+        return "no important neuron: without contrast there is no q to compare with --q_threshold (leave it out)"
     if analysis.q_threshold is not None and len(analysis.ranking.order):
         return (
             f"no important neuron: none has q <= {analysis.q_threshold:g} (leave --q_threshold out, or use more "

@@ -49,12 +49,13 @@ SWEEP, TABLE = "sweep.npz", "results.csv"
 class AnalyzedRuns:
     """The two files of an analysis; ``analysis`` is None if they were up to date.
 
-    ``made_by``: the command that made the analysed runs.
+    ``runs``: the sweep, or the folder of results by input; ``made_by``: the command that made these runs.
     """
 
     analysis: Analysis | None
     table: Path
     summary: Path
+    runs: Path
     made_by: Mapping[str, Any]
 
 
@@ -83,9 +84,9 @@ def analyze(
     """
     check_metrics(metrics or ())
     if not 0 < confidence < 1:
-        raise UsageError(f"confidence: found {confidence:g}, expected a number between 0 and 1")
+        raise UsageError(field="confidence", found=f"{confidence:g}", expected="a number between 0 and 1")
     if q_threshold is not None and not 0 <= q_threshold <= 1:
-        raise UsageError(f"q_threshold: found {q_threshold:g}, expected a number from 0 to 1")
+        raise UsageError(field="q_threshold", found=f"{q_threshold:g}", expected="a number from 0 to 1")
     if by_input and sweep is not None:
         raise UsageError("--sweep cannot be used with --by_input")
     if clean is not None and not by_input:
@@ -117,7 +118,9 @@ def analyze(
         out = output_folder(output_dir, folder.folder / RESULTS)
         table, summary = out / TABLE, out / SUMMARY_FILE
         if is_up_to_date(stored_analysis(table, summary), planned, overwrite=overwrite):
-            return AnalyzedRuns(analysis=None, table=table, summary=summary, made_by=runs.command)
+            return AnalyzedRuns(
+                analysis=None, table=table, summary=summary, runs=Path(runs.where), made_by=runs.command
+            )
         analysis = analyse(
             runs,
             clusters,
@@ -131,7 +134,7 @@ def analyze(
     )
     document = json_bytes(summary_document(analysis, metadata=planned))
     save_with_summary(table, table_bytes, summary, document, metadata=planned)
-    return AnalyzedRuns(analysis=analysis, table=table, summary=summary, made_by=runs.command)
+    return AnalyzedRuns(analysis=analysis, table=table, summary=summary, runs=Path(runs.where), made_by=runs.command)
 
 
 def _opened(path: Path, *, by_input: bool) -> tuple[AgentFolder, AgentZip | None]:

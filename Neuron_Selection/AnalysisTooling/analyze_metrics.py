@@ -12,6 +12,7 @@ if __package__ != "Neuron_Selection.AnalysisTooling":  # started as a file, perh
 from Neuron_Selection.command_line import (
     Console,
     SuiteParser,
+    add_plot_flag,
     add_shared_flags,
     number,
     positive_int,
@@ -64,6 +65,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--seed", type=whole_number, default=0, help="seed of the resampling")
     parser.add_argument("--output_dir", help="output folder (default: the agent's patching_results/)")
+    add_plot_flag(parser, of="the effect of each neuron on each pair; not with --by_input")
     add_shared_flags(parser)
     return parser
 
@@ -73,11 +75,18 @@ def main(args: argparse.Namespace, console: Console) -> None:
     """Analyse, save, print."""
     from Neuron_Selection.AnalysisTooling import analyze
     from Neuron_Selection.AnalysisTooling.analysis import remarks
+    from Neuron_Selection.AnalysisTooling.effect_pictures import draw_sweep
     from Neuron_Selection.AnalysisTooling.following_step import next_lines
     from Neuron_Selection.AnalysisTooling.ranked_table import ranked_document, ranked_lines
+    from Neuron_Selection.DrawingTooling.plot_files import check_plot, save_plot
+    from Neuron_Selection.errors import UsageError
 
+    if args.plot is not None and args.by_input:
+        raise UsageError("--plot cannot be used with --by_input: it draws a sweep")
+    check_plot(args.plot)
     done = analyze(args.agent_path, **{name: getattr(args, name) for name in _REQUEST})
-    written = {"results": str(done.table), "summary": str(done.summary)}
+    plot = save_plot(args.plot, lambda: draw_sweep(done.runs), overwrite=args.overwrite)
+    written = {"results": str(done.table), "summary": str(done.summary), **plot}
     if done.analysis is None:
         console.say(f"{done.table} and {done.summary}: up to date, left as they are (--overwrite makes them again)")
         console.result(written, written.values())

@@ -81,7 +81,7 @@ def chosen_metrics(names: Sequence[str] | None, scores: str = Q_VALUES) -> tuple
     check_metrics(names or ())
     for name in names or ():
         if name in (OF_Q_VALUES if scores == LOGITS else OF_LOGITS):
-            raise UsageError(f"metric {name}: the scores of these runs are {scores}, which have no {name}")
+            raise UsageError(f"the scores of these runs are {scores}, which have no {name}", field=f"metric {name}")
     return default_metrics(scores) if names is None else tuple(names)
 
 

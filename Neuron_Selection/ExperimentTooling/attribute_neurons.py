@@ -15,6 +15,7 @@ from Neuron_Selection.command_line import (
     SuiteParser,
     add_agent_flags,
     add_input_ids_flag,
+    add_plot_flag,
     add_shared_flags,
     agent_options,
     positive_int,
@@ -58,6 +59,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_input_ids_flag(parser, of="pairs")
     parser.add_argument("--output_prefix", default="attribution", help="name of the result files")
     parser.add_argument("--output_dir", help="a folder instead of the agent's patching_results/")
+    add_plot_flag(parser, of="estimates against effects")
     add_shared_flags(parser)
     return parser
 
@@ -65,13 +67,16 @@ def build_parser() -> argparse.ArgumentParser:
 @script(build_parser)
 def main(args: argparse.Namespace, console: Console) -> None:
     """Attribute, save, show, name the next command."""
+    from Neuron_Selection.DrawingTooling.plot_files import check_plot, save_plot
     from Neuron_Selection.ExperimentTooling.attribution import attribute_neurons
     from Neuron_Selection.ExperimentTooling.attribution.lines import attribution_lines, remarks
+    from Neuron_Selection.ExperimentTooling.attribution.pictures import draw_estimates
     from Neuron_Selection.ExperimentTooling.hidden_layers import layers_left_out
     from Neuron_Selection.FileFormats.inputs import ids_from_arguments
-    from Neuron_Selection.FileFormats.results.attribution_file import ATTRIBUTION_FILES
+    from Neuron_Selection.FileFormats.results.attribution_file import ATTRIBUTION_FILES, load_attribution
     from Neuron_Selection.PatchingTooling import open_agent
 
+    check_plot(args.plot)
     agent = open_agent(args.agent_path, **agent_options(args))
     for name, why in layers_left_out(agent).items() if args.layers is None else ():
         console.say(f"left out: {name} ({why})")
@@ -87,6 +92,7 @@ def main(args: argparse.Namespace, console: Console) -> None:
     if found.was_up_to_date:
         console.say(f"{found.path}: up to date, left as it is")
     written = {kind: str(path) for kind, path in ATTRIBUTION_FILES.paths(found.path).items()}
+    written |= save_plot(args.plot, lambda: draw_estimates(load_attribution(found.path)), overwrite=args.overwrite)
     has_contrast = any(site["contrast_pairs"] for layers in found.document.values() for site in layers.values())
     following = _next_command(args) if has_contrast else None
     parts = ("path", "estimates")

@@ -62,7 +62,7 @@ def random_sets(
             )
             if drawn is None:
                 shape_text = ", ".join(f"{size} of {layer}" for layer, size in shape)
-                raise UsageError(f"--random_sets {count}: there are fewer other sets of {shape_text}")
+                raise UsageError(f"there are fewer other sets of {shape_text}", field=f"--random_sets {count}")
             taken.add(sorted_spec(drawn))
             sets.append(drawn)
     return sets

@@ -78,7 +78,7 @@ def _patches(
     if (patch_specs is not None) != (kind == "custom"):
         raise UsageError("--patch_spec and --type custom can only be used together")
     if group_size is not None and kind != "groups":
-        raise UsageError(f"--group_size cannot be used with --type {kind} (only with groups)")
+        raise UsageError(f"--group_size cannot be used with --type {kind}", hint="only with groups")
     if patch_specs is not None:
         if layers is not None:
             raise UsageError("--layers cannot be used with --patch_spec, which names its layers")

@@ -15,6 +15,7 @@ from Neuron_Selection.command_line import (
     SuiteParser,
     add_agent_flags,
     add_input_ids_flag,
+    add_plot_flag,
     add_shared_flags,
     agent_options,
     number,
@@ -89,6 +90,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_input_ids_flag(parser, of="pairs")
     parser.add_argument("--output_prefix", default="interactions", help="name of the result files")
     parser.add_argument("--output_dir", help="a folder instead of the agent's patching_results/")
+    add_plot_flag(parser, of="the interactions of every two neurons")
     add_shared_flags(parser)
     return parser
 
@@ -96,12 +98,15 @@ def build_parser() -> argparse.ArgumentParser:
 @script(build_parser)
 def main(args: argparse.Namespace, console: Console) -> None:
     """Find, save, show, name the next command."""
+    from Neuron_Selection.DrawingTooling.plot_files import check_plot, save_plot
     from Neuron_Selection.ExperimentTooling.interactions import find_interactions
     from Neuron_Selection.ExperimentTooling.interactions.lines import interaction_lines, next_patch, remarks
+    from Neuron_Selection.ExperimentTooling.interactions.pictures import draw_interactions
     from Neuron_Selection.FileFormats.inputs import ids_from_arguments
-    from Neuron_Selection.FileFormats.results.interactions_file import INTERACTION_FILES
+    from Neuron_Selection.FileFormats.results.interactions_file import INTERACTION_FILES, load_interactions
     from Neuron_Selection.PatchingTooling import open_agent
 
+    check_plot(args.plot)
     agent = open_agent(args.agent_path, **agent_options(args))
 
     def progress(directions: Sequence[str]) -> Iterator[str]:
@@ -115,6 +120,7 @@ def main(args: argparse.Namespace, console: Console) -> None:
     if found.was_up_to_date:
         console.say(f"{found.path}: up to date, left as it is")
     written = {kind: str(path) for kind, path in INTERACTION_FILES.paths(found.path).items()}
+    written |= save_plot(args.plot, lambda: draw_interactions(load_interactions(found.path)), overwrite=args.overwrite)
     patch = next_patch(found.document)
     following = None if patch is None else _next_command(args, *patch)
     lines = [*interaction_lines(found.document), *remarks(found.document), f"engine {agent.engine}, {agent.dtype}"]

@@ -15,6 +15,7 @@ from Neuron_Selection.command_line import (
     SuiteParser,
     add_agent_flags,
     add_input_ids_flag,
+    add_plot_flag,
     add_shared_flags,
     agent_options,
     number,
@@ -76,6 +77,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=whole_number, default=0, help="seed of the random orders")
     parser.add_argument("--output_prefix", default="minimal_sets", help="name of the result files")
     parser.add_argument("--output_dir", help="a folder instead of the agent's patching_results/")
+    add_plot_flag(parser, of="the curves of the rankings")
     add_shared_flags(parser)
     return parser
 
@@ -83,13 +85,16 @@ def build_parser() -> argparse.ArgumentParser:
 @script(build_parser)
 def main(args: argparse.Namespace, console: Console) -> None:
     """Search, save, show, name the next command."""
+    from Neuron_Selection.DrawingTooling.plot_files import check_plot, save_plot
     from Neuron_Selection.ExperimentTooling.hidden_layers import layers_left_out
     from Neuron_Selection.ExperimentTooling.minimal_sets import find_minimal_sets
     from Neuron_Selection.ExperimentTooling.minimal_sets.lines import next_patch, remarks, set_lines
+    from Neuron_Selection.ExperimentTooling.minimal_sets.pictures import draw_ranking_curves
     from Neuron_Selection.FileFormats.inputs import ids_from_arguments
-    from Neuron_Selection.FileFormats.results.minimal_sets_file import paths_of
+    from Neuron_Selection.FileFormats.results.minimal_sets_file import load_curves, paths_of
     from Neuron_Selection.PatchingTooling import open_agent
 
+    check_plot(args.plot)
     agent = open_agent(args.agent_path, **agent_options(args))
     for name, why in layers_left_out(agent).items() if args.layers is None else ():
         console.say(f"left out: {name} ({why})")
@@ -106,7 +111,8 @@ def main(args: argparse.Namespace, console: Console) -> None:
         console.say(f"{found.path}: up to date, left as it is")
     for line in agent.scores_described:
         console.say(line)
-    written = {kind: str(path) for kind, path in paths_of(found.path).items()}
+    plot = save_plot(args.plot, lambda: draw_ranking_curves(load_curves(found.path)), overwrite=args.overwrite)
+    written = {kind: str(path) for kind, path in paths_of(found.path).items()} | plot
     patch = next_patch(found.document)
     summary = {
         direction: {layer: site["summary"] for layer, site in layers.items()}

@@ -97,11 +97,13 @@ def chain_of(agent: OpenedAgent) -> NodeChain:
     first = branches[-1] + 1 if branches else 0
     why = "the scores do not depend on the input through it alone"
     if hidden and first == len(hidden):
-        raise UsageError(f"edges: layer {hidden[-1]}: {why}, so that the network is not a chain of layers")
+        raise UsageError(
+            f"{why}, so that the network is not a chain of layers", file="edges", field=f"layer {hidden[-1]}"
+        )
     inputs, n_inputs = ("", 0) if first else _inputs(agent, table, hidden)
     chosen = tuple(hidden[first:])
     if not inputs and not chosen:
-        raise UsageError("edges: the network has no hidden layer, and its inputs are not one list or image")
+        raise UsageError("the network has no hidden layer, and its inputs are not one list or image", file="edges")
     widths = [*([n_inputs] if inputs else []), *(table.layers[name].width for name in chosen)]
     return NodeChain(
         network=agent.network,

@@ -16,6 +16,7 @@ from Neuron_Selection.command_line import (
     SuiteParser,
     add_agent_flags,
     add_input_ids_flag,
+    add_plot_flag,
     add_shared_flags,
     agent_options,
     number,
@@ -93,6 +94,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=whole_number, default=0, help="seed of everything that is drawn")
     parser.add_argument("--output_prefix", help="put before the names of all files, as in PREFIX_edges.csv")
     parser.add_argument("--output_dir", help="a folder instead of the agent's patching_results/")
+    add_plot_flag(parser, of="the faithfulness of circuits of more and more edges")
     add_shared_flags(parser)
     return parser
 
@@ -100,12 +102,16 @@ def build_parser() -> argparse.ArgumentParser:
 @script(build_parser)
 def main(args: argparse.Namespace, console: Console) -> None:
     """Patch, save, show, name the next command."""
+    from Neuron_Selection.DrawingTooling.plot_files import check_plot, save_plot
     from Neuron_Selection.ExperimentTooling.edges import patch_edges
     from Neuron_Selection.ExperimentTooling.edges.lines import edge_lines
+    from Neuron_Selection.ExperimentTooling.edges.pictures import draw_edge_curve
     from Neuron_Selection.ExperimentTooling.node_chain import chain_of
     from Neuron_Selection.FileFormats.inputs import ids_from_arguments
+    from Neuron_Selection.FileFormats.results.edges_file import load_edge_curve
     from Neuron_Selection.PatchingTooling import open_agent
 
+    check_plot(args.plot)
     agent = open_agent(args.agent_path, **agent_options(args))
     for name, why in chain_of(agent).left_out.items():
         console.say(f"left out: edges before and out of {name} ({why})")
@@ -120,7 +126,9 @@ def main(args: argparse.Namespace, console: Console) -> None:
     patched = patch_edges(agent, **request, input_ids=ids_from_arguments(args.input_ids), progress=progress)
     if patched.was_up_to_date:
         console.say(f"{patched.paths['results']}: up to date, left as it is")
-    written = {kind: str(path) for kind, path in patched.paths.items()}
+    curve = patched.paths["results"]
+    plot = save_plot(args.plot, lambda: draw_edge_curve(load_edge_curve(curve)), overwrite=args.overwrite)
+    written = {kind: str(path) for kind, path in patched.paths.items()} | plot
     following = None
     if patched.document["circuit"]["edges"]:
         following = _next_command(args, patched.paths["circuit"])

@@ -17,6 +17,7 @@ from Neuron_Selection.command_line import (
     add_agent_flags,
     add_engine_flag,
     add_input_ids_flag,
+    add_plot_flag,
     add_shared_flags,
     agent_options,
     script,
@@ -53,6 +54,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--output_prefix", help="results go to patching_results/PREFIX.npz (default: sweep)")
     parser.add_argument("--output_dir", help="a folder instead of the agent's patching_results/")
     parser.add_argument("--dry_run", action="store_true", help="check everything and write nothing")
+    add_plot_flag(parser, of="the effect of each neuron on each pair")
     add_shared_flags(parser)
     return parser
 
@@ -60,6 +62,8 @@ def build_parser() -> argparse.ArgumentParser:
 @script(build_parser)
 def main(args: argparse.Namespace, console: Console) -> None:
     """Sweep, save, count."""
+    from Neuron_Selection.AnalysisTooling.effect_pictures import draw_sweep
+    from Neuron_Selection.DrawingTooling.plot_files import check_plot, save_plot
     from Neuron_Selection.ExperimentTooling.hidden_layers import layers_left_out
     from Neuron_Selection.ExperimentTooling.sweeps import run_sweep
     from Neuron_Selection.FileFormats.inputs import ids_from_arguments
@@ -69,6 +73,7 @@ def main(args: argparse.Namespace, console: Console) -> None:
     def progress(blocks: Iterable[slice], total: int) -> Iterable[slice]:
         return console.progress(blocks, total=total, unit="block")
 
+    check_plot(args.plot)
     agent = open_agent(args.agent_path, **agent_options(args))
     request = {name: getattr(args, name) for name in _REQUEST}
     run = run_sweep(agent, **request, input_ids=ids_from_arguments(args.input_ids), progress=progress)
@@ -99,6 +104,7 @@ def main(args: argparse.Namespace, console: Console) -> None:
         console.say(f"{run.path}: up to date, left as it is (--overwrite makes it again)")
     kept = {key: run.header[key] for key in ("noise_floor", "contrast_pairs", "cannot_matter")}
     written = {"by_input": [str(folder) for folder in run.folders.values()]} if run.folders else {}
+    plot = save_plot(args.plot, lambda: draw_sweep(run.path), overwrite=args.overwrite)
     dead = " and ".join(str(count) for count in dict.fromkeys(kept["cannot_matter"].values()))
     lines = [
         counted,
@@ -106,8 +112,9 @@ def main(args: argparse.Namespace, console: Console) -> None:
         *([] if kept["contrast_pairs"] else [_NO_CONTRAST]),
         f"sweep: {run.path}",
         *(f"by input: {folder}" for folder in written.get("by_input", [])),
+        *(f"plot: {path}" for path in plot.values()),
     ]
-    console.result({**document, **kept, **written}, lines)
+    console.result({**document, **kept, **written, **plot}, lines)
     words = ["--agent_path", args.agent_path]
     if args.output_dir:
         words += ["--sweep", handed_on(run.path)]

@@ -46,7 +46,13 @@ def check_patch(patch: Any, where: object, field: str) -> None:
     try:
         parse_patch_spec(patch)
     except UsageError as error:
-        raise InputError(where, f"{field}: {str(error).removeprefix('patch spec: ')}") from error
+        raise patch_error(error, where, field) from error
+
+
+def patch_error(error: UsageError, where: object, field: str, *, hint: str = "") -> InputError:
+    """The error of a patch spec as one of the file that holds it; ``field`` names the patch."""
+    place = f"{field}: {error.field}" if error.field else field
+    return InputError(where, place, error.problem, found=error.found, expected=error.expected, hint=hint)
 
 
 def load_random_sets(path: Path) -> tuple[int, ...]:

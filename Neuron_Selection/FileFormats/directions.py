@@ -16,5 +16,5 @@ def directions_of(direction: str) -> tuple[str, ...]:
     :raises UsageError: any other word
     """
     if direction not in (*DIRECTIONS, "both"):
-        raise UsageError(f"direction: found {shown(direction)}, expected {', '.join(DIRECTIONS)} or both")
+        raise UsageError(field="direction", found=shown(direction), expected=f"{', '.join(DIRECTIONS)} or both")
     return DIRECTIONS if direction == "both" else (direction,)

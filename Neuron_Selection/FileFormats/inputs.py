@@ -70,6 +70,18 @@ def load_inputs(path: Path, space: Space, *, n_masked: int | None = None) -> Inp
     """
     data = read_bytes(path, hint="an inputs file is {id: {'input': [...]}}")
     document = parse_edited_json(data, path)
+    return inputs_from_document(document, space, path=path, sha256=sha256_of(data), n_masked=n_masked)
+
+
+def inputs_from_document(
+    document: Any, space: Space, *, path: Path, sha256: str, n_masked: int | None = None
+) -> Inputs:
+    """The inputs in the parsed document of an inputs file.
+
+    :param path: of the file
+    :param sha256: of its bytes
+    :raises InputError: as ``load_inputs``
+    """
     if not isinstance(document, dict):
         raise InputError(path, found=shown(document), expected="an object {id: {'input': [...]}}")
     if not document:
@@ -103,7 +115,7 @@ def load_inputs(path: Path, space: Space, *, n_masked: int | None = None) -> Inp
             raise InputError(path, f"{shown(input_id)}.action_mask", "is missing, but other inputs have one")
     return Inputs(
         where=str(path),
-        sha256=sha256_of(data),
+        sha256=sha256,
         ids=tuple(document),
         observations=observations,
         clusters=clusters,

@@ -74,10 +74,11 @@ class PatchSpec:
             layer = (aliases or {}).get(entry.layer, entry.layer)
             if layer not in widths:
                 reason = (refused or {}).get(layer)
-                found = f"layer {shown(entry.layer)}: {reason}" if reason else f"unknown layer {shown(entry.layer)}"
-                raise self._error(f"{found}; {_layer_list(layer, widths)}", entry.position)
+                field = f"layer {shown(entry.layer)}" if reason else ""
+                problem = reason or f"unknown layer {shown(entry.layer)}"
+                raise self._error(entry.position, f"{problem}; {_layer_list(layer, widths)}", field=field)
             if layer in resolved:
-                raise self._error(f"layer {shown(entry.layer)} is named twice; list its neurons once", entry.position)
+                raise self._error(entry.position, f"layer {shown(entry.layer)} is named twice; list its neurons once")
             resolved[layer] = self._resolved(entry, widths[layer])
         return resolved
 
@@ -87,16 +88,16 @@ class PatchSpec:
         listed: dict[int, None] = {}
         for part in entry.ranges:
             if part.last >= width:
-                found = shown(max(part.first, width))
-                raise self._error(f"found neuron {found} in {entry.layer}, expected 0..{width - 1}", part.position)
+                found = f"neuron {shown(max(part.first, width))} in {entry.layer}"
+                raise self._error(part.position, found=found, expected=f"0..{width - 1}")
             for neuron in range(part.first, part.last + 1):
                 if neuron in listed:
-                    raise self._error(f"neuron {neuron} of {entry.layer} is named twice", part.position)
+                    raise self._error(part.position, f"neuron {neuron} of {entry.layer} is named twice")
                 listed[neuron] = None
         return tuple(listed)
 
-    def _error(self, message: str, position: int) -> UsageError:
-        return _caret_error(message, self.text, position)
+    def _error(self, position: int, problem: str = "", **parts: str) -> UsageError:
+        return _caret_error(self.text, position, problem, **parts)
 
 
 def parse_patch_spec(spec: str | Mapping[str, Any]) -> PatchSpec:
@@ -136,9 +137,9 @@ def experiment_name(number: int, patch: Mapping[str, Any]) -> str:
 
 def _parse_text(text: str) -> PatchSpec:
     if len(text) > SPEC_LIMIT:
-        raise UsageError(f"patch spec: found {len(text):,} characters, expected at most {SPEC_LIMIT:,}")
+        raise UsageError(file="patch spec", found=f"{len(text):,} characters", expected=f"at most {SPEC_LIMIT:,}")
     if not text.replace(";", "").strip():
-        raise _caret_error("empty patch spec, expected 'layer:neurons;layer:neurons'", text, 0)
+        raise _caret_error(text, 0, "empty patch spec", expected="'layer:neurons;layer:neurons'")
     parts = text.split(";")
     if not parts[-1].strip():
         parts.pop()
@@ -154,13 +155,15 @@ def _parse_entry(text: str, part: str, start: int) -> _Entry:
     layer, colon, neurons = part.partition(":")
     position = start + len(layer) - len(layer.lstrip())
     if not part.strip():
-        raise _caret_error("found nothing between two ';', expected 'layer:neurons'", text, start)
+        raise _caret_error(text, start, found="nothing between two ';'", expected="'layer:neurons'")
     if not colon:
-        raise _caret_error("':' is missing, expected 'layer:neurons'", text, position)
+        raise _caret_error(text, position, "':' is missing", expected="'layer:neurons'")
     if not layer.strip():
-        raise _caret_error("the layer before ':' is missing", text, start)
+        raise _caret_error(text, start, "the layer before ':' is missing")
     if not neurons.strip():
-        raise _caret_error("the neurons after ':' are missing, expected 'all' or indices", text, start + len(layer) + 1)
+        raise _caret_error(
+            text, start + len(layer) + 1, "the neurons after ':' are missing", expected="'all' or indices"
+        )
     start += len(layer) + 1
     if neurons.strip() == "all":
         return _Entry(layer=layer.strip(), position=position, ranges="all")
@@ -174,48 +177,52 @@ def _parse_entry(text: str, part: str, start: int) -> _Entry:
 
 def _parse_item(text: str, item: str, place: int) -> _Range:
     if not item:
-        raise _caret_error("found nothing, expected a neuron index", text, place)
+        raise _caret_error(text, place, found="nothing", expected="a neuron index")
     if item == "all":
-        raise _caret_error("'all' cannot be combined with indices", text, place)
+        raise _caret_error(text, place, "'all' cannot be combined with indices")
     match = _ITEM.fullmatch(item)
     if match is None:
         expected = "a neuron index in the digits 0-9, a range such as 5-10, or 'all'"
-        raise _caret_error(f"found {shown(item)}, expected {expected}", text, place)
+        raise _caret_error(text, place, found=shown(item), expected=expected)
     if max(len(part or "") for part in match.groups()) > 18:
-        raise _caret_error(f"found a neuron index of {len(item)} digits, expected a smaller one", text, place)
+        raise _caret_error(text, place, found=f"a neuron index of {len(item)} digits", expected="a smaller one")
     first, last = int(match[1]), int(match[2] or match[1])
     if last < first:
-        raise _caret_error(f"found the range {item}, expected its first index to be the smaller one", text, place)
+        raise _caret_error(text, place, found=f"the range {item}", expected="its first index to be the smaller one")
     return _Range(first=first, last=last, position=place)
 
 
 def _parse_mapping(spec: Any) -> PatchSpec:
     if not isinstance(spec, Mapping):
-        raise UsageError(f"patch spec: found {shown(spec)}, expected text or an object {{layer: [indices] | 'all'}}")
+        raise UsageError(file="patch spec", found=shown(spec), expected="text or an object {layer: [indices] | 'all'}")
     if not spec:
-        raise UsageError("patch spec: contains no layers, expected {layer: [indices] | 'all'}")
+        raise UsageError("contains no layers", file="patch spec", expected="{layer: [indices] | 'all'}")
     entries: list[_Entry] = []
     for layer, neurons in spec.items():
         if not isinstance(layer, str):
-            raise UsageError(f"patch spec: found layer {shown(layer)}, expected its name as text")
+            raise UsageError(file="patch spec", found=f"layer {shown(layer)}", expected="its name as text")
         entries.append(_Entry(layer=layer, position=-1, ranges=_ranges_from(layer, neurons)))
     return PatchSpec(text="", entries=tuple(entries))
 
 
 def _ranges_from(layer: str, neurons: Any) -> tuple[_Range, ...] | Literal["all"]:
-    where = f"patch spec: {shown(layer)}"
+    where = shown(layer)
     if isinstance(neurons, str):
         if neurons == "all":
             return "all"
-        raise UsageError(f"{where}: found the text {shown(neurons)}, expected a list of indices or 'all'")
+        raise UsageError(
+            file="patch spec", field=where, found=f"the text {shown(neurons)}", expected="a list of indices or 'all'"
+        )
     if neurons is None or isinstance(neurons, Mapping | bytes | int | float):
-        raise UsageError(f"{where}: found {shown(neurons)}, expected a list of indices or 'all'")
+        raise UsageError(file="patch spec", field=where, found=shown(neurons), expected="a list of indices or 'all'")
     try:
         listed = list(neurons)
     except TypeError as error:
-        raise UsageError(f"{where}: found {shown(neurons)}, expected a list of indices or 'all'") from error
+        raise UsageError(
+            file="patch spec", field=where, found=shown(neurons), expected="a list of indices or 'all'"
+        ) from error
     if not listed:
-        raise UsageError(f"{where}: contains no neurons, expected at least one, or 'all'")
+        raise UsageError("contains no neurons", file="patch spec", field=where, expected="at least one, or 'all'")
     ranges: list[_Range] = []
     for neuron in listed:
         is_bool = isinstance(neuron, bool) or type(neuron).__name__ == "bool_"  # of numpy 1
@@ -224,7 +231,7 @@ def _ranges_from(layer: str, neurons: Any) -> tuple[_Range, ...] | Literal["all"
         except TypeError:
             index = -1
         if index < 0:
-            raise UsageError(f"{where}: found {shown(neuron)}, expected a neuron index from 0")
+            raise UsageError(file="patch spec", field=where, found=shown(neuron), expected="a neuron index from 0")
         ranges.append(_Range(first=index, last=index, position=-1))
     return tuple(ranges)
 
@@ -236,11 +243,11 @@ def _layer_list(layer: str, widths: Mapping[str, int]) -> str:
     return f"{suggestion}layers (neurons): {listed}"
 
 
-def _caret_error(message: str, text: str, position: int) -> UsageError:
+def _caret_error(text: str, position: int, problem: str = "", **parts: str) -> UsageError:
     """The error with the spec and a caret; a long spec is cut to the surroundings of the position."""
-    if position < 0:
-        return UsageError(f"patch spec: {message}")
-    start = max(0, min(position - 40, len(text) - 100))
-    excerpt = "".join(c if c.isprintable() else "?" for c in text[start : start + 100])
-    caret = " " * (position - start) + "^"
-    return UsageError(f"patch spec: {message}", detail=(f"  {excerpt}", f"  {caret}"))
+    detail: tuple[str, ...] = ()
+    if position >= 0:
+        start = max(0, min(position - 40, len(text) - 100))
+        excerpt = "".join(c if c.isprintable() else "?" for c in text[start : start + 100])
+        detail = (f"  {excerpt}", "  " + " " * (position - start) + "^")
+    return UsageError(problem, file="patch spec", detail=detail, **parts)

@@ -3,8 +3,9 @@
 It is an inputs file, ``{id: {"input", "cluster", "action", "scores", "reward", "return", "step"}}``, one id per line.
 ``input`` is the observation as the network received it, ``cluster`` the seed of the episode in which it was first
 visited, ``action`` what the agent did there, ``scores`` the network's scores, ``reward`` that of this step, ``return``
-that of the whole episode, ``step`` the number of steps before. Observations that VecNormalize had normalised carry the
-SHA-256 of its file under ``normalised_with``. The metadata are in ``visited_inputs.meta.json``.
+that of the whole episode, ``step`` the number of steps before. Inputs of an agent with action masks have the
+``action_mask`` of the environment. Observations that VecNormalize had normalised carry the SHA-256 of its file under
+``normalised_with``. The metadata are in ``visited_inputs.meta.json``.
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ from msgspec import Meta
 from Neuron_Selection.errors import InputError, shown
 from Neuron_Selection.FileFormats.agent_zip.spaces import Space
 from Neuron_Selection.FileFormats.environment_file import ENVIRONMENT_FILE
-from Neuron_Selection.FileFormats.inputs import Inputs, check_input_id, load_inputs
+from Neuron_Selection.FileFormats.inputs import Inputs, check_input_id, inputs_from_document
 from Neuron_Selection.FileFormats.observations import Observations
 from Neuron_Selection.FileFormats.provenance import StoredOutput, meta_path, stored_document, stored_output
 from Neuron_Selection.FileFormats.state_frames import frames_path
 from Neuron_Selection.FileFormats.storage.atomic_files import read_bytes, sha256_of, write_together
 from Neuron_Selection.FileFormats.storage.document_checks import Index, checked_document
-from Neuron_Selection.FileFormats.storage.json_files import json_bytes, read_edited_json
+from Neuron_Selection.FileFormats.storage.json_files import json_bytes, parse_edited_json
 
 _HINT = "record_inputs.py makes such a file"
 
@@ -38,7 +39,7 @@ class Visits:
 
     ``observations``: (n, *shape), as the network received them, or one such array per key. ``seeds``: (n,), int64, of
     the episodes. ``steps``: (n,), int64. ``actions``: (n,), int64. ``scores``: (n, n_actions), float64. ``rewards``,
-    ``returns``: (n,), float64.
+    ``returns``: (n,), float64. ``masks``: (n, n_actions), the allowed actions; None without masks.
     """
 
     ids: tuple[str, ...]
@@ -49,6 +50,7 @@ class Visits:
     scores: np.ndarray
     rewards: np.ndarray
     returns: np.ndarray
+    masks: np.ndarray | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -79,12 +81,15 @@ def visited_bytes(visits: Visits, *, normalised_with: str | None, where: object)
     observations = _as_lists(visits.observations)
     clusters, actions, steps = ([*map(str, visits.seeds.tolist())], visits.actions.tolist(), visits.steps.tolist())
     scores, rewards, returns = visits.scores.tolist(), visits.rewards.tolist(), visits.returns.tolist()
+    masks = None if visits.masks is None else visits.masks.astype(int).tolist()
     normalised = {} if normalised_with is None else {"normalised_with": normalised_with}
     lines = []
     for row, input_id in enumerate(visits.ids):
         check_input_id(input_id, where)
+        mask = {} if masks is None else {"action_mask": masks[row]}
         entry = {
             "input": observations[row],
+            **mask,
             "cluster": clusters[row],
             "action": actions[row],
             "scores": scores[row],
@@ -137,10 +142,13 @@ def load_visited_inputs(path: Path, space: Space) -> VisitedInputs:
     :param space: the agent's observation space
     :raises InputError: as ``load_inputs``; also a missing or wrong field, or scores of different lengths
     """
-    inputs = load_inputs(path, space)
-    document: Mapping[str, Any] = read_edited_json(path)
-    entries = [checked_document(document[one], _Entry, path, field=shown(one), hint=_HINT) for one in inputs.ids]
+    data = read_bytes(path, hint=_HINT)
+    document = parse_edited_json(data, path)
+    if not isinstance(document, dict) or not document:
+        raise InputError(path, found=shown(document), expected="an object {id: {'input': [...]}}", hint=_HINT)
+    entries = [checked_document(entry, _Entry, path, field=shown(one), hint=_HINT) for one, entry in document.items()]
     n_actions = len(entries[0].scores)
+    inputs = inputs_from_document(document, space, path=path, sha256=sha256_of(data), n_masked=n_actions)
     for input_id, entry in zip(inputs.ids, entries, strict=True):
         if len(entry.scores) != n_actions:
             raise InputError(
@@ -162,6 +170,7 @@ def load_visited_inputs(path: Path, space: Space) -> VisitedInputs:
         scores=_column(entries, "scores", np.float64),
         rewards=_column(entries, "reward", np.float64),
         returns=_column(entries, "return_", np.float64),
+        masks=inputs.action_masks,
     )
     return VisitedInputs(inputs=inputs, visits=visits)
 

@@ -34,6 +34,8 @@ ENCODING: dict[str, Any] = {
 """The content of ``encoding.json``, which describes the inputs of an agent."""
 
 _OBJECTS = [(OBJECT_TO_IDX["wall"], OBJECT_TO_IDX["unseen"]), (OBJECT_TO_IDX["lava"],), (OBJECT_TO_IDX["goal"],)]
+_CHANNELS_OF = np.array([[index in indices for indices in _OBJECTS] for index in range(256)], np.float32)
+"""(256, 3), the channels of each object."""
 
 
 def encode_view(image: npt.NDArray[np.uint8], heading: int) -> npt.NDArray[np.float32]:
@@ -43,9 +45,11 @@ def encode_view(image: npt.NDArray[np.uint8], heading: int) -> npt.NDArray[np.fl
     :param heading: 0 right, 1 down, 2 left, 3 up
     :return: (151,)
     """
-    objects = image[:, :, 0].T
-    view = np.stack([np.isin(objects, indices) for indices in _OBJECTS], axis=-1)
-    return np.concatenate([view.ravel(), np.arange(len(HEADING_NAMES)) == heading]).astype(np.float32)
+    encoded = np.zeros(LENGTH, np.float32)
+    view = VIEW * VIEW * len(CHANNELS)
+    encoded[:view] = _CHANNELS_OF[image[:, :, 0].T].ravel()
+    encoded[view + heading] = 1.0
+    return encoded
 
 
 def observe(env: MiniGridEnv, layout: Layout, *, cell: Cell, heading: int) -> npt.NDArray[np.float32]:

@@ -98,9 +98,11 @@ def _again(args: argparse.Namespace) -> str:
     from Neuron_Selection.ObservationTooling.recording.lines import OTHER_POLICY
 
     words = ["--agent_path", args.agent_path, *environment_words(args), "--policy", OTHER_POLICY, "--overwrite"]
-    words += ["--episodes", str(args.episodes), "--seed", str(args.seed)]
-    words += ["--output_dir", args.output_dir] if args.output_dir else []
-    return next_command(f"{_HERE}/record_inputs.py", *words, "--output_prefix", args.output_prefix, loading=args)
+    for name in ("episodes", "seed", "max_steps", "output_prefix", "output_dir"):
+        if getattr(args, name) != build_parser().get_default(name):
+            words += [f"--{name}", str(getattr(args, name))]
+    words += ["--frames"] if args.frames else []
+    return next_command(f"{_HERE}/record_inputs.py", *words, loading=args)
 
 
 if __name__ == "__main__":

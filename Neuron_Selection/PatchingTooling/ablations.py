@@ -167,7 +167,7 @@ def parse_ablation(text: str) -> Ablation:
     name, equals, number = text.partition("=")
     rule = KINDS[name].number if name in KINDS else None
     if name not in KINDS or (equals and rule is None) or (not equals and rule is not None and rule.default is None):
-        raise UsageError(f"ablation: found {shown(text)}, expected {_listed()}")
+        raise UsageError(field="ablation", found=shown(text), expected=_listed())
     if rule is None or not equals:
         return Ablation(kind=name, value=None if rule is None else rule.default)
     try:
@@ -176,7 +176,7 @@ def parse_ablation(text: str) -> Ablation:
         value = math.nan
     if not math.isfinite(value) or value < rule.least:
         expected = "a finite number" if rule.least == -math.inf else f"a finite number from {rule.least:g}"
-        raise UsageError(f"ablation: {name}: found {shown(number)}, expected {expected}")
+        raise UsageError(field=f"ablation: {name}", found=shown(number), expected=expected)
     return Ablation(kind=name, value=value)
 
 
@@ -197,11 +197,10 @@ def check_ablation_flags(ablation: Ablation | None, *, has_reference: bool, has_
 
 def add_ablation_flags(parser: argparse.ArgumentParser) -> None:
     """``--ablate``, ``--reference_inputs`` and ``--seed``."""
-    meanings = "; ".join(f"{_form(name)}: {kind.help}" for name, kind in KINDS.items())
     parser.add_argument(
         "--ablate",
         metavar="KIND",
-        help=f"ablate the neurons instead of patching them from a source run; they output: {meanings}",
+        help=f"ablate the neurons instead of patching them from a source run; they output: {ablation_help()}",
     )
     parser.add_argument(
         "--reference_inputs",
@@ -211,6 +210,11 @@ def add_ablation_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seed", type=whole_number, help=f"seed of --ablate {_those(needs_reference=False)} (default: 0)"
     )
+
+
+def ablation_help() -> str:
+    """Every kind with what the neurons then output, for help texts."""
+    return "; ".join(f"{_form(name)}: {kind.help}" for name, kind in KINDS.items())
 
 
 def _those(*, needs_reference: bool) -> str:

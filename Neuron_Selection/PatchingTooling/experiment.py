@@ -92,7 +92,7 @@ class PatchingExperiment(OpenedAgent):
         :raises InputError: the file was written by a different run, and ``overwrite`` is off
         """
         if not results:
-            raise UsageError("results: found none, expected what run_patching_experiment returned")
+            raise UsageError(field="results", found="none", expected="what run_patching_experiment returned")
         path = patching_results_path(output_folder(None, self.folder.folder / RESULTS), output_prefix)
         metadata = getattr(results, "metadata", None)
         if metadata is None:  # a dict that the caller made

@@ -64,7 +64,7 @@ def extract_activations(
     names = [activations_name(path) for path in paths]
     for number, name in enumerate(names):
         if name in names[:number]:
-            raise UsageError(f"--inputs: the activations of two files would both be called {shown(name)}")
+            raise UsageError(f"the activations of two files would both be called {shown(name)}", field="--inputs")
     loaded = [agent.inputs_in(path) for path in paths]  # layers may need the network
     chosen = agent.layer_table.chosen(layers)
     folder = output_folder(output_dir, agent.folder.folder / ACTIVATIONS)

@@ -74,9 +74,9 @@ class OpenedAgent:
     ) -> None:
         engine = engine_name(engine)
         if engine not in ENGINES:
-            raise UsageError(f"engine: found {shown(engine)}, expected auto, numpy or torch")
+            raise UsageError(field="engine", found=shown(engine), expected="auto, numpy or torch")
         if dtype not in (None, "float32", "float64"):
-            raise UsageError(f"dtype: found {shown(dtype)}, expected float32 or float64")
+            raise UsageError(field="dtype", found=shown(dtype), expected="float32 or float64")
         has_numpy_settings = dtype != "float32" and device in ("cpu", "auto")
         if engine == "numpy" and not has_numpy_settings:
             raise EngineError("engine numpy computes in float64 on the cpu only; use --engine torch for others")
@@ -123,7 +123,7 @@ class OpenedAgent:
         try:
             _ = self.numpy_network
         except EngineError as error:
-            return "torch", str(error).removeprefix("engine numpy: ").partition(", expected")[0]
+            return "torch", f"{error.field}: found {error.found}"
         return "numpy", "an MLP"
 
     @cached_property

@@ -120,7 +120,9 @@ def _resolved(table: LayerTable, spec: str | Mapping[str, Any], number: int) -> 
     except UsageError as error:
         if error.detail:  # a caret shows the place
             raise
-        raise UsageError(f"patch {number}: {str(error).removeprefix('patch spec: ')}") from error
+        raise UsageError(
+            error.problem, file=f"patch {number}", field=error.field, found=error.found, expected=error.expected
+        ) from error
 
 
 def _stored_activations(agent: OpenedAgent, source: Any, ids: Sequence[str]) -> Activations:
@@ -219,15 +221,16 @@ def activations_from_arrays(source: Any, ids: Sequence[str], table: LayerTable) 
     :raises UsageError: not a mapping, an unknown layer, or not one row for each id
     """
     if not isinstance(source, Mapping) or not source:
-        raise UsageError(f"source activations: found {shown(source)}, expected a file or {{layer: array}}")
+        raise UsageError(field="source activations", found=shown(source), expected="a file or {layer: array}")
     values: dict[str, np.ndarray] = {}
     for name, array in source.items():
         layer = table.all_names.get(name, name)
         rows = np.asarray(array)
         if rows.ndim < 2 or rows.shape[0] != len(ids) or rows.dtype.kind != "f" or not np.isfinite(rows).all():
             raise UsageError(
-                f"source activations: {shown(name)}: found {rows.dtype.name} of shape {rows.shape}, "
-                f"expected finite floats with {len(ids)} rows"
+                field=f"source activations: {shown(name)}",
+                found=f"{rows.dtype.name} of shape {rows.shape}",
+                expected=f"finite floats with {len(ids)} rows",
             )
         values[str(layer)] = rows
     table.chosen(list(values))

@@ -148,7 +148,7 @@ def _check_flags(given: Mapping[str, Any]) -> None:
     names, hint = _WITHOUT_EFFECT[way]
     for name in names:
         if name in given:
-            raise UsageError(f"--{name} cannot be used with {way} ({hint})")
+            raise UsageError(f"--{name} cannot be used with {way}", hint=hint)
 
 
 _WITHOUT_EFFECT = {

@@ -18,6 +18,7 @@ from Neuron_Selection.command_line import (
     Console,
     SuiteParser,
     add_agent_flags,
+    add_plot_flag,
     add_shared_flags,
     agent_options,
     number,
@@ -49,6 +50,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--output_dir", help="folder of the output (default: the agent's perturbation_results/)")
     parser.add_argument("--output_prefix", default="smallest_flips", help="name of the .json")
+    add_plot_flag(parser, of="the share of decisions within reach of one weight")
     add_shared_flags(parser)
     return parser
 
@@ -56,11 +58,15 @@ def build_parser() -> argparse.ArgumentParser:
 @script(build_parser)
 def main(args: argparse.Namespace, console: Console) -> None:
     """Find the smallest flips and report them."""
+    from Neuron_Selection.DrawingTooling.plot_files import check_plot, save_plot
     from Neuron_Selection.FileFormats.inputs import ids_from_arguments
+    from Neuron_Selection.FileFormats.weights.perturbation_results import load_perturbation_results
+    from Parameter_Selection.PerturbationTooling.exact_flips.pictures import draw_flips
     from Parameter_Selection.PerturbationTooling.exact_flips.run import find_smallest_flips
     from Parameter_Selection.PerturbationTooling.exact_flips.supported_networks import open_supported_network
     from SaliencyTooling.next_steps import command_after
 
+    check_plot(args.plot)
     agent = open_supported_network(args.agent_path, **agent_options(args))
     found = find_smallest_flips(
         agent,
@@ -82,7 +88,11 @@ def main(args: argparse.Namespace, console: Console) -> None:
     path, summary = found.files[0], found.summary
     if not found.written:
         console.say(f"{path}: up to date, left as it is")
-    console.result({"file": str(path), "written": found.written, **summary.fields}, [*flip_lines(summary), str(path)])
+    plot = save_plot(args.plot, lambda: draw_flips(load_perturbation_results(path)), overwrite=args.overwrite)
+    console.result(
+        {"file": str(path), "written": found.written, **summary.fields, **plot},
+        [*flip_lines(summary), str(path), *plot.values()],
+    )
     if summary.smallest is not None:
         edit = f"{summary.smallest['target']}={summary.smallest['value_beyond']!r}"
         words = ("--edits", edit, "--output", "edited.zip")

@@ -16,6 +16,7 @@ from Neuron_Selection.command_line import (
     SuiteParser,
     add_agent_flags,
     add_input_ids_flag,
+    add_plot_flag,
     add_shared_flags,
     agent_options,
     number,
@@ -68,6 +69,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=whole_number, default=0, help="seed of the random sets and of the intervals")
     parser.add_argument("--output_dir", help="folder of the outputs (default: the agent's perturbation_results/)")
     parser.add_argument("--output_prefix", default="results", help="name of the .csv and the .json")
+    add_plot_flag(parser, of="what the weights change, compared with random ones")
     add_shared_flags(parser)
     return parser
 
@@ -89,12 +91,16 @@ def add_weight_flags(parser: argparse.ArgumentParser) -> None:
 @script(build_parser)
 def main(args: argparse.Namespace, console: Console) -> None:
     """Perturb the weights and report the effects."""
+    from Neuron_Selection.DrawingTooling.plot_files import check_plot, save_plot
     from Neuron_Selection.FileFormats.inputs import ids_from_arguments
+    from Neuron_Selection.FileFormats.weights.perturbation_results import load_perturbation_results
     from Neuron_Selection.PatchingTooling import open_agent
     from Parameter_Selection.PerturbationTooling.exact_flips.supported_networks import flips_can_be_found
+    from Parameter_Selection.PerturbationTooling.perturbations.pictures import draw_perturbations
     from Parameter_Selection.PerturbationTooling.perturbations.run import perturb_weights
     from SaliencyTooling.next_steps import command_after
 
+    check_plot(args.plot)
     agent = open_agent(args.agent_path, **agent_options(args))
     perturbed = perturb_weights(
         agent,
@@ -116,8 +122,13 @@ def main(args: argparse.Namespace, console: Console) -> None:
     summary, files = perturbed.summary, [str(path) for path in perturbed.files]
     if not perturbed.written:
         console.say(f"{files[0]}: up to date, left as it is")
+    results = perturbed.files[0]
+    plot = save_plot(
+        args.plot, lambda: draw_perturbations(load_perturbation_results(results)), overwrite=args.overwrite
+    )
     console.result(
-        {"files": files, "written": perturbed.written, **asdict(summary)}, [*summary_lines(summary, args.mode), *files]
+        {"files": files, "written": perturbed.written, **asdict(summary), **plot},
+        [*summary_lines(summary, args.mode), *files, *plot.values()],
     )
     for line in agent.scores_described:
         console.say(line)

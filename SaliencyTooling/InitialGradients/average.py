@@ -13,6 +13,7 @@ from Neuron_Selection.command_line import (
     Console,
     SuiteParser,
     add_loading_flags,
+    add_plot_flag,
     add_shared_flags,
     agent_options,
     script,
@@ -34,6 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--output_dir", help="folder of the output (default: that of the gradients, or the agent's gradient_analysis/)"
     )
+    add_plot_flag(parser, of="the mean gradient of each weight")
     add_shared_flags(parser)
     return parser
 
@@ -41,10 +43,13 @@ def build_parser() -> argparse.ArgumentParser:
 @script(build_parser)
 def main(args: argparse.Namespace, console: Console) -> None:
     """Average the gradients and report the file."""
+    from Neuron_Selection.DrawingTooling.plot_files import check_plot, save_plot
     from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
+    from SaliencyTooling.gradient_pictures import draw_average
     from SaliencyTooling.gradient_runs import average_gradients
     from SaliencyTooling.next_steps import command_after
 
+    check_plot(args.plot)
     averages = average_gradients(
         OpenedAgent(args.agent_path, **agent_options(args)) if args.agent_path else None,
         gradients_path=args.gradients_path,
@@ -56,7 +61,9 @@ def main(args: argparse.Namespace, console: Console) -> None:
     path = averages.files[0]
     if not averages.written:
         console.say(f"{path}: up to date, left as it is")
-    console.result({"file": str(path), "written": averages.written}, [f"average gradients: {path}"])
+    plot = save_plot(args.plot, lambda: draw_average(path), overwrite=args.overwrite)
+    lines = [f"average gradients: {path}", *(f"plot: {picture}" for picture in plot.values())]
+    console.result({"file": str(path), "written": averages.written, **plot}, lines)
     console.say(f"next: {command_after('average', args.agent_path, loading=args)}")
 
 

@@ -19,6 +19,7 @@ from Neuron_Selection.ExperimentTooling.sweeps import run_sweep
 from Neuron_Selection.FileFormats.scores import LOGITS
 from Neuron_Selection.PatchingTooling import PatchingExperiment, compare_runs, extract_activations
 from tests.made_actors import new_agent, samples, save_agent
+from tests.raised import raises
 
 OF_PROBABILITIES = ["kl_divergence", "reverse_kl_divergence", "probability_shift"]
 
@@ -36,7 +37,7 @@ def actor(tmp_path: Path) -> Path:
     return folder
 
 
-def test_the_probability_of_the_greedy_action_shifts_by_what_a_sigmoid_says() -> None:
+def test_the_probability_of_the_greedy_action_shifts_by_a_sigmoid() -> None:
     baseline, patched = np.array([[0.0, np.log(3)], [1.0, 1.0]]), np.array([[0.0, 0.0], [1.0 + np.log(4), 1.0]])
     assert np.allclose(probability_shift(baseline, patched), [0.5 - 0.75, 0.8 - 0.5], atol=1e-15)
     assert np.allclose(softmax(np.array([[1e4, 0.0]])), [[1.0, 0.0]])
@@ -57,9 +58,9 @@ def test_a_constant_added_to_all_logits_changes_nothing() -> None:
 
 def test_an_actor_has_metrics_of_probabilities_and_none_in_units_of_return() -> None:
     assert set(default_metrics()) ^ set(default_metrics(LOGITS)) == {*OF_Q_VALUES, *OF_PROBABILITIES}
-    with pytest.raises(UsageError, match="metric self_regret: the scores of these runs are logits"):
+    with raises(UsageError, field="metric self_regret", names=["logits"]):
         chosen_metrics(["self_regret"], LOGITS)
-    with pytest.raises(UsageError, match="metric probability_shift: the scores of these runs are Q-values"):
+    with raises(UsageError, field="metric probability_shift", names=["Q-values"]):
         chosen_metrics(["probability_shift"])
 
 

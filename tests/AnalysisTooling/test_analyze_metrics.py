@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,11 @@ import pytest
 import activation_patching
 from Neuron_Selection.AnalysisTooling import analyze_metrics
 from Neuron_Selection.AnalysisTooling.measures import clusters, metrics
+from Neuron_Selection.errors import InputError, UsageError
 from Neuron_Selection.ExperimentTooling import generate_definitions, run_experiments
 from Neuron_Selection.FileFormats.results.cross_metric_summary import load_cross_metric_summary
 from tests.made_agents import mlp_agent, planted_agent
+from tests.raised import DIFFERENT_RUN, NO_SUCH_FILE, Parts, parts, reports
 
 N_PAIRS = 24
 QUICK = ["--resamples", "299"]  # of 8 clusters all 256 flips are taken
@@ -174,7 +177,7 @@ def test_a_published_file_is_analysed_without_its_agent(
     assert "exp_3_q_net.0" in summary["common_neurons"]
 
 
-def test_without_contrast_the_files_are_valid_and_a_sentence_says_so(
+def test_without_contrast_the_files_are_valid_and_the_reason_is_printed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     agent = mlp_agent(tmp_path / "agent", width=2, net_arch=[3])
@@ -192,7 +195,7 @@ def test_without_contrast_the_files_are_valid_and_a_sentence_says_so(
     assert summary["methodology"]["ranked_by"] == "advantage_shift"
     assert summary["common_neurons"]
     assert analyse(agent, "--q_threshold", "0.1", "--overwrite") == 0
-    assert "no important neuron: without contrast there is no q to hold against" in capsys.readouterr().out
+    assert "no important neuron: without contrast there is no q to compare with" in capsys.readouterr().out
     empty = load_cross_metric_summary(agent / "patching_results" / "cross_metric_summary.json")
     assert empty.neurons == ()
     put_inputs(agent, clean, clean)
@@ -239,18 +242,18 @@ def test_the_same_analysis_again_is_left_alone_and_another_is_refused(
     capsys.readouterr()
     assert analyse(agent) == 0
     assert "up to date, left as they are" in capsys.readouterr().err
-    assert analyse(agent, "--seed", "1") == 2
-    assert "already exists and was written by a different run; pass --overwrite" in capsys.readouterr().err
+    with reports(InputError, file="results.csv", problem=DIFFERENT_RUN):
+        assert analyse(agent, "--seed", "1") == 2
     assert before == {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.glob("*.*")}
     assert analyse(agent, "--overwrite") == 0
     assert {path: data for path, (data, _) in before.items()} == {p: p.read_bytes() for p in folder.glob("*.*")}
 
 
-def test_a_summary_of_others_is_not_written_over(agent: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_summary_of_others_is_not_written_over(agent: Path) -> None:
     theirs = agent / "patching_results" / "cross_metric_summary.json"
     theirs.write_text('{"common_neurons": {}}')
-    assert analyse(agent) == 2
-    assert "cross_metric_summary.json: already exists and was written by a different run" in capsys.readouterr().err
+    with reports(InputError, file=theirs, problem=DIFFERENT_RUN):
+        assert analyse(agent) == 2
     assert theirs.read_text() == '{"common_neurons": {}}'
     assert not (agent / "patching_results" / "results.csv").exists()
 
@@ -269,7 +272,7 @@ def test_experiments_of_several_neurons_are_in_the_table_only(agent: Path, capsy
     assert summary["common_neurons"] == {}
 
 
-def test_sets_of_different_sizes_have_no_control_and_it_is_said(
+def test_sets_of_different_sizes_have_no_control_which_is_reported(
     agent: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (agent / "sets.json").write_text('[{"q_net.0": [0, 1]}, {"q_net.0": [1, 2, 3]}, {"q_net.0": "all"}]')
@@ -340,7 +343,7 @@ def test_a_metric_that_is_alike_everywhere_ranks_nothing_and_does_not_claim_that
     assert "no important neuron, so there are no weights to choose" in err
 
 
-def test_merged_clusters_are_told(
+def test_merged_clusters_are_reported(
     agent: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(clusters, "MOST_CLUSTERS", 4)
@@ -349,14 +352,14 @@ def test_merged_clusters_are_told(
     assert outputs(agent)[0][0]["clusters"] == 4
 
 
-def test_clean_inputs_that_were_asked_for_are_found_where_the_user_stands(
+def test_clean_inputs_that_were_asked_for_are_found_in_the_working_directory(
     agent: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    stood = tmp_path / "stood"
-    stood.mkdir()
-    monkeypatch.chdir(stood)
+    working = tmp_path / "working"
+    working.mkdir()
+    monkeypatch.chdir(working)
     document = json.loads((agent / "activation_inputs" / "clean_inputs.json").read_text())
-    (stood / "grouped.json").write_text(json.dumps({key: {**one, "cluster": 1} for key, one in document.items()}))
+    (working / "grouped.json").write_text(json.dumps({key: {**one, "cluster": 1} for key, one in document.items()}))
     assert analyse(agent, "--by_input", "--clean", "grouped.json") == 0
     assert outputs(agent)[0][0]["clusters"] == 1
     (agent / "activation_inputs" / "clean_inputs.json").unlink()
@@ -382,7 +385,7 @@ def other_agent(agent: Path) -> None:
 
 
 def of_others(agent: Path) -> None:
-    """Results by input without the metadata that say what they were when they were written."""
+    """Results by input without the metadata that hold their hashes."""
     for path in (agent / "patching_results").glob("*oising.meta.json"):
         path.unlink()
 
@@ -430,60 +433,154 @@ def with_nan(agent: Path) -> None:
     path.write_text(path.read_text().replace('"self_regret": ', '"self_regret": NaN, "x": ', 1))
 
 
-FAULTS: dict[str, tuple[Any, list[str], str]] = {
+FAULTS: dict[str, tuple[Any, list[str], Parts]] = {
     "no sweep": (
-        lambda agent: (agent / "patching_results" / "sweep.npz").unlink(), [],
-        "sweep.npz: no such file in "),
+        lambda agent: (agent / "patching_results" / "sweep.npz").unlink(),
+        [],
+        parts(file="sweep.npz", problem=NO_SUCH_FILE),
+    ),
     "no results": (
-        lambda agent: shutil.rmtree(agent / "patching_results"), ["--by_input"],
-        "contains no *.json in denoising/ or noising/ (run_experiments.py --by_input makes them)"),
-    "another agent": (other_agent, [], "weights_sha256: found patched runs of the agent "),
-    "truncated": (truncate, [], "found a truncated or damaged zip, expected a sweep"),
-    "unknown metric": (lambda _: None, ["--metrics", "importance"], "unknown metric 'importance'"),
-    "twice": (lambda _: None, ["--metrics", "action_flip", "action_flip"], "metric action_flip is given twice"),
-    "max_neurons 0": (lambda _: None, ["--max_neurons", "0"], "--max_neurons: found '0', expected a whole number"),
-    "q nan": (lambda _: None, ["--q_threshold", "nan"], "q_threshold: found nan, expected a number from 0 to 1"),
-    "q text": (lambda _: None, ["--q_threshold", "x"], "--q_threshold: found 'x', expected a number"),
-    "q 2": (lambda _: None, ["--q_threshold", "2"], "q_threshold: found 2, expected a number from 0 to 1"),
-    "confidence": (lambda _: None, ["--confidence", "1"], "confidence: found 1, expected a number between 0 and 1"),
-    "cluster_by": (lambda _: None, ["--cluster_by", "seed"], "--cluster_by: found 'seed', expected one of auto, file"),
-    "edited": (edited, ["--by_input"], ".json: was changed after it was written (run again"),
-    "source text": (with_source("a", 1.0), ["--by_input"], "source_output: found 'a', expected numbers"),
-    "source huge": (with_source(10**400, 1.0), ["--by_input"], "source_output: found"),
-    "source nested": (with_source([1.0], [2.0]), ["--by_input"], "source_output: found"),
-    "other ids": (other_ids, ["--by_input"], "noising: input ids: differ from those in denoising"),
-    "other patches": (other_patches, ["--by_input"], "'exp_2_q_net.0': the experiment differs from the first"),
-    "text": (with_text, ["--by_input"], "'exp_2_q_net.0'.patched_output[0][0]: found '1.0', expected a finite number"),
-    "several baselines": (several_baselines, ["--by_input"], "baseline_output: differs between experiments"),
-    "no such clean": (lambda _: None, ["--by_input", "--clean", "typo.json"], "typo.json: no such file in"),
-    "no such path": (lambda _: None, ["--by_input", "--clean", "./in/typo.json"], "typo.json: no such file"),
-    "clean of a sweep": (lambda _: None, ["--clean", "clean_inputs.json"], "--clean requires --by_input"),
-    "two sources": (lambda _: None, ["--by_input", "--sweep", "sweep.npz"], "--sweep cannot be used with --by_input"),
-    "NaN": (with_nan, ["--by_input"], "found the literal NaN, expected finite numbers"),
-}  # fmt: skip
+        lambda agent: shutil.rmtree(agent / "patching_results"),
+        ["--by_input"],
+        parts(file="patching_results", problem="contains no *.json in denoising/ or noising/"),
+    ),
+    "another agent": (
+        other_agent,
+        [],
+        parts(
+            file="sweep.npz",
+            field="weights_sha256",
+            found=re.compile("patched runs of the agent [0-9a-f]{12}"),
+            expected=re.compile("runs of this agent, [0-9a-f]{12}"),
+        ),
+    ),
+    "truncated": (truncate, [], parts(file="sweep.npz", found="a truncated or damaged zip", expected="a sweep")),
+    "unknown metric": (lambda _: None, ["--metrics", "importance"], parts(names=["'importance'"])),
+    "twice": (lambda _: None, ["--metrics", "action_flip", "action_flip"], parts(names=["metric action_flip"])),
+    "max_neurons 0": (lambda _: None, ["--max_neurons", "0"], parts(names=["--max_neurons", "'0'"])),
+    "q nan": (
+        lambda _: None,
+        ["--q_threshold", "nan"],
+        parts(field="q_threshold", found="nan", expected="a number from 0 to 1"),
+    ),
+    "q text": (lambda _: None, ["--q_threshold", "x"], parts(names=["--q_threshold", "'x'"])),
+    "q 2": (
+        lambda _: None,
+        ["--q_threshold", "2"],
+        parts(field="q_threshold", found="2", expected="a number from 0 to 1"),
+    ),
+    "confidence": (
+        lambda _: None,
+        ["--confidence", "1"],
+        parts(field="confidence", found="1", expected="a number between 0 and 1"),
+    ),
+    "cluster_by": (lambda _: None, ["--cluster_by", "seed"], parts(names=["--cluster_by", "'seed'"])),
+    "edited": (
+        edited,
+        ["--by_input"],
+        parts(file="env_v0_81000_1_0_0_0000.json", problem="was changed after it was written"),
+    ),
+    "source text": (
+        with_source("a", 1.0),
+        ["--by_input"],
+        parts(file="env_v0_81000_1_0_0_0000.json", field="source_output", found="'a'", expected="numbers"),
+    ),
+    "source huge": (
+        with_source(10**400, 1.0),
+        ["--by_input"],
+        parts(
+            file="env_v0_81000_1_0_0_0000.json", field="source_output", found="an integer too large", expected="numbers"
+        ),
+    ),
+    "source nested": (
+        with_source([1.0], [2.0]),
+        ["--by_input"],
+        parts(
+            file="env_v0_81000_1_0_0_0000.json",
+            field="source_output",
+            found="lists of unequal lengths",
+            expected="a full array",
+        ),
+    ),
+    "other ids": (
+        other_ids,
+        ["--by_input"],
+        parts(file="noising", field="input ids", names=["denoising ('env-v0-81009-1,18,0-0018')"]),
+    ),
+    "other patches": (
+        other_patches,
+        ["--by_input"],
+        parts(
+            file="env_v0_81001_1_3_0_0003.json",
+            field="'exp_2_q_net.0'",
+            problem="the experiment differs from the first file",
+        ),
+    ),
+    "text": (
+        with_text,
+        ["--by_input"],
+        parts(
+            file="env_v0_81000_1_0_0_0000.json",
+            field="'exp_2_q_net.0'.patched_output[0][0]",
+            found="'1.0'",
+            expected="a finite number",
+        ),
+    ),
+    "several baselines": (
+        several_baselines,
+        ["--by_input"],
+        parts(
+            file="env_v0_81000_1_0_0_0000.json",
+            field="baseline_output",
+            problem="differs between experiments on the same input",
+        ),
+    ),
+    "no such clean": (
+        lambda _: None,
+        ["--by_input", "--clean", "typo.json"],
+        parts(file="typo.json", problem=NO_SUCH_FILE),
+    ),
+    "no such path": (
+        lambda _: None,
+        ["--by_input", "--clean", "./in/typo.json"],
+        parts(file="typo.json", problem="no such file"),
+    ),
+    "clean of a sweep": (lambda _: None, ["--clean", "clean_inputs.json"], parts(flags=["--clean", "--by_input"])),
+    "two sources": (lambda _: None, ["--by_input", "--sweep", "sweep.npz"], parts(flags=["--sweep", "--by_input"])),
+    "NaN": (
+        with_nan,
+        ["--by_input"],
+        parts(
+            file="env_v0_81000_1_0_0_0000.json",
+            field="'exp_1_q_net.0'.patch_analysis.self_regret",
+            found="the literal NaN",
+            expected="finite numbers",
+        ),
+    ),
+}
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_faults_get_one_line_and_nothing_is_written(
     fault: str, agent: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    spoil, words, says = FAULTS[fault]
+    spoil, words, error = FAULTS[fault]
     spoil(agent)
     before = {path: path.read_bytes() for path in agent.rglob("*") if path.is_file()}
     capsys.readouterr()
-    assert analyse(agent, *words) == 2
+    with reports(InputError if "file" in error else UsageError, **error):
+        assert analyse(agent, *words) == 2
     out, err = capsys.readouterr()
     lines = err.splitlines()
     assert out == ""
     assert len(lines) == 1
     assert lines[0].startswith("error: ")
     assert len(lines[0]) <= 410
-    assert says in lines[0]
     assert {path: path.read_bytes() for path in agent.rglob("*") if path.is_file()} == before
 
 
 @pytest.mark.parametrize("replaced", [1, 2])
-def test_an_analysis_interrupted_between_its_files_is_taken_up_again(
+def test_an_analysis_interrupted_between_its_files_is_resumed(
     replaced: int, agent: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = Path(shutil.copytree(agent, tmp_path / "whole"))

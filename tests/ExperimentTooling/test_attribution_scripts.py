@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from Neuron_Selection.errors import InputError, SuiteError, UsageError
+from Neuron_Selection.errors import InputError, UsageError
 from Neuron_Selection.ExperimentTooling import attribute_neurons as attribute_script
 from Neuron_Selection.ExperimentTooling import find_interactions as interactions_script
 from Neuron_Selection.ExperimentTooling.attribution import attribute_neurons
@@ -29,6 +29,7 @@ from Neuron_Selection.FileFormats.results.result_files import ResultFiles
 from Neuron_Selection.PatchingTooling import open_agent
 from tests.in_process import typed
 from tests.made_agents import planted_agent
+from tests.raised import DIFFERENT_RUN, NO_SUCH_FILE, Parts, parts, raises, reports
 
 MAINS = {"attribution": attribute_script.main, "interactions": interactions_script.main}
 WORDS = {"attribution": [], "interactions": ["--resamples", "99", "--neurons", "5"]}
@@ -101,8 +102,8 @@ def test_every_two_neurons_have_their_row_and_q_is_over_all_of_them(agent: Path)
         p, q = ([float(row[name]) for row in rows if row["direction"] == direction] for name in ("p", "q"))
         assert q == pytest.approx(false_discovery_control(p))
     for row in rows:
-        parts = [float(row[name]) for name in ("effect", "other_effect", "interaction")]
-        assert float(row["effect_together"]) == pytest.approx(sum(parts), abs=1e-12)
+        pieces = [float(row[name]) for name in ("effect", "other_effect", "interaction")]
+        assert float(row["effect_together"]) == pytest.approx(sum(pieces), abs=1e-12)
     neurons = rows_of(agent / "patching_results" / "interactions_neurons.csv")
     assert tuple(neurons[0]) == PLAYER_COLUMNS
     document = INTERACTION_FILES.load(results("interactions", agent))
@@ -153,8 +154,8 @@ def test_the_same_run_is_left_as_it_is_and_another_is_refused(script: str, agent
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     assert MAINS[script](["--agent_path", str(agent), *WORDS[script]]) == 0
     assert "up to date, left as it is" in capsys.readouterr().err
-    assert run(script, agent, "--direction", "noising") == 2
-    assert "--overwrite" in capsys.readouterr().err
+    with reports(InputError, file=results(script, agent), problem=DIFFERENT_RUN):
+        assert run(script, agent, "--direction", "noising") == 2
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     assert run(script, agent, "--direction", "noising", "--overwrite") == 0
     assert list(FILES[script].load(results(script, agent))) == ["noising"]
@@ -198,27 +199,42 @@ def test_single_pairs_and_hooks(script: str, agent: Path, capsys: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("script", "arguments", "message"),
+    ("script", "arguments", "error"),
     [
-        ("attribution", {"steps": 0}, "steps: found 0, expected a whole number from 1 to 10000"),
-        ("attribution", {"output_prefix": "../up"}, "output prefix: found '../up', expected a plain file name"),
-        ("interactions", {"neurons": 1}, "neurons: found 1, expected a whole number from 2"),
-        ("interactions", {"threshold": float("nan")}, "threshold: found nan, expected a number from 0"),
-        ("interactions", {"q_threshold": 2.0}, "q_threshold: found 2, expected a number from 0 to 1"),
-        ("interactions", {"permutations": 1}, "permutations: found 1, expected 0 or a whole number from 2"),
-        ("interactions", {"confidence": 1.0}, "confidence: found 1, expected a number between 0 and 1"),
+        ("attribution", {"steps": 0}, parts(field="steps", found="0", expected="a whole number from 1 to 10000")),
+        (
+            "attribution",
+            {"output_prefix": "../up"},
+            parts(field="output prefix", found="'../up'", expected="a plain file name"),
+        ),
+        ("interactions", {"neurons": 1}, parts(field="neurons", found="1", expected="a whole number from 2")),
+        (
+            "interactions",
+            {"threshold": float("nan")},
+            parts(field="threshold", found="nan", expected="a number from 0"),
+        ),
+        ("interactions", {"q_threshold": 2.0}, parts(field="q_threshold", found="2", expected="a number from 0 to 1")),
+        (
+            "interactions",
+            {"permutations": 1},
+            parts(field="permutations", found="1", expected="0 or a whole number from 2"),
+        ),
+        (
+            "interactions",
+            {"confidence": 1.0},
+            parts(field="confidence", found="1", expected="a number between 0 and 1"),
+        ),
         (
             "interactions",
             {"layers": ["q_net.1", "q_net.2", "q_net.3"]},
-            "--layers: found 3 layers, expected one or two",
+            parts(field="--layers", found="3 layers", expected="one or two"),
         ),
     ],
 )
-def test_numbers_out_of_range_are_refused(script: str, arguments: Any, message: str, agent: Path) -> None:
+def test_numbers_out_of_range_are_refused(script: str, arguments: Any, error: Parts, agent: Path) -> None:
     call: Any = {"attribution": attribute_neurons, "interactions": find_interactions}[script]
-    with pytest.raises(UsageError) as raised:
+    with raises(UsageError, **error):
         call(open_agent(agent), **arguments)
-    assert str(raised.value) == message
     assert not (agent / "patching_results").exists()
 
 
@@ -226,10 +242,13 @@ def test_numbers_out_of_range_are_refused(script: str, arguments: Any, message: 
 def test_what_is_not_there_is_refused_and_nothing_is_written(script: str, agent: Path) -> None:
     opened = open_agent(agent)
     call: Any = {"attribution": attribute_neurons, "interactions": find_interactions}[script]
-    for arguments in ({"layers": ["q_net.9"]}, {"clean": "none.json"}, {"input_ids": ["id;99,0"]}):
-        with pytest.raises(SuiteError) as raised:
+    for arguments, error in (
+        ({"layers": ["q_net.9"]}, parts(file="q_net", names=["'q_net.9'"])),
+        ({"clean": "none.json"}, parts(file="none.json", problem=NO_SUCH_FILE)),
+        ({"input_ids": ["id;99,0"]}, parts(file="clean_inputs.json", names=["'id;99,0'"])),
+    ):
+        with raises(InputError, **error):
             call(opened, **arguments)
-        assert raised.value.exit_code == 2
     assert not (agent / "patching_results").exists()
 
 
@@ -239,16 +258,13 @@ def test_files_that_do_not_belong_together_are_refused(script: str, agent: Path)
     path = results(script, agent)
     table = path.with_suffix(".csv")
     table.write_text(table.read_text() + "more\n")
-    with pytest.raises(InputError) as raised:
+    with raises(InputError, file=f"{script}.meta.json", problem="does not match the files next to it"):
         FILES[script].load(path)
-    assert raised.value.file.endswith(f"{script}.meta.json")
-    assert raised.value.problem == "does not match the files next to it"
     for content, found in (("[]", "a list"), ("{}", "an object"), ('{"denoising": 1}', "a direction without results")):
         path.write_text(content)
-        with pytest.raises(InputError) as raised:
+        expected = re.compile("an object {direction: .*")
+        with raises(InputError, file=path, field=..., found=found, expected=expected):
             FILES[script].load(path)
-        assert raised.value.found == found
-        assert raised.value.expected.startswith("an object {direction: ")
 
 
 def test_the_intervals_of_all_pairs_take_fewer_resamples_unless_a_number_is_given(agent: Path, capsys: Any) -> None:

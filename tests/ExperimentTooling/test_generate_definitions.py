@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from Neuron_Selection.errors import InputError
+from Neuron_Selection.errors import InputError, UsageError, shown
 from Neuron_Selection.ExperimentTooling import generate_definitions, run_experiments
 from Neuron_Selection.FileFormats.definitions import load_definitions, load_random_sets, positions_of
 from tests.conftest import ROOT
 from tests.made_agents import mlp_agent, new_dqn, save_dqn
+from tests.raised import INPUT_AND_OUTPUT, Parts, parts, raises, reports
 
 SHIPPED = ROOT / "Neuron_Selection" / "ExperimentTooling" / "Definitions" / "useful_neurons.json"
 EXAMPLE = ROOT / "examples" / "lava_crossing" / "agent"
@@ -73,53 +74,51 @@ def test_random_sets_are_of_the_same_sizes_new_and_follow_from_the_seed(agent: P
         assert [len(patch["q_net.0"]), len(patch["q_net.2"])] == [2, 1]
 
 
-def test_which_sets_are_random_stands_beside_the_list(agent: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_which_sets_are_random_is_recorded_next_to_the_list(agent: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--type", "custom", "--patch_spec", "q_net.0:0,1", "q_net.2:1", "--output", str(agent / "d.json")]
     assert generate(agent, *words, "--random_sets", "2") == 0
     assert load_random_sets(agent / "d.json") == (3, 4, 5, 6)
-    beside = json.loads((agent / "d.meta.json").read_text())
-    assert beside["run"]["random_sets"] == [3, 4, 5, 6]
+    stored = json.loads((agent / "d.meta.json").read_text())
+    assert stored["run"]["random_sets"] == [3, 4, 5, 6]
     capsys.readouterr()
     assert generate(agent, *words, "--random_sets", "2") == 0
     assert "up to date, left as it is" in capsys.readouterr().err
-    assert generate(agent, *words, "--overwrite") == 0  # no random sets: nothing is said beside it
+    assert generate(agent, *words, "--overwrite") == 0  # no random sets, hence no metadata
     assert not (agent / "d.meta.json").exists()
     assert load_random_sets(agent / "d.json") == ()
 
 
-def test_a_list_that_was_edited_no_longer_fits_what_lies_beside_it(
-    agent: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_list_that_was_edited_no_longer_matches_its_metadata(agent: Path) -> None:
     path = agent / "d.json"
     words = ["--type", "custom", "--patch_spec", "q_net.0:0,1", "--random_sets", "2", "--output", str(path)]
     assert generate(agent, *words) == 0
     path.write_text('[{"q_net.0": [1, 2]}, {"q_net.0": [0, 1]}]')
-    with pytest.raises(InputError, match="does not belong to"):
+    error = parts(file=agent / "d.meta.json", problem="does not belong to d.json")
+    with raises(InputError, **error):
         load_random_sets(path)
-    assert run_experiments.main(["--agent_path", str(agent), "--definitions", str(path)]) == 2
-    assert "if d.json was edited, remove d.meta.json; no set then counts as random" in capsys.readouterr().err
+    with reports(InputError, **error):
+        assert run_experiments.main(["--agent_path", str(agent), "--definitions", str(path)]) == 2
     (agent / "d.meta.json").unlink()
     assert load_random_sets(path) == ()
 
 
 @pytest.mark.parametrize("random_sets", [[0], [5], [True], "2", None, [1, 2, 3, 4]])
 def test_random_sets_that_are_no_positions_are_refused(random_sets: object) -> None:
-    with pytest.raises(InputError, match=r"run.random_sets: found .*, expected a list of some of the"):
+    expected = "a list of some of the positions from 1"
+    with raises(InputError, file="d.meta.json", field="run.random_sets", found=shown(random_sets), expected=expected):
         positions_of(random_sets, "d.meta.json", count=4)
 
 
-def test_metadata_of_other_files_and_the_agent_are_not_written_over(
-    agent: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_metadata_of_other_files_and_the_agent_are_not_written_over(agent: Path) -> None:
     other, archive = agent / "d.meta.json", (agent / "agent.zip").read_bytes()
     other.write_text('{"results_sha256": ""}')
     words = ["--type", "custom", "--patch_spec", "q_net.0:0,1", "--output", str(agent / "d.json")]
-    assert generate(agent, *words, "--random_sets", "2") == 2
-    assert "already exists and belongs to another file" in capsys.readouterr().err
+    with reports(InputError, file=other, flags=["--output"]):
+        assert generate(agent, *words, "--random_sets", "2") == 2
     assert generate(agent, *words) == 0
     assert other.read_text() == '{"results_sha256": ""}'
-    assert generate(agent, "--output", str(agent / "agent.zip"), "--overwrite") == 2
-    assert "is both an input and an output of this run" in capsys.readouterr().err
+    with reports(InputError, file=agent / "agent.zip", problem=INPUT_AND_OUTPUT):
+        assert generate(agent, "--output", str(agent / "agent.zip"), "--overwrite") == 2
     assert (agent / "agent.zip").read_bytes() == archive
 
 
@@ -140,46 +139,49 @@ def test_the_same_list_is_left_alone_and_another_is_refused(agent: Path, capsys:
     assert generate(agent) == 0
     assert "up to date, left as it is" in capsys.readouterr().err
     path.write_text("[]")
-    assert generate(agent) == 2
-    assert "already exists with other definitions; pass --overwrite to replace it" in capsys.readouterr().err
+    with reports(InputError, file=path, flags=["--overwrite"]):
+        assert generate(agent) == 2
     assert generate(agent, "--overwrite") == 0
     assert path.read_bytes() == before
 
 
 @pytest.mark.parametrize(
-    ("words", "says"),
+    ("words", "error"),
     [
-        (["--type", "custom"], "--patch_spec and --type custom can only be used together"),
-        (["--patch_spec", "q_net.0:1"], "--patch_spec and --type custom can only be used together"),
-        (["--type", "custom", "--patch_spec", "q_net.0:9"], "found neuron 9 in q_net.0, expected 0..4"),
-        (["--type", "custom", "--patch_spec", "q_net.0:1", "q_net.0:1"], "patch spec 'q_net.0:1' is given twice"),
-        (["--type", "custom", "--patch_spec", "q_net.0:1,2", "q_net.0:2,1"], "patch spec 'q_net.0:2,1' is given twice"),
+        (["--type", "custom"], parts(flags=["--patch_spec", "--type"])),
+        (["--patch_spec", "q_net.0:1"], parts(flags=["--patch_spec", "--type"])),
+        (
+            ["--type", "custom", "--patch_spec", "q_net.0:9"],
+            parts(file="patch spec", found="neuron 9 in q_net.0", expected="0..4"),
+        ),
+        (["--type", "custom", "--patch_spec", "q_net.0:1", "q_net.0:1"], parts(names=["'q_net.0:1'"])),
+        (["--type", "custom", "--patch_spec", "q_net.0:1,2", "q_net.0:2,1"], parts(names=["'q_net.0:2,1'"])),
         (
             ["--type", "custom", "--patch_spec", "q_net.0:1", "--layers", "q_net.0"],
-            "--layers cannot be used with --patch_spec",
+            parts(flags=["--layers", "--patch_spec"]),
         ),
-        (["--group_size", "2"], "--group_size cannot be used with --type single_neuron"),
-        (["--layers", "q_net.7"], "unknown layer 'q_net.7'"),
-        (["--type", "groups", "--group_size", "0"], "--group_size: found '0', expected a whole number from 1"),
-        (["--type", "neurons"], "--type: found 'neurons', expected one of single_neuron, layer, groups, custom"),
-        (["--random_sets", "1"], "--random_sets 1: there are fewer other sets of 1 of q_net.0"),
-        (["--type", "layer", "--random_sets", "2"], "--random_sets requires patches of some neurons"),
+        (["--group_size", "2"], parts(flags=["--group_size", "--type"])),
+        (["--layers", "q_net.7"], parts(file="q_net", names=["'q_net.7'"])),
+        (["--type", "groups", "--group_size", "0"], parts(names=["--group_size", "'0'"])),
+        (["--type", "neurons"], parts(names=["--type", "'neurons'"])),
+        (["--random_sets", "1"], parts(field="--random_sets 1", problem="there are fewer other sets of 1 of q_net.0")),
+        (["--type", "layer", "--random_sets", "2"], parts(flags=["--random_sets"])),
         (
             ["--type", "custom", "--patch_spec", "q_net.2:all", "--random_sets", "2"],
-            "--random_sets requires patches of some neurons",
+            parts(flags=["--random_sets"]),
         ),
-        (["--seed", "1"], "--seed can only be used with --random_sets"),
+        (["--seed", "1"], parts(flags=["--seed", "--random_sets"])),
     ],
 )
-def test_faults_get_one_line(words: list[str], says: str, agent: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_faulty_flags_are_refused_and_nothing_is_written(words: list[str], error: Parts, agent: Path) -> None:
     before = sorted(agent.iterdir())
-    assert generate(agent, *words) == 2
-    assert says in capsys.readouterr().err
+    with reports(InputError if error.get("file") == "q_net" else UsageError, **error):
+        assert generate(agent, *words) == 2
     assert sorted(agent.iterdir()) == before
 
 
-def test_a_network_without_hidden_layers_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_network_without_hidden_layers_requires_layers(tmp_path: Path) -> None:
     agent = mlp_agent(tmp_path / "agent", net_arch=[])
-    assert generate(agent) == 2
-    assert "the network has no hidden layer; --layers is required" in capsys.readouterr().err
+    with reports(UsageError, flags=["--layers"], names=["features_extractor.flatten, q_net.0"]):
+        assert generate(agent) == 2
     assert generate(agent, "--layers", "q_net.0") == 0

@@ -172,7 +172,7 @@ def test_a_relu_that_reads_a_sum_does_not_make_a_neuron_dead(tmp_path: Path) -> 
     assert below > 10
 
 
-def test_a_relu_in_line_behind_a_custom_layer_still_tells_dead_neurons(tmp_path: Path) -> None:
+def test_a_relu_in_line_behind_a_custom_layer_still_identifies_dead_neurons(tmp_path: Path) -> None:
     space = spaces.Box(-1, 1, (3, 7, 7), np.float32)
     model = new_dqn(
         space, features_extractor_class=MinigridFeaturesExtractor, net_arch=[4], normalize_images=False

@@ -1,4 +1,4 @@
-"""Curves over rankings: known areas, rankings where the answer is known, the laws between them."""
+"""Curves over rankings: known areas, rankings with a known answer, invariants."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""find_minimal_sets.py: its files, its closing command, its faults."""
+"""find_minimal_sets.py: its files, its ``next:`` command, its errors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import activation_patching
-from Neuron_Selection.errors import InputError
+from Neuron_Selection.errors import InputError, UsageError
 from Neuron_Selection.ExperimentTooling.find_minimal_sets import main
 from Neuron_Selection.FileFormats.inputs import save_inputs
 from Neuron_Selection.FileFormats.results.minimal_sets_file import (
@@ -27,6 +27,7 @@ from Neuron_Selection.FileFormats.results.minimal_sets_file import (
 )
 from tests.conftest import ROOT
 from tests.made_agents import planted_agent
+from tests.raised import DIFFERENT_RUN, INPUT_AND_OUTPUT, NO_SUCH_FILE, Parts, parts, raises, reports
 
 SCRIPT = ROOT / "Neuron_Selection" / "ExperimentTooling" / "find_minimal_sets.py"
 FILES = ["minimal_sets.csv", "minimal_sets.json", "minimal_sets.meta.json", "minimal_sets_curves.csv"]
@@ -113,7 +114,7 @@ def test_a_certificate_holds_when_activation_patching_runs_it(agent: Path) -> No
     assert changed == [True, *[False] * len(neurons)]
 
 
-def test_the_same_search_is_left_alone_and_another_needs_to_be_told(agent: Path, capsys: Any) -> None:
+def test_the_same_search_is_left_alone_and_another_requires_overwrite(agent: Path, capsys: Any) -> None:
     assert run(agent) == 0
     first = capsys.readouterr().out
     before = {path.name: path.read_bytes() for path in results(agent).parent.iterdir()}
@@ -121,8 +122,8 @@ def test_the_same_search_is_left_alone_and_another_needs_to_be_told(agent: Path,
     again = capsys.readouterr()
     assert again.out == first
     assert "up to date, left as it is" in again.err
-    assert run(agent, "--goal", "flip") == 2
-    assert "already exists and was written by a different run; pass --overwrite" in capsys.readouterr().err
+    with reports(InputError, file=results(agent), problem=DIFFERENT_RUN):
+        assert run(agent, "--goal", "flip") == 2
     assert {path.name: path.read_bytes() for path in results(agent).parent.iterdir()} == before
     assert run(agent, "--goal", "flip", "--overwrite") == 0
     metadata = stored_minimal_sets(results(agent)).complete
@@ -164,53 +165,59 @@ def test_pairs_without_contrast_are_counted_and_nothing_is_made_up(agent: Path, 
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("words", "error"),
     [
-        (["--goal", "flips"], "goal: found 'flips', expected flip, matches_source or recovery=X"),
-        (["--share", "0"], "share: found 0, expected a number above 0, at most 1"),
-        (["--share", "nan"], "share: found nan, expected"),
-        (["--share", "x"], "found 'x', expected a number"),
-        (["--budget", "-1"], "found '-1', expected a whole number from 0"),
-        (["--layers", "q_net.9"], "unknown layer 'q_net.9'"),
-        (["--layers", "q_net"], "a container of layers"),
-        (["--input_ids", "id;0"], "unknown input id 'id;0'"),
-        (["--clean", "none.json"], "no such file"),
-        (["--output_prefix", "../up"], "output prefix: found '../up'"),
+        (
+            ["--goal", "flips"],
+            parts(
+                field="goal",
+                found="'flips'",
+                expected="flip, matches_source or recovery=X with X above 0, as recovery=0.9",
+            ),
+        ),
+        (["--share", "0"], parts(field="share", found="0", expected="a number above 0, at most 1")),
+        (["--share", "nan"], parts(field="share", found="nan", expected="a number above 0, at most 1")),
+        (["--share", "x"], parts(names=["--share", "'x'"])),
+        (["--budget", "-1"], parts(names=["--budget", "'-1'"])),
+        (["--layers", "q_net.9"], parts(file="q_net", names=["'q_net.9'"])),
+        (["--layers", "q_net"], parts(field="layer 'q_net'", names=["q_net.0, q_net.1"])),
+        (["--input_ids", "id;0"], parts(file="clean_inputs.json", names=["'id;0'"])),
+        (["--clean", "none.json"], parts(file="none.json", problem=NO_SUCH_FILE)),
+        (["--output_prefix", "../up"], parts(field="output prefix", found="'../up'", expected="a plain file name")),
         (
             ["--goal", "recovery=0.9", "--share", "0.1"],
-            "--share cannot be used with --goal recovery=0.9",
+            parts(flags=["--share", "--goal"]),
         ),
     ],
 )
-def test_what_cannot_be_meant_is_refused_and_nothing_is_written(
-    words: list[str], message: str, agent: Path, capsys: Any
-) -> None:
-    assert run(agent, *words) == 2
-    assert message in capsys.readouterr().err
+def test_what_cannot_be_meant_is_refused_and_nothing_is_written(words: list[str], error: Parts, agent: Path) -> None:
+    with reports(InputError if "file" in error else UsageError, **error):
+        assert run(agent, *words) == 2
     assert not (agent / "patching_results").exists()
 
 
-def test_inputs_that_only_one_side_has_are_refused_and_not_dropped(agent: Path, capsys: Any) -> None:
+def test_inputs_that_only_one_side_has_are_refused_and_not_dropped(agent: Path) -> None:
     path = agent / "activation_inputs" / "clean_inputs.json"
     document = json.loads(path.read_text())
     some = dict(list(document.items())[:8])
     path.write_text(json.dumps(some))
-    assert run(agent) == 2
-    assert "corrupted_inputs.json: found 20 inputs, expected the 8 ids of the clean inputs" in capsys.readouterr().err
+    expected = "the 8 ids of the clean inputs"
+    with reports(InputError, file="corrupted_inputs.json", found="20 inputs", expected=expected):
+        assert run(agent) == 2
     assert run(agent, "--input_ids", *some) == 0
 
 
-def test_a_search_does_not_write_over_what_it_reads(agent: Path, capsys: Any) -> None:
+def test_a_search_does_not_write_over_what_it_reads(agent: Path) -> None:
     (agent / "patching_results").mkdir()
     clean = agent / "patching_results" / "minimal_sets.json"
     shutil.copy(agent / "activation_inputs" / "clean_inputs.json", clean)
     before = clean.read_bytes()
-    assert run(agent, "--clean", str(clean), "--overwrite") == 2
-    assert "minimal_sets.json: is both an input and an output of this run" in capsys.readouterr().err
+    with reports(InputError, file=clean, problem=INPUT_AND_OUTPUT):
+        assert run(agent, "--clean", str(clean), "--overwrite") == 2
     assert clean.read_bytes() == before
 
 
-def test_progress_is_told_layer_by_layer_where_hooks_take_long(agent: Path, capsys: Any) -> None:
+def test_progress_is_reported_by_layer_if_hooks_take_long(agent: Path, capsys: Any) -> None:
     words = ["--agent_path", str(agent), "--direction", "noising", "--random_orders", "0"]
     assert main([*words, "--dtype", "float32"]) == 0
     err = capsys.readouterr().err
@@ -224,7 +231,7 @@ def test_progress_is_told_layer_by_layer_where_hooks_take_long(agent: Path, caps
 def test_another_document_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "minimal_sets.json"
     path.write_text('["denoising"]')
-    with pytest.raises(InputError, match="found a list, expected an object"):
+    with raises(InputError, file="minimal_sets.json", found="a list", expected="an object {direction: {layer: ...}}"):
         load_minimal_sets(path)
 
 

@@ -1,9 +1,9 @@
-"""run_experiments.py: what is up to date stays, what was killed comes out the same, and all that can be wrong."""
+"""run_experiments.py: up-to-date files stay, interrupted runs end with the same bytes, and errors."""
 
 from __future__ import annotations
 
 import json
-import os
+import re
 import shutil
 import signal
 import subprocess
@@ -14,11 +14,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from Neuron_Selection.errors import CheckError, EngineError, InputError, UsageError
 from Neuron_Selection.ExperimentTooling import run_experiments
 from Neuron_Selection.ExperimentTooling.sweeps import run as sweep_run
 from Neuron_Selection.PatchingTooling.numpy_network.network import NumpyNetwork
 from tests.conftest import ROOT
 from tests.made_agents import mlp_agent, new_dqn, save_dqn
+from tests.raised import DIFFERENT_RUN, INPUT_AND_OUTPUT, NO_SUCH_FILE, Parts, parts, reports
 
 IDS = ["env-v0-81110-6,4,0-0763", "a/b", "a:b", "plain"]
 
@@ -102,14 +104,13 @@ def test_a_sweep_that_is_up_to_date_is_left_alone_and_another_is_refused(
     capsys.readouterr()
     assert run(agent) == 0
     assert "sweep.npz: up to date, left as it is (--overwrite makes it again)" in capsys.readouterr().err
-    assert run(agent, "--direction", "noising") == 2
-    assert (
-        "already exists and was written by a different run; pass --overwrite to replace it" in capsys.readouterr().err
-    )
+    with reports(InputError, file=path, problem=DIFFERENT_RUN):
+        assert run(agent, "--direction", "noising") == 2
     (agent / "activation_inputs" / "clean_inputs.json").write_text(
         (agent / "activation_inputs" / "clean_inputs.json").read_text() + " "
     )
-    assert run(agent) == 2
+    with reports(InputError, file=path, problem=DIFFERENT_RUN):
+        assert run(agent) == 2
     assert path.read_bytes() == before
 
 
@@ -163,12 +164,12 @@ def test_a_sweep_killed_outright_comes_out_the_same(at: int, agent: Path) -> Non
 
 
 def test_a_whole_layer_that_does_not_give_the_sources_q_values_stops_the_sweep(
-    agent: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    agent: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usual = NumpyNetwork.patched_many
     monkeypatch.setattr(NumpyNetwork, "patched_many", lambda *of, **more: usual(*of, **more) + 0.1)
-    assert run(agent) == 1
-    assert "self-check whole_layer failed: all of q_net.0 from the source gave other scores" in capsys.readouterr().err
+    with reports(CheckError, file="self-check whole_layer failed", names=["q_net.0"]):
+        assert run(agent) == 1
     assert list(agent.glob("patching_results/*.npz")) == []
 
 
@@ -198,7 +199,7 @@ def test_results_by_input_have_the_published_form(agent: Path) -> None:
     assert len(list((folder / "noising").glob("*.json"))) == 4
 
 
-def test_ablations_are_noising_unless_told_otherwise_and_say_their_kind(agent: Path) -> None:
+def test_ablations_are_noising_by_default_and_record_their_kind(agent: Path) -> None:
     assert run(agent, "--ablate", "mean", "--output_prefix", "m", "--by_input") == 0
     stored = sweep_of(agent, "m")
     assert list(stored["__metadata__"]["directions"]) == ["noising"]
@@ -230,76 +231,122 @@ def remove_one(agent: Path) -> None:
 
 
 DEFINED = ["--definitions", "d.json"]
-FAULTS: dict[str, tuple[Any, list[str], str]] = {
-    "no definitions": (None, DEFINED, "d.json: no such file in"),
-    "empty list": (put("d.json", "[]"), DEFINED, "d.json: found an empty list, expected a list of patches"),
-    "an object": (put("d.json", "{}"), DEFINED, "d.json: found an object, expected a list of patches"),
-    "no patch": (put("d.json", "[3]"), DEFINED, "d.json: entry 1: found 3, expected an object"),
-    "unknown layer": (put("d.json", '[{"q_net.9": [0]}]'), DEFINED, "d.json: entry 1: unknown layer 'q_net.9'; did"),
+FAULTS: dict[str, tuple[Any, list[str], Parts]] = {
+    "no definitions": (None, DEFINED, parts(file="d.json", problem=NO_SUCH_FILE)),
+    "empty list": (
+        put("d.json", "[]"),
+        DEFINED,
+        parts(file="d.json", found="an empty list", expected="a list of patches"),
+    ),
+    "an object": (
+        put("d.json", "{}"),
+        DEFINED,
+        parts(file="d.json", found="an object", expected="a list of patches, or a circuit"),
+    ),
+    "no patch": (
+        put("d.json", "[3]"),
+        DEFINED,
+        parts(file="d.json", field="entry 1", found="3", expected="an object {layer: [indices] | 'all'}"),
+    ),
+    "unknown layer": (
+        put("d.json", '[{"q_net.9": [0]}]'),
+        DEFINED,
+        parts(file="d.json", field="entry 1", names=["'q_net.9'"]),
+    ),
     "beyond the width": (
-        put("d.json", '[{"q_net.0": [0]}, {"q_net.0": [8]}]'), DEFINED,
-        "d.json: entry 2: found neuron 8 in q_net.0, expected 0..7"),
-    "a bool": (put("d.json", '[{"q_net.0": [true]}]'), DEFINED, "entry 1: 'q_net.0': found true"),
-    "negative": (put("d.json", '[{"q_net.0": [-1]}]'), DEFINED, "entry 1: 'q_net.0': found -1"),
-    "a fraction": (put("d.json", '[{"q_net.0": [1.0]}]'), DEFINED, "entry 1: 'q_net.0': found 1.0"),
+        put("d.json", '[{"q_net.0": [0]}, {"q_net.0": [8]}]'),
+        DEFINED,
+        parts(file="d.json", field="entry 2", found="neuron 8 in q_net.0", expected="0..7"),
+    ),
+    "a bool": (
+        put("d.json", '[{"q_net.0": [true]}]'),
+        DEFINED,
+        parts(file="d.json", field="entry 1: 'q_net.0'", found="true", expected="a neuron index from 0"),
+    ),
+    "negative": (
+        put("d.json", '[{"q_net.0": [-1]}]'),
+        DEFINED,
+        parts(file="d.json", field="entry 1: 'q_net.0'", found="-1", expected="a neuron index from 0"),
+    ),
+    "a fraction": (
+        put("d.json", '[{"q_net.0": [1.0]}]'),
+        DEFINED,
+        parts(file="d.json", field="entry 1: 'q_net.0'", found="1.0", expected="a neuron index from 0"),
+    ),
     "twice in another order": (
-        put("d.json", '[{"q_net.0": [5, 6]}, {"q_net.0": [6, 5]}]'), DEFINED, "entry 2: 'q_net.0:5,6' is also entry 1"),
-    "twice": (put("d.json", '[{"q_net.0": [1]}, {"q_net.0": [1]}]'), DEFINED, "entry 2: 'q_net.0:1' is also entry 1"),
+        put("d.json", '[{"q_net.0": [5, 6]}, {"q_net.0": [6, 5]}]'),
+        DEFINED,
+        parts(file="d.json", field="entry 2", problem="'q_net.0:5,6' is also entry 1"),
+    ),
+    "twice": (
+        put("d.json", '[{"q_net.0": [1]}, {"q_net.0": [1]}]'),
+        DEFINED,
+        parts(file="d.json", field="entry 2", problem="'q_net.0:1' is also entry 1"),
+    ),
     "no clean": (
-        lambda agent: (agent / "activation_inputs" / "clean_inputs.json").unlink(), [],
-        "clean_inputs.json: no such file in"),
-    "other ids": (remove_one, [], "corrupted_inputs.json: found 3 inputs, expected the 4 ids of the clean inputs"),
-    "unknown id": (None, ["--input_ids", "plane"], "unknown input id 'plane'"),
-    "ablation": (None, ["--ablate", "half"], "ablation: found 'half', expected zero, mean, resample"),
-    "seed": (None, ["--seed", "0"], "--seed can only be used with --ablate"),
-    "seed of zero": (None, ["--ablate", "zero", "--seed", "0"], "--seed can only be used with --ablate"),
-    "reference": (None, ["--reference_inputs", "clean_inputs.json"], "--reference_inputs can only be used with"),
-    "prefix": (None, ["--output_prefix", "../x"], "output prefix: found '../x', expected a plain file name"),
-    "direction": (None, ["--direction", "up"], "--direction: found 'up', expected one of denoising, noising, both"),
-}  # fmt: skip
+        lambda agent: (agent / "activation_inputs" / "clean_inputs.json").unlink(),
+        [],
+        parts(file="clean_inputs.json", problem=NO_SUCH_FILE),
+    ),
+    "other ids": (
+        remove_one,
+        [],
+        parts(file="corrupted_inputs.json", found="3 inputs", expected="the 4 ids of the clean inputs"),
+    ),
+    "unknown id": (None, ["--input_ids", "plane"], parts(file="clean_inputs.json", names=["'plane'"])),
+    "ablation": (
+        None,
+        ["--ablate", "half"],
+        parts(field="ablation", found="'half'", expected="zero, mean, resample, noise[=K] or constant=V"),
+    ),
+    "seed": (None, ["--seed", "0"], parts(flags=["--seed", "--ablate"])),
+    "seed of zero": (None, ["--ablate", "zero", "--seed", "0"], parts(flags=["--seed", "--ablate"])),
+    "reference": (None, ["--reference_inputs", "clean_inputs.json"], parts(flags=["--reference_inputs", "--ablate"])),
+    "prefix": (
+        None,
+        ["--output_prefix", "../x"],
+        parts(field="output prefix", found="'../x'", expected="a plain file name"),
+    ),
+    "direction": (None, ["--direction", "up"], parts(names=["--direction", "'up'"])),
+}
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_faults_get_one_line_and_nothing_is_written(
     fault: str, agent: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    spoil, words, says = FAULTS[fault]
+    spoil, words, error = FAULTS[fault]
     if spoil is not None:
         spoil(agent)
     before = {path: path.read_bytes() for path in agent.rglob("*") if path.is_file()}
     capsys.readouterr()
-    assert run(agent, *words) == 2
+    with reports(InputError if "file" in error else UsageError, **error):
+        assert run(agent, *words) == 2
     out, err = capsys.readouterr()
     lines = err.splitlines()
     assert (out, len(lines)) == ("", 1)
     assert lines[0].startswith("error: ")
-    assert says in lines[0]
     assert len(lines[0]) <= 410
     assert {path: path.read_bytes() for path in agent.rglob("*") if path.is_file()} == before
 
 
-def test_a_sweep_does_not_write_over_what_it_reads(agent: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_sweep_does_not_write_over_what_it_reads(agent: Path) -> None:
     (agent / "patching_results").mkdir()
     clean = agent / "patching_results" / "sweep.npz"
     shutil.copy(agent / "activation_inputs" / "clean_inputs.json", clean)
     before = clean.read_bytes()
-    assert run(agent, "--clean", str(clean), "--overwrite") == 2
-    assert "sweep.npz: is both an input and an output of this run" in capsys.readouterr().err
+    with reports(InputError, file=clean, problem=INPUT_AND_OUTPUT):
+        assert run(agent, "--clean", str(clean), "--overwrite") == 2
     assert clean.read_bytes() == before
 
 
-def test_without_hidden_layers_the_way_to_sweep_the_others_is_named_and_works(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_without_hidden_layers_the_way_to_sweep_the_others_is_named_and_works(tmp_path: Path) -> None:
     from Neuron_Selection.ExperimentTooling import generate_definitions
 
     agent = mlp_agent(tmp_path / "agent", net_arch=[])
     put_inputs(agent, 3, 4)
-    assert run(agent) == 2
-    assert capsys.readouterr().err == (
-        "error: the network has no hidden layer; --definitions FILE is required "
-        "(generate_definitions.py --layers q_net.0 makes one)\n"
-    )
+    with reports(UsageError, flags=["--definitions"], hint=re.compile("generate_definitions.py .*q_net.0 .*")):
+        assert run(agent) == 2
     assert generate_definitions.main(["--agent_path", str(agent), "--layers", "q_net.0"]) == 0
     assert run(agent, "--definitions", "single_neuron_definitions.json") == 0
 
@@ -313,8 +360,10 @@ def test_the_fast_engine_is_refused_where_it_does_not_apply(tmp_path: Path, caps
     for name, sign in (("clean", 1), ("corrupted", -1)):
         document = {"x": {"input": {"a": [0.5 * sign, 0.1, 1], "b": [0.3, sign]}}}
         (agent / "activation_inputs" / f"{name}_inputs.json").write_text(json.dumps(document))
-    assert run(agent, "--engine", "fast") == 2
-    assert "engine numpy: layer features_extractor.extractors.b: found a second part" in capsys.readouterr().err
+    layer, found = "layer features_extractor.extractors.b", "a second part of a Dict observation"
+    with reports(EngineError, file="engine numpy", field=layer, found=found, expected=...):
+        assert run(agent, "--engine", "fast") == 2
+    capsys.readouterr()
     assert run(agent) == 0
     assert (
         "engine torch (layer features_extractor.extractors.b: found a second part of a Dict" in capsys.readouterr().out
@@ -322,23 +371,3 @@ def test_the_fast_engine_is_refused_where_it_does_not_apply(tmp_path: Path, caps
     stored = sweep_of(agent)
     assert stored["denoising_q_net.0"].shape == (1, 5, 3)
     assert stored["denoising_q_net.0"].dtype == np.float64
-
-
-def test_the_loop_over_many_agents_goes_on_resumes_and_tells_by_its_exit_code(agent: Path, tmp_path: Path) -> None:
-    other = Path(shutil.copytree(agent, tmp_path / "other agent"))
-    broken = tmp_path / "broken"
-    broken.mkdir()
-    command = ["bash", str(ROOT / "examples" / "bash" / "many_agents.sh"), str(agent), str(broken), str(other)]
-    environment = {**os.environ, "PYTHON": sys.executable, "ANALYSIS_FLAGS": "--resamples 99 --max_neurons 3"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert f"failed: {broken}\n" in done.stderr
-    assert str(other) not in done.stderr.rpartition("failed")[2]
-    summaries = [folder / "patching_results" / "cross_metric_summary.json" for folder in (agent, other)]
-    before = [path.stat().st_mtime_ns for path in summaries]
-    assert len(json.loads(summaries[0].read_text())["common_neurons"]) <= 3
-    again = subprocess.run([*command[:3], command[4]], env=environment, capture_output=True, text=True, check=False)
-    assert again.returncode == 0, again.stderr
-    assert again.stderr.count("up to date") == 4
-    assert before == [path.stat().st_mtime_ns for path in summaries]
-    assert subprocess.run(command[:2], capture_output=True, check=False).returncode == 2

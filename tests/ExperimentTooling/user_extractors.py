@@ -55,7 +55,7 @@ class WithLayersOfOtherKinds(BaseFeaturesExtractor):
 
 
 class Residual(BaseFeaturesExtractor):
-    """``relu(second(x) + x)``: the ReLU fires right behind the second Linear and reads more than it."""
+    """``relu(second(x) + x)``: the ReLU fires right after the second Linear and reads more than its output."""
 
     def __init__(self, observation_space: spaces.Box) -> None:
         super().__init__(observation_space, 6)

@@ -36,7 +36,7 @@ class Call:
 
 
 def space(name: str, *, module: str = "gym.spaces", **state):
-    """A space of gym, with these attributes and no others; ``MultiDiscrete`` lies in ``multi_discrete``."""
+    """A space of gym, with these attributes and no others; ``MultiDiscrete`` is in ``multi_discrete``."""
     file = {"MultiDiscrete": "multi_discrete", "MultiBinary": "multi_binary"}.get(name, name.lower())
     made = object.__new__(stub(f"{module}.{file}", name))
     made.__dict__.update(state)

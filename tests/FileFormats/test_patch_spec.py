@@ -14,6 +14,7 @@ from Neuron_Selection.FileFormats.patch_spec import (
     parse_patch_spec,
     patch_configuration,
 )
+from tests.raised import parts, raises
 
 WIDTHS = {"q_net.0": 8, "q_net.1": 8, "q_net.2": 6, "q_net.4": 3}
 ALIASES = {f"q_net.{layer}": layer for layer in WIDTHS}
@@ -26,7 +27,7 @@ REFUSED = {
 }
 LAYERS = "layers (neurons): q_net.0 (8), q_net.1 (8), q_net.2 (6), q_net.4 (3)"
 NUMBER = "expected a neuron index in the digits 0-9, a range such as 5-10, or 'all'"
-EMPTY = "empty patch spec, expected 'layer:neurons;layer:neurons'"
+EMPTY = parts(problem="empty patch spec", expected="'layer:neurons;layer:neurons'")
 
 layer_names = st.text(alphabet="abqnet_0123456789.", min_size=1, max_size=12)
 patches = st.dictionaries(
@@ -37,78 +38,157 @@ patches = st.dictionaries(
 )
 
 
+ITEM = "a neuron index in the digits 0-9, a range such as 5-10, or 'all'"
+
+
 def resolve(spec):
     return parse_patch_spec(spec).resolve(WIDTHS, aliases=ALIASES, refused=REFUSED)
 
 
 @pytest.mark.parametrize(
-    ("spec", "caret", "message"),
+    ("spec", "caret", "error"),
     [
         ("", "^", EMPTY),
         (";", "^", EMPTY),
         (" ; ;", "^", EMPTY),
         ("   ", "^", EMPTY),
         ("\t\n", "^", EMPTY),
-        ("q_net.0", "^", "':' is missing, expected 'layer:neurons'"),
-        ("q_net.0:1; q_net.2", "           ^", "':' is missing, expected 'layer:neurons'"),
-        ("q_net.0:", "        ^", "the neurons after ':' are missing, expected 'all' or indices"),
-        (":5", "^", "the layer before ':' is missing"),
-        ("q_net.0:5;;q_net.2:1", "          ^", "found nothing between two ';', expected 'layer:neurons'"),
-        ("q_net.0:5;;", "          ^", "found nothing between two ';', expected 'layer:neurons'"),
-        ("fc1:5", "^", f"unknown layer 'fc1'; {LAYERS}"),
-        ("q_net.99:5", "^", f"unknown layer 'q_net.99'; did you mean q_net.4? {LAYERS}"),
-        ("q_net.0:1;qnet.2:5", "          ^", f"unknown layer 'qnet.2'; did you mean q_net.2? {LAYERS}"),
-        ("q_net.0.weight:5", "^", "layer 'q_net.0.weight': a parameter, not a layer; did you mean q_net.0? "),
+        ("q_net.0", "^", parts(problem="':' is missing", expected="'layer:neurons'")),
+        ("q_net.0:1; q_net.2", "           ^", parts(problem="':' is missing", expected="'layer:neurons'")),
+        ("q_net.0:", "        ^", parts(problem="the neurons after ':' are missing", expected="'all' or indices")),
+        (":5", "^", parts(problem="the layer before ':' is missing")),
+        ("q_net.0:5;;q_net.2:1", "          ^", parts(found="nothing between two ';'", expected="'layer:neurons'")),
+        ("q_net.0:5;;", "          ^", parts(found="nothing between two ';'", expected="'layer:neurons'")),
+        ("fc1:5", "^", parts(problem=f"unknown layer 'fc1'; {LAYERS}")),
+        ("q_net.99:5", "^", parts(problem=f"unknown layer 'q_net.99'; did you mean q_net.4? {LAYERS}")),
+        ("q_net.0:1;qnet.2:5", "          ^", parts(problem=f"unknown layer 'qnet.2'; did you mean q_net.2? {LAYERS}")),
+        (
+            "q_net.0.weight:5",
+            "^",
+            parts(
+                field="layer 'q_net.0.weight'",
+                problem=f"a parameter, not a layer; did you mean q_net.0? {LAYERS}",
+            ),
+        ),
         (
             "q_net_target.0:5",
             "^",
-            "layer 'q_net_target.0': the target network takes no part in decisions; did you mean q_net.0? ",
+            parts(
+                field="layer 'q_net_target.0'",
+                problem=f"the target network takes no part in decisions; did you mean q_net.0? {LAYERS}",
+            ),
         ),
-        ("q_net:all", "^", "layer 'q_net': a container of layers; did you mean q_net.4? "),
-        ("q_net.4:1;dead_end:0", "          ^", "layer 'dead_end': never reached in the forward pass; "),
-        ("q_net.shared:0", "^", "layer 'q_net.shared': run twice in one forward pass; did you mean q_net.4? "),
-        ("q_net.0:8", "        ^", "found neuron 8 in q_net.0, expected 0..7"),
-        ("q_net.0:1,2,99", "            ^", "found neuron 99 in q_net.0, expected 0..7"),
-        ("q_net.0:" + "9" * 21, "        ^", "found a neuron index of 21 digits, expected a smaller one"),
-        ("q_net.0:-1", "        ^", f"found '-1', {NUMBER}"),
-        ("q_net.0:1_0", "        ^", f"found '1_0', {NUMBER}"),
-        ("q_net.0:٣", "        ^", f"found '٣', {NUMBER}"),
-        ("q_net.0:+5", "        ^", f"found '+5', {NUMBER}"),
-        ("q_net.0:5.0", "        ^", f"found '5.0', {NUMBER}"),
-        ("q_net.0:1e3", "        ^", f"found '1e3', {NUMBER}"),
-        ("q_net.0:5,,7", "          ^", "found nothing, expected a neuron index"),
-        ("q_net.0:5,", "          ^", "found nothing, expected a neuron index"),
-        ("q_net.0:5, 5", "           ^", "neuron 5 of q_net.0 is named twice"),
-        ("q_net.0:5,005", "          ^", "neuron 5 of q_net.0 is named twice"),
-        ("q_net.0:5;q_net.0:7", "          ^", "layer 'q_net.0' is named twice; list its neurons once"),
-        ("q_net.0:5;q_net.q_net.0:7", "          ^", "layer 'q_net.q_net.0' is named twice; list its neurons once"),
-        ("q_net.0:all,5", "        ^", "'all' cannot be combined with indices"),
-        ("q_net.0:5,all", "          ^", "'all' cannot be combined with indices"),
-        ("q_net.0:ALL", "        ^", f"found 'ALL', {NUMBER}"),
-        ("q_net.0:7-5", "        ^", "found the range 7-5, expected its first index to be the smaller one"),
-        ("q_net.0:0,5-12", "          ^", "found neuron 8 in q_net.0, expected 0..7"),
-        ("q_net.0:0-999999999999999999", "        ^", "found neuron 8 in q_net.0, expected 0..7"),
-        ("q_net.0:5-7,6", "            ^", "neuron 6 of q_net.0 is named twice"),
-        ("q_net.0:5-", "        ^", f"found '5-', {NUMBER}"),
-        ("q_net.0:5:7", "        ^", f"found '5:7', {NUMBER}"),
-        ("q_net.0\uff1a5", "^", "':' is missing, expected 'layer:neurons'"),
-        ("q_net.0:5\uff1bq_net.2:1", "        ^", f"found '5\uff1bq_net.2:1', {NUMBER}"),
-        ('"q_net.0":5', "^", "unknown layer '\"q_net.0\"'; did you mean q_net.0? "),
+        (
+            "q_net:all",
+            "^",
+            parts(
+                field="layer 'q_net'",
+                problem=f"a container of layers; did you mean q_net.4? {LAYERS}",
+            ),
+        ),
+        (
+            "q_net.4:1;dead_end:0",
+            "          ^",
+            parts(
+                field="layer 'dead_end'",
+                problem=f"never reached in the forward pass; {LAYERS}",
+            ),
+        ),
+        (
+            "q_net.shared:0",
+            "^",
+            parts(
+                field="layer 'q_net.shared'",
+                problem=f"run twice in one forward pass; did you mean q_net.4? {LAYERS}",
+            ),
+        ),
+        ("q_net.0:8", "        ^", parts(found="neuron 8 in q_net.0", expected="0..7")),
+        ("q_net.0:1,2,99", "            ^", parts(found="neuron 99 in q_net.0", expected="0..7")),
+        ("q_net.0:" + "9" * 21, "        ^", parts(found="a neuron index of 21 digits", expected="a smaller one")),
+        (
+            "q_net.0:-1",
+            "        ^",
+            parts(found="'-1'", expected=ITEM),
+        ),
+        (
+            "q_net.0:1_0",
+            "        ^",
+            parts(found="'1_0'", expected=ITEM),
+        ),
+        (
+            "q_net.0:٣",
+            "        ^",
+            parts(found="'٣'", expected=ITEM),
+        ),
+        (
+            "q_net.0:+5",
+            "        ^",
+            parts(found="'+5'", expected=ITEM),
+        ),
+        (
+            "q_net.0:5.0",
+            "        ^",
+            parts(found="'5.0'", expected=ITEM),
+        ),
+        (
+            "q_net.0:1e3",
+            "        ^",
+            parts(found="'1e3'", expected=ITEM),
+        ),
+        ("q_net.0:5,,7", "          ^", parts(found="nothing", expected="a neuron index")),
+        ("q_net.0:5,", "          ^", parts(found="nothing", expected="a neuron index")),
+        ("q_net.0:5, 5", "           ^", parts(problem="neuron 5 of q_net.0 is named twice")),
+        ("q_net.0:5,005", "          ^", parts(problem="neuron 5 of q_net.0 is named twice")),
+        ("q_net.0:5;q_net.0:7", "          ^", parts(problem="layer 'q_net.0' is named twice; list its neurons once")),
+        (
+            "q_net.0:5;q_net.q_net.0:7",
+            "          ^",
+            parts(problem="layer 'q_net.q_net.0' is named twice; list its neurons once"),
+        ),
+        ("q_net.0:all,5", "        ^", parts(problem="'all' cannot be combined with indices")),
+        ("q_net.0:5,all", "          ^", parts(problem="'all' cannot be combined with indices")),
+        (
+            "q_net.0:ALL",
+            "        ^",
+            parts(found="'ALL'", expected=ITEM),
+        ),
+        ("q_net.0:7-5", "        ^", parts(found="the range 7-5", expected="its first index to be the smaller one")),
+        ("q_net.0:0,5-12", "          ^", parts(found="neuron 8 in q_net.0", expected="0..7")),
+        ("q_net.0:0-999999999999999999", "        ^", parts(found="neuron 8 in q_net.0", expected="0..7")),
+        ("q_net.0:5-7,6", "            ^", parts(problem="neuron 6 of q_net.0 is named twice")),
+        (
+            "q_net.0:5-",
+            "        ^",
+            parts(found="'5-'", expected=ITEM),
+        ),
+        (
+            "q_net.0:5:7",
+            "        ^",
+            parts(found="'5:7'", expected=ITEM),
+        ),
+        ("q_net.0\uff1a5", "^", parts(problem="':' is missing", expected="'layer:neurons'")),
+        (
+            "q_net.0:5\uff1bq_net.2:1",
+            "        ^",
+            parts(found="'5；q_net.2:1'", expected=ITEM),
+        ),
+        (
+            '"q_net.0":5',
+            "^",
+            parts(problem=f"unknown layer '\"q_net.0\"'; did you mean q_net.0? {LAYERS}"),
+        ),
     ],
 )
-def test_a_faulty_spec_is_an_error_with_a_caret_under_the_place(spec, caret, message):
-    with pytest.raises(UsageError) as raised:
+def test_a_faulty_spec_is_an_error_with_a_caret_under_the_place(spec, caret, error):
+    with raises(UsageError, file="patch spec", **error) as raised:
         resolve(spec)
-    error = raised.value
-    assert error.exit_code == 2
-    assert str(error) == f"patch spec: {message}" + (LAYERS if message.endswith(("; ", "? ")) else "")
     shown_spec = "".join(c if c.isprintable() else "?" for c in spec)
-    assert error.detail == (f"  {shown_spec}", f"  {caret}")
+    assert raised.value.detail == (f"  {shown_spec}", f"  {caret}")
 
 
 def test_of_a_long_spec_the_surroundings_of_the_place_are_shown():
     spec = "q_net.0:" + ",".join(["1"] * 300) + ",x" + ",2" * 300
-    with pytest.raises(UsageError) as raised:
+    with raises(UsageError, file="patch spec", found="'x'", expected=ITEM) as raised:
         parse_patch_spec(spec)
     excerpt, caret = raised.value.detail
     assert excerpt[caret.index("^")] == "x"
@@ -136,7 +216,7 @@ def test_of_a_long_spec_the_surroundings_of_the_place_are_shown():
         ({"q_net.0": range(2)}, {"q_net.0": (0, 1)}),
     ],
 )
-def test_layers_stand_under_their_canonical_names_in_the_order_written(spec, patch):
+def test_layers_are_listed_under_their_canonical_names_in_the_order_written(spec, patch):
     resolved = resolve(spec)
     assert resolved == patch
     assert list(resolved) == list(patch)
@@ -147,44 +227,49 @@ def test_a_generator_of_indices_is_read_once():
     assert resolve({"q_net.0": (i for i in (4, 2))}) == {"q_net.0": (4, 2)}
 
 
-LIST = "expected a list of indices or 'all'"
-
-
 @pytest.mark.parametrize(
-    ("spec", "message"),
+    ("spec", "error"),
     [
-        (5, "found 5, expected text or an object {layer: [indices] | 'all'}"),
-        (None, "found null, expected text or an object {layer: [indices] | 'all'}"),
-        ([{"q_net.0": [1]}], "found a list, expected text or an object {layer: [indices] | 'all'}"),
-        ({}, "contains no layers, expected {layer: [indices] | 'all'}"),
-        ({1: [2]}, "found layer 1, expected its name as text"),
-        ({"q_net.0": []}, "'q_net.0': contains no neurons, expected at least one, or 'all'"),
-        ({"q_net.0": "5"}, f"'q_net.0': found the text '5', {LIST}"),
-        ({"q_net.0": None}, f"'q_net.0': found null, {LIST}"),
-        ({"q_net.0": True}, f"'q_net.0': found true, {LIST}"),
-        ({"q_net.0": 5}, f"'q_net.0': found 5, {LIST}"),
-        ({"q_net.0": np.int64(5)}, f"'q_net.0': found int64, {LIST}"),
-        ({"q_net.0": b"5"}, f"'q_net.0': found bytes, {LIST}"),
-        ({"q_net.0": {"q_net.2": [1]}}, f"'q_net.0': found an object, {LIST}"),
-        ({"q_net.0": [True]}, "'q_net.0': found true, expected a neuron index from 0"),
-        ({"q_net.0": [np.True_]}, f"'q_net.0': found {type(np.True_).__name__}, expected a neuron index from 0"),
-        ({"q_net.0": [1, 5.0]}, "'q_net.0': found 5.0, expected a neuron index from 0"),
-        ({"q_net.0": ["5"]}, "'q_net.0': found '5', expected a neuron index from 0"),
-        ({"q_net.0": [None]}, "'q_net.0': found null, expected a neuron index from 0"),
-        ({"q_net.0": [-1]}, "'q_net.0': found -1, expected a neuron index from 0"),
-        ({"q_net.0": [[1]]}, "'q_net.0': found a list, expected a neuron index from 0"),
-        ({"q_net.0": np.array([[1]])}, "'q_net.0': found ndarray, expected a neuron index from 0"),
-        ({"q_net.0": torch.tensor([1.5])}, "'q_net.0': found Tensor, expected a neuron index from 0"),
-        ({"q_net.0": [8]}, "found neuron 8 in q_net.0, expected 0..7"),
-        ({"q_net.0": [10**60]}, "found neuron an integer of 200 bits in q_net.0, expected 0..7"),
-        ({"q_net.0": [1, np.int8(1)]}, "neuron 1 of q_net.0 is named twice"),
-        ({"q_net.0": [1], "q_net.q_net.0": [2]}, "layer 'q_net.q_net.0' is named twice; list its neurons once"),
+        (5, parts(found="5", expected="text or an object {layer: [indices] | 'all'}")),
+        (None, parts(found="null", expected="text or an object {layer: [indices] | 'all'}")),
+        ([{"q_net.0": [1]}], parts(found="a list", expected="text or an object {layer: [indices] | 'all'}")),
+        ({}, parts(problem="contains no layers", expected="{layer: [indices] | 'all'}")),
+        ({1: [2]}, parts(found="layer 1", expected="its name as text")),
+        ({"q_net.0": []}, parts(field="'q_net.0'", problem="contains no neurons", expected="at least one, or 'all'")),
+        ({"q_net.0": "5"}, parts(field="'q_net.0'", found="the text '5'", expected="a list of indices or 'all'")),
+        ({"q_net.0": None}, parts(field="'q_net.0'", found="null", expected="a list of indices or 'all'")),
+        ({"q_net.0": True}, parts(field="'q_net.0'", found="true", expected="a list of indices or 'all'")),
+        ({"q_net.0": 5}, parts(field="'q_net.0'", found="5", expected="a list of indices or 'all'")),
+        ({"q_net.0": np.int64(5)}, parts(field="'q_net.0'", found="int64", expected="a list of indices or 'all'")),
+        ({"q_net.0": b"5"}, parts(field="'q_net.0'", found="bytes", expected="a list of indices or 'all'")),
+        (
+            {"q_net.0": {"q_net.2": [1]}},
+            parts(field="'q_net.0'", found="an object", expected="a list of indices or 'all'"),
+        ),
+        ({"q_net.0": [True]}, parts(field="'q_net.0'", found="true", expected="a neuron index from 0")),
+        (
+            {"q_net.0": [np.True_]},
+            parts(field="'q_net.0'", found=type(np.True_).__name__, expected="a neuron index from 0"),
+        ),
+        ({"q_net.0": [1, 5.0]}, parts(field="'q_net.0'", found="5.0", expected="a neuron index from 0")),
+        ({"q_net.0": ["5"]}, parts(field="'q_net.0'", found="'5'", expected="a neuron index from 0")),
+        ({"q_net.0": [None]}, parts(field="'q_net.0'", found="null", expected="a neuron index from 0")),
+        ({"q_net.0": [-1]}, parts(field="'q_net.0'", found="-1", expected="a neuron index from 0")),
+        ({"q_net.0": [[1]]}, parts(field="'q_net.0'", found="a list", expected="a neuron index from 0")),
+        ({"q_net.0": np.array([[1]])}, parts(field="'q_net.0'", found="ndarray", expected="a neuron index from 0")),
+        ({"q_net.0": torch.tensor([1.5])}, parts(field="'q_net.0'", found="Tensor", expected="a neuron index from 0")),
+        ({"q_net.0": [8]}, parts(found="neuron 8 in q_net.0", expected="0..7")),
+        ({"q_net.0": [10**60]}, parts(found="neuron an integer of 200 bits in q_net.0", expected="0..7")),
+        ({"q_net.0": [1, np.int8(1)]}, parts(problem="neuron 1 of q_net.0 is named twice")),
+        (
+            {"q_net.0": [1], "q_net.q_net.0": [2]},
+            parts(problem="layer 'q_net.q_net.0' is named twice; list its neurons once"),
+        ),
     ],
 )
-def test_the_json_form_follows_the_same_rules(spec, message):
-    with pytest.raises(UsageError) as raised:
+def test_the_json_form_follows_the_same_rules(spec, error):
+    with raises(UsageError, file="patch spec", **error) as raised:
         resolve(spec)
-    assert str(raised.value) == f"patch spec: {message}"
     assert raised.value.detail == ()
 
 
@@ -196,7 +281,7 @@ def test_a_spec_of_a_megabyte_with_100000_indices_is_read():
 
 
 def test_a_spec_beyond_the_limit_is_refused_by_its_length():
-    with pytest.raises(UsageError, match="^patch spec: found 10,000,001 characters, expected at most 10,000,000$"):
+    with raises(UsageError, file="patch spec", found="10,000,001 characters", expected="at most 10,000,000"):
         parse_patch_spec(" " * (SPEC_LIMIT + 1))
 
 

@@ -17,6 +17,7 @@ from Neuron_Selection.FileFormats.provenance import (
 from Neuron_Selection.FileFormats.storage.atomic_files import sha256_of
 from Neuron_Selection.FileFormats.storage.json_files import json_bytes
 from tests.made_agents import write_zip
+from tests.raised import DIFFERENT_RUN, INPUT_AND_OUTPUT, raises
 
 
 @pytest.fixture(autouse=True)
@@ -54,31 +55,24 @@ def test_an_output_is_up_to_date_if_all_that_decides_it_is_equal(here):
     assert done({**planned, "command": {"script": "typed otherwise"}})
     assert not done(planned, overwrite=True)
     for stored in (None, {}, *({**planned, key: None} for key in ("format", "suite_version", "libraries", "run"))):
-        with pytest.raises(InputError) as raised:
+        with raises(InputError, file="out.json", problem=DIFFERENT_RUN):
             done(stored)
-        assert raised.value.file == "out.json"
-        expected = "already exists and was written by a different run; pass --overwrite to replace it"
-        assert raised.value.problem == expected
         assert not done(stored, overwrite=True)
 
 
-def test_an_output_of_another_agent_is_said_to_be_one(here):
+def test_an_output_of_another_agent_is_an_error_that_names_it(here):
     _, planned = metadata(here, seed=3)
     output = Path("out.json")
     output.touch()
     stored = {**planned, "agent": {"path": "runs/rl_model_1000_steps.zip"}, "run": {"agent_sha256": "0" * 64}}
-    with pytest.raises(InputError) as raised:
+    with raises(InputError, file="out.json", names=["(rl_model_1000_steps.zip)"], flags=["--overwrite"]):
         is_up_to_date(StoredOutput(files=(output,), complete=stored), planned, overwrite=False)
-    assert raised.value.problem == (
-        "already exists and was written for a different agent (rl_model_1000_steps.zip); pass --overwrite to replace "
-        "it, or choose another output folder"
-    )
     for odd in ({"run": []}, {"agent": "none"}, {"agent": {"path": 3}}, {"run": {"agent_sha256": None}}):
-        with pytest.raises(InputError, match="was written by a different run"):
+        with raises(InputError, file="out.json", problem=DIFFERENT_RUN):
             is_up_to_date(StoredOutput(files=(output,), complete={**stored, **odd}), planned, overwrite=False)
 
 
-def test_several_files_are_complete_or_unfinished_or_of_nobody(here):
+def test_several_files_are_complete_or_unfinished_or_neither(here):
     _, planned = metadata(here, seed=3)
     files = {"table_sha256": Path("t.csv"), "summary_sha256": Path("s.json")}
     written = {**planned, **{key: sha256_of(path.name.encode()) for key, path in files.items()}}
@@ -97,14 +91,12 @@ def test_several_files_are_complete_or_unfinished_or_of_nobody(here):
     half = put(s="s.json")
     assert (half.complete, half.unfinished) == (None, written)
     assert not is_up_to_date(half, planned, overwrite=False)
-    with pytest.raises(InputError) as raised:
+    with raises(InputError, file="s.json", problem=DIFFERENT_RUN):
         is_up_to_date(half, metadata(here, seed=4)[1], overwrite=False)
-    assert raised.value.file == "s.json"
     edited = put(t="t.csv", s="other")
     assert (edited.complete, edited.unfinished) == (None, None)
-    with pytest.raises(InputError) as raised:
+    with raises(InputError, file="t.csv", problem=DIFFERENT_RUN):
         is_up_to_date(edited, planned, overwrite=False)
-    assert raised.value.file == "t.csv"
     assert stored_output(None, files).complete is None
 
 
@@ -113,5 +105,5 @@ def test_a_run_never_writes_over_what_it_reads():
     Path("link.json").symlink_to("in.json")
     check_outputs([Path("out.json")], [Path("in.json")])
     for output in ("in.json", "link.json", "sub/../in.json"):
-        with pytest.raises(InputError, match="is both an input and an output of this run$"):
+        with raises(InputError, file=Path(output), problem=INPUT_AND_OUTPUT):
             check_outputs([Path("out.json"), Path(output)], [Path("in.json")])

@@ -18,7 +18,7 @@ FORWARD = [(1, 0), (0, 1), (-1, 0), (0, -1)]
 
 
 def slow_encoding(layout, cell, heading):
-    """From the grid alone: no occluders stand inside it, so the agent sees all that lies before it inside the walls."""
+    """From the grid alone: nothing inside the walls blocks the view, so the agent sees all in front of it."""
     numbers = [0.0] * 151
     numbers[147 + heading] = 1.0
     (fx, fy), (rx, ry) = FORWARD[heading], FORWARD[(heading + 1) % 4]
@@ -78,7 +78,7 @@ def test_a_rollout_through_the_wrapper_gives_the_same_vectors():
 
 
 @pytest.mark.parametrize(("row", "column", "channel"), [(0, 0, "lava"), (6, 3, "goal"), (3, 5, "wall_or_unseen")])
-def test_the_encoding_file_says_where_a_number_stands(row, column, channel):
+def test_the_encoding_file_describes_the_position_of_each_number(row, column, channel):
     image = np.ones((7, 7, 3), np.uint8)
     image[column, row, 0] = {"wall_or_unseen": 2, "lava": 9, "goal": 8}[channel]
     names = {"row": row, "column": column, "channel": ENCODING["channels"].index(channel), "heading": 1}

@@ -75,7 +75,7 @@ def test_every_pairs_greedy_actions_differ_clearly_and_are_those_on_file(agent):
         assert [record["clean_action"], record["corrupted_action"]] == list(PAIRS[row].actions)
 
 
-def test_the_agent_reaches_the_goal_as_often_as_its_readme_says(agent, table):
+def test_the_agent_reaches_the_goal_as_often_as_its_readme_reports(agent, table):
     ends = Counter(follow_policy(table, agent.q_values(table.observations).argmax(axis=1)).tolist())
     readme = (EXAMPLE / "README.md").read_text()
     row = re.search(r"\| all ([\d,]+) states.*\| ([\d,]+) \(([\d.]+) %\) \| (\d+) \| (\d+) \(", readme)

@@ -35,7 +35,7 @@ def agent():
 
 @pytest.fixture(scope="module", params=["train_ppo", "compare_agents"])
 def script(request):
-    """A script of the example as a module; what it imports from beside it is forgotten again."""
+    """A script of the example as a module; what it imports from its folder is removed from ``sys.modules``."""
     path, modules = list(sys.path), set(sys.modules)
     sys.path.insert(0, str(EXAMPLE))
     yield importlib.import_module(request.param)
@@ -74,7 +74,7 @@ def test_the_zip_is_small_loads_quietly_and_its_greedy_actions_are_those_of_stab
     assert set(expected.tolist()) == {0, 1, 2}
 
 
-def test_it_reaches_the_goal_as_often_as_the_readme_says(agent, table):
+def test_it_reaches_the_goal_as_often_as_the_readme_reports(agent, table):
     ends = Counter(follow_policy(table, agent.q_values(table.observations).argmax(axis=1)).tolist())
     row = re.search(r"\| PPO, all ([\d,]+) states \| ([\d,]+) \(([\d.]+) %\) \| (\d+) \| (\d+) \(", README)
     states, goal, percent, lava, loop = (float(number.replace(",", "")) for number in row.groups())
@@ -93,7 +93,7 @@ def test_it_plays_unseen_episodes_to_the_goal(agent):
         assert reward > 0
 
 
-def test_its_greedy_action_differs_in_as_many_pairs_as_the_readme_says(agent):
+def test_its_greedy_action_differs_in_as_many_pairs_as_the_readme_reports(agent):
     clean, corrupted = agent.q_values(both_runs()).argmax(axis=1).reshape(2, -1)
     differing = Counter(pair.edit.kind for pair, differs in zip(PAIRS, clean != corrupted, strict=True) if differs)
     (row,) = re.findall(r"^\| PPO \| (\d+) \| (\d+) \| (\d+) \| (\d+) \| (\d+) \|$", README, re.MULTILINE)

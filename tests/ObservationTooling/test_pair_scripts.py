@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -10,8 +11,10 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
+from Neuron_Selection.errors import InputError, SuiteError, UsageError
 from Neuron_Selection.ObservationTooling import draw_pairs, generate_pairs, verify_pairs
 from tests.made_normalizers import new_normalizer, saved
+from tests.raised import parts, reports
 
 ROOT = Path(__file__).resolve().parents[2]
 AGENT = ROOT / "examples" / "lava_crossing" / "agent"
@@ -38,12 +41,14 @@ def test_generated_pairs_are_verified_and_not_replaced_unasked(folder, capsys):
 
     corrupted = folder / "activation_inputs" / "corrupted_inputs.json"
     corrupted.write_text(corrupted.read_text().replace("[1.0, 0.0", "[0.0, 0.0", 1))
-    assert verify_pairs.main(["--agent_path", str(folder)]) == 2
-    assert "-0000': differs from the rebuilt input in 1 of 151 numbers\n" in capsys.readouterr().err
+    field = re.compile("corrupted input '.*-0000'")
+    error = parts(file=folder, field=field, names=["1 of 151 numbers"])
+    with reports(InputError, **error):
+        assert verify_pairs.main(["--agent_path", str(folder)]) == 2
     corrupted.write_bytes(before[corrupted])
 
-    assert generate_pairs.main(arguments) == 2
-    assert "clean_inputs.json: already exists; pass --overwrite to replace it\n" in capsys.readouterr().err
+    with reports(InputError, file="clean_inputs.json", flags=["--overwrite"]):
+        assert generate_pairs.main(arguments) == 2
     assert generate_pairs.main([*arguments, "--overwrite"]) == 0
     assert {path: path.read_bytes() for path in folder.rglob("*.json")} == before
 
@@ -68,27 +73,28 @@ def test_pairs_of_an_agent_behind_vecnormalize_hold_raw_observations(folder, cap
     assert verify_pairs.main(["--agent_path", str(folder)]) == 0
 
 
-def test_too_much_asked_leaves_nothing_behind(folder, capsys):
-    assert generate_pairs.main(["--agent_path", str(folder), "--n_pairs", "90", "--n_env_seeds", "1"]) == 2
-    assert capsys.readouterr().err.startswith("error: pairs: found ")
+def test_too_many_pairs_asked_for_leave_nothing_behind(folder):
+    words = ["--agent_path", str(folder), "--n_pairs", "90", "--n_env_seeds", "1"]
+    with reports(SuiteError, field="pairs", found=re.compile(r"\d\d?"), expected="90"):
+        assert generate_pairs.main(words) == 2
     assert [path.name for path in folder.iterdir()] == ["agent.zip"]
 
 
 @pytest.mark.parametrize(
-    ("flag", "message"),
+    ("flag", "error"),
     [
-        ("--min_margin=nan", "min_margin: found nan, expected a finite number from 0"),
-        ("--min_margin=-0.1", "min_margin: found -0.1, expected a finite number from 0"),
-        ("--min_margin=1_0", "argument --min_margin: found '1_0', expected a number"),
-        ("--seed=-1", "argument --seed: found '-1', expected a whole number from 0"),
+        ("--min_margin=nan", parts(field="min_margin", found="nan", expected="a finite number from 0")),
+        ("--min_margin=-0.1", parts(field="min_margin", found="-0.1", expected="a finite number from 0")),
+        ("--min_margin=1_0", parts(names=["--min_margin", "'1_0'"])),
+        ("--seed=-1", parts(names=["--seed", "'-1'"])),
     ],
 )
-def test_a_margin_or_seed_that_is_none_is_named(folder, flag, message, capsys):
-    assert generate_pairs.main(["--agent_path", str(folder), flag]) == 2
-    assert message in capsys.readouterr().err
+def test_a_margin_or_seed_that_is_none_is_named(folder, flag, error):
+    with reports(UsageError, **error):
+        assert generate_pairs.main(["--agent_path", str(folder), flag]) == 2
 
 
-def test_an_id_that_names_a_module_imports_nothing(tmp_path, monkeypatch, capsys):
+def test_an_id_that_names_a_module_imports_nothing(tmp_path, monkeypatch):
     (tmp_path / "evil_environments.py").write_text("raise SystemExit('imported')")
     monkeypatch.syspath_prepend(tmp_path)
     folder = shutil.copytree(AGENT, tmp_path / "agent")
@@ -96,14 +102,17 @@ def test_an_id_that_names_a_module_imports_nothing(tmp_path, monkeypatch, capsys
         path = folder / "activation_inputs" / f"{name}.json"
         path.write_text(path.read_text().replace(FIRST, f"evil_environments:{FIRST}"))
     for script, more in ((verify_pairs, []), (draw_pairs, ["--output_dir", str(tmp_path / "out")])):
-        assert script.main(["--agent_path", str(folder), *more]) == 2
-        assert "must not name a module" in capsys.readouterr().err
+        field = "environment 'evil_environments:MiniGrid-LavaCrossingS9N1-v0'"
+        words = ["--agent_path", str(folder), *more]
+        with reports(UsageError, field=field, problem="must not name a module"):
+            assert script.main(words) == 2
     assert not (tmp_path / "out").exists()
 
 
-def test_verifying_what_is_not_there_names_the_file(folder, capsys):
-    assert verify_pairs.main(["--agent_path", str(folder)]) == 2
-    assert "pairs.json: no such file" in capsys.readouterr().err
+def test_verifying_what_is_not_there_names_the_file(folder):
+    words = ["--agent_path", str(folder)]
+    with reports(InputError, file="pairs.json", problem=...):
+        assert verify_pairs.main(words) == 2
 
 
 def test_pictures_are_drawn_for_the_ids_asked_for(tmp_path, capsys):
@@ -111,10 +120,12 @@ def test_pictures_are_drawn_for_the_ids_asked_for(tmp_path, capsys):
     assert draw_pairs.main(arguments) == 0
     assert capsys.readouterr().out == f"{tmp_path / FIRST}.png\n"
     assert (tmp_path / f"{FIRST}.png").read_bytes().startswith(b"\x89PNG")
-    assert draw_pairs.main(arguments) == 2
+    with reports(InputError, file=f"{FIRST}.png", flags=["--overwrite"]):
+        assert draw_pairs.main(arguments) == 2
     assert draw_pairs.main([*arguments, "--overwrite"]) == 0
-    assert draw_pairs.main([*arguments[:3], FIRST[:-1], *arguments[4:]]) == 2
-    assert f"closest matches: '{FIRST}'" in capsys.readouterr().err
+    misspelt = [*arguments[:3], FIRST[:-1], *arguments[4:]]
+    with reports(InputError, file=AGENT / "activation_inputs", names=[f"'{FIRST[:-1]}'", f"'{FIRST}'"]):
+        assert draw_pairs.main(misspelt) == 2
 
 
 @pytest.mark.parametrize("name", ["generate_pairs", "verify_pairs", "draw_pairs"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +12,20 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium import spaces
+from sb3_contrib import MaskablePPO
 
-from Neuron_Selection.errors import InputError, SuiteError
+from Neuron_Selection.errors import InputError, SuiteError, SuiteWarning
 from Neuron_Selection.FileFormats.agent_zip.agent_folder import INPUTS
 from Neuron_Selection.FileFormats.state_frames import frames_path, load_frames
 from Neuron_Selection.FileFormats.visited_inputs import VisitedInputs, load_visited_inputs
-from Neuron_Selection.ObservationTooling import record_inputs
+from Neuron_Selection.ObservationTooling import Episodes, record_inputs
+from Neuron_Selection.ObservationTooling.environments.environment import environment_from
 from Neuron_Selection.PatchingTooling import OpenedAgent, open_agent
 from tests.conftest import ROOT
 from tests.extractors import MinigridFeaturesExtractor
 from tests.in_process import Completed, in_process
-from tests.made_agents import new_dqn, planted_agent, save_dqn
+from tests.made_actors import save_agent
+from tests.made_agents import BlankEnv, new_dqn, planted_agent, save_dqn
 from tests.slow_recording import distinct_visits
 
 SCRIPT = str(ROOT / "Neuron_Selection" / "ObservationTooling" / "record_inputs.py")
@@ -101,6 +105,27 @@ def test_greedy_actions_are_those_of_the_policy_itself(tmp_path: Path) -> None:
     visits = visited(agent).visits
     actions, _ = model.predict(visits.observations, deterministic=True)
     np.testing.assert_array_equal(visits.actions, actions)
+
+
+@pytest.mark.parametrize("policy", ["greedy", "random", "sampled", "epsilon=0.5"])
+def test_masks_are_recorded_and_no_forbidden_action_is_taken(policy: str, tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = MaskablePPO("MlpPolicy", BlankEnv(LINE, 2), n_steps=8, batch_size=8, seed=0, device="cpu")
+    agent = open_agent(save_agent(tmp_path, model))
+    record_inputs(agent, env=f"{FACTORIES}:make_masked", episodes=4, max_steps=15, policy=policy)
+    stored = visited(agent)
+    position = np.asarray(stored.visits.observations)[:, 0]
+    masks = stored.visits.masks
+    assert masks is not None
+    np.testing.assert_array_equal(masks, np.stack([position != 0, position != 3], axis=1))
+    assert masks[np.arange(len(masks)), stored.visits.actions].all()
+    np.testing.assert_array_equal(agent.inputs("visited_inputs.json").action_masks, masks)
+    with pytest.warns(SuiteWarning, match=r"has no action_masks\(\)"):
+        Episodes(environment_from(f"{FACTORIES}:make_line"), agent, n=1)
+    if policy == "greedy":
+        actions, _ = model.predict(stored.visits.observations, deterministic=True, action_masks=masks)
+        np.testing.assert_array_equal(stored.visits.actions, actions)
 
 
 def test_published_agents_reach_their_published_returns(published_agents: Path, tmp_path: Path) -> None:
@@ -203,7 +228,7 @@ def test_episodes_without_an_end_are_stopped_and_reported(tmp_path: Path) -> Non
         line_agent(tmp_path, always=0), "--env", f"{FACTORIES}:make_line", "--episodes", "2", "--max_steps", "30"
     )
     assert done.returncode == 0
-    assert "2 of 2 episodes were stopped after 30 steps (--max_steps)" in done.stderr
+    assert "2 of 2 episodes did not end and were stopped by --max_steps 30" in done.stderr
 
 
 def test_an_environment_that_is_not_deterministic_is_reported(tmp_path: Path) -> None:
@@ -225,7 +250,7 @@ REFUSED: dict[tuple[str, ...], tuple[int, str]] = {
     ("--env", "os:CartPole-v1"): (3, "--trust os"),
     ("--env", "CartPole-v1"): (2, "found Box (4,) float32, expected Box (2,) float32, as the agent's"),
     ("--env", f"{FACTORIES}:make_tuple"): (2, "found Tuple (Box (2,) float32, Text)"),
-    ("--env", f"{FACTORIES}:make_nan"): (2, "observation: found NaN or infinity"),
+    ("--env", f"{FACTORIES}:make_nan"): (2, "observation: found NaN, expected a finite number"),
     ("--env", f"{FACTORIES}:make_raising"): (2, "no world today"),
     ("--env", f"{FACTORIES}:make_none"): (2, "expected a gymnasium.Env"),
     ("--env", f"{FACTORIES}:make_line", "--policy", "sampled"): (2, "epsilon=0.1"),

@@ -12,6 +12,7 @@ from gymnasium import spaces
 from stable_baselines3 import DQN
 
 from Neuron_Selection.AnalysisTooling import analyze_metrics
+from Neuron_Selection.errors import InputError
 from Neuron_Selection.ExperimentTooling import run_experiments
 from Neuron_Selection.FileFormats.weights.candidate_weights import load_candidate_weights
 from Neuron_Selection.FileFormats.weights.perturbation_results import load_perturbation_results
@@ -19,6 +20,7 @@ from Parameter_Selection.PerturbationTooling import perturb_weights, write_agent
 from SaliencyTooling import initial_test
 from tests.extractors import MinigridFeaturesExtractor
 from tests.made_agents import new_dqn, save_dqn
+from tests.raised import reports
 
 TRUST = ["--trust", "tests.extractors.MinigridFeaturesExtractor"]
 CASES: dict[str, tuple[int, dict[str, Any], list[str]]] = {
@@ -81,16 +83,20 @@ def test_candidates_in_convolutions_go_all_the_way_into_an_agent(agent: tuple[Pa
 
 
 def test_rows_that_were_written_nested_are_read_too_and_checked_against_the_agent(
-    agent: tuple[Path, list[str]], capsys: pytest.CaptureFixture[str]
+    agent: tuple[Path, list[str]],
 ) -> None:
     folder, flags = agent
     (folder / "gradient_analysis").mkdir()
     path = folder / "gradient_analysis" / "candidate_weights.json"
     side = 8 if "--trust" not in flags else 2
     target = {"layer_name": f"{FIRST}.weight", "neuron_index": 1, "weight_index": 3 * side * side - 1}
-    for count, code in ((side, 0), (side + 1, 2)):
+
+    def run(count: int) -> int:
         entry = {"layer_name": f"{FIRST}.weight", "neuron_index": 1, "weights": np.ones((3, side, count)).tolist()}
         path.write_text(json.dumps({"weight_targets": [target], "neuron_weights": {"x": entry}}))
-        assert perturb_weights.main([*flags, "--values", "0", "--control_sets", "0", "--overwrite"]) == code
-    found, expected = 3 * side * (side + 1), 3 * side * side
-    assert f"x.weights: found {found} numbers, expected {expected}, as in this agent" in capsys.readouterr().err
+        return perturb_weights.main([*flags, "--values", "0", "--control_sets", "0", "--overwrite"])
+
+    assert run(side) == 0
+    found, expected = f"{3 * side * (side + 1)} numbers", f"{3 * side * side}, as in this agent"
+    with reports(InputError, file=path, field="neuron_weights.x.weights", found=found, expected=expected):
+        assert run(side + 1) == 2

@@ -22,15 +22,15 @@ SALIENCY = ROOT / "SaliencyTooling"
 
 
 def run(command: str, folder: Path, *, process: bool = False) -> str:
-    """What the command says on stderr; it ends well."""
+    """The stderr of a command that succeeds."""
     done = typed(command, folder, process=process)
     assert done.returncode == 0, f"{command}\n{done.stderr}"
     return done.stderr
 
 
-def following(said: str) -> str:
+def following(stderr: str) -> str:
     """The command that the last line names."""
-    line = said.splitlines()[-1]
+    line = stderr.splitlines()[-1]
     assert line.startswith(("next: python ", "back again: python ")), line
     assert "<" not in line
     return line.partition(": ")[2]
@@ -59,11 +59,11 @@ def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
 CHAIN = ["perturb_weights", "find_smallest_flips", "write_agent", "write_agent"]
 
 
-@pytest.mark.parametrize("where", ["beside", "inside", "step by step"])
+@pytest.mark.parametrize("where", ["outside", "inside", "step by step"])
 def test_from_gradients_to_an_agent_and_back_every_next_command_runs(where: str, example: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(example, tmp_path / "a b"))
     folder_of_user, agent = {
-        "beside": (folder, "'my agent'"),
+        "outside": (folder, "'my agent'"),
         "inside": (folder / "my agent", "."),
         "step by step": (folder, "'my agent'"),
     }[where]
@@ -72,7 +72,7 @@ def test_from_gradients_to_an_agent_and_back_every_next_command_runs(where: str,
         assert scripts_from(command, folder_of_user) == ["gradients", "average", "extract", *CHAIN]
     else:
         command = f"python {SALIENCY}/initial_test.py --agent_path {agent} --format npz"
-        assert scripts_from(command, folder_of_user, process=where == "beside") == ["initial_test", *CHAIN]
+        assert scripts_from(command, folder_of_user, process=where == "outside") == ["initial_test", *CHAIN]
         assert {path.name for path in folder_of_user.glob("*.zip")} - {"agent.zip"} == {
             "edited.zip", "edited_restored.zip",
         }  # fmt: skip
@@ -91,8 +91,8 @@ def test_without_an_agent_the_next_command_has_a_placeholder_for_it(example: Pat
 def test_from_inside_the_project_the_script_is_named_from_there(example: Path) -> None:
     agent = f"--agent_path '{str(example / 'my agent').replace(chr(39), chr(39) + chr(92) + chr(39) + chr(39))}'"
     script = "../Parameter_Selection/PerturbationTooling/perturb_weights.py"
-    said = run(f"python {script} {agent} --weights 'q_net.0.weight[1,2]' --values 0 --control_sets 0", SALIENCY)
-    command = following(said)
+    stderr = run(f"python {script} {agent} --weights 'q_net.0.weight[1,2]' --values 0 --control_sets 0", SALIENCY)
+    command = following(stderr)
     assert command.startswith("python ../Parameter_Selection/PerturbationTooling/write_agent.py ")
     assert "--edits 'q_net.0.weight[1,2]=" in command
 

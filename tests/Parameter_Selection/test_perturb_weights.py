@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import subprocess
 import sys
 import warnings
@@ -15,6 +16,7 @@ import pytest
 import torch
 from gymnasium import spaces
 
+from Neuron_Selection.errors import InputError, UsageError
 from Neuron_Selection.FileFormats.weights.perturbation_results import load_perturbation_results
 from Neuron_Selection.PatchingTooling import OpenedAgent
 from Neuron_Selection.PatchingTooling.agent.network import Network, WeightChange
@@ -24,6 +26,7 @@ from Parameter_Selection.PerturbationTooling.weights.targets import WeightTarget
 from SaliencyTooling import initial_test
 from tests.conftest import ROOT
 from tests.made_agents import mlp_agent, new_dqn, planted_agent, save_dqn
+from tests.raised import DIFFERENT_RUN, NO_SUCH_FILE, Parts, parts, raises, reports
 
 TARGETS = ["q_net.0.weight[0,1]", "q_net.2.weight[3,2]", "q_net.4.weight[2,5]"]
 
@@ -51,7 +54,7 @@ def scores_with(network: Network, changes: list[WeightChange], observations: Any
         return changed.scores(observations)
 
 
-def test_every_number_of_a_record_is_what_its_definition_says(agent: Path) -> None:
+def test_every_number_of_a_record_follows_its_definition(agent: Path) -> None:
     document = run(
         agent, "--weights", "; ".join(TARGETS), "--mode", "add", "--values", "0.5", "-2", "--control_sets", "0"
     )
@@ -111,7 +114,7 @@ def test_the_table_holds_the_same_records_and_belongs_to_the_document(agent: Pat
         assert float(row["q_change"]) == record["q_change"]
         assert int(row["flips"]) == record["flips"]
     table.write_text("other")
-    with pytest.raises(Exception, match="was not written with results.json"):
+    with raises(InputError, file="results.csv", problem="was not written with results.json"):
         load_perturbation_results(agent / "perturbation_results" / "results.json")
 
 
@@ -220,50 +223,86 @@ def test_the_same_run_writes_the_same_bytes_and_another_needs_overwrite(
     again = json.loads(capsys.readouterr().out)
     assert (first.pop("written"), again.pop("written")) == (True, False)
     assert first == again
-    assert perturb_weights.main([*words, "--values", "3"]) == 2
-    assert "--overwrite" in capsys.readouterr().err
-    assert perturb_weights.main([*words, "--input_ids", "id-3"]) == 2
+    for other in (["--values", "3"], ["--input_ids", "id-3"]):
+        with reports(InputError, file=folder / "results.json", problem=DIFFERENT_RUN):
+            assert perturb_weights.main([*words, *other]) == 2
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == files
     assert perturb_weights.main([*words, "--overwrite"]) == 0
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == files
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("words", "error"),
     [
-        (["--weights", "q_net.1.weight[0,0]"], "parameter"),
-        (["--weights", "q_net.0.bias[0,0]"], "expected a weight of rows and columns"),
-        (["--weights", "q_net.0.weight[8,0]"], "expected rows 0..7, columns 0..3"),
-        (["--weights", "q_net.0.weight[0,4]"], "expected rows 0..7, columns 0..3"),
-        (["--weights", "q_net.0.weight[0,99999999999999999999]"], "expected PARAMETER[ROW,COLUMN]"),
-        (["--weights", "q_net.0.weight[0,0];q_net.0.weight[0,0]"], "is given twice"),
-        (["--weights", " ; "], "expected PARAMETER[ROW,COLUMN]"),
-        (["--weights", "q_net.0:5"], "expected PARAMETER[ROW,COLUMN]"),
-        (["--all_weights", "q_net.1"], "parameter"),
-        (["--all_weights", "q_net.0", "q_net.0.weight"], "is given twice"),
-        (["--weights", TARGETS[0], "--values", "nan"], "expected finite numbers"),
-        (["--weights", TARGETS[0], "--values", "inf"], "expected finite numbers"),
-        (["--weights", TARGETS[0], "--values", "+-1"], "--values"),
-        (["--weights", TARGETS[0], "--values", "1_0"], "--values: found '1_0', expected a number"),
-        (["--weights", TARGETS[0], "--values", "1", "1.0"], "is given twice"),
-        (["--weights", TARGETS[0], "--mode", "set"], "--mode set requires --values"),
-        (["--weights", TARGETS[0], "--mode", "set", "--values", "1e39"], "expected a finite float32"),
-        (["--weights", TARGETS[0], "--mode", "swap"], "expected one of set, add, scale"),
-        (["--weights", TARGETS[0], "--candidates", "c.json"], "not allowed with"),
-        (["--weights", TARGETS[0], "--input_ids", "nobody"], "unknown input id 'nobody'"),
-        (["--weights", TARGETS[0], "--output_prefix", "../x"], "output prefix"),
-        ([], "(extract.py makes it; --weights names weights by hand)"),
+        (["--weights", "q_net.1.weight[0,0]"], parts(file="weights", names=["'q_net.1.weight'"])),
+        (
+            ["--weights", "q_net.0.bias[0,0]"],
+            parts(
+                file="weights",
+                field="'q_net.0.bias'",
+                found="a tensor of shape (8,)",
+                expected="a weight of rows and columns",
+            ),
+        ),
+        (
+            ["--weights", "q_net.0.weight[8,0]"],
+            parts(
+                file="weights",
+                field="q_net.0.weight[8,0]",
+                problem="index out of range for this agent",
+                expected="rows 0..7, columns 0..3",
+            ),
+        ),
+        (
+            ["--weights", "q_net.0.weight[0,4]"],
+            parts(
+                file="weights",
+                field="q_net.0.weight[0,4]",
+                problem="index out of range for this agent",
+                expected="rows 0..7, columns 0..3",
+            ),
+        ),
+        (
+            ["--weights", "q_net.0.weight[0,99999999999999999999]"],
+            parts(field="weights", found="'q_net.0.weight[0,99999999999999999999]'", expected="PARAMETER[ROW,COLUMN]"),
+        ),
+        (
+            ["--weights", "q_net.0.weight[0,0];q_net.0.weight[0,0]"],
+            parts(file="weights", field="q_net.0.weight[0,0]", problem="is given twice"),
+        ),
+        (["--weights", " ; "], parts(field="weights", found="' ; '", expected="PARAMETER[ROW,COLUMN]; ...")),
+        (["--weights", "q_net.0:5"], parts(field="weights", found="'q_net.0:5'", expected="PARAMETER[ROW,COLUMN]")),
+        (["--all_weights", "q_net.1"], parts(file="weights", names=["'q_net.1.weight'"])),
+        (["--all_weights", "q_net.0", "q_net.0.weight"], parts(names=["'q_net.0.weight'"])),
+        (["--weights", TARGETS[0], "--values", "nan"], parts(field="values", found="nan", expected="finite numbers")),
+        (["--weights", TARGETS[0], "--values", "inf"], parts(field="values", found="inf", expected="finite numbers")),
+        (["--weights", TARGETS[0], "--values", "+-1"], parts(names=["--values", "'+-1'"])),
+        (["--weights", TARGETS[0], "--values", "1_0"], parts(names=["--values", "'1_0'"])),
+        (["--weights", TARGETS[0], "--values", "1", "1.0"], parts(field="values", problem="1.0 is given twice")),
+        (["--weights", TARGETS[0], "--mode", "set"], parts(flags=["--mode", "--values"])),
+        (
+            ["--weights", TARGETS[0], "--mode", "set", "--values", "1e39"],
+            parts(field="q_net.0.weight[0,1]", found="the value 1e+39", expected="a finite float32"),
+        ),
+        (["--weights", TARGETS[0], "--mode", "swap"], parts(names=["--mode", "'swap'"])),
+        (["--weights", TARGETS[0], "--candidates", "c.json"], parts(flags=["--candidates", "--weights"])),
+        (["--weights", TARGETS[0], "--input_ids", "nobody"], parts(file="clean_inputs.json", names=["'nobody'"])),
+        (
+            ["--weights", TARGETS[0], "--output_prefix", "../x"],
+            parts(field="output prefix", found="'../x'", expected="a plain file name"),
+        ),
+        ([], parts(file="candidate_weights.json", problem=NO_SUCH_FILE, hint=re.compile("extract.py .* --weights .*"))),
     ],
 )
 def test_what_cannot_be_meant_is_refused_in_one_line_and_nothing_is_written(
-    agent: Path, words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+    agent: Path, words: list[str], error: Parts, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert perturb_weights.main(["--agent_path", str(agent), *words]) == 2
-    error = capsys.readouterr().err
-    assert message in error
-    assert error.startswith("error: ")
-    assert len(error.splitlines()) == 1
-    assert error.count(" makes it") <= 1
+    with reports(InputError if "file" in error else UsageError, **error):
+        assert perturb_weights.main(["--agent_path", str(agent), *words]) == 2
+    reported = capsys.readouterr().err
+    assert reported.startswith("error: ")
+    assert len(reported.splitlines()) == 1
+    assert reported.count(" makes it") <= 1
     assert not (agent / "perturbation_results").exists()
 
 
@@ -271,36 +310,63 @@ TARGET = {"layer_name": "q_net.0.weight", "neuron_index": 1, "weight_index": 2, 
 
 
 @pytest.mark.parametrize(
-    ("document", "message"),
+    ("document", "error"),
     [
-        ({"weight_targets": []}, "found a list of length 0"),
-        ({"weight_targets": [TARGET, TARGET]}, "twice"),
-        ({"weight_targets": [TARGET | {"layer_name": "q_net.8.weight"}]}, "parameter"),
-        ({"weight_targets": [TARGET | {"layer_name": "q_net.0.bias"}]}, "the name of a weight"),
-        ({"weight_targets": [TARGET | {"neuron_index": 8}]}, "expected rows 0..7"),
-        ({"weight_targets": [TARGET | {"weight_index": 4}]}, "columns 0..3"),
-        ({"weight_targets": [TARGET | {"weight_index": 1.0}]}, "weight_index"),
-        ({"weight_targets": [TARGET | {"neuron_index": -1}]}, "neuron_index"),
+        (
+            {"weight_targets": []},
+            parts(field="weight_targets", found="a list of length 0", expected="a list of length at least 1"),
+        ),
+        (
+            {"weight_targets": [TARGET, TARGET]},
+            parts(field="weight_targets[1]", problem="q_net.0.weight[1,2] is listed twice"),
+        ),
+        ({"weight_targets": [TARGET | {"layer_name": "q_net.8.weight"}]}, parts(names=["'q_net.8.weight'"])),
+        (
+            {"weight_targets": [TARGET | {"layer_name": "q_net.0.bias"}]},
+            parts(field="weight_targets[0].layer_name", found="'q_net.0.bias'", expected="the name of a weight"),
+        ),
+        (
+            {"weight_targets": [TARGET | {"neuron_index": 8}]},
+            parts(
+                field="q_net.0.weight[8,2]",
+                problem="index out of range for this agent",
+                expected="rows 0..7, columns 0..3",
+            ),
+        ),
+        (
+            {"weight_targets": [TARGET | {"weight_index": 4}]},
+            parts(
+                field="q_net.0.weight[1,4]",
+                problem="index out of range for this agent",
+                expected="rows 0..7, columns 0..3",
+            ),
+        ),
+        (
+            {"weight_targets": [TARGET | {"weight_index": 1.0}]},
+            parts(field="weight_targets[0].weight_index", found="1.0", expected="a whole number"),
+        ),
+        (
+            {"weight_targets": [TARGET | {"neuron_index": -1}]},
+            parts(field="weight_targets[0].neuron_index", found="-1", expected="a whole number, at least 0"),
+        ),
         (
             {"weight_targets": [TARGET], "metadata": {"run": {"weights_sha256": "0" * 64}}},
-            "the candidates belong to another agent",
+            parts(field="metadata.run.weights_sha256", names=["another agent (000000000000"]),
         ),
         (
             {
                 "weight_targets": [TARGET],
                 "neuron_weights": {"exp_1": {"layer_name": "q_net.0.weight", "weights": [0.0] * 5}},
             },
-            "found 5 numbers, expected 4, as in this agent",
+            parts(field="neuron_weights.exp_1.weights", found="5 numbers", expected="4, as in this agent"),
         ),
     ],
 )
-def test_candidates_that_do_not_fit_this_agent_are_refused(
-    agent: Path, document: object, message: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_candidates_that_do_not_fit_this_agent_are_refused(agent: Path, document: object, error: Parts) -> None:
     path = agent / "candidates.json"
     path.write_text(json.dumps(document))
-    assert perturb_weights.main(["--agent_path", str(agent), "--candidates", str(path)]) == 2
-    assert message in capsys.readouterr().err
+    with reports(InputError, file=path, **error):
+        assert perturb_weights.main(["--agent_path", str(agent), "--candidates", str(path)]) == 2
     assert not (agent / "perturbation_results").exists()
 
 

@@ -11,13 +11,14 @@ import pytest
 import torch
 from stable_baselines3 import DQN
 
-from Neuron_Selection.errors import InputError
+from Neuron_Selection.errors import InputError, UsageError
 from Neuron_Selection.FileFormats.agent_zip.edited_agent import TensorEdit, edited_agent_bytes
 from Neuron_Selection.FileFormats.weights.edits_file import load_weight_edits
 from Neuron_Selection.PatchingTooling import OpenedAgent
 from Parameter_Selection.PerturbationTooling import write_agent
 from Parameter_Selection.PerturbationTooling.weights.agent_edits import edits_from
 from tests.made_agents import data_fields, mlp_agent, mlp_state, state_bytes, write_zip
+from tests.raised import DIFFERENT_RUN, INPUT_AND_OUTPUT, Parts, parts, raises, reports
 
 EDITS = "q_net.0.weight[7,3]=0.1; q_net.2.weight[0,0]=-0.0;q_net.4.weight[2,5] = 1e-3 ;"
 
@@ -110,49 +111,93 @@ def test_an_up_to_date_agent_is_left_alone_and_another_needs_overwrite(
     capsys.readouterr()
     assert write_agent.main([*words, EDITS]) == 0
     assert json.loads(capsys.readouterr().out)["written"] is False
-    assert write_agent.main([*words, "q_net.0.weight[0,0]=1"]) == 2
-    assert "--overwrite" in capsys.readouterr().err
+    with reports(InputError, file="edited.zip", problem=DIFFERENT_RUN):
+        assert write_agent.main([*words, "q_net.0.weight[0,0]=1"]) == 2
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == files
     assert write_agent.main([*words, "q_net.0.weight[0,0]=1", "--overwrite"]) == 0
     assert (tmp_path / "edited.zip").read_bytes() != files["edited.zip"]
 
 
-def test_the_original_is_never_the_output(agent: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_original_is_never_the_output(agent: Path) -> None:
     original = (agent / "agent.zip").read_bytes()
     words = ["--agent_path", str(agent), "--edits", EDITS, "--overwrite", "--output", str(agent / "agent.zip")]
-    assert write_agent.main(words) == 2
-    assert "is both an input and an output" in capsys.readouterr().err
+    with reports(InputError, file=agent / "agent.zip", problem=INPUT_AND_OUTPUT):
+        assert write_agent.main(words) == 2
     assert (agent / "agent.zip").read_bytes() == original
     assert [path.name for path in agent.iterdir()] == ["agent.zip"]
 
 
 @pytest.mark.parametrize(
-    ("edits", "message"),
+    ("edits", "error"),
     [
-        (";", "no such file"),
-        ("q_net.0.weight[0,0]", "no such file"),
-        ("q_net.0.weight[0,0]=x", "expected PARAMETER[ROW,COLUMN]=NUMBER"),
-        ("q_net.0.weight[0,0]=1_0", "expected PARAMETER[ROW,COLUMN]=NUMBER"),
-        ("q_net.0.weight[0]=1", "expected PARAMETER[ROW,COLUMN]"),
-        ("q_net.0.weight[-1,0]=1", "expected PARAMETER[ROW,COLUMN]"),
-        ("q_net.0.weight[0,0]=nan", "expected a finite float32"),
-        ("q_net.0.weight[0,0]=inf", "expected a finite float32"),
-        ("q_net.0.weight[0,0]=1e39", "expected a finite float32"),
-        ("q_net.0.weight[8,0]=1", "expected rows 0..7, columns 0..3"),
-        ("q_net.0.weight[0,4]=1", "expected rows 0..7, columns 0..3"),
-        ("q_net.0.bias[0,0]=1", "expected a weight of rows and columns"),
-        ("q_net.6.weight[0,0]=1", "parameter"),
-        ("q_net.0.weight[0,0]=1;q_net.0.weight[0,0]=2", "is given twice"),
+        (";", parts(file=";", problem="no such file")),
+        ("q_net.0.weight[0,0]", parts(file="q_net.0.weight[0,0]", problem="no such file")),
+        (
+            "q_net.0.weight[0,0]=x",
+            parts(field="edits", found="'q_net.0.weight[0,0]=x'", expected="PARAMETER[ROW,COLUMN]=NUMBER"),
+        ),
+        (
+            "q_net.0.weight[0,0]=1_0",
+            parts(field="edits", found="'q_net.0.weight[0,0]=1_0'", expected="PARAMETER[ROW,COLUMN]=NUMBER"),
+        ),
+        ("q_net.0.weight[0]=1", parts(field="weights", found="'q_net.0.weight[0]'", expected="PARAMETER[ROW,COLUMN]")),
+        (
+            "q_net.0.weight[-1,0]=1",
+            parts(field="weights", found="'q_net.0.weight[-1,0]'", expected="PARAMETER[ROW,COLUMN]"),
+        ),
+        (
+            "q_net.0.weight[0,0]=nan",
+            parts(field="q_net.0.weight[0,0]", found="the value nan", expected="a finite float32"),
+        ),
+        (
+            "q_net.0.weight[0,0]=inf",
+            parts(field="q_net.0.weight[0,0]", found="the value inf", expected="a finite float32"),
+        ),
+        (
+            "q_net.0.weight[0,0]=1e39",
+            parts(field="q_net.0.weight[0,0]", found="the value 1e+39", expected="a finite float32"),
+        ),
+        (
+            "q_net.0.weight[8,0]=1",
+            parts(
+                file="edits",
+                field="q_net.0.weight[8,0]",
+                problem="index out of range for this agent",
+                expected="rows 0..7, columns 0..3",
+            ),
+        ),
+        (
+            "q_net.0.weight[0,4]=1",
+            parts(
+                file="edits",
+                field="q_net.0.weight[0,4]",
+                problem="index out of range for this agent",
+                expected="rows 0..7, columns 0..3",
+            ),
+        ),
+        (
+            "q_net.0.bias[0,0]=1",
+            parts(
+                file="edits",
+                field="'q_net.0.bias'",
+                found="a tensor of shape (8,)",
+                expected="a weight of rows and columns",
+            ),
+        ),
+        ("q_net.6.weight[0,0]=1", parts(file="edits", names=["'q_net.6.weight'"])),
+        (
+            "q_net.0.weight[0,0]=1;q_net.0.weight[0,0]=2",
+            parts(file="edits", field="q_net.0.weight[0,0]", problem="is given twice"),
+        ),
     ],
 )
 def test_wrong_edits_are_refused_and_nothing_is_written(
-    agent: Path, tmp_path: Path, edits: str, message: str, capsys: pytest.CaptureFixture[str]
+    agent: Path, tmp_path: Path, edits: str, error: Parts, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["--agent_path", str(agent), "--edits", edits, "--output", str(tmp_path / "edited.zip")]
-    assert write_agent.main(words) == 2
-    error = capsys.readouterr().err
-    assert message in error
-    assert len(error.splitlines()) == 1
+    with reports(InputError if "file" in error else UsageError, **error):
+        assert write_agent.main(words) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
     assert not [path for path in tmp_path.iterdir() if path.is_file()]
 
 
@@ -177,33 +222,38 @@ def test_the_name_of_an_edits_file_may_look_like_an_edit(agent: Path, tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("document", "message"),
+    ("document", "error"),
     [
-        ({"edits": []}, "found a list of length 0"),
-        ({"edits": [{}]}, "edits[0].layer_name"),
-        ({"edits": [{"layer_name": "q_net.0.weight", "neuron_index": True, "weight_index": 0}]}, "neuron_index"),
-        ({"edits": [{"layer_name": "q_net.0.weight", "neuron_index": 0, "weight_index": 0, "value": "1"}]}, "value"),
+        ({"edits": []}, parts(field="edits", found="a list of length 0", expected="a list of length at least 1")),
+        ({"edits": [{}]}, parts(field="edits[0].layer_name", problem="is missing")),
+        (
+            {"edits": [{"layer_name": "q_net.0.weight", "neuron_index": True, "weight_index": 0}]},
+            parts(field="edits[0].neuron_index", found="true", expected="a whole number"),
+        ),
+        (
+            {"edits": [{"layer_name": "q_net.0.weight", "neuron_index": 0, "weight_index": 0, "value": "1"}]},
+            parts(field="edits[0].value", found="'1'", expected="a finite number"),
+        ),
         (
             {"edits": [{"layer_name": "q_net.0.weight", "neuron_index": 0, "weight_index": 0, "value": 10**400}]},
-            "value",
+            parts(field="edits[0].value", found="an integer of 1329 bits", expected="a finite number"),
         ),
         (
             {
                 "edits": [{"layer_name": "q_net.0.weight", "neuron_index": 0, "weight_index": 0, "value": 1}],
                 "metadata": {"weights_sha256": "0" * 64},
             },
-            "the edits belong to another agent",
+            parts(field="metadata.weights_sha256", names=["another agent ('000"]),
         ),
     ],
 )
 def test_an_edits_file_that_is_wrong_or_of_another_agent_is_refused(
-    agent: Path, tmp_path: Path, document: object, message: str
+    agent: Path, tmp_path: Path, document: object, error: Parts
 ) -> None:
     path = tmp_path / "some.json"
     path.write_text(json.dumps(document))
-    with pytest.raises(InputError) as caught:
+    with raises(InputError, file=path, **error):
         edits_from(str(path), OpenedAgent(agent))
-    assert message in str(caught.value)
 
 
 def test_a_tensor_that_shares_its_numbers_with_another_is_refused(tmp_path: Path) -> None:
@@ -211,7 +261,12 @@ def test_a_tensor_that_shares_its_numbers_with_another_is_refused(tmp_path: Path
     state["q_net_target.q_net.0.weight"] = state["q_net.q_net.0.weight"]
     path = write_zip(tmp_path / "agent.zip", data=data_fields(), policy=state_bytes(state))
     edit = TensorEdit(tensor="q_net.q_net.0.weight", index=(0, 0), value=5.0)
-    with pytest.raises(InputError, match="shares its numbers with another tensor"):
+    with raises(
+        InputError,
+        file="agent.zip",
+        field="q_net_target.q_net.0.weight",
+        problem="shares its numbers with another tensor",
+    ):
         edited_agent_bytes(path.read_bytes(), [edit], where=path)
 
 
@@ -233,7 +288,7 @@ def test_deflated_zips_and_parameters_are_edited_too(tmp_path: Path) -> None:
         assert {info.compress_type for info in new.infolist()} == {zipfile.ZIP_DEFLATED}
 
 
-def test_candidates_become_an_agent(agent: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_candidates_become_an_agent(agent: Path, tmp_path: Path) -> None:
     folder = agent / "gradient_analysis"
     folder.mkdir()
     target = {"layer_name": "q_net.2.weight", "neuron_index": 1, "weight_index": 2, "gradient_magnitude": 0.5}
@@ -241,11 +296,11 @@ def test_candidates_become_an_agent(agent: Path, tmp_path: Path, capsys: pytest.
     (folder / "candidate_weights.json").write_text(json.dumps({"weight_targets": [target], "metadata": run}))
     output = tmp_path / "edited.zip"
     words = ["--agent_path", str(agent), "--candidates", "candidate_weights.json", "--output", str(output)]
-    assert write_agent.main(words) == 2
-    assert "--candidates requires --value" in capsys.readouterr().err
+    with reports(UsageError, flags=["--candidates", "--value"]):
+        assert write_agent.main(words) == 2
     by_hand = ["--agent_path", str(agent), "--edits", "q_net.2.weight[1,2]=0", "--mode", "add"]
-    assert write_agent.main([*by_hand, "--output", str(output)]) == 2
-    assert "--mode cannot be used with --edits" in capsys.readouterr().err
+    with reports(UsageError, flags=["--mode", "--edits"]):
+        assert write_agent.main([*by_hand, "--output", str(output)]) == 2
     assert write_agent.main([*words, "--value", "-1"]) == 0
     before, after = (OpenedAgent(path).online_weights["q_net.2.weight"] for path in (agent, output))
     assert after[1, 2] == -before[1, 2]
@@ -253,10 +308,10 @@ def test_candidates_become_an_agent(agent: Path, tmp_path: Path, capsys: pytest.
 
 
 @pytest.mark.parametrize("last", ["edited.edits.json", "edited.inverse.json", "edited.zip"])
-def test_an_interrupted_edit_is_taken_up_again(
+def test_an_interrupted_edit_is_resumed(
     last: str, agent: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Killed before any of the three files, the same command ends well, and as if nothing had been."""
+    """Killed before any of the three files, the same command succeeds, with the same bytes."""
     words = ["--agent_path", str(agent), "--edits", EDITS, "--output", str(tmp_path / "edited.zip"), "--quiet"]
     replace = Path.replace
 

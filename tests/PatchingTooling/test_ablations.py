@@ -1,4 +1,4 @@
-"""Ablations: what each kind puts in, the laws between them, and what is recorded."""
+"""Ablations: the values of each kind, invariants, and what is recorded."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import activation_patching
-from Neuron_Selection.errors import UsageError
+from Neuron_Selection.errors import InputError, UsageError
 from Neuron_Selection.PatchingTooling import PatchingExperiment
 from Neuron_Selection.PatchingTooling.ablations import KINDS, AblationKind, Number, parse_ablation
 from tests.made_agents import mlp_agent
+from tests.raised import DIFFERENT_RUN, Parts, parts, raises, reports
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +67,7 @@ def test_each_kind_is_the_same_patch_from_a_source_built_by_hand(kind: str, mlp:
     assert outputs(ablated) == outputs(by_hand)
 
 
-def test_the_reference_is_the_target_unless_told_otherwise(mlp: PatchingExperiment) -> None:
+def test_the_reference_is_the_target_by_default(mlp: PatchingExperiment) -> None:
     target = rows(6)
     default = mlp.run_ablation_experiment(target, "q_net.0:1", "mean")
     assert outputs(default) == outputs(
@@ -108,64 +109,65 @@ def test_an_ablation_has_no_source_run(mlp: PatchingExperiment) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "error"),
     [
-        ("delete", "found 'delete', expected zero, mean, resample, noise"),
-        ("zero=1", "found 'zero=1', expected zero"),
-        ("constant", "found 'constant', expected zero"),
-        ("constant=", "constant: found '', expected a finite number"),
-        ("constant=nan", "constant: found 'nan', expected a finite number"),
-        ("constant=1_0", "constant: found '1_0', expected a finite number"),
-        ("noise=-1", "noise: found '-1', expected a finite number"),
-        ("", "found '', expected zero"),
+        ("delete", parts(field="ablation", found="'delete'", expected="zero, mean, resample, noise[=K] or constant=V")),
+        ("zero=1", parts(field="ablation", found="'zero=1'", expected="zero, mean, resample, noise[=K] or constant=V")),
+        (
+            "constant",
+            parts(field="ablation", found="'constant'", expected="zero, mean, resample, noise[=K] or constant=V"),
+        ),
+        ("constant=", parts(field="ablation: constant", found="''", expected="a finite number")),
+        ("constant=nan", parts(field="ablation: constant", found="'nan'", expected="a finite number")),
+        ("constant=1_0", parts(field="ablation: constant", found="'1_0'", expected="a finite number")),
+        ("noise=-1", parts(field="ablation: noise", found="'-1'", expected="a finite number from 0")),
+        ("", parts(field="ablation", found="''", expected="zero, mean, resample, noise[=K] or constant=V")),
     ],
 )
-def test_other_kinds_are_refused(text: str, words: str) -> None:
-    with pytest.raises(UsageError, match=words):
+def test_other_kinds_are_refused(text: str, error: Parts) -> None:
+    with raises(UsageError, **error):
         parse_ablation(text)
 
 
 def test_one_input_cannot_be_resampled(mlp: PatchingExperiment) -> None:
-    with pytest.raises(UsageError, match="--ablate resample needs at least 2 inputs, not 1"):
+    with raises(UsageError, flags=["--ablate"], names=["--ablate resample", "2 inputs", "1"]):
         mlp.run_ablation_experiment(rows(1), "q_net.0:1", "resample")
 
 
 @pytest.mark.parametrize(
-    ("flags", "words"),
+    ("flags", "error"),
     [
         (
             ["--ablate", "zero", "--source_activations", "x.npz"],
-            "exactly one of --source_activations and --ablate",
+            parts(flags=["--source_activations", "--ablate"]),
         ),
-        ([], "exactly one of --source_activations and --ablate"),
+        ([], parts(flags=["--source_activations", "--ablate"])),
         (
             ["--ablate", "zero", "--reference_inputs", "clean_inputs.json"],
-            "--reference_inputs can only be used with",
+            parts(flags=["--reference_inputs", "--ablate"]),
         ),
         (
             ["--source_activations", "x.npz", "--reference_inputs", "x.json"],
-            "--reference_inputs cannot be used with --source_activations",
+            parts(flags=["--reference_inputs", "--source_activations"]),
         ),
-        (["--ablate", "zero", "--seed", "0"], "--seed can only be used with --ablate resample or noise"),
-        (["--ablate", "constant=1", "--seed", "1"], "--seed can only be used with --ablate resample or noise"),
-        (["--ablate", "noise=-1"], "noise: found '-1', expected a finite number from 0"),
-        (["--source_activations", "x.npz", "--seed", "0"], "--seed cannot be used with --source_activations"),
-        (["--source_activations", "x.npz", "--clean", "x.json"], "--clean cannot be used with --source_activations"),
-        (["--ablate", "zero", "--corrupted", "x.json"], "--corrupted cannot be used with --ablate"),
-        (["--ablate", "zero", "--allow_mismatch"], "--allow_mismatch cannot be used with --ablate"),
-        (["--ablate", "zero", "--direction", "both"], "--target_input cannot be used with --direction"),
-        (["--ablate", "zero", "--seed", "-1"], "--seed: found '-1', expected a whole number from 0"),
+        (["--ablate", "zero", "--seed", "0"], parts(flags=["--seed", "--ablate"])),
+        (["--ablate", "constant=1", "--seed", "1"], parts(flags=["--seed", "--ablate"])),
+        (["--ablate", "noise=-1"], parts(field="ablation: noise", found="'-1'", expected="a finite number from 0")),
+        (["--source_activations", "x.npz", "--seed", "0"], parts(flags=["--seed", "--source_activations"])),
+        (["--source_activations", "x.npz", "--clean", "x.json"], parts(flags=["--clean", "--source_activations"])),
+        (["--ablate", "zero", "--corrupted", "x.json"], parts(flags=["--corrupted", "--ablate"])),
+        (["--ablate", "zero", "--allow_mismatch"], parts(flags=["--allow_mismatch", "--ablate"])),
+        (["--ablate", "zero", "--direction", "both"], parts(flags=["--target_input", "--direction"])),
+        (["--ablate", "zero", "--seed", "-1"], parts(names=["--seed", "'-1'"])),
     ],
 )
-def test_flags_that_do_not_go_together(
-    flags: list[str], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_flags_that_do_not_go_together(flags: list[str], error: Parts, tmp_path: Path) -> None:
     folder = mlp_agent(tmp_path)
     (folder / "activation_inputs").mkdir()
     (folder / "activation_inputs" / "clean_inputs.json").write_text(json.dumps({"a": [1, 2, 3, 4], "b": [0, 0, 0, 1]}))
     common = ["--agent_path", str(folder), "--target_input", "clean_inputs.json", "--patch_spec", "q_net.0:1"]
-    assert activation_patching.main([*common, *flags]) == 2
-    assert words in capsys.readouterr().err
+    with reports(UsageError, **error):
+        assert activation_patching.main([*common, *flags]) == 2
     assert not (folder / "patching_results").exists()
 
 
@@ -184,32 +186,30 @@ def test_the_script_ablates(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
 
 
 @pytest.mark.parametrize("flag", ["reference_inputs", "seed", "allow_mismatch"])
-def test_a_flag_without_say_beside_a_direction_is_an_error(
-    flag: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_flag_without_effect_next_to_a_direction_is_an_error(flag: str, tmp_path: Path) -> None:
     words = {"reference_inputs": ["x.json"], "seed": ["1"], "allow_mismatch": []}[flag]
     common = ["--agent_path", str(mlp_agent(tmp_path)), "--direction", "both", "--patch_spec", "q_net.0:1"]
-    assert activation_patching.main([*common, f"--{flag}", *words]) == 2
-    assert f"--{flag} cannot be used with --direction" in capsys.readouterr().err
+    with reports(UsageError, flags=[f"--{flag}", "--direction"]):
+        assert activation_patching.main([*common, f"--{flag}", *words]) == 2
 
 
 @pytest.mark.parametrize(
     ("text", "reported"),
     [("constant=1000001", "constant=1000001"), ("constant=0.1234567", "constant=0.1234567"), ("noise", "noise=1")],
 )
-def test_an_ablation_is_told_with_every_digit(text: str, reported: str) -> None:
+def test_an_ablation_is_written_with_every_digit(text: str, reported: str) -> None:
     assert str(parse_ablation(text)) == reported
     assert parse_ablation(reported) == parse_ablation(text)
 
 
-def test_an_ablation_by_another_constant_is_another_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_ablation_by_another_constant_is_another_run(tmp_path: Path) -> None:
     folder = mlp_agent(tmp_path)
     (folder / "activation_inputs").mkdir()
     (folder / "activation_inputs" / "clean_inputs.json").write_text(json.dumps({"a": [1, 2, 3, 4]}))
     common = ["--agent_path", str(folder), "--target_input", "clean_inputs.json", "--patch_spec", "q_net.0:1"]
     assert activation_patching.main([*common, "--ablate", "constant=1000000"]) == 0
-    assert activation_patching.main([*common, "--ablate", "constant=1000001"]) == 2
-    assert "already exists and was written by a different run" in capsys.readouterr().err
+    with reports(InputError, file="patching.json", problem=DIFFERENT_RUN):
+        assert activation_patching.main([*common, "--ablate", "constant=1000001"]) == 2
 
 
 def test_a_new_kind_is_one_record_in_the_table(
@@ -221,7 +221,12 @@ def test_a_new_kind_is_one_record_in_the_table(
     with pytest.raises(SystemExit):
         activation_patching.main(["--help"])
     assert "scaled=F: F times it" in " ".join(capsys.readouterr().out.split())
-    with pytest.raises(UsageError, match=r"expected zero, mean, resample, noise\[=K\], constant=V or scaled=F"):
+    with raises(
+        UsageError,
+        field="ablation",
+        found="'scaled'",
+        expected="zero, mean, resample, noise[=K], constant=V or scaled=F",
+    ):
         parse_ablation("scaled")
     scaled, zero = (outputs(mlp.run_ablation_experiment(rows(9), "q_net.2:all", of)) for of in ("scaled=0", "zero"))
     assert scaled == zero

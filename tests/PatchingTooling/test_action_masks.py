@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,24 @@ import pytest
 
 from Neuron_Selection.AnalysisTooling import analyze
 from Neuron_Selection.AnalysisTooling.measures.decisions import allowed_scores, greedy_actions
-from Neuron_Selection.errors import InputError, SuiteWarning
+from Neuron_Selection.errors import InputError, SuiteWarning, UsageError
+from Neuron_Selection.ExperimentTooling.attribution.paths import attribute
+from Neuron_Selection.ExperimentTooling.contrast_pairs import contrast_pairs
+from Neuron_Selection.ExperimentTooling.interactions.set_effects import Players, set_effects
 from Neuron_Selection.ExperimentTooling.minimal_sets import find_minimal_sets
+from Neuron_Selection.ExperimentTooling.minimal_sets.explain import contrast_rows, of_rows, single_effects
+from Neuron_Selection.ExperimentTooling.minimal_sets.goals import Goal, requirements
+from Neuron_Selection.ExperimentTooling.minimal_sets.mixtures import mixtures_of
 from Neuron_Selection.ExperimentTooling.sweeps import run_sweep
 from Neuron_Selection.FileFormats.weights.weight_gradients import load_weight_gradients
 from Neuron_Selection.PatchingTooling import PatchingExperiment, patch
 from Neuron_Selection.PatchingTooling.agent.network import WeightChange
 from Parameter_Selection.PerturbationTooling.exact_flips import find_smallest_flips
+from Parameter_Selection.PerturbationTooling.exact_flips.smallest_flips import compute_smallest_flips
 from Parameter_Selection.PerturbationTooling.perturbations import perturb_weights
+from Parameter_Selection.PerturbationTooling.weights.targets import all_weights_of
 from SaliencyTooling.gradient_runs import average_gradients, compute_gradients
+from SaliencyTooling.weight_ranking import weight_matrices
 from tests.made_actors import new_agent, samples, save_agent
 
 COUNT, ACTIONS = 12, 4
@@ -103,6 +113,9 @@ def test_a_sweep_its_analysis_and_its_records_by_input_agree(masked: tuple[Path,
     assert len(records) == COUNT
     flips = sum(one["results"]["action_changed"] for record in records for one in record.values())
     assert flips == sum(int(row["flips"]) for row in rows if row["direction"] == "denoising") > 0
+    shifts = [one["patch_analysis"]["probability_shift"] for record in records for one in record.values()]
+    means = [float(row["probability_shift"]) for row in rows if row["direction"] == "denoising"]
+    assert np.isclose(np.mean(shifts), np.mean(means), atol=1e-12)
     contrast = [record for by_name in records for record in list(by_name.values())[:1]]
     count = sum(one["results"]["source_action"] != one["results"]["baseline_action"] for one in contrast)
     assert run.header["contrast_pairs"] == count == int(rows[0]["contrast_pairs"])
@@ -135,6 +148,40 @@ def test_minimal_sets_flip_allowed_decisions(masked: tuple[Path, Any]) -> None:
         masks = target.action_masks
         assert masks is not None
         assert greedy_actions(allowed_scores(after, masks[row])) != greedy_actions(before[row : row + 1])
+
+
+def test_attributions_and_interactions_are_between_allowed_actions_and_edges_are_refused(
+    masked: tuple[Path, Any],
+) -> None:
+    folder, _ = masked
+    agent = PatchingExperiment(folder, engine="numpy")
+    source, target = agent.inputs("clean_inputs.json"), agent.inputs("corrupted_inputs.json")
+    mixtures = mixtures_of(agent.network, LAYER, target, source)
+    mixtures = of_rows(mixtures, contrast_rows(mixtures))
+    found = attribute(mixtures, steps=64)
+    assert np.abs(found.residuals).max() < 1e-9
+    flipped = np.isfinite(found.strengths)
+    assert flipped.all()  # at the end of the path every pair chooses the source's action
+    assert mixtures.masks is not None
+    assert mixtures.masks[np.arange(len(flipped)), found.actions].all()
+    one = Players(mixtures=[mixtures], neurons=[np.arange(mixtures.layer.width)])
+    effects, (by_run, _) = set_effects(one), single_effects(mixtures)
+    everything = np.eye(mixtures.layer.width, dtype=bool)
+    for row in range(len(flipped)):
+        changes = effects.changes(row, np.arange(mixtures.layer.width), everything)
+        assert np.allclose(changes, by_run[row], atol=1e-12)
+    with pytest.raises(UsageError, match="inputs with action_mask are not supported"):
+        contrast_pairs(agent, source, target, cluster_by="auto")
+
+
+def test_a_goal_requires_nothing_of_forbidden_actions() -> None:
+    baseline, source = (np.array([row]) for row in ([0.0, 9.0, 2.0, 1.0], [3.0, 9.0, 2.0, 1.0]))
+    masks = np.array([[True, False, True, True]])
+    scores = [allowed_scores(run, masks)[0] for run in (baseline, source)]
+    assert requirements(Goal(kind="matches_source"), *scores).actions.tolist() == [[0, 2], [0, 3]]
+    assert requirements(Goal(kind="flip"), *scores).actions.tolist() == [[0, 2], [3, 2]]
+    recovery = requirements(Goal(kind="recovery", threshold=0.5), *scores)
+    assert (recovery.actions.tolist(), recovery.least.tolist()) == ([[0, 2]], [-0.5])
 
 
 def test_weights_flip_allowed_decisions(masked: tuple[Path, Any]) -> None:
@@ -173,6 +220,30 @@ def test_weights_flip_allowed_decisions(masked: tuple[Path, Any]) -> None:
     after = allowed_scores(agent.network.scores_of_changes(inputs.observations, [edit])[0], masks)
     assert scaled["flipped_ids"] == [str(row) for row in np.flatnonzero(greedy_actions(after) != before)]
     assert "0" not in {input_id for record in results for input_id in record["flipped_ids"]}
+
+
+@pytest.mark.parametrize("name", ["PPO, ReLU", "MaskablePPO"])
+def test_smallest_flips_are_those_of_a_network_without_the_forbidden_action(name: str, tmp_path: Path) -> None:
+    """For both ways of the search: along the pieces of a ReLU network, and by brackets."""
+    agent = PatchingExperiment(save_agent(tmp_path / "agent", new_agent(name, n_actions=ACTIONS)), engine="numpy")
+    network, observations = agent.numpy_network, np.random.default_rng(3).normal(size=(20, 5)).astype(np.float32)
+    *before, last = network.linears
+    forbidden = np.bincount(greedy_actions(network.scores(observations))).argmax()
+    kept, masks = np.delete(np.arange(ACTIONS), forbidden), np.tile(np.arange(ACTIONS) != forbidden, (20, 1))
+    columns, bias = np.zeros_like(last.columns), np.zeros_like(last.bias)
+    columns[:, :3], bias[:3] = last.columns[:, kept], last.bias[kept]
+    smaller = replace(network, linears=(*before, replace(last, columns=columns, bias=bias, n_outputs=3)))
+    hidden = ["mlp_extractor.policy_net.0", "mlp_extractor.policy_net.2"]
+    targets = all_weights_of(hidden, weight_matrices(agent.online_weights))[::3]
+    ranges = {f"{layer}.weight": 4.0 for layer in hidden}
+    found = compute_smallest_flips(network, observations, targets, ranges=ranges, masks=masks)
+    expected = compute_smallest_flips(smaller, observations, targets, ranges=ranges)
+    assert np.allclose(found.changes, expected.changes, rtol=1e-6, equal_nan=True)
+    assert np.array_equal(found.verified, expected.verified)
+    assert np.array_equal(found.actions[found.verified], kept[expected.actions[found.verified]])
+    assert np.array_equal(found.certified, expected.certified)
+    unmasked = compute_smallest_flips(network, observations, targets, ranges=ranges)
+    assert not np.array_equal(found.verified, unmasked.verified)
 
 
 def test_gradients_are_those_of_the_greatest_allowed_score(masked: tuple[Path, Any]) -> None:

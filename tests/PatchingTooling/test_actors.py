@@ -12,7 +12,7 @@ import torch
 from gymnasium import spaces
 from sb3_contrib import QRDQN
 
-from Neuron_Selection.errors import InputError, UntrustedError, UsageError
+from Neuron_Selection.errors import InputError, UntrustedError
 from Neuron_Selection.PatchingTooling import PatchingExperiment
 from Neuron_Selection.PatchingTooling.agent.interventions import adding, replacing
 from Neuron_Selection.PatchingTooling.agent.network import Network, WeightChange
@@ -29,6 +29,7 @@ from tests.made_actors import (
     with_changes,
 )
 from tests.made_agents import pickled
+from tests.raised import bad_value, raises
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*trained with action masks")
 WITH_SHARED = {
@@ -81,7 +82,9 @@ def test_scores_and_actions_are_those_of_the_policy_that_was_saved(name: str, tm
     custom = "Swish" if "activation" in name else "MinigridFeaturesExtractor"
     trust = {"trust": f"tests.extractors.{custom}"} if name in CUSTOM else {}
     if trust:
-        with pytest.raises(UntrustedError, match=custom):
+        with raises(
+            UntrustedError, file=..., field=..., found=f"the custom class 'tests.extractors.{custom}'", expected=...
+        ):
             PatchingExperiment(folder, engine="torch")
     experiment = PatchingExperiment(folder, engine="torch", **trust)
     inputs = experiment.inputs(samples(model.observation_space, count=64))
@@ -233,27 +236,28 @@ def test_every_form_of_net_arch_is_the_same_network(net_arch: Any, tmp_path: Pat
 def test_what_an_actor_cannot_be_is_refused_with_its_field(tmp_path: Path) -> None:
     folder = save_agent(tmp_path / "agent", new_agent("PPO, CNN"))
 
-    def refused(message: str, **changes: Any) -> None:
+    def refused(field: str, found: str, **changes: Any) -> None:
         copy = save_agent(tmp_path / "changed", new_agent("PPO, CNN"))
-        with pytest.raises((InputError, UsageError), match=message):
+        with raises(InputError, **bad_value(field, found)):
             PatchingExperiment(with_changes(copy, **changes))
 
     PatchingExperiment(folder)
-    refused("policy_kwargs.net_arch: found widths after an object", policy_kwargs={"net_arch": [{"pi": [9]}, 8]})
-    refused("shared_net.0.weight: found no such tensor", policy_kwargs={"net_arch": [8, {"pi": [9], "vf": [9]}]})
-    refused("policy_kwargs.net_arch: found the key 'qf', expected pi and vf", policy_kwargs={"net_arch": {"qf": []}})
-    refused("share_features_extractor: found 1, expected a boolean", policy_kwargs={"share_features_extractor": 1})
-    refused("n_quantiles: found an unknown argument", policy_kwargs={"n_quantiles": 5})
-    refused(
-        "action_space: found a Box space, expected Discrete", fields={"action_space": pickled(spaces.Box(-1, 1, (2,)))}
-    )
+    net_arch = "policy_kwargs.net_arch"
+    refused(net_arch, "widths after an object", policy_kwargs={"net_arch": [{"pi": [9]}, 8]})
+    layered = {"net_arch": [8, {"pi": [9], "vf": [9]}]}
+    refused("mlp_extractor.shared_net.0.weight", "no such tensor", policy_kwargs=layered)
+    refused(net_arch, "the key 'qf'", policy_kwargs={"net_arch": {"qf": []}})
+    refused("policy_kwargs.share_features_extractor", "1", policy_kwargs={"share_features_extractor": 1})
+    refused("policy_kwargs.n_quantiles", "an unknown argument", policy_kwargs={"n_quantiles": 5})
+    refused("action_space", "a Box space", fields={"action_space": pickled(spaces.Box(-1, 1, (2,)))})
 
     def altered(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         name = "vf_features_extractor.cnn.0.bias"
         return {**state, name: state[name] + 1}
 
-    refused("vf_features_extractor.cnn.0.bias: found other values", tensors=altered)
-    refused("'?more'?: found a tensor that this network does not have", tensors=lambda s: {**s, "more": torch.ones(2)})
+    refused("vf_features_extractor.cnn.0.bias", "other values", tensors=altered)
+    extra = "a tensor that this network does not have"
+    refused("'more'", extra, tensors=lambda state: {**state, "more": torch.ones(2)})
 
 
 def test_a_mean_over_quantiles_larger_than_the_file_is_left_to_torch(tmp_path: Path) -> None:

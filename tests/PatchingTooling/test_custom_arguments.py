@@ -1,8 +1,9 @@
-"""What stands among the arguments of custom classes, or in their place: tuples, functions, classes by value."""
+"""Arguments of custom classes, and what is saved instead of classes: tuples, functions, classes by value."""
 
 from __future__ import annotations
 
 import functools
+import re
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from tests.PatchingTooling.agent.test_custom_classes import (
     images,
     sb3_answer,
 )
+from tests.raised import parts, raises
 
 LEAKY = """from torch import nn
 
@@ -45,20 +47,20 @@ def test_a_tuple_among_the_arguments_of_an_extractor_stays_one(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("activation", "reported"),
+    ("activation", "found"),
     [
-        (functools.partial(nn.LeakyReLU, negative_slope=0.2), "found a functools.partial instead of a class"),
-        (lambda: nn.LeakyReLU(0.2), "found a function instead of a class"),
+        (functools.partial(nn.LeakyReLU, negative_slope=0.2), "a functools.partial instead of a class"),
+        (lambda: nn.LeakyReLU(0.2), "a function instead of a class"),
     ],
 )
 def test_an_activation_that_is_no_class_is_replaced_by_one_of_yours(
-    activation: Any, reported: str, tmp_path: Path
+    activation: Any, found: str, tmp_path: Path
 ) -> None:
     model = new_dqn(vector_space(4), net_arch=[8], activation_fn=activation)
     folder = save_dqn(tmp_path, model)
-    with pytest.raises(
-        UntrustedError, match=f"activation_fn: {reported}.*--activation_fn FILE.py:Class uses a class of"
-    ):
+    hint = re.compile("--activation_fn FILE.py:Class .*")
+    error = parts(field="policy_kwargs.activation_fn", found=found, expected=..., hint=hint)
+    with raises(UntrustedError, file="agent.zip: data", **error):
         PatchingExperiment(folder)
     (tmp_path / "leaky.py").write_text(LEAKY)
     rows = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
@@ -66,13 +68,20 @@ def test_an_activation_that_is_no_class_is_replaced_by_one_of_yours(
     assert np.array_equal(experiment.q_values(rows), sb3_answer(model, rows))
 
 
-def test_a_class_by_value_among_the_arguments_stands_in_the_file_of_the_extractor(
+def test_a_class_by_value_among_the_arguments_is_read_from_the_file_of_the_extractor(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     by_value(extractors.Swish, monkeypatch)
     folder, model = cnn_agent(tmp_path, features_extractor_kwargs={"features_dim": 16, "activation": extractors.Swish})
     monkeypatch.undo()
-    with pytest.raises(UntrustedError, match="'Swish', whose code .*--features_extractor FILE.py:Class uses both"):
+    with raises(
+        UntrustedError,
+        file="agent.zip: data",
+        field="policy_kwargs.an argument",
+        found="the class 'Swish', whose code is stored in the zip",
+        expected="plain values and torch.nn's classes",
+        hint="--features_extractor FILE.py:Class uses both from one file",
+    ):
         PatchingExperiment(folder, trust=BY_NAME)
     for copy in (BY_FILE, extractors.MinigridFeaturesExtractor):
         found = PatchingExperiment(folder, features_extractor=copy).q_values(images())
@@ -86,8 +95,13 @@ def test_a_policy_by_value_is_replaced_by_the_users_own_copy(
     model = new_dqn(vector_space(4), policy=extractors.DuellingPolicy)
     folder = save_dqn(tmp_path, model)
     monkeypatch.undo()
-    with pytest.raises(
-        UntrustedError, match="whose code is stored in the zip.*--policy FILE.py:DuellingPolicy uses your"
+    with raises(
+        UntrustedError,
+        file="agent.zip: data",
+        field="policy_class",
+        found="the class 'DuellingPolicy', whose code is stored in the zip",
+        expected=re.compile("a policy of DQN, .*"),
+        hint="--policy FILE.py:DuellingPolicy uses your own copy",
     ):
         PatchingExperiment(folder)
     rows = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
@@ -100,15 +114,16 @@ def test_a_policy_by_value_is_replaced_by_the_users_own_copy(
 
 
 @pytest.mark.parametrize(
-    ("name", "words"),
+    "name",
     [
-        ("Swish", "found a class that is not a DQNPolicy"),
-        ("MinigridFeaturesExtractor", "found a class that is not a DQNPol"),
+        "Swish",
+        "MinigridFeaturesExtractor",
     ],
 )
-def test_a_copy_of_a_policy_that_is_none_is_refused(name: str, words: str, tmp_path: Path) -> None:
+def test_a_copy_of_a_policy_that_is_none_is_refused(name: str, tmp_path: Path) -> None:
     folder = save_dqn(tmp_path, new_dqn(vector_space(4), policy=extractors.QuietPolicy, net_arch=[8], loudness=3))
-    with pytest.raises(UsageError, match=words):
+    found = "a class that is not a DQNPolicy"
+    with raises(UsageError, field=f"{FILE}:{name}", found=found, expected="a subclass of DQNPolicy"):
         PatchingExperiment(folder, policy=f"{FILE}:{name}").layers()
 
 
@@ -120,14 +135,21 @@ def test_a_function_of_torch_among_the_arguments_is_trusted_by_name(tmp_path: Pa
     )
     folder = save_dqn(tmp_path, model)
     own = "tests.extractors.Functional"
-    with pytest.raises(UntrustedError, match="--trust torch.nn.functional.elu imports it"):
+    with raises(
+        UntrustedError,
+        file="agent.zip: data",
+        field="policy_kwargs.an argument",
+        found="the custom class 'torch.nn.functional.elu'",
+        expected="plain values and torch.nn's classes",
+        hint="--trust torch.nn.functional.elu imports it",
+    ):
         PatchingExperiment(folder, trust=own)
     rows = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
     found = PatchingExperiment(folder, trust=[own, "torch.nn.functional.elu"]).q_values(rows)
     assert np.array_equal(found, sb3_answer(model, rows))
 
 
-def test_another_function_among_the_arguments_is_not_let_in(tmp_path: Path) -> None:
+def test_another_function_among_the_arguments_is_not_allowed(tmp_path: Path) -> None:
     model = new_dqn(
         vector_space(4), features_extractor_class=extractors.Functional, features_extractor_kwargs={"bend": np.tanh}
     )

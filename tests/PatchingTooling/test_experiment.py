@@ -1,8 +1,9 @@
-"""Patching experiments: against a slow reference, laws, networks with known answers, failures."""
+"""Patching experiments: against a slow reference, invariants, networks with known answers, failures."""
 
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from Neuron_Selection.PatchingTooling import PatchingExperiment
 from tests import slow_reference
 from tests.gates import GATES
 from tests.made_agents import mlp_agent, new_dqn, planted_agent, save_dqn
+from tests.raised import DIFFERENT_RUN, raises
 
 LAYERS = [f"q_net.{number}" for number in range(5)]
 
@@ -68,7 +70,7 @@ def test_patched_q_values_equal_the_slow_reference(data: st.DataObject, mlp: Pat
         assert close(results[str(row)]["patched_output"][0], expected)
 
 
-# --- laws
+# --- invariants
 
 
 def test_patching_a_network_with_its_own_activations_changes_nothing(mlp: PatchingExperiment) -> None:
@@ -257,13 +259,13 @@ def test_some_ids_only_in_the_order_asked_for(mlp: PatchingExperiment) -> None:
     some = mlp.run_patching_experiment(target, source, "q_net.0:1", input_ids=["d", "b"])
     assert list(some) == ["d", "b"]
     assert dict(some) == {"d": everything["d"], "b": everything["b"]}
-    with pytest.raises(InputError, match="unknown input id 'e'"):
+    with raises(InputError, file="arrays", names=["'e'"]):
         mlp.run_patching_experiment(target, source, "q_net.0:1", input_ids=["e"])
-    with pytest.raises(UsageError, match="input id 'a' is given twice"):
+    with raises(UsageError, names=["'a'"]):
         mlp.run_patching_experiment(target, source, "q_net.0:1", input_ids=["a", "a"])
 
 
-def test_saved_results_are_left_alone_unless_told_otherwise(tmp_path: Path) -> None:
+def test_saved_results_are_left_alone_without_overwrite(tmp_path: Path) -> None:
     experiment = PatchingExperiment(mlp_agent(tmp_path))
     target, source = rows(2), experiment.activations(rows(2, seed=1))
     results = experiment.run_patching_experiment(target, source, "q_net.0:1")
@@ -272,12 +274,12 @@ def test_saved_results_are_left_alone_unless_told_otherwise(tmp_path: Path) -> N
     before = (path.read_bytes(), path.with_name("mine.meta.json").read_bytes())
     assert experiment.save_results(results, "mine") == path
     other = experiment.run_patching_experiment(target, source, "q_net.0:2")
-    with pytest.raises(InputError, match="already exists and was written by a different run"):
+    with raises(InputError, file="mine.json", problem=DIFFERENT_RUN):
         experiment.save_results(other, "mine")
     assert (path.read_bytes(), path.with_name("mine.meta.json").read_bytes()) == before
     experiment.save_results(other, "mine", overwrite=True)
     assert json.loads(path.read_text()) == dict(other)
-    with pytest.raises(UsageError, match="results: found none"):
+    with raises(UsageError, field="results", found="none", expected="what run_patching_experiment returned"):
         experiment.save_results({}, "mine")
 
 
@@ -310,25 +312,35 @@ def test_the_model_is_as_before_after_every_kind_of_run_and_error(mlp: PatchingE
 
 def test_q_values_that_are_not_finite_are_an_error_and_no_action(tmp_path: Path) -> None:
     experiment = PatchingExperiment(planted_agent(tmp_path, [([[3e38], [1.0]], [0.0, 0.0])]))
-    with pytest.raises(SuiteError, match="scores of the network: found NaN or infinity"):
+    with raises(SuiteError, field="scores of the network", found="NaN or infinity", expected="finite numbers"):
         experiment.q_values({"large": [9.0]})
 
 
 def test_a_source_with_other_rows_widths_or_layers_is_refused(mlp: PatchingExperiment) -> None:
     target, source = rows(3), mlp.activations(rows(3, seed=1))
-    with pytest.raises(UsageError, match=r"float32 of shape \(2, 8\), expected finite floats with 3 rows"):
+    with raises(
+        UsageError,
+        field="source activations: 'q_net.0'",
+        found="float32 of shape (2, 8)",
+        expected="finite floats with 3 rows",
+    ):
         mlp.run_patching_experiment(target, {"q_net.0": source["q_net.0"][:2]}, "q_net.0:1")
-    with pytest.raises(InputError, match=r"q_net.0: found outputs of shape \(6,\), expected \(8,\)"):
+    with raises(InputError, file="arrays", field="q_net.0", found="outputs of shape (6,)", expected="(8,)"):
         mlp.run_patching_experiment(target, {"q_net.0": source["q_net.2"]}, "q_net.0:1")
-    with pytest.raises(InputError, match=r"q_net.2: layer not recorded; the file has q_net.0"):
+    with raises(InputError, file="arrays", field="q_net.2", names=["the file has q_net.0"]):
         mlp.run_patching_experiment(target, {"q_net.0": source["q_net.0"]}, "q_net.2:1")
-    with pytest.raises(UsageError, match="expected finite floats"):
+    with raises(
+        UsageError,
+        field="source activations: 'q_net.0'",
+        found="float64 of shape (3, 8)",
+        expected="finite floats with 3 rows",
+    ):
         mlp.run_patching_experiment(target, {"q_net.0": np.full((3, 8), np.nan)}, "q_net.0:1")
     with pytest.warns(SuiteWarning, match="float64 values, rounded to float32"):
         mlp.run_patching_experiment(target, {"q_net.0": source["q_net.0"].astype(np.float64) + 1e-12}, "q_net.0:1")
 
 
-def test_activations_of_another_agent_are_refused_unless_told_otherwise(tmp_path: Path) -> None:
+def test_activations_of_another_agent_are_refused_without_allow_mismatch(tmp_path: Path) -> None:
     from activation_extraction import main as extract
 
     one, other = mlp_agent(tmp_path / "one"), mlp_agent(tmp_path / "other", seed=1)
@@ -336,7 +348,16 @@ def test_activations_of_another_agent_are_refused_unless_told_otherwise(tmp_path
     (one / "activation_inputs" / "clean_inputs.json").write_text(json.dumps({"a": [1, 2, 3, 4]}))
     assert extract(["--agent_path", str(one), "--quiet"]) == 0
     source = one / "activation_logging" / "clean_activations.npz"
-    with pytest.raises(InputError, match="weights_sha256: found activations of agent .*--allow_mismatch uses them"):
+    fingerprints = [PatchingExperiment(folder).agent_zip.weights_sha256[:12] for folder in (one, other)]
+    found, expected = f"activations of agent {fingerprints[0]}", f"this agent, {fingerprints[1]}"
+    with raises(
+        InputError,
+        file="clean_activations.npz",
+        field="weights_sha256",
+        found=found,
+        expected=expected,
+        hint=re.compile("--allow_mismatch .*"),
+    ):
         PatchingExperiment(other).run_patching_experiment({"a": [0, 0, 0, 0]}, source, "q_net.0:1")
     results = PatchingExperiment(other).run_patching_experiment(
         {"a": [0, 0, 0, 0]}, source, "q_net.0:1", allow_mismatch=True
@@ -350,7 +371,7 @@ def test_results_of_other_arrays_under_the_same_prefix_are_refused(tmp_path: Pat
     results = experiment.run_ablation_experiment(first, "q_net.0:1")
     path = experiment.save_results(results)
     assert experiment.save_results(experiment.run_ablation_experiment(first, "q_net.0:1")) == path
-    with pytest.raises(InputError, match="already exists and was written by a different run"):
+    with raises(InputError, file="patching.json", problem=DIFFERENT_RUN):
         experiment.save_results(experiment.run_ablation_experiment(second, "q_net.0:1"))
 
 
@@ -358,5 +379,5 @@ def test_a_dict_of_ones_own_is_saved_once_and_another_is_refused(tmp_path: Path)
     experiment = PatchingExperiment(mlp_agent(tmp_path))
     path = experiment.save_results({"a": {"x": 1}}, "own")
     assert experiment.save_results({"a": {"x": 1}}, "own") == path
-    with pytest.raises(InputError, match="already exists and was written by a different run"):
+    with raises(InputError, file="own.json", problem=DIFFERENT_RUN):
         experiment.save_results({"a": {"x": 2}}, "own")

@@ -1,4 +1,4 @@
-"""Interventions as values: both networks give what the slow reference gives, for every operation; and what they say."""
+"""Interventions as values: both networks agree with the slow reference for every operation; their text form."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from Neuron_Selection.PatchingTooling.agent.interventions import (
 )
 from tests import slow_reference
 from tests.made_agents import mlp_agent, new_dqn, save_dqn
+from tests.raised import raises
 
 WIDTHS = {"q_net.0": 8, "q_net.1": 8, "q_net.2": 6, "q_net.3": 6, "q_net.4": 3}
 
@@ -143,7 +144,7 @@ def test_what_differs_in_its_neurons_only_runs_together() -> None:
 
 
 def test_an_unknown_operation_is_refused() -> None:
-    with pytest.raises(UsageError, match="operation: found 'swap', expected one of replace, add, scale, clamp"):
+    with raises(UsageError, field="operation", found="'swap'", expected="one of replace, add, scale, clamp"):
         Edit(neurons="all", operation="swap", values=())
 
 

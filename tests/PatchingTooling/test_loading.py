@@ -1,4 +1,4 @@
-"""Loading in breadth: policies, spaces, activations; folders, precision, image order, weights that are no numbers."""
+"""Loading: policies, spaces, activations, folders, precision, image order, weights that are not finite."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from Neuron_Selection.PatchingTooling.agent.policy_arguments import ACTIVATIONS
 from tests import slow_reference
 from tests.made_agents import mlp_agent, mlp_state, new_dqn, save_dqn, vector_space, write_zip
 from tests.PatchingTooling.torch_network.test_sb3_policy import samples, sb3_q_values
+from tests.raised import raises
 
 SPACES: dict[str, spaces.Space] = {
     "vector": vector_space(4),
@@ -58,7 +59,7 @@ def test_every_activation_equals_sb3_bit_for_bit(name: str, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("policy", ["CnnPolicy", "MlpPolicy"])
-def test_images_with_channels_last_are_taken_as_sb3_takes_them_and_said(policy: str, tmp_path: Path) -> None:
+def test_images_with_channels_last_are_transposed_as_by_sb3_with_a_warning(policy: str, tmp_path: Path) -> None:
     model = new_dqn(IMAGE, policy=policy, net_arch=[6])
     experiment = PatchingExperiment(save_dqn(tmp_path, model))
     first = samples(IMAGE, 4)
@@ -120,7 +121,7 @@ def test_float32_activations_go_into_a_float64_run_and_back_with_a_warning(tmp_p
     double.run_patching_experiment(rows, single.activations(rows), "q_net.0:1")
     with pytest.warns(SuiteWarning, match="float64 values, rounded to float32"):
         single.run_patching_experiment(rows, {"q_net.0": double.activations(rows)["q_net.0"]}, "q_net.0:1")
-    with pytest.raises(UsageError, match="dtype: found 'float16', expected float32 or float64"):
+    with raises(UsageError, field="dtype", found="'float16'", expected="float32 or float64"):
         PatchingExperiment(tmp_path, dtype="float16")
 
 
@@ -134,15 +135,20 @@ def test_weights_that_are_no_numbers_need_a_flag(tmp_path: Path) -> None:
     state = mlp_state()
     state["q_net_target.q_net.0.bias"][0] = torch.nan
     path = write_zip(tmp_path / "agent.zip", policy=state)
-    with pytest.raises(
-        InputError, match="found NaN or infinity, expected finite weights .--allow_nonfinite loads them"
+    with raises(
+        InputError,
+        file="agent.zip: policy.pth",
+        field="q_net_target.q_net.0.bias",
+        found="NaN or infinity",
+        expected="finite weights",
+        hint="--allow_nonfinite loads them",
     ):
         PatchingExperiment(path)
     experiment = PatchingExperiment(path, allow_nonfinite=True)
     assert np.isfinite(experiment.q_values(np.zeros((1, 4), np.float32))).all()
     state["q_net.q_net.0.bias"][0] = torch.nan
     broken = write_zip(tmp_path / "broken.zip", policy=state)
-    with pytest.raises(SuiteError, match="scores of the network: found NaN or infinity"):
+    with raises(SuiteError, field="scores of the network", found="NaN or infinity", expected="finite numbers"):
         PatchingExperiment(broken, allow_nonfinite=True).q_values(np.zeros((1, 4), np.float32))
 
 
@@ -177,18 +183,18 @@ def test_a_folder_means_one_zip(folder: str, names: list[str], taken: str, tmp_p
     for experiment in experiments:
         assert experiment.folder.zip_path.name == taken
     assert experiments[0].folder.folder == place
-    said = [str(w.message) for w in caught]
-    assert all(f"contains no agent.zip; {taken} is used" in message for message in said)
-    assert bool(said) == (taken != "agent.zip")
+    messages = [str(w.message) for w in caught]
+    assert all(f"contains no agent.zip; {taken} is used" in message for message in messages)
+    assert bool(messages) == (taken != "agent.zip")
 
 
 def test_several_zips_and_none_called_like_the_folder_are_listed(tmp_path: Path) -> None:
     place = renamed(tmp_path / "run", "best_model.zip", "rl_model_10.zip")
-    with pytest.raises(InputError, match=r"contains 2 zips \(best_model.zip, rl_model_10.zip\) and no agent.zip"):
+    with raises(InputError, file="run", names=["2 zips (best_model.zip, rl_model_10.zip)"]):
         PatchingExperiment(place)
 
 
-def test_a_zip_itself_keeps_its_outputs_beside_it(tmp_path: Path) -> None:
+def test_outputs_of_a_zip_are_stored_next_to_it(tmp_path: Path) -> None:
     place = renamed(tmp_path / "run", "a.zip", "b.zip")
     experiment = PatchingExperiment(place / "b.zip")
     rows = np.zeros((2, 4), np.float32)

@@ -11,6 +11,7 @@ from gymnasium import spaces
 from Neuron_Selection.errors import EngineError, InputError, UsageError
 from Neuron_Selection.PatchingTooling import OpenedAgent, open_agent
 from tests.made_agents import mlp_agent, new_dqn, save_dqn
+from tests.raised import raises
 
 
 @pytest.mark.parametrize(
@@ -41,13 +42,14 @@ def test_a_network_that_numpy_cannot_run_is_run_by_torch_and_refused_where_numpy
     opened = open_agent(agent)
     assert (opened.engine, opened.dtype) == ("torch", "float64")
     assert opened.engine_reason == "layer features_extractor.cnn.0: found a convolution"
-    with pytest.raises(EngineError, match="engine numpy: layer features_extractor.cnn.0: found a convolution"):
+    with raises(
+        EngineError, file="engine numpy", field="layer features_extractor.cnn.0", found="a convolution", expected=...
+    ):
         open_agent(agent, engine="numpy")
 
 
 def test_what_no_engine_can_run_is_raised_at_once(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no such file or folder"):
+    with raises(InputError, file="none", problem="no such file or folder"):
         open_agent(tmp_path / "none")
-    with pytest.raises(UsageError, match="dtype: found 'half'") as caught:
+    with raises(UsageError, field="dtype", found="'half'", expected="float32 or float64"):
         open_agent(mlp_agent(tmp_path), dtype="half")
-    assert not isinstance(caught.value, EngineError)

@@ -11,10 +11,11 @@ import pytest
 
 import activation_extraction
 import activation_patching
-from Neuron_Selection.errors import UsageError
+from Neuron_Selection.errors import InputError, UsageError
 from Neuron_Selection.FileFormats.results.patching_results import patching_results_path
 from Neuron_Selection.FileFormats.results.results_by_input import file_names, load_by_input
 from tests.made_agents import mlp_agent
+from tests.raised import DIFFERENT_RUN, Parts, parts, raises, reports
 
 IDS = ["env-v0-1-2,3,0-0001", "env-v0-1-2,3,0_0001", "ENV-v0-1-2,3,0-0001", "a/b", "a_b", "plain", "x" * 400]
 
@@ -79,12 +80,12 @@ def test_each_patch_of_a_file_is_an_experiment_with_its_number(agent: Path) -> N
     assert reported["exp_2_q_net.0_q_net.2"]["results"] == results(agent, "one")
 
 
-def test_published_definitions_are_read(agent: Path, published_files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_published_definitions_are_read(agent: Path, published_files: Path) -> None:
     words = ["--direction", "denoising", "--patches_file"]
-    assert patch(agent, *words, str(published_files / "patches_sample.json")) == 2
-    assert "error: patch 2: found neuron 10 in q_net.2, expected 0..5" in capsys.readouterr().err
-    assert patch(agent, *words, str(published_files / "useful_neurons.json")) == 2
-    assert "error: patch 9: found neuron 8 in q_net.0, expected 0..7" in capsys.readouterr().err
+    with reports(UsageError, file="patch 2", found="neuron 10 in q_net.2", expected="0..5"):
+        assert patch(agent, *words, str(published_files / "patches_sample.json")) == 2
+    with reports(UsageError, file="patch 9", found="neuron 8 in q_net.0", expected="0..7"):
+        assert patch(agent, *words, str(published_files / "useful_neurons.json")) == 2
 
 
 def test_results_by_input_have_the_published_form(agent: Path, published_files: Path) -> None:
@@ -127,7 +128,7 @@ def test_published_metrics_are_those_of_the_published_record(published_files: Pa
             assert ours[name] == pytest.approx(theirs[inner] if inner else theirs, rel=2e-3, abs=2e-9), name
 
 
-def test_a_whole_layer_is_said_to_be_no_finding(agent: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_whole_layer_is_reported_as_no_finding(agent: Path, capsys: pytest.CaptureFixture[str]) -> None:
     specs = ["q_net.2:all", "q_net.0:0-7", "q_net.0:0-6", "q_net.0:1;q_net.4:all"]
     by_construction = [True, True, False, True]
     assert patch(agent, "--direction", "denoising", "--patch_spec", *specs) == 0
@@ -151,52 +152,68 @@ def test_file_names_never_collide_whatever_the_ids() -> None:
     assert file_names([typical])[typical] == "MiniGrid_LavaCrossingS11N5_v0_81110_6_4_0_0763.json"
 
 
-def test_results_by_input_are_left_alone_replaced_or_refused_as_a_whole(
-    agent: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_results_by_input_are_left_alone_replaced_or_refused_as_a_whole(agent: Path) -> None:
     words = ["--direction", "denoising", "--by_input", "--patch_spec"]
     folder = agent / "patching_results" / "denoising"
     assert patch(agent, *words, "q_net.0:1") == 0
     before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
     assert patch(agent, *words, "q_net.0:1") == 0
     assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before
-    assert patch(agent, *words, "q_net.0:2") == 2
-    assert "already exists and was written by a different run" in capsys.readouterr().err
+    with reports(InputError, file=folder, problem=DIFFERENT_RUN):
+        assert patch(agent, *words, "q_net.0:2") == 2
     assert patch(agent, *words, "q_net.0:1", "--overwrite", "--input_ids", "plain") == 0
     assert [path.name for path in folder.iterdir()] == ["plain.json"]
     (folder / "plain.json").write_text("{}")
-    assert patch(agent, *words, "q_net.0:1", "--input_ids", "plain") == 2
+    with reports(InputError, file=folder, problem=DIFFERENT_RUN):
+        assert patch(agent, *words, "q_net.0:1", "--input_ids", "plain") == 2
 
 
-def test_clean_and_corrupted_of_other_ids_are_refused(agent: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_clean_and_corrupted_of_other_ids_are_refused(agent: Path) -> None:
     other = agent / "activation_inputs" / "other_inputs.json"
     other.write_text(json.dumps({"else": [1, 2, 3, 4]}))
     words = ["--direction", "denoising", "--clean", "other_inputs.json", "--patch_spec", "q_net.0:1"]
-    assert patch(agent, *words) == 2
-    assert f"unknown input id '{IDS[0]}'" in capsys.readouterr().err
+    with reports(InputError, file=other, names=[f"'{IDS[0]}'"]):
+        assert patch(agent, *words) == 2
 
 
 @pytest.mark.parametrize(
-    ("content", "words"),
+    ("content", "error"),
     [
-        ("{}", "found an object, expected a list of patches"),
-        ("[]", "found an empty list, expected a list of patches"),
-        ("[5]", "entry 1: found 5, expected an object"),
-        ('[{"q_net.0": [1]}, {"q_net.0": [-1]}]', "entry 2: 'q_net.0': found -1, expected a neuron index from 0"),
-        ('[{"q_net.0": [true]}]', "entry 1: 'q_net.0': found true"),
-        ('[{"q_net.0": []}]', "entry 1: 'q_net.0': contains no neurons"),
-        ('[{"q_net.0": [99]}]', "patch 1: found neuron 99 in q_net.0, expected 0..7"),
-        ('[{"q_net.0": [1]}, {"q_net.0": [1]}]', "patch spec 'q_net.0:1' is given twice"),
+        ("{}", parts(file="patches.json", found="an object", expected="a list of patches, or a circuit")),
+        ("[]", parts(file="patches.json", found="an empty list", expected="a list of patches")),
+        (
+            "[5]",
+            parts(file="patches.json", field="entry 1", found="5", expected="an object {layer: [indices] | 'all'}"),
+        ),
+        (
+            '[{"q_net.0": [1]}, {"q_net.0": [-1]}]',
+            parts(file="patches.json", field="entry 2: 'q_net.0'", found="-1", expected="a neuron index from 0"),
+        ),
+        (
+            '[{"q_net.0": [true]}]',
+            parts(file="patches.json", field="entry 1: 'q_net.0'", found="true", expected="a neuron index from 0"),
+        ),
+        (
+            '[{"q_net.0": []}]',
+            parts(
+                file="patches.json",
+                field="entry 1: 'q_net.0'",
+                problem="contains no neurons",
+                expected="at least one, or 'all'",
+            ),
+        ),
+        ('[{"q_net.0": [99]}]', parts(file="patch 1", found="neuron 99 in q_net.0", expected="0..7")),
+        ('[{"q_net.0": [1]}, {"q_net.0": [1]}]', parts(names=["'q_net.0:1'"])),
     ],
 )
-def test_bad_patches_files(content: str, words: str, agent: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_patches_files(content: str, error: Parts, agent: Path) -> None:
     (agent / "patches.json").write_text(content)
-    assert patch(agent, "--direction", "denoising", "--patches_file", "patches.json") == 2
-    assert words in capsys.readouterr().err
+    with reports(InputError if error.get("file") == "patches.json" else UsageError, **error):
+        assert patch(agent, "--direction", "denoising", "--patches_file", "patches.json") == 2
     assert not (agent / "patching_results").exists()
 
 
 @pytest.mark.parametrize("prefix", ["denoising", "noising", "by_input", "results"])
 def test_a_prefix_that_other_results_are_called_is_refused(prefix: str, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="is reserved for other results"):
+    with raises(UsageError, field="output prefix", problem=f"'{prefix}' is reserved for other results"):
         patching_results_path(tmp_path, prefix)

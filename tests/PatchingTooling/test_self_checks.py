@@ -21,6 +21,7 @@ from Neuron_Selection.PatchingTooling.patching_records import run_plan
 from Neuron_Selection.PatchingTooling.sources import RecordedSource
 from Neuron_Selection.PatchingTooling.torch_network.network import TorchNetwork
 from tests.made_agents import mlp_agent, new_dqn, save_dqn
+from tests.raised import parts, raises, reports
 
 
 def rows(count: int, seed: int = 0) -> np.ndarray:
@@ -49,8 +50,8 @@ def test_checks_that_do_not_apply_say_why(tmp_path: Path) -> None:
     experiment = PatchingExperiment(save_dqn(tmp_path, new_dqn(space, policy="MultiInputPolicy")))
     layer = "features_extractor.extractors.a"
     inputs = {"a": np.zeros((2, 3), np.float32), "b": np.zeros((2, 2), np.float32)}
-    parts = experiment.run_patching_experiment(inputs, {layer: np.ones((2, 3), np.float32)}, f"{layer}:0")
-    assert parts.metadata["self_checks"]["whole_layer"] == "not applicable: no patched layer is a cut"
+    results = experiment.run_patching_experiment(inputs, {layer: np.ones((2, 3), np.float32)}, f"{layer}:0")
+    assert results.metadata["self_checks"]["whole_layer"] == "not applicable: no patched layer is a cut"
     ablated = experiment.run_ablation_experiment(inputs, "q_net.0:1")
     assert ablated.metadata["self_checks"]["whole_layer"].startswith("not applicable: the source is no whole run")
 
@@ -122,13 +123,13 @@ def test_each_check_fails_when_what_it_guards_is_broken(
 ) -> None:
     experiment = PatchingExperiment(mlp_agent(tmp_path))
     BREAKS[check](monkeypatch, experiment)
-    with pytest.raises(CheckError, match=f"self-check {check} failed: ") as caught:
+    more = parts(field=..., found=..., expected=...) if check == "hooks_fired" else {}
+    with raises(CheckError, file=f"self-check {check} failed", **{"problem": ..., **more}):
         run(experiment)
-    assert caught.value.exit_code == 1
 
 
 def test_a_failed_check_is_exit_1_with_its_name_and_nothing_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = mlp_agent(tmp_path)
     (folder / "activation_inputs").mkdir()
@@ -136,6 +137,6 @@ def test_a_failed_check_is_exit_1_with_its_name_and_nothing_written(
         (folder / "activation_inputs" / f"{name}_inputs.json").write_text(json.dumps({"a": rows(1)[0].tolist()}))
     broken_self_patch(monkeypatch, PatchingExperiment(folder))
     words = ["--agent_path", str(folder), "--direction", "denoising", "--patch_spec", "q_net.0:1"]
-    assert activation_patching.main(words) == 1
-    assert "error: self-check self_patch failed: " in capsys.readouterr().err
+    with reports(CheckError, file="self-check self_patch failed", problem=...):
+        assert activation_patching.main(words) == 1
     assert not (folder / "patching_results").exists()

@@ -1,8 +1,9 @@
-"""Stored activations held against the agent: other kinds of layer, other libraries."""
+"""Stored activations checked against the agent: other kinds of layer, other libraries."""
 
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from Neuron_Selection.errors import InputError, SuiteWarning
 from Neuron_Selection.FileFormats.activations import activation_paths, load_activations, save_activations
 from Neuron_Selection.PatchingTooling import PatchingExperiment
 from tests.made_agents import mlp_agent
+from tests.raised import parts, raises
 
 
 @pytest.fixture
@@ -49,7 +51,9 @@ def test_a_layer_of_another_kind_is_refused(agent: Path) -> None:
     }
     patch(agent)
     changed(agent, layer_kinds={**kinds, "q_net.1": "Tanh"})
-    with pytest.raises(InputError, match="q_net.1: found a 'Tanh' layer, expected a ReLU as here"):
+    with raises(
+        InputError, file="clean_activations.npz", field="q_net.1", found="a 'Tanh' layer", expected="a ReLU as here"
+    ):
         patch(agent)
 
 
@@ -62,14 +66,15 @@ def test_the_readable_activations_are_a_source_as_the_npz_is(agent: Path) -> Non
     assert {**from_npz, "source": ""} == {**from_readable, "source": ""}
 
 
-def test_readable_activations_of_another_agent_are_refused_where_their_npz_says_so(agent: Path) -> None:
+def test_readable_activations_of_another_agent_are_refused_by_the_metadata_of_their_npz(agent: Path) -> None:
     other = mlp_agent(agent.parent / "other", seed=5)
     for folder in ("activation_inputs", "activation_logging"):
         shutil.copytree(agent / folder, other / folder)
     experiment = PatchingExperiment(other)
-    with pytest.raises(InputError) as caught:
+    found, expected = re.compile("activations of agent .*"), re.compile("this agent, .*")
+    error = parts(field="weights_sha256", found=found, expected=expected)
+    with raises(InputError, file="clean_activations_readable.json", **error):
         experiment.run_patching_experiment("clean_inputs.json", "clean_activations_readable.json", "q_net.1:2")
-    assert caught.value.file.endswith("clean_activations_readable.json")
 
 
 def test_activations_of_another_torch_are_taken_with_a_warning(agent: Path) -> None:

@@ -1,4 +1,4 @@
-"""Networks that are laid out, or end, as those of Stable-Baselines3 do not: the same laws hold."""
+"""Networks of other shapes and outputs than those of Stable-Baselines3: the same invariants hold."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from Neuron_Selection.PatchingTooling.patching_records import run_plan
 from Neuron_Selection.PatchingTooling.sources import RecordedSource
 from tests import extractors
 from tests.made_agents import new_dqn, save_dqn, vector_space
+from tests.raised import raises
 
 IMAGES = spaces.Box(0, 255, (36, 36, 3), np.uint8)
 DUELLING = "tests.extractors.DuellingPolicy"
@@ -97,7 +98,7 @@ def test_final_q_values_of_another_width_are_refused(tmp_path: Path) -> None:
     )  # fmt: skip
     with (
         pytest.warns(SuiteWarning, match="does not record which agent"),
-        pytest.raises(InputError, match=r"final_q_values: found outputs of shape \(99,\), expected \(3,\)"),
+        raises(InputError, file="foreign.npz", field="final_q_values", found="outputs of shape (99,)", expected="(3,)"),
     ):
         experiment.run_patching_experiment(target, stored, "q_net.0:1")
 

@@ -1,4 +1,4 @@
-"""``--vecnormalize``: raw observations in, the decisions of the agent behind its VecNormalize out."""
+"""``--vecnormalize``: the decisions of an agent trained with VecNormalize, from raw observations."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from tests.in_process import Completed, in_process
 from tests.made_actors import IMAGE, new_agent, save_agent
 from tests.made_agents import new_dqn, save_dqn, vector_space
 from tests.made_normalizers import new_normalizer, saved
+from tests.raised import DIFFERENT_RUN, NO_SUCH_FILE, parts, raises, reports
 
 NAME = "vecnormalize.pkl"
 FLIPS = str(ROOT / "Parameter_Selection" / "PerturbationTooling" / "find_smallest_flips.py")
@@ -142,15 +143,21 @@ def test_the_file_is_looked_up_in_the_agent_folder_and_in_the_working_directory(
     monkeypatch.chdir(agent.parent)
     for name in ("here.pkl", "./here.pkl", agent.parent / "here.pkl", f"CartPole-v1/{NAME}"):
         assert PatchingExperiment(agent, vecnormalize=name).normalizer is not None
-    with pytest.raises(InputError, match="other.pkl: no such file in .* .--vecnormalize names a file saved by"):
+    with raises(InputError, file="other.pkl", problem=NO_SUCH_FILE):
         PatchingExperiment(agent, vecnormalize="other.pkl")
-    with pytest.raises(InputError, match="no/other.pkl: no such file"):
+    with raises(InputError, file="other.pkl", problem="no such file"):
         PatchingExperiment(agent, vecnormalize="no/other.pkl")
 
 
 def test_statistics_of_another_agent_are_refused(agent: Path) -> None:
     saved(new_normalizer(vector_space(4)), agent / NAME)
-    with pytest.raises(InputError, match=r"vecnormalize.pkl: obs_rms.mean: found shape \(4,\), expected \(5,\)"):
+    with raises(
+        InputError,
+        file="vecnormalize.pkl",
+        field="obs_rms.mean",
+        found="shape (4,)",
+        expected="(5,), as in the agent's observation space",
+    ):
         open_agent(agent, vecnormalize=NAME)
 
 
@@ -219,7 +226,7 @@ def test_gradients_with_and_without_it_are_not_averaged_together(agent: Path) ->
     average_gradients(opened, gradients_path=files[0])
     with pytest.warns(SuiteWarning, match="trained with"):
         without = open_agent(agent)
-    with pytest.raises(InputError, match="vecnormalize: the gradients have another normalisation of observations"):
+    with raises(InputError, file="weight_gradients.json", field="vecnormalize", problem=...):
         average_gradients(without, gradients_path=files[0], overwrite=True)
 
 
@@ -233,13 +240,14 @@ def extraction(agent: Path, *words: str) -> Completed:
 def test_a_payload_ends_with_exit_code_3_and_runs_nothing(agent: Path) -> None:
     marker = agent / "marker"
     (agent / NAME).write_bytes(f"cos\nsystem\n(Vtouch {marker}\ntR.".encode())
-    done = extraction(agent, "--vecnormalize", NAME)
-    assert done.returncode == UntrustedError.exit_code == 3
-    assert f"{NAME}: found a call of 'os.system', expected a VecNormalize saved by Stable-Baselines3" in done.stderr
+    error = parts(file=NAME, found="a call of 'os.system'", expected="a VecNormalize saved by Stable-Baselines3")
+    with reports(UntrustedError, **error):
+        assert extraction(agent, "--vecnormalize", NAME).returncode == 3
     assert not marker.exists()
     assert not (agent / "activation_logging").exists()
     flips = [FLIPS, "--agent_path", str(agent), "--vecnormalize", NAME, "--weights", "mlp_extractor.policy_net.0[0,0]"]
-    assert in_process(flips, cwd=agent.parent).stderr == done.stderr
+    with reports(UntrustedError, **error):
+        assert in_process(flips, cwd=agent.parent).returncode == 3
     assert not marker.exists()
 
 
@@ -253,7 +261,8 @@ def test_activation_extraction_normalises_raw_inputs(
     before = path.read_bytes()
     if not words:
         monkeypatch.setenv("AGENT_FLAGS", f"--vecnormalize {NAME}")
-    assert "written by a different run" in extraction(agent, *words).stderr
+    with reports(InputError, file=path, problem=DIFFERENT_RUN):
+        assert extraction(agent, *words).returncode == 2
     done = extraction(agent, *words, "--overwrite")
     assert done.returncode == 0
     assert "VecNormalize" not in done.stderr

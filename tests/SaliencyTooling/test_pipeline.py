@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -13,12 +14,14 @@ import numpy as np
 import pytest
 
 import activation_extraction
+from Neuron_Selection.errors import InputError, UsageError
 from Neuron_Selection.FileFormats.weights.candidate_weights import load_candidate_weights
 from Neuron_Selection.FileFormats.weights.weight_gradients import load_weight_gradients
 from SaliencyTooling import initial_test
 from SaliencyTooling.InitialGradients import average, extract, gradients
 from tests.conftest import ROOT
 from tests.made_agents import mlp_agent
+from tests.raised import DIFFERENT_RUN, NO_SUCH_FILE, Parts, parts, reports
 
 KEYS = {
     "exp_1_q_net.0": {"patch": {"q_net.0": [0]}},
@@ -153,8 +156,8 @@ def test_a_second_run_leaves_everything_and_another_is_refused(agent: Path, caps
     capsys.readouterr()
     assert initial_test.main(flags) == 0
     assert capsys.readouterr().err.count("up to date, left as it is") == 3
-    assert initial_test.main([*flags, "--k", "3"]) == 2
-    assert "candidate_weights.json: already exists and was written by a different run" in capsys.readouterr().err
+    with reports(InputError, file="candidate_weights.json", problem=DIFFERENT_RUN):
+        assert initial_test.main([*flags, "--k", "3"]) == 2
     assert files_of(agent) == before
     assert initial_test.main([*flags, "--k", "3", "--overwrite"]) == 0
     assert files_of(agent) != before
@@ -178,46 +181,74 @@ def test_other_scores_rank_by_what_they_say(score: str, agent: Path) -> None:
         assert target["gradient_magnitude"] == pytest.approx(row.max())
 
 
-FAULTS: dict[str, tuple[Any, list[str], str]] = {
-    "E1 no summary": (lambda a: (a / "patching_results" / "cross_metric_summary.json").unlink(), [],
-                      "cross_metric_summary.json: no such file (analyze_metrics.py makes it)"),
-    "C1 no inputs": (lambda a: (a / "activation_inputs" / "clean_inputs.json").unlink(), [], "no such file in"),
-    "E12 nothing asked for": (None, ["--k", "0", "--m", "0"], "--k and --m are both 0"),
-    "E13 k negative": (None, ["--k", "-1"], "--k: found '-1', expected a whole number from 0"),
-    "E14 k no number": (None, ["--k", "2.5"], "--k: found '2.5', expected a whole number from 0"),
-    "E11 empty summary": (lambda a: (a / "patching_results" / "cross_metric_summary.json").write_text(
-        '{"common_neurons": {}}'), [], "common_neurons: contains no important neuron"),
-    "E7 unknown layer": (lambda a: (a / "patching_results" / "cross_metric_summary.json").write_text(
-        '{"common_neurons": {"q_net.8_neuron_1": {}}}'), [], "layer 'q_net.8' has no weight matrix"),
-    "E6 other network": (lambda a: (a / "patching_results" / "cross_metric_summary.json").write_text(
-        '{"common_neurons": {"exp_100_q_net.0": {}}}'), [], "found neuron 99, expected 0..7 in q_net.0"),
-}  # fmt: skip
+FAULTS: dict[str, tuple[Any, list[str], Parts]] = {
+    "E1 no summary": (
+        lambda a: (a / "patching_results" / "cross_metric_summary.json").unlink(),
+        [],
+        parts(file="cross_metric_summary.json", problem="no such file"),
+    ),
+    "C1 no inputs": (
+        lambda a: (a / "activation_inputs" / "clean_inputs.json").unlink(),
+        [],
+        parts(file="clean_inputs.json", problem=NO_SUCH_FILE),
+    ),
+    "E12 nothing asked for": (None, ["--k", "0", "--m", "0"], parts(flags=["--k", "--m"])),
+    "E13 k negative": (None, ["--k", "-1"], parts(names=["--k", "'-1'"])),
+    "E14 k no number": (None, ["--k", "2.5"], parts(names=["--k", "'2.5'"])),
+    "E11 empty summary": (
+        lambda a: (a / "patching_results" / "cross_metric_summary.json").write_text('{"common_neurons": {}}'),
+        [],
+        parts(file="cross_metric_summary.json", field="common_neurons", problem="contains no important neuron"),
+    ),
+    "E7 unknown layer": (
+        lambda a: (a / "patching_results" / "cross_metric_summary.json").write_text(
+            '{"common_neurons": {"q_net.8_neuron_1": {}}}'
+        ),
+        [],
+        parts(
+            file="cross_metric_summary.json",
+            field="common_neurons.q_net.8_neuron_1",
+            problem="layer 'q_net.8' has no weight matrix; layers that have one: q_net.0, q_net.2, q_net.4",
+        ),
+    ),
+    "E6 other network": (
+        lambda a: (a / "patching_results" / "cross_metric_summary.json").write_text(
+            '{"common_neurons": {"exp_100_q_net.0": {}}}'
+        ),
+        [],
+        parts(
+            file="cross_metric_summary.json",
+            field="common_neurons.exp_100_q_net.0",
+            found="neuron 99",
+            expected="0..7 in q_net.0",
+        ),
+    ),
+}
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_bad_input_to_the_pipeline(fault: str, agent: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    spoil, more, says = FAULTS[fault]
+def test_bad_input_to_the_pipeline(fault: str, agent: Path) -> None:
+    spoil, more, error = FAULTS[fault]
     if spoil is not None:
         spoil(agent)
     before = files_of(agent)
-    assert initial_test.main(["--agent_path", str(agent), *more]) == 2
-    assert says in capsys.readouterr().err
+    with reports(InputError if "file" in error else UsageError, **error):
+        assert initial_test.main(["--agent_path", str(agent), *more]) == 2
     assert files_of(agent) == before
     assert not (agent / "gradient_analysis").exists()
 
 
-def test_the_error_of_a_missing_step_names_the_command_that_writes_its_file(
-    agent: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_error_of_a_missing_step_names_the_command_that_writes_its_file(agent: Path) -> None:
     summary = str(agent / "patching_results" / "cross_metric_summary.json")
-    assert average.main(["--gradients_path", str(agent / "none.json")]) == 2
-    assert "no such file (gradients.py makes it)" in capsys.readouterr().err
-    assert extract.main(["--cross_metric_path", summary, "--average_gradients_path", str(agent / "none.json")]) == 2
-    assert "no such file (average.py makes it)" in capsys.readouterr().err
-    assert average.main([]) == 2
-    assert "--gradients_path or --agent_path is required" in capsys.readouterr().err
-    assert average.main(["--gradients_path", "any.json", "--inputs", "clean_inputs.json"]) == 2
-    assert "--inputs requires --agent_path" in capsys.readouterr().err
+    missing = agent / "none.json"
+    with reports(InputError, file=missing, problem="no such file", hint="gradients.py makes it"):
+        assert average.main(["--gradients_path", str(missing)]) == 2
+    with reports(InputError, file=missing, problem="no such file", hint="average.py makes it"):
+        assert extract.main(["--cross_metric_path", summary, "--average_gradients_path", str(missing)]) == 2
+    with reports(UsageError, flags=["--gradients_path", "--agent_path"], hint=re.compile("gradients.py .*")):
+        assert average.main([]) == 2
+    with reports(UsageError, flags=["--inputs", "--agent_path"]):
+        assert average.main(["--gradients_path", "any.json", "--inputs", "clean_inputs.json"]) == 2
 
 
 def test_k_beyond_the_row_takes_the_row_and_m_beyond_the_rest_the_rest(
@@ -230,31 +261,27 @@ def test_k_beyond_the_row_takes_the_row_and_m_beyond_the_rest_the_rest(
     assert "fewer additional weights than the 99 requested" in capsys.readouterr().out
 
 
-def test_a_score_that_the_file_lacks_is_an_error(agent: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_score_that_the_file_lacks_is_an_error(agent: Path) -> None:
     assert gradients.main(["--agent_path", str(agent), "--quiet"]) == 0
     path = agent / "gradient_analysis" / "weight_gradients.json"
     assert average.main(["--gradients_path", str(path), "--quiet"]) == 0
     words = ["--cross_metric_path", str(agent / "patching_results" / "cross_metric_summary.json"),
              "--average_gradients_path", str(path.with_name("average_gradients.json"))]  # fmt: skip
-    assert extract.main([*words, "--score", "margin"]) == 2
-    assert (
-        "average_margin_gradients: the margin's gradients that --score margin needs are missing"
-        in capsys.readouterr().err
-    )
-    assert extract.main([*words, "--score", "weight_x_gradient"]) == 2
-    assert "--score weight_x_gradient requires --agent_path" in capsys.readouterr().err
+    averages, names = path.with_name("average_gradients.json"), ["--score margin", "average.py --agent_path"]
+    with reports(InputError, file=averages, field="average_margin_gradients", names=names):
+        assert extract.main([*words, "--score", "margin"]) == 2
+    with reports(UsageError, flags=["--score", "--agent_path"], names=["weight_x_gradient"]):
+        assert extract.main([*words, "--score", "weight_x_gradient"]) == 2
     assert extract.main([*words, "--score", "weight_x_gradient", "--agent_path", str(agent)]) == 0
 
 
-def test_gradients_of_another_agent_are_refused(
-    agent: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_gradients_of_another_agent_are_refused(agent: Path, tmp_path: Path) -> None:
     assert gradients.main(["--agent_path", str(agent), "--quiet"]) == 0
     other = mlp_agent(tmp_path / "other", seed=1)
     shutil.copytree(agent / "activation_inputs", other / "activation_inputs")
     path = agent / "gradient_analysis" / "weight_gradients.json"
-    assert average.main(["--agent_path", str(other), "--gradients_path", str(path)]) == 2
-    assert "the gradients belong to another agent" in capsys.readouterr().err
+    with reports(InputError, file=path, field="weights_sha256", problem="the gradients belong to another agent"):
+        assert average.main(["--agent_path", str(other), "--gradients_path", str(path)]) == 2
 
 
 def test_from_extraction_to_candidates_each_output_is_the_next_input(agent: Path) -> None:

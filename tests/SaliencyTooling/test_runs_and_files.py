@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -16,13 +17,14 @@ from gymnasium import spaces
 from torch import nn
 
 from Neuron_Selection import __version__
-from Neuron_Selection.errors import EngineError
+from Neuron_Selection.errors import EngineError, InputError, MachineError, UsageError
 from Neuron_Selection.FileFormats.weights.candidate_weights import load_candidate_weights
 from Neuron_Selection.PatchingTooling import OpenedAgent
 from SaliencyTooling import gradient_runs, initial_test
 from SaliencyTooling.InitialGradients import average, extract, gradients
 from tests.extractors import MinigridFeaturesExtractor, MlpOfDict
 from tests.made_agents import mlp_agent, new_dqn, save_dqn, vector_space
+from tests.raised import DIFFERENT_RUN, NO_SUCH_FILE, parts, reports
 
 KEYS = {"exp_1_q_net.0": {"patch": {"q_net.0": [0]}}, "q_net.2_neuron_3": {}, "exp_2_q_net.0": {}}
 
@@ -88,26 +90,26 @@ def test_what_decides_the_candidates_decides_whether_they_are_up_to_date(
     assert run["definitions_sha256"] == hashlib.sha256((agent / "own.json").read_bytes()).hexdigest()
     change(agent)
     before = files_of(agent)
-    assert initial_test.main(words) == 2
-    assert "candidate_weights.json: already exists and was written by a different run" in capsys.readouterr().err
-    assert extract.main(words_for(agent, "--useful_neurons_path", "own.json")) == 2
+    with reports(InputError, file="candidate_weights.json", problem=DIFFERENT_RUN):
+        assert initial_test.main(words) == 2
+    with reports(InputError, file="candidate_weights.json", problem=DIFFERENT_RUN):
+        assert extract.main(words_for(agent, "--useful_neurons_path", "own.json")) == 2
     assert files_of(agent) == before
     assert initial_test.main([*words, "--overwrite"]) == 0
 
 
 @pytest.mark.parametrize("score", ["gradient", "weight_x_gradient"])
 def test_averages_of_another_agent_are_refused_and_the_agents_fingerprint_is_recorded(
-    score: str, agent: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    score: str, agent: Path, tmp_path: Path
 ) -> None:
     assert average.main(["--agent_path", str(agent), "--quiet"]) == 0
     other = filled(mlp_agent(tmp_path / "other", seed=1))
     words = words_for(agent, "--useful_neurons_path", "own.json", "--score", score)
-    assert extract.main([*words, "--agent_path", str(other)]) == 2
-    assert "average_gradients.json: metadata.run.weights_sha256: the averages belong to another agent" in (
-        capsys.readouterr().err
-    )
+    fingerprints = [OpenedAgent(one).agent_zip.weights_sha256[:12] for one in (agent, other)]
+    with reports(InputError, file="average_gradients.json", field="metadata.run.weights_sha256", names=fingerprints):
+        assert extract.main([*words, "--agent_path", str(other)]) == 2
     assert not (agent / "gradient_analysis" / "candidate_weights.json").exists()
-    # averages of a stranger say nothing of their agent: the one whose weights were taken decides
+    # published averages do not record their agent: the agent that provides the weights decides
     path = agent / "gradient_analysis" / "average_gradients.json"
     document = read(path)
     path.write_text(json.dumps({**document, "metadata": {"num_examples": 7}}))
@@ -115,12 +117,12 @@ def test_averages_of_another_agent_are_refused_and_the_agents_fingerprint_is_rec
     assert extract.main([*words, "--agent_path", str(agent)]) == 0
     run = load_candidate_weights(path.with_name("candidate_weights.json"))["metadata"]["run"]
     assert run["weights_sha256"] == OpenedAgent(agent).agent_zip.weights_sha256
-    assert extract.main([*words, "--agent_path", str(other)]) == 2
-    assert "already exists and was written by a different run" in capsys.readouterr().err
+    with reports(InputError, file="candidate_weights.json", problem=DIFFERENT_RUN):
+        assert extract.main([*words, "--agent_path", str(other)]) == 2
 
 
 @pytest.mark.parametrize("script", ["initial_test", "extract"])
-def test_a_summary_of_another_agent_is_refused(script: str, agent: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_summary_of_another_agent_is_refused(script: str, agent: Path) -> None:
     path = agent / "patching_results" / "cross_metric_summary.json"
     metadata = {"format": 1, "run": {"weights_sha256": "0" * 64}}
     path.write_text(json.dumps({"common_neurons": {"q_net.2_neuron_3": {}}, "metadata": metadata}))
@@ -128,8 +130,8 @@ def test_a_summary_of_another_agent_is_refused(script: str, agent: Path, capsys:
         assert average.main(["--agent_path", str(agent), "--quiet"]) == 0
     before = files_of(agent)
     words = words_for(agent) if script == "extract" else ["--agent_path", str(agent)]
-    assert (extract if script == "extract" else initial_test).main(words) == 2
-    assert "weights_sha256: the summary belongs to another agent (000000000000" in capsys.readouterr().err
+    with reports(InputError, file=path, field="weights_sha256", names=["(000000000000"]):
+        assert (extract if script == "extract" else initial_test).main(words) == 2
     assert files_of(agent) == before
 
 
@@ -145,20 +147,20 @@ def other_candidates(agent: Path) -> None:
         (agent / "gradient_analysis" / name).unlink()
 
 
-@pytest.mark.parametrize("spoil", [other_averages, other_candidates])
-def test_an_output_different_run_error_is_met_before_the_first_file_is_written(
-    spoil: Callable[[Path], None], agent: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("spoil", "file"), [(other_averages, "average_gradients.json"), (other_candidates, "candidate_weights.json")]
+)
+def test_an_output_of_a_different_run_is_found_before_the_first_file_is_written(
+    spoil: Callable[[Path], None], file: str, agent: Path
 ) -> None:
     spoil(agent)
     before = files_of(agent)
-    assert initial_test.main(["--agent_path", str(agent), "--useful_neurons_path", "own.json"]) == 2
-    assert "already exists and was written by a different run" in capsys.readouterr().err
+    with reports(InputError, file=file, problem=DIFFERENT_RUN):
+        assert initial_test.main(["--agent_path", str(agent), "--useful_neurons_path", "own.json"]) == 2
     assert files_of(agent) == before
 
 
-def test_the_error_for_a_neuron_of_a_normalisation_has_a_hint(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_error_for_a_neuron_of_a_normalisation_has_a_hint(tmp_path: Path) -> None:
     class Normed(MlpOfDict):
         def __init__(self, observation_space: spaces.Dict, features_dim: int = 8) -> None:
             super().__init__(observation_space, features_dim)
@@ -175,26 +177,27 @@ def test_the_error_for_a_neuron_of_a_normalisation_has_a_hint(
         "        self.mlp = nn.Sequential(self.mlp[0], nn.LayerNorm(features_dim), nn.ReLU())\n"
     )
     before = files_of(agent)
-    assert initial_test.main(["--agent_path", str(agent), "--features_extractor", f"{file}:Normed"]) == 2
-    error = capsys.readouterr().err
-    assert "no weight matrix" in error.replace(" ... ", "")
-    assert "generate_definitions.py --layers" in error
-    assert "run_experiments.py --definitions" in error
+    error = parts(
+        field="common_neurons.features_extractor.mlp.1_neuron_2",
+        problem=re.compile("layer 'features_extractor.mlp.1' .*: features_extractor.mlp.0, q_net.0, q_net.2"),
+        hint=re.compile("generate_definitions.py --layers .* run_experiments.py --definitions"),
+    )
+    with reports(InputError, file="cross_metric_summary.json", **error):
+        assert initial_test.main(["--agent_path", str(agent), "--features_extractor", f"{file}:Normed"]) == 2
     assert files_of(agent) == before
 
 
 @pytest.mark.parametrize("script", [gradients, average, initial_test])
-def test_an_absent_device_is_never_silently_the_cpu(
-    script: Any, agent: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_absent_device_is_never_silently_the_cpu(script: Any, agent: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     words = ["--agent_path", str(agent), *(["--useful_neurons_path", "own.json"] if script is initial_test else [])]
     before = files_of(agent)
-    assert script.main([*words, "--device", "cuda"]) == 4
-    assert "device cuda does not exist: this machine has 0 CUDA" in capsys.readouterr().err
+    with reports(MachineError, names=["device cuda ", "0 CUDA devices"]):
+        assert script.main([*words, "--device", "cuda"]) == 4
     assert files_of(agent) == before
-    assert script.main([*words, "--quiet"]) == 0  # on the CPU, and an absent device is still one when that is there
-    assert script.main([*words, "--device", "cuda"]) == 4
+    assert script.main([*words, "--quiet"]) == 0  # on the CPU; with its results there, an absent device is an error too
+    with reports(MachineError, names=["device cuda ", "0 CUDA devices"]):
+        assert script.main([*words, "--device", "cuda"]) == 4
 
 
 def test_the_metadata_records_what_ran_and_where(agent: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -278,37 +281,34 @@ def test_every_file_records_the_suite_and_the_command(agent: Path) -> None:
     assert read(folder / "average_gradients.json")["metadata"]["command"]["gradients_path"] == str(path)
 
 
-def test_magnitudes_and_margins_of_one_file_are_at_the_same_inputs(
-    agent: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_magnitudes_and_margins_of_one_file_are_at_the_same_inputs(agent: Path) -> None:
     assert gradients.main(["--agent_path", str(agent), "--quiet"]) == 0
     words = ["--agent_path", str(agent), "--gradients_path", "weight_gradients.json"]
-    assert average.main([*words, "--inputs", "other_inputs.json"]) == 2
-    error = capsys.readouterr().err
-    assert "inputs: found 'clean_inputs.json' (" in error
-    assert "expected 'other_inputs.json' (" in error
+    found, expected = (re.compile(f"'{name}_inputs.json' [(][0-9a-f]{{12}}[)]") for name in ("clean", "other"))
+    with reports(InputError, file="weight_gradients.json", field="inputs", found=found, expected=expected):
+        assert average.main([*words, "--inputs", "other_inputs.json"]) == 2
     path = agent / "gradient_analysis" / "average_gradients.json"
     assert not path.exists()
     assert average.main(words) == 0
     run = read(path)["metadata"]["run"]
     assert run["inputs"] == run["gradients_inputs"]
     assert len(run["gradients_sha256"]) == 64
-    (agent / "gradient_analysis" / "weight_gradients.meta.json").unlink()  # a stranger's says nothing
+    (agent / "gradient_analysis" / "weight_gradients.meta.json").unlink()  # published gradients record no inputs
     assert average.main([*words, "--inputs", "other_inputs.json", "--overwrite"]) == 0
     assert read(path)["metadata"]["run"]["gradients_inputs"] is None
 
 
 @pytest.mark.parametrize("words", [[], ["--agent_path"]])
-def test_one_action_has_no_margin(words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_action_has_no_margin(words: list[str], tmp_path: Path) -> None:
     agent = filled(mlp_agent(tmp_path / "agent", n_actions=1), {"q_net.2_neuron_3": {}})
-    assert initial_test.main(["--agent_path", str(agent), "--score", "margin"]) == 2
-    says = "--score margin cannot be used with an agent of one action, which has no margin"
-    assert says in capsys.readouterr().err
+    error = parts(flags=["--score"], names=["--score margin", "one action"])
+    with reports(UsageError, **error):
+        assert initial_test.main(["--agent_path", str(agent), "--score", "margin"]) == 2
     assert not (agent / "gradient_analysis").exists()
     assert average.main(["--agent_path", str(agent), "--quiet"]) == 0
     more = [*words, str(agent)] if words else []
-    assert extract.main(words_for(agent, "--score", "margin", *more)) == 2
-    assert says in capsys.readouterr().err
+    with reports(UsageError, **error):
+        assert extract.main(words_for(agent, "--score", "margin", *more)) == 2
 
 
 def test_a_row_shorter_than_k_is_selected_whole_and_reported(agent: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -347,12 +347,10 @@ def test_bare_names_are_looked_for_in_the_agents_folder_first(
     monkeypatch.chdir(elsewhere)
     of_agent = ["--agent_path", str(agent), "--useful_neurons_path", "own.json", "--quiet"]
     bare = ["--cross_metric_path", "cross_metric_summary.json", "--average_gradients_path", "average_gradients.json"]
-    assert average.main([*of_agent[:2], "--gradients_path", "weight_gradients.json"]) == 2
-    assert "weight_gradients.json: no such file in" in capsys.readouterr().err
-    assert extract.main([*bare, *of_agent]) == 2
-    error = capsys.readouterr().err.splitlines()[-1]
-    assert "average_gradients.json: no such file in " in error
-    assert error.endswith("(average.py makes it)")
+    with reports(InputError, file="weight_gradients.json", problem=NO_SUCH_FILE, hint="gradients.py makes it"):
+        assert average.main([*of_agent[:2], "--gradients_path", "weight_gradients.json"]) == 2
+    with reports(InputError, file="average_gradients.json", problem=NO_SUCH_FILE, hint="average.py makes it"):
+        assert extract.main([*bare, *of_agent]) == 2
     assert gradients.main([*of_agent[:2], "--quiet"]) == 0
     assert average.main([*of_agent[:2], "--gradients_path", "weight_gradients.json", "--quiet"]) == 0
     capsys.readouterr()
@@ -362,8 +360,9 @@ def test_bare_names_are_looked_for_in_the_agents_folder_first(
     assert set(chosen) == set(KEYS)
     (agent / "patching_results" / "cross_metric_summary.json").unlink()
     (elsewhere / "cross_metric_summary.json").unlink()
-    assert extract.main([*bare, *of_agent]) == 2
-    assert "(analyze_metrics.py makes it)" in capsys.readouterr().err
+    hint = "analyze_metrics.py makes it"
+    with reports(InputError, file="cross_metric_summary.json", problem=NO_SUCH_FILE, hint=hint):
+        assert extract.main([*bare, *of_agent]) == 2
 
 
 def test_weights_of_a_custom_agent_are_data_and_need_no_class(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from Neuron_Selection.errors import InputError
 from Neuron_Selection.FileFormats.results.cross_metric_summary import load_cross_metric_summary
 from Neuron_Selection.FileFormats.weights.candidate_weights import load_candidate_weights, save_candidate_weights
 from SaliencyTooling.weight_ranking import CandidateNeuron, candidate_neurons, rank_weights
+from tests.raised import Parts, parts, raises
 
 ROWS = {"q_net.0.weight": 8, "q_net.2.weight": 6, "q_net.4.weight": 3}
 
@@ -122,38 +123,57 @@ def test_definitions_are_not_needed_where_every_key_has_its_patch(tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("key", "entry", "parts"),
+    ("key", "entry", "error"),
     [
-        ("exp_3_q_net.0", {}, {"found": "experiment 3", "expected": "1..2 as in the definitions"}),
-        ("exp_2_q_net.0", {}, {"found": "layer 'q_net.2' at position 2 of the definitions", "expected": "'q_net.0'"}),
-        ("something", {}, {"problem": "the key names no neuron"}),
+        ("exp_3_q_net.0", {}, parts(found="experiment 3", expected="1..2 as in the definitions")),
+        ("exp_2_q_net.0", {}, parts(found="layer 'q_net.2' at position 2 of the definitions", expected="'q_net.0'")),
+        (
+            "something",
+            {},
+            parts(problem="the key names no neuron", expected="a patch field, exp_<n>_<layer> or <layer>_neuron_<i>"),
+        ),
         (
             "q_net.1_neuron_0",
             {},
-            {"problem": "layer 'q_net.1' has no weight matrix; layers that have one: q_net.0, q_net.2, q_net.4"},
+            parts(problem="layer 'q_net.1' has no weight matrix; layers that have one: q_net.0, q_net.2, q_net.4"),
         ),
-        ("q_net.0_neuron_8", {}, {"found": "neuron 8", "expected": "0..7 in q_net.0"}),
-        ("a", {"patch": {"q_net.0": [1, 2]}}, {"problem": "patches several neurons"}),
-        ("a", {"patch": {"q_net.0": "all"}}, {"problem": "patches several neurons"}),
-        ("a", {"patch": {"q_net.0": [1], "q_net.2": [1]}}, {"problem": "patches several neurons"}),
+        ("q_net.0_neuron_8", {}, parts(found="neuron 8", expected="0..7 in q_net.0")),
+        (
+            "a",
+            {"patch": {"q_net.0": [1, 2]}},
+            parts(problem="patches several neurons", expected="one layer, one neuron"),
+        ),
+        (
+            "a",
+            {"patch": {"q_net.0": "all"}},
+            parts(problem="patches several neurons", expected="one layer, one neuron"),
+        ),
+        (
+            "a",
+            {"patch": {"q_net.0": [1], "q_net.2": [1]}},
+            parts(problem="patches several neurons", expected="one layer, one neuron"),
+        ),
     ],
 )
-def test_keys_that_resolve_to_no_single_neuron_are_errors(
-    key: str, entry: Any, parts: dict[str, str], tmp_path: Path
-) -> None:
-    with pytest.raises(InputError) as caught:
+def test_keys_that_resolve_to_no_single_neuron_are_errors(key: str, entry: Any, error: Parts, tmp_path: Path) -> None:
+    with raises(InputError, file="cross_metric_summary.json", field=f"common_neurons.{key}", **error):
         candidate_neurons(summary(tmp_path, {key: entry}), ROWS, definitions=[{"q_net.0": [0]}, {"q_net.2": [1]}])
-    assert caught.value.field == f"common_neurons.{key}"
-    assert {name: getattr(caught.value, name) for name in parts} == parts
 
 
 def test_the_error_for_a_network_without_any_weight_matrix_is_a_sentence(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="has no weight matrix, nor has any other layer of this network$"):
+    with raises(
+        InputError,
+        file="cross_metric_summary.json",
+        field="common_neurons.q_net.0_neuron_1",
+        problem="layer 'q_net.0' has no weight matrix, nor has any other layer of this network",
+    ):
         candidate_neurons(summary(tmp_path, {"q_net.0_neuron_1": {}}), {}, definitions=[])
 
 
 def test_no_important_neuron_names_the_step_that_gave_none(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"contains no important neuron \(analyze_metrics.py"):
+    with raises(
+        InputError, file="cross_metric_summary.json", field="common_neurons", problem="contains no important neuron"
+    ):
         candidate_neurons(summary(tmp_path, {}), ROWS, definitions=[])
 
 
@@ -164,31 +184,48 @@ def test_published_summaries_of_every_form_are_resolved(published_files: Path) -
         found = candidate_neurons(loaded, rows, definitions=[])
         assert len(found) == (count or len(loaded.neurons))
         assert all(f"{c.parameter.removesuffix('.weight')}_neuron_{c.neuron}" == c.experiment for c in found)
-    with pytest.raises(InputError, match="contains no important neuron"):
+    with raises(
+        InputError,
+        file="v6_cross_metric_summary_empty.json",
+        field="common_neurons",
+        problem="contains no important neuron",
+    ):
         candidate_neurons(
             load_cross_metric_summary(published_files / "v6_cross_metric_summary_empty.json"), rows, definitions=[]
         )
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("change", "error"),
     [
-        (lambda d: d.update(weight_targets=[]), "weight_targets: found a list of length 0"),
-        (lambda d: d.update(weight_targets=5), "weight_targets: found 5, expected a list"),
-        (lambda d: d["weight_targets"][0].update(layer_name="a.bias"), "found 'a.bias', expected the name of a weight"),
+        (
+            lambda d: d.update(weight_targets=[]),
+            parts(field="weight_targets", found="a list of length 0", expected="a list of length at least 1"),
+        ),
+        (lambda d: d.update(weight_targets=5), parts(field="weight_targets", found="5", expected="a list")),
+        (
+            lambda d: d["weight_targets"][0].update(layer_name="a.bias"),
+            parts(field="weight_targets[0].layer_name", found="'a.bias'", expected="the name of a weight"),
+        ),
         (
             lambda d: d["weight_targets"][0].update(neuron_index=-1),
-            "neuron_index: found -1, expected a whole number",
+            parts(field="weight_targets[0].neuron_index", found="-1", expected="a whole number, at least 0"),
         ),
-        (lambda d: d["weight_targets"][0].update(weight_index=1.5), "weight_index: found 1.5, expected a whole number"),
+        (
+            lambda d: d["weight_targets"][0].update(weight_index=1.5),
+            parts(field="weight_targets[0].weight_index", found="1.5", expected="a whole number"),
+        ),
         (
             lambda d: d["weight_targets"][0].update(weight_index=True),
-            "weight_index: found true",
+            parts(field="weight_targets[0].weight_index", found="true", expected="a whole number"),
         ),
-        (lambda d: d["weight_targets"].append(d["weight_targets"][0]), r"a.weight\[0,1\] is listed twice"),
+        (
+            lambda d: d["weight_targets"].append(d["weight_targets"][0]),
+            parts(field="weight_targets[1]", problem="a.weight[0,1] is listed twice"),
+        ),
     ],
 )
-def test_candidate_files_are_checked_target_by_target(change: Any, words: str, tmp_path: Path) -> None:
+def test_candidate_files_are_checked_target_by_target(change: Any, error: Parts, tmp_path: Path) -> None:
     averages = {"a.weight": np.array([[0.1, 0.9]])}
     document = rank_weights([candidate("x", "a.weight", 0)], averages, averages, k=1, m=0)
     path = tmp_path / "candidate_weights.json"
@@ -196,5 +233,5 @@ def test_candidate_files_are_checked_target_by_target(change: Any, words: str, t
     assert load_candidate_weights(path) == document
     change(document)
     path.write_text(json.dumps(document))
-    with pytest.raises(InputError, match=words):
+    with raises(InputError, file=path, **error):
         load_candidate_weights(path)

@@ -1,9 +1,10 @@
-"""List A, the agents themselves: each function spoils the ``agent.zip`` it is given."""
+"""List A, the agents themselves: each function damages the ``agent.zip`` it is given."""
 
 from __future__ import annotations
 
 import io
 import os
+import re
 import shutil
 import stat
 import zipfile
@@ -20,6 +21,7 @@ from tests.extractors import MlpOfDict, NoExtractor
 from tests.faults.script_runs import Flag, Spoil
 from tests.FileFormats.crafted import dumps, gym_box, numpy_1_array, numpy_2_buffer, space
 from tests.made_agents import class_named, data_fields, mlp_state, pickled, serialized, state_bytes, write_zip
+from tests.raised import Parts, bad_state, bad_value
 
 
 def replaced_by(data: bytes) -> Spoil:
@@ -59,7 +61,7 @@ def flip_a_bit(path: Path) -> None:
 
 
 def encrypt(path: Path) -> None:
-    """Set the bit that says so, in every header."""
+    """Set the bit for encryption in every header."""
     data = bytearray(path.read_bytes())
     for header, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
         place = data.find(header)
@@ -146,68 +148,89 @@ SYSTEM = serialized(f"(dVnet_arch\n(lI8\naI6\nasV{EXTRACTOR}\ncos\nsystem\ns.".e
 SPARSE = torch.eye(6).to_sparse()
 BOX_ACTIONS = pickled(spaces.Box(-1.0, 1.0, (2,), np.float32))
 
-# name: (what is done to agent.zip, exit code, words of the error line)
-BAD_AGENTS: dict[str, tuple[Spoil, int, str]] = {
-    "A1 path missing": (lambda path: shutil.rmtree(path.parent), 2, "no such file or folder"),
-    "A2 no zip": (lambda path: path.unlink(), 2, "contains no zip"),
-    "A4 empty": (replaced_by(b""), 2, "found an empty file"),
-    "A5 git-lfs": (replaced_by(b"version https://git-lfs.example/spec/v1\n"), 2, "found a git-lfs pointer"),
-    "A6 web page": (replaced_by(b"<!DOCTYPE html><html>"), 2, "found a web page"),
-    "A7 cut at 10 %": (cut(0.1), 2, "download it again"),
-    "A7 cut at 50 %": (cut(0.5), 2, "truncated"),
-    "A7 cut at 99 %": (cut(0.99), 2, "truncated"),
-    "A8 a bit flipped": (flip_a_bit, 2, "the member is damaged (Bad CRC"),
-    "A9 encrypted": (encrypt, 2, "found an encrypted member"),
-    "A10 pipe": (in_its_place(os.mkfifo), 2, "found a pipe, socket or device"),
-    "A10 socket": (in_its_place(lambda path: os.mknod(path, stat.S_IFSOCK | 0o600)), 2, "cannot be opened as a file"),
-    "A10 device": (in_its_place(lambda path: path.symlink_to("/dev/zero")), 2, "found a pipe, socket or device"),
-    "A12 link loop": (in_its_place(lambda path: path.symlink_to(path.name)), 2, "cannot be opened as a file"),
-    "A14 bomb": (lambda path: path.write_bytes(blanks(1 << 27)), 2, "'data': found 134,217,728 bytes"),
-    "A15 nested bomb": (lambda path: write_zip(path, policy=nested_bomb()), 2, "found 134,217,728 bytes to unpack"),
-    "A16 member twice": (member_twice, 2, "'data': is stored twice"),
-    "A18 no data": (lambda path: path.write_bytes(state_bytes(mlp_state())), 2, "a bare .pth"),
-    "A19 no UTF-8": (with_data(b'{"a": "\xff"}'), 2, "data: found bytes that are not UTF-8"),
-    "A19 no JSON": (with_data(b'{"a": '), 2, "data: line 1, column 7: found invalid JSON"),
-    "A20 key twice": (with_data(b'{"a": 1, "a": 2}'), 2, "data: 'a': found a duplicate key"),
-    "A21 deep": (with_data(b"[" * 100_000 + b"]" * 100_000), 2, "data: is nested too deeply"),
-    "A22 policy_class": (payload_in("policy_class"), 3, "policy_class: found a call of 'os.system'"),
-    "A22 policy_kwargs": (payload_in("policy_kwargs"), 3, "policy_kwargs: found a call of 'os.system'"),
-    "A22 observation_space": (payload_in("observation_space"), 3, "found a call of 'os.system', expected a space"),
-    "A22 action_space": (payload_in("action_space"), 3, "action_space: found a call of 'os.system'"),
-    "A22 tensors": (payload_in_tensors, 3, "policy.pth: found a call of 'os.system'"),
+# name: (what is done to agent.zip, exit code, the error)
+BAD_AGENTS: dict[str, tuple[Spoil, int, Parts]] = {
+    "A1 path missing": (lambda path: shutil.rmtree(path.parent), 2, bad_state("agent", "no such file or folder")),
+    "A2 no zip": (lambda path: path.unlink(), 2, bad_state("agent", "contains no zip")),
+    "A4 empty": (replaced_by(b""), 2, bad_value("agent.zip", "an empty file")),
+    "A5 git-lfs": (replaced_by(b"version https://git-lfs.example/spec/v1\n"), 2,
+                   bad_value("agent.zip", "a git-lfs pointer instead of the file")),
+    "A6 web page": (replaced_by(b"<!DOCTYPE html><html>"), 2, bad_value("agent.zip", "a web page")),
+    "A7 cut at 10 %": (cut(0.1), 2, bad_value("agent.zip", "a truncated or damaged zip")),
+    "A7 cut at 50 %": (cut(0.5), 2, bad_value("agent.zip", "a truncated or damaged zip")),
+    "A7 cut at 99 %": (cut(0.99), 2, bad_value("agent.zip", "a truncated agent or a bare .pth")),
+    "A8 a bit flipped": (flip_a_bit, 2, bad_state("'policy.pth'", re.compile("the member is damaged .*CRC-32.*"))),
+    "A9 encrypted": (encrypt, 2, bad_value("'data'", "an encrypted member")),
+    "A10 pipe": (in_its_place(os.mkfifo), 2, bad_value("agent.zip", "a pipe, socket or device")),
+    "A10 socket": (in_its_place(lambda path: os.mknod(path, stat.S_IFSOCK | 0o600)), 2,
+                   bad_state("agent.zip", "cannot be opened as a file")),
+    "A10 device": (in_its_place(lambda path: path.symlink_to("/dev/zero")), 2,
+                   bad_value("agent.zip", "a pipe, socket or device")),
+    "A12 link loop": (in_its_place(lambda path: path.symlink_to(path.name)), 2,
+                      bad_state("agent.zip", "cannot be opened as a file")),
+    "A14 bomb": (lambda path: path.write_bytes(blanks(1 << 27)), 2, bad_value("'data'", "134,217,728 bytes")),
+    "A15 nested bomb": (lambda path: write_zip(path, policy=nested_bomb()), 2,
+                        bad_value("'archive/data/0'", re.compile("134,217,728 bytes.*"))),
+    "A16 member twice": (member_twice, 2, bad_state("'data'", "is stored twice in the zip")),
+    "A18 no data": (lambda path: path.write_bytes(state_bytes(mlp_state())), 2,
+                    bad_value("agent.zip", "a truncated agent or a bare .pth")),
+    "A19 no UTF-8": (with_data(b'{"a": "\xff"}'), 2,
+                     bad_value("agent.zip: data", "bytes that are not UTF-8 (at byte 7)")),
+    "A19 no JSON": (with_data(b'{"a": '), 2, bad_value("line 1, column 7", "invalid JSON (Expecting value)")),
+    "A20 key twice": (with_data(b'{"a": 1, "a": 2}'), 2, bad_value("'a'", "a duplicate key")),
+    "A21 deep": (with_data(b"[" * 100_000 + b"]" * 100_000), 2, bad_state("agent.zip: data", "is nested too deeply")),
+    "A22 policy_class": (payload_in("policy_class"), 3, bad_value("policy_class", "a call of 'os.system'")),
+    "A22 policy_kwargs": (payload_in("policy_kwargs"), 3, bad_value("policy_kwargs", "a call of 'os.system'")),
+    "A22 observation_space": (payload_in("observation_space"), 3,
+                              bad_value("observation_space", "a call of 'os.system'")),
+    "A22 action_space": (payload_in("action_space"), 3, bad_value("action_space", "a call of 'os.system'")),
+    "A22 tensors": (payload_in_tensors, 3, bad_value("agent.zip: policy.pth", "a call of 'os.system'")),
     "A24 SAC": (with_fields(policy_class=serialized(class_named("stable_baselines3.sac.policies", "SACPolicy"))),
-                2, "TRPO or MaskablePPO (SAC has continuous actions)"),
+                2, bad_value("policy_class", "stable_baselines3.sac.policies.SACPolicy, a policy of SAC")),
     "A24 tensors of a DQN in a PPO": (with_fields(clip_range=0.2, policy_class=serialized(
         class_named("stable_baselines3.common.policies", "ActorCriticPolicy"))),
-                                      2, "mlp_extractor.policy_net.0.weight: found no such tensor"),
+                                      2, bad_value("mlp_extractor.policy_net.0.weight", "no such tensor")),
     "A24 RecurrentPPO": (with_fields(clip_range=0.2, policy_class=serialized(
         class_named("sb3_contrib.common.recurrent.policies", "RecurrentActorCriticPolicy"))),
-                         2, "(RecurrentPPO keeps a state between steps)"),
+                         2, bad_value("policy_class", re.compile(".*Policy, a policy of RecurrentPPO"))),
     "A24 no policy of PPO": (with_fields(policy_class=serialized(
-        class_named("stable_baselines3.ppo.policies", "Nonesuch"))), 2, "a policy of PPO, expected a policy of"),
-    "A25 continuous": (with_fields(action_space=BOX_ACTIONS), 2, "action_space: found a Box space, expected Discrete"),
-    "A26 by reference": (with_kwargs({EXTRACTOR: MlpOfDict}), 3, "(--trust tests.extractors.MlpOfDict imports it)"),
-    "A27 by value": (with_kwargs({EXTRACTOR: BY_VALUE}), 3, "(--features_extractor FILE.py:Custom uses your own"),
+        class_named("stable_baselines3.ppo.policies", "Nonesuch"))), 2,
+                             bad_value("policy_class", "stable_baselines3.ppo.policies.Nonesuch, a policy of PPO")),
+    "A25 continuous": (with_fields(action_space=BOX_ACTIONS), 2, bad_value("action_space", "a Box space")),
+    "A26 by reference": (with_kwargs({EXTRACTOR: MlpOfDict}), 3,
+                         bad_value(f"policy_kwargs.{EXTRACTOR}", "the custom class 'tests.extractors.MlpOfDict'")),
+    "A27 by value": (with_kwargs({EXTRACTOR: BY_VALUE}), 3,
+                     bad_value(f"policy_kwargs.{EXTRACTOR}", "the class 'Custom', whose code is stored in the zip")),
     "A29 activation": (with_fields(policy_kwargs=serialized(
-        b"(dVactivation_fn\nctorch.nn.modules.activation\nNonesuch\ns.")), 2, "activation_fn: found"),
-    "A30 net_arch negative": (with_fields(policy_kwargs={"net_arch": [8, -6]}), 2, "net_arch: found -6, expected a"),
-    "A30 net_arch text": (with_fields(policy_kwargs={"net_arch": ["8", 6]}), 2, "net_arch: found '8', expected a"),
-    "A30 net_arch 1e9": (with_fields(policy_kwargs={"net_arch": [10**9]}), 2, "net_arch: found 1000000000, expected"),
-    "A30 a million layers": (with_fields(policy_kwargs={"net_arch": [1] * 10**6}), 2, "found 1,000,000 layers"),
+        b"(dVactivation_fn\nctorch.nn.modules.activation\nNonesuch\ns.")), 2,
+                       bad_value("policy_kwargs.activation_fn", "'torch.nn.modules.activation.Nonesuch'")),
+    "A30 net_arch negative": (with_fields(policy_kwargs={"net_arch": [8, -6]}), 2,
+                              bad_value("policy_kwargs.net_arch", "-6")),
+    "A30 net_arch text": (with_fields(policy_kwargs={"net_arch": ["8", 6]}), 2,
+                          bad_value("policy_kwargs.net_arch", "'8'")),
+    "A30 net_arch 1e9": (with_fields(policy_kwargs={"net_arch": [10**9]}), 2,
+                         bad_value("policy_kwargs.net_arch", "1000000000")),
+    "A30 a million layers": (with_fields(policy_kwargs={"net_arch": [1] * 10**6}), 2,
+                             bad_value("policy_kwargs.net_arch", "1,000,000 layers")),
     "A31 tensor missing": (with_tensors(lambda state: {k: v for k, v in state.items() if k != "q_net.q_net.2.bias"}),
-                           2, "q_net.q_net.2.bias: found no such tensor"),
-    "A33 shape": (lambda path: write_zip(path, policy=mlp_state(width=5)), 2, "found shape (8, 5), expected (8, 4)"),
-    "A34 float64": (with_weight(torch.Tensor.double), 2, "2.weight: found float64 values, expected float32"),
-    "A34 complex": (with_weight(lambda w: w.to(torch.complex64)), 2, "2.weight: found complex64 values"),
-    "A34 half": (with_weight(torch.Tensor.half), 2, "2.weight: found float16 values, expected float32"),
-    "A35 NaN": (with_weight(lambda w: w * torch.nan), 2, "found NaN or infinity, expected finite weights (--allow_no"),
-    "A35 infinite": (with_weight(lambda w: w / 0), 2, "2.weight: found NaN or infinity, expected finite weights"),
-    "A36 sparse": (with_weight(lambda _: SPARSE), 2, "found a tensor made by"),
-    "A36 expanded": (with_weight(lambda w: w[:1].expand(6, 8)), 2, "found an expanded or overlapping tensor"),
-    "A36 overlapping": (with_weight(lambda w: w.as_strided((6, 8), (1, 1))), 2, "an expanded or overlapping tensor"),
+                           2, bad_value("q_net.q_net.2.bias", "no such tensor")),
+    "A33 shape": (lambda path: write_zip(path, policy=mlp_state(width=5)), 2,
+                  bad_value("q_net.q_net.0.weight", "shape (8, 5)")),
+    "A34 float64": (with_weight(torch.Tensor.double), 2, bad_value("q_net.q_net.2.weight", "float64 values")),
+    "A34 complex": (with_weight(lambda w: w.to(torch.complex64)), 2,
+                    bad_value("q_net.q_net.2.weight", "complex64 values")),
+    "A34 half": (with_weight(torch.Tensor.half), 2, bad_value("q_net.q_net.2.weight", "float16 values")),
+    "A35 NaN": (with_weight(lambda w: w * torch.nan), 2, bad_value("q_net.q_net.2.weight", "NaN or infinity")),
+    "A35 infinite": (with_weight(lambda w: w / 0), 2, bad_value("q_net.q_net.2.weight", "NaN or infinity")),
+    "A36 sparse": (with_weight(lambda _: SPARSE), 2,
+                   bad_value("'q_net.q_net.2.weight'", "a tensor made by 'torch._utils._rebuild_sparse_tensor'")),
+    "A36 expanded": (with_weight(lambda w: w[:1].expand(6, 8)), 2,
+                     bad_value("'q_net.q_net.2.weight'", "an expanded or overlapping tensor")),
+    "A36 overlapping": (with_weight(lambda w: w.as_strided((6, 8), (1, 1))), 2,
+                        bad_value("'q_net.q_net.2.weight'", "an expanded or overlapping tensor")),
 }  # fmt: skip
 
-# name: (what is done to agent.zip, flags that it needs beside)
+# name: (what is done to agent.zip, flags that it also needs)
 GOOD_AGENTS: dict[str, tuple[Spoil, dict[str, Flag]]] = {
     "A3 as it is": (lambda _: None, {}),
     "A17 members that climb": (
@@ -222,10 +245,11 @@ GOOD_AGENTS: dict[str, tuple[Spoil, dict[str, Flag]]] = {
     "A39 cuda:3": (on_cuda, {}),
 }  # fmt: skip
 
-# what only torch can tell: these cost its import
-BAD_CLASSES: dict[str, tuple[Spoil, dict[str, Flag], str]] = {
-    "A28 no class": (with_fields(policy_kwargs=SYSTEM), {"trust": "os.system"}, "os.system: found a builtin_function"),
+# what only torch can detect: these cost its import
+BAD_CLASSES: dict[str, tuple[Spoil, dict[str, Flag], Parts]] = {
+    "A28 no class": (with_fields(policy_kwargs=SYSTEM), {"trust": "os.system"},
+                     bad_value("os.system", "a builtin_function_or_method")),
     "A28 no extractor": (with_kwargs({EXTRACTOR: NoExtractor}), {"trust": "tests.extractors.NoExtractor"},
-                         "found a class that is not a BaseFeaturesExtractor"),
+                         bad_value("tests.extractors.NoExtractor", "a class that is not a BaseFeaturesExtractor")),
 }  # fmt: skip
 EXTRA_TENSOR = with_tensors(lambda state: {**state, "q_net.q_net.9.bias": torch.zeros(3)})

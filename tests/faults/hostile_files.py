@@ -1,4 +1,4 @@
-"""Small files that would take much memory or time, each made from how large it shall be."""
+"""Small files that would take much memory or time; each function takes the size."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where each script tells what it did: the outputs and the metadata of a run."""
+"""Where each script records what it did: the outputs and the metadata of a run."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def metadata_of(script: str, agent: Path) -> dict[str, Any]:
 
 
 def results_of(script: str, agent: Path) -> dict[str, Any]:
-    """Every output less what tells where the agent lies, so that two runs in two places can be compared."""
+    """Every output without the path of the agent, so that runs in two folders can be compared."""
     found: dict[str, Any] = {}
     for name in OUTPUTS[script]:
         path = agent / name
@@ -49,6 +49,6 @@ def results_of(script: str, agent: Path) -> dict[str, Any]:
 
 
 def agent_recorded(script: str, agent: Path) -> dict[str, Any]:
-    """What it says of the agent: paths and hashes."""
+    """What it records of the agent: paths and hashes."""
     metadata = metadata_of(script, agent)
     return {**metadata["agent"], **metadata["run"]}

@@ -1,4 +1,4 @@
-"""The scripts as a shell starts them, or as if it had, and the rules that every fault is under."""
+"""The scripts, run as from a shell, and the rules for every fault."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from Neuron_Selection.command_line import THREAD_VARIABLES
 from tests.conftest import ROOT
 from tests.faults.golden_messages import check_message
 from tests.in_process import Completed, in_process
+from tests.raised import Parts, check_parts, reported_errors
 
 Flag = str | list[str] | bool | None
 
@@ -85,7 +86,7 @@ def environment(orders: dict[str, Any] | None = None, **changed: str | None) -> 
 
 
 def needs_a_process(orders: dict[str, Any]) -> bool:
-    """Whether a machine broken like this cannot be mended again."""
+    """Whether a machine broken like this cannot be restored in the same process."""
     return bool({"signal", "absent"} & orders.keys()) or orders.get("call") == "read"
 
 
@@ -103,7 +104,7 @@ def run(words: list[str], *, orders: dict[str, Any] | None = None, process: bool
         return in_process(words, forbid=(orders or {}).get("forbid", ()))
     finally:
         if rest:
-            _machine().mend()
+            _machine().restore()
 
 
 @cache
@@ -128,7 +129,7 @@ def run_process(
 
 
 def without_privileges() -> None:
-    """In the child: root obeys permissions as everyone does, wherever the files lie. For ``preexec_fn``."""
+    """In the child: root obeys permissions as every user does. For ``preexec_fn``."""
     if os.geteuid() == 0:
         libc = ctypes.CDLL(None, use_errno=True)
         for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
@@ -163,7 +164,7 @@ def snapshot(folder: Path) -> dict[str, Any]:
 
 
 def error_line(reported: Completed, code: int) -> str:
-    """Hold a failed run to what a user may see; its one error line."""
+    """Check what a failed run shows to its user; its one error line."""
     lines = reported.stderr.splitlines()
     assert reported.returncode == code, reported.stderr
     assert reported.stdout == ""
@@ -178,17 +179,34 @@ def error_line(reported: Completed, code: int) -> str:
     return errors[0]
 
 
-def refused(words: list[str], code: int, says: str, folder: Path, **more: Any) -> str:
-    """Run; the script must end with ``code`` and ``says`` in its error line, and leave ``folder`` as it was."""
+def fails(words: list[str], code: int, expected: Parts | str, **more: Any) -> str:
+    """Run; the script must end with ``code`` and report one error; its error line.
+
+    :param expected: the parts of the error, see ``check_parts``; or the words that the operating system has for it
+    """
+    with reported_errors() as errors:
+        line = error_line(run(words, **more), code)
+    if isinstance(expected, str):
+        assert expected in line, line
+        return line
+    for error in errors:
+        check_parts(error, **expected)
+    if not errors:  # the script ran in a process of its own
+        texts = [text for value in expected.values() for text in (value if isinstance(value, list) else [value])]
+        assert all(text in line for text in texts if isinstance(text, str)), line
+    return line
+
+
+def refused(words: list[str], code: int, expected: Parts | str, folder: Path, **more: Any) -> str:
+    """Run as ``fails`` does; the script must leave ``folder`` as it was."""
     before = snapshot(folder)
-    line = error_line(run(words, **more), code)
-    assert says in line, line
+    line = fails(words, code, expected, **more)
     assert snapshot(folder) == before
     return line
 
 
 def works(words: list[str], **more: Any) -> Completed:
-    """Run; the script must end well and say where its result went."""
+    """Run; the script must succeed and print where its result is."""
     reported = run(words, **more)
     assert reported.returncode == 0, reported.stderr
     assert reported.stdout

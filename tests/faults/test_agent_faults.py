@@ -21,6 +21,7 @@ from tests.faults.script_runs import (
     works,
 )
 from tests.made_agents import mlp_agent
+from tests.raised import parts
 
 by_script = pytest.mark.parametrize("script", SCRIPTS)
 AS_PROCESSES = {"A3 as it is", "A4 empty", "A22 policy_class"}  # one for each exit code
@@ -29,10 +30,10 @@ AS_PROCESSES = {"A3 as it is", "A4 empty", "A22 policy_class"}  # one for each e
 @by_script
 @pytest.mark.parametrize("fault", BAD_AGENTS)
 def test_a_bad_agent_is_refused_without_torch(fault: str, script: str, agent: Path) -> None:
-    spoil, code, says = BAD_AGENTS[fault]
+    spoil, code, error = BAD_AGENTS[fault]
     spoil(agent / "agent.zip")
     words = words_of(script, agent)
-    refused(words, code, says, agent.parent, orders=NO_TORCH, process=fault in AS_PROCESSES)
+    refused(words, code, error, agent.parent, orders=NO_TORCH, process=fault in AS_PROCESSES)
 
 
 @by_script
@@ -45,7 +46,7 @@ def test_a_strange_agent_that_is_whole_works_and_runs_nothing(fault: str, script
 
 
 @by_script
-def test_a_link_to_an_agent_is_followed_and_told(script: str, agent: Path) -> None:
+def test_a_link_to_an_agent_is_followed_and_recorded(script: str, agent: Path) -> None:
     """A11: the real path and the hash of what it holds are recorded."""
     real = agent.parent / "elsewhere.zip"
     shutil.move(agent / "agent.zip", real)
@@ -73,17 +74,22 @@ def test_an_agent_that_may_not_be_read_is_a_matter_of_the_machine(unreadable: st
     ("fault", "script"), [*(("A28 no class", script) for script in SCRIPTS), ("A28 no extractor", "E")]
 )
 def test_a_trusted_name_that_is_no_extractor_is_refused(fault: str, script: str, agent: Path) -> None:
-    spoil, flags, says = BAD_CLASSES[fault]
+    spoil, flags, error = BAD_CLASSES[fault]
     spoil(agent / "agent.zip")
-    refused(words_of(script, agent, **flags), 2, says, agent.parent, process=script == "E")
+    refused(words_of(script, agent, **flags), 2, error, agent.parent, process=script == "E")
 
 
 @by_script
 def test_a_tensor_too_many_is_refused(script: str, agent: Path) -> None:
     """A32."""
     EXTRA_TENSOR(agent / "agent.zip")
-    says = "q_net.q_net.9.bias': found a tensor that this network does not have"
-    refused(words_of(script, agent), 2, says, agent.parent, orders=NO_TORCH, process=script == "P")
+    error = parts(
+        file="agent.zip: policy.pth",
+        field="'q_net.q_net.9.bias'",
+        found="a tensor that this network does not have",
+        expected="none",
+    )
+    refused(words_of(script, agent), 2, error, agent.parent, orders=NO_TORCH, process=script == "P")
 
 
 @by_script
@@ -92,9 +98,9 @@ def test_weights_that_are_not_finite_are_let_in_on_demand_and_never_written_as_n
 ) -> None:
     """A35: the flag lets the agent in; NaN among the results is one line, and no file that no reader takes."""
     BAD_AGENTS["A35 NaN"][0](agent / "agent.zip")
-    says = "scores of the network: found NaN or infinity, expected finite numbers"
+    error = parts(field="scores of the network", found="NaN or infinity", expected="finite numbers")
     words = words_of(script, agent, fast=True, allow_nonfinite=True)
-    refused(words, 2, says, agent.parent, process=script == "W")
+    refused(words, 2, error, agent.parent, process=script == "W")
 
 
 @by_script
@@ -108,8 +114,8 @@ def test_an_agent_that_is_replaced_while_it_runs_is_recorded_as_it_was_read(scri
     assert agent_recorded(script, agent)["agent_sha256"] == hashlib.sha256(before).hexdigest()
 
 
-def test_what_these_agents_are_held_against_works(agent: Path) -> None:
-    """The commands of this file succeed where nothing is spoilt: refusals are of the fault, not of the command."""
+def test_the_commands_of_these_agents_work(agent: Path) -> None:
+    """The commands of this file succeed where nothing is damaged: refusals are of the fault, not of the command."""
     for script in SCRIPTS:
         reported = works([*words_of(script, agent, fast=True), "--json"], orders=NO_TORCH)
         assert json.loads(reported.stdout)

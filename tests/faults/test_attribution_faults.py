@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from Neuron_Selection.FileFormats.results.interactions_file import INTERACTION_F
 from Neuron_Selection.FileFormats.results.result_files import ResultFiles
 from tests.conftest import ROOT
 from tests.faults.script_runs import NO_TORCH, error_line, no_temporary_files, refused, run, snapshot, works
+from tests.raised import INPUT_AND_OUTPUT, Parts, parts
 
 FILES: dict[str, ResultFiles] = {"attribution": ATTRIBUTION_FILES, "interactions": INTERACTION_FILES}
 by_script = pytest.mark.parametrize("script", FILES)
@@ -61,12 +63,24 @@ def damaged(name: str, content: str) -> Callable[[Path], object]:
     return lambda agent: (agent / "activation_inputs" / f"{name}_inputs.json").write_text(content)
 
 
-BAD: dict[str, tuple[Callable[[Path], object], str]] = {
-    "no JSON": (damaged("clean", "{"), "found invalid JSON"),
-    "too few numbers": (damaged("corrupted", '{"x": {"input": [1, 2, 3]}}'), "found 3 numbers, expected 4 numbers"),
-    "other ids": (damaged("clean", '{"x": {"input": [1, 2, 3, 4]}}'), "expected the 1 ids of the clean inputs"),
-    "no inputs": (damaged("clean", "{}"), "clean_inputs.json: "),
-    "no agent": (lambda agent: (agent / "agent.zip").write_bytes(b"PK"), "agent.zip: "),
+BAD: dict[str, tuple[Callable[[Path], object], Parts]] = {
+    "no JSON": (
+        damaged("clean", "{"),
+        parts(file="clean_inputs.json", field=..., found=re.compile("invalid JSON .*"), expected="JSON"),
+    ),
+    "too few numbers": (
+        damaged("corrupted", '{"x": {"input": [1, 2, 3]}}'),
+        parts(file="corrupted_inputs.json", field="'x'.input", found="3 numbers", expected="4 numbers"),
+    ),
+    "other ids": (
+        damaged("clean", '{"x": {"input": [1, 2, 3, 4]}}'),
+        parts(file="corrupted_inputs.json", found="3 inputs", expected="the 1 ids of the clean inputs"),
+    ),
+    "no inputs": (damaged("clean", "{}"), parts(file="clean_inputs.json", problem="contains no inputs")),
+    "no agent": (
+        lambda agent: (agent / "agent.zip").write_bytes(b"PK"),
+        parts(file="agent.zip", found="a truncated or damaged zip", expected="a zip file"),
+    ),
 }
 
 
@@ -75,9 +89,9 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
 def test_files_that_cannot_be_used_are_refused_without_torch_and_nothing_is_written(
     fault: str, script: str, agent: Path
 ) -> None:
-    spoil, says = BAD[fault]
+    spoil, error = BAD[fault]
     spoil(agent)
-    refused(words_of(script, agent), 2, says, agent.parent, orders=NO_TORCH)
+    refused(words_of(script, agent), 2, error, agent.parent, orders=NO_TORCH)
 
 
 @by_script
@@ -87,19 +101,23 @@ def test_nothing_is_written_through_a_link_or_over_what_is_read(script: str, age
         target = agent.parent / "elsewhere"
         path.rename(target)
         path.symlink_to(target)
-        refused(words_of(script, agent, "--overwrite"), 2, "is a link to", agent.parent, orders=NO_TORCH)
+        refused(
+            words_of(script, agent, "--overwrite"), 2, parts(file=path, names=[target]), agent.parent, orders=NO_TORCH
+        )
         path.unlink()
         target.rename(path)
     clean = agent / "patching_results" / "own.json"
     clean.write_bytes((agent / "activation_inputs" / "clean_inputs.json").read_bytes())
     before = snapshot(agent)
     words = words_of(script, agent, "--clean", str(clean), "--output_prefix", "own", "--overwrite")
-    refused(words, 2, "is both an input and an output of this run", agent.parent, orders=NO_TORCH)
+    refused(words, 2, parts(file=clean, problem=INPUT_AND_OUTPUT), agent.parent, orders=NO_TORCH)
     assert snapshot(agent) == before
 
 
 @by_script
-def test_a_file_in_the_place_of_the_output_folder_is_a_matter_of_the_machine(script: str, agent: Path) -> None:
+def test_a_file_instead_of_the_output_folder_is_an_error_of_the_machine(script: str, agent: Path) -> None:
     (agent / "out").write_text("mine")
     words = words_of(script, agent, "--output_dir", str(agent / "out"))
-    refused(words, 4, "is not a folder", agent.parent, orders=NO_TORCH)
+    refused(
+        words, 4, parts(file=agent / "out", problem=re.compile("is not a folder; .*")), agent.parent, orders=NO_TORCH
+    )

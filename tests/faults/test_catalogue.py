@@ -1,4 +1,4 @@
-"""Every code in the name of a case or a test stands in the catalogue, and every code of the catalogue in a test."""
+"""Every code in the name of a case or a test is in the catalogue, and every code of the catalogue in a test."""
 
 from __future__ import annotations
 

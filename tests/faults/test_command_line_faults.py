@@ -1,4 +1,4 @@
-"""List F, the command line: what was typed is refused in one line, without torch unless only torch can tell."""
+"""List F, the command line: what was typed is refused in one line, without torch unless only torch can detect it."""
 
 from __future__ import annotations
 
@@ -10,70 +10,77 @@ import torch
 
 from tests.faults.recorded_runs import OUTPUTS
 from tests.faults.script_runs import NO_TORCH, SCRIPTS, Flag, error_line, refused, run, snapshot, words_of, works
+from tests.raised import DIFFERENT_RUN, INPUT_AND_OUTPUT, Parts, bad_sentence, bad_value, parts
 
 by_script = pytest.mark.parametrize("script", SCRIPTS)
 AS_PROCESSES = {"F1 unknown", "F9 folder"}  # one of each list
 PREFIXED = pytest.mark.parametrize("script", ["P", "W"])  # the others name their outputs after their inputs
 
-# name: (words put behind the command, exit code, words of the error line)
-TYPED: dict[str, tuple[list[str], str]] = {
-    "F1 unknown": (["--colour", "red"], "unrecognized arguments: --colour red"),
-    "F2 twice": (["--quiet", "--quiet"], "argument --quiet is given twice"),
-    "F2 twice, another value": (["--threads", "1", "--threads=2"], "argument --threads is given twice"),
-    "F3 no value": (["--threads"], "argument --threads: expected one argument"),
-    "F3 no folder": (["--output_dir"], "argument --output_dir: expected one argument"),
-    "F4 abbreviation": (["--output", "x"], "unrecognized arguments: --output x"),
-    "F4 abbreviated agent": (["--agent", "x"], "unrecognized arguments: --agent x"),
-    "F7 no device": (["--device", "cudaa"], "argument --device: found 'cudaa', expected auto, cpu, cuda or cuda:N"),
-    "F8 mps": (["--device", "mps"], "argument --device: found 'mps', expected auto, cpu, cuda or cuda:N"),
-    "F8 meta": (["--device", "meta"], "argument --device: found 'meta', expected auto, cpu, cuda or cuda:N"),
-    "no threads": (["--threads", "0"], "argument --threads: found '0', expected a whole number from 1"),
+# name: (words after the command, the error)
+TYPED: dict[str, tuple[list[str], Parts]] = {
+    "F1 unknown": (["--colour", "red"], bad_sentence("--colour red")),
+    "F2 twice": (["--quiet", "--quiet"], bad_sentence("--quiet")),
+    "F2 twice, another value": (["--threads", "1", "--threads=2"], bad_sentence("--threads")),
+    "F3 no value": (["--threads"], bad_sentence("--threads")),
+    "F3 no folder": (["--output_dir"], bad_sentence("--output_dir")),
+    "F4 abbreviation": (["--output", "x"], bad_sentence("--output x")),
+    "F4 abbreviated agent": (["--agent", "x"], bad_sentence("--agent x")),
+    "F7 no device": (["--device", "cudaa"], bad_sentence("--device", "'cudaa'")),
+    "F8 mps": (["--device", "mps"], bad_sentence("--device", "'mps'")),
+    "F8 meta": (["--device", "meta"], bad_sentence("--device", "'meta'")),
+    "no threads": (["--threads", "0"], bad_sentence("--threads", "'0'")),
 }
 
-PREFIXES: dict[str, tuple[str, str]] = {
-    "F9 folder": ("a/b", "output prefix: found 'a/b', expected a plain file name"),
-    "F9 climbs": ("..", "output prefix: found '..', expected a plain file name"),
-    "F9 backslash": ("a\\b", "expected a plain file name"),
-    "F10 too long": ("x" * 300, "output prefix: found 300 characters, expected a shorter file name"),
-    "F10 too many bytes": ("\u00fc" * 124, "output prefix: found 124 characters, expected a shorter file name"),
-    "F11 reserved": ("CON", "output prefix: found 'CON', expected a plain file name"),
-    "F11 reserved in small letters": ("con", "output prefix: found 'con', expected a plain file name"),
-    "F11 reserved with an ending": ("nul.x", "expected a plain file name"),
-    "F11 escape": ("a\x1b[31m", "expected a plain file name"),
+PREFIXES: dict[str, tuple[str, Parts]] = {
+    "F9 folder": ("a/b", bad_value("output prefix", "'a/b'")),
+    "F9 climbs": ("..", bad_value("output prefix", "'..'")),
+    "F9 backslash": ("a\\b", bad_value("output prefix", "'a\\\\b'")),
+    "F10 too long": ("x" * 300, bad_value("output prefix", "300 characters")),
+    "F10 too many bytes": ("\u00fc" * 124, bad_value("output prefix", "124 characters")),
+    "F11 reserved": ("CON", bad_value("output prefix", "'CON'")),
+    "F11 reserved in small letters": ("con", bad_value("output prefix", "'con'")),
+    "F11 reserved with an ending": ("nul.x", bad_value("output prefix", "'nul.x'")),
+    "F11 escape": ("a\x1b[31m", bad_value("output prefix", "'a\\x1b[31m'")),
 }
 
 
 @by_script
 @pytest.mark.parametrize("fault", TYPED)
 def test_a_command_line_that_cannot_be_meant_is_refused(fault: str, script: str, agent: Path) -> None:
-    more, says = TYPED[fault]
+    more, error = TYPED[fault]
     words = [*words_of(script, agent), *more]
-    refused(words, 2, says, agent.parent, orders=NO_TORCH, process=fault in AS_PROCESSES)
+    refused(words, 2, error, agent.parent, orders=NO_TORCH, process=fault in AS_PROCESSES)
 
 
 @PREFIXED
 @pytest.mark.parametrize("fault", PREFIXES)
 def test_an_output_prefix_that_is_no_file_name_is_refused(fault: str, script: str, agent: Path) -> None:
-    prefix, says = PREFIXES[fault]
+    prefix, error = PREFIXES[fault]
     words = words_of(script, agent, output_prefix=prefix)
-    refused(words, 2, says, agent.parent, orders=NO_TORCH, process=fault in AS_PROCESSES)
+    refused(words, 2, error, agent.parent, orders=NO_TORCH, process=fault in AS_PROCESSES)
 
 
 @pytest.mark.parametrize(("device", "script"), [*(("cuda", script) for script in SCRIPTS), ("cuda:7", "P")])
 def test_a_device_that_is_absent_is_never_replaced_in_silence(
     device: str, script: str, agent: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """F5, F6: only torch can tell; CUDA is hidden from it here."""
+    """F5, F6: only torch can detect it; CUDA is hidden from it here."""
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-    says = f"device {device} does not exist: this machine has 0 CUDA devices"
-    refused(words_of(script, agent, device=device), 4, says, agent.parent, process=device == "cuda:7")
+    error = parts(names=[f"device {device} ", "0 CUDA devices"])
+    refused(words_of(script, agent, device=device), 4, error, agent.parent, process=device == "cuda:7")
 
 
 @pytest.mark.parametrize("script", ["E", "P"])
 def test_the_numpy_engine_on_another_device_is_refused(script: str, agent: Path) -> None:
     words = words_of(script, agent, fast=True, device="cuda")
-    says = "engine numpy computes in float64 on the cpu only"
-    refused(words, 2, says, agent.parent, orders=NO_TORCH, process=script == "E")
+    refused(
+        words,
+        2,
+        parts(flags=["--engine"], names=["float64", "cpu"]),
+        agent.parent,
+        orders=NO_TORCH,
+        process=script == "E",
+    )
 
 
 @by_script
@@ -109,8 +116,8 @@ def test_unicode_and_blanks_in_every_path_are_fine(script: str, agent: Path) -> 
 def test_a_windows_path_is_a_name_that_is_not_there(script: str, agent: Path) -> None:
     """F13."""
     words = words_of(script, agent, agent_path="C:\\agents\\mine")
-    says = "no such file or folder (--agent_path"
-    refused(words, 2, says, agent.parent, orders=NO_TORCH, process=script == "G")
+    error = parts(file="C:\\agents\\mine", problem="no such file or folder")
+    refused(words, 2, error, agent.parent, orders=NO_TORCH, process=script == "G")
 
 
 def own_input(script: str, agent: Path) -> dict[str, Flag]:
@@ -130,8 +137,8 @@ def own_input(script: str, agent: Path) -> dict[str, Flag]:
 def test_an_output_that_would_replace_its_input_is_refused(script: str, agent: Path) -> None:
     """F18, also where --overwrite is given."""
     flags = own_input(script, agent)
-    says = "is both an input and an output of this run"
-    refused(words_of(script, agent, **flags), 2, says, agent.parent, orders=NO_TORCH, process=script == "E")
+    error = parts(file=..., problem=INPUT_AND_OUTPUT)
+    refused(words_of(script, agent, **flags), 2, error, agent.parent, orders=NO_TORCH, process=script == "E")
 
 
 @by_script
@@ -145,12 +152,6 @@ def test_an_output_different_run_error_is_kept_and_one_of_the_same_is_up_to_date
         "E": {"layers": "q_net.0"}, "P": {"patch_spec": "q_net.0:3"}, "G": {"k": "1"}, "W": {"values": "-1"},
     }[script]  # fmt: skip
     words = words_of(script, agent, fast=True, overwrite=None, **other)
-    refused(
-        words,
-        2,
-        "already exists and was written by a different run; pass --overwrite to replace it",
-        agent,
-        orders=NO_TORCH,
-    )
+    refused(words, 2, parts(file=..., problem=DIFFERENT_RUN), agent, orders=NO_TORCH)
     works(words_of(script, agent, fast=True, **other), orders=NO_TORCH)
     assert any(snapshot(agent)[name] != before[name] for name in OUTPUTS[script])

@@ -1,9 +1,10 @@
-"""List F, the disk: full, read-only, gone, or in the hands of another; old outputs stay whole, nothing else is left."""
+"""List F, the disk: full, read-only, removed, or changed meanwhile; old outputs stay whole, no temporary files."""
 
 from __future__ import annotations
 
 import errno
 import json
+import re
 import resource
 import signal
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from tests.faults.script_runs import (
     SCRIPTS,
     Flag,
     error_line,
+    fails,
     no_temporary_files,
     privileges_can_be_dropped,
     refused,
@@ -27,6 +29,7 @@ from tests.faults.script_runs import (
     words_of,
     works,
 )
+from tests.raised import parts
 
 by_script = pytest.mark.parametrize("script", SCRIPTS)
 FOLDERS = {script: Path(names[0]).parent.name for script, names in OUTPUTS.items()}
@@ -40,7 +43,7 @@ def limited(kind: int, value: int) -> Callable[[], None]:
 
 
 def outputs_are_whole(script: str, agent: Path) -> bool:
-    """Every JSON file is one, and what carries a hash of another tells the truth or is seen not to."""
+    """Every JSON file is whole, and a hash of another file is right or is found to be wrong."""
     for name in OUTPUTS[script]:
         if name.endswith(".json"):
             json.loads((agent / name).read_text())
@@ -49,29 +52,29 @@ def outputs_are_whole(script: str, agent: Path) -> bool:
 
 
 @by_script
-def test_a_file_in_the_place_of_the_output_folder_is_a_matter_of_the_machine(script: str, agent: Path) -> None:
+def test_a_file_instead_of_the_output_folder_is_an_error_of_the_machine(script: str, agent: Path) -> None:
     """F14."""
     (agent / "out").write_text("mine")
     words = words_of(script, agent, fast=True, output_dir=str(agent / "out"))
-    says = "is not a folder"
-    refused(words, 4, says, agent.parent, orders=NO_TORCH, process=script == "E")
+    error = parts(file=agent / "out", problem=re.compile("is not a folder; .*"))
+    refused(words, 4, error, agent.parent, orders=NO_TORCH, process=script == "E")
 
 
 @by_script
-def test_a_folder_in_the_place_of_the_output_is_a_matter_of_the_machine(script: str, agent: Path) -> None:
+def test_a_folder_instead_of_the_output_is_an_error_of_the_machine(script: str, agent: Path) -> None:
     path = agent / OUTPUTS[script][-1]
     path.unlink()
     path.mkdir()
     before = snapshot(agent / OUTPUTS[script][-1])
-    reported = run(words_of(script, agent, fast=True), orders=NO_TORCH, process=script == "P")
-    assert "is a directory, pipe or device; cannot be written as a file" in error_line(reported, 4)
+    error = parts(file=path, problem="is a directory, pipe or device; cannot be written as a file")
+    fails(words_of(script, agent, fast=True), 4, error, orders=NO_TORCH, process=script == "P")
     assert snapshot(agent / OUTPUTS[script][-1]) == before
     assert no_temporary_files(agent)
 
 
 @pytest.mark.skipif(not privileges_can_be_dropped(), reason="root cannot give up its privileges here")
 @by_script
-def test_a_read_only_output_folder_is_a_matter_of_the_machine(script: str, agent: Path) -> None:
+def test_a_read_only_output_folder_is_an_error_of_the_machine(script: str, agent: Path) -> None:
     """F15."""
     folder = agent / FOLDERS[script]
     folder.chmod(0o500)
@@ -104,8 +107,9 @@ def test_nothing_is_written_through_a_link_in_the_agents_folder(script: str, nam
     path.rename(target)
     path.symlink_to(target)
     words = words_of(script, agent, fast=True, **OTHER[script])
-    says = f"{path}: is a link to {target}"
-    refused(words, 2, says, agent.parent, orders=NO_TORCH, process=name == FOLDERS[script])
+    refused(
+        words, 2, parts(file=path, names=[str(target)]), agent.parent, orders=NO_TORCH, process=name == FOLDERS[script]
+    )
 
 
 @by_script
@@ -146,8 +150,8 @@ def test_a_disk_that_fails_at_any_moment_leaves_whole_files_and_no_others(fault:
         if reported.returncode == 0:
             if call != "fsync" or place > 2 * len(OUTPUTS[script]):
                 break
-            continue  # a folder that could not be synced is forgiven: its files are in their places
-        assert f"/{FOLDERS[script]}/" in error_line(reported, 4)  # the file, not the temporary one beside it
+            continue  # a folder that could not be synced is no error: its files are complete
+        assert f"/{FOLDERS[script]}/" in error_line(reported, 4)  # the file, not the temporary one next to it
         assert ".tmp" not in reported.stderr
         assert no_temporary_files(agent)
         now = snapshot(agent)
@@ -159,7 +163,7 @@ def test_a_disk_that_fails_at_any_moment_leaves_whole_files_and_no_others(fault:
 
 
 @by_script
-def test_a_quota_that_is_used_up_is_a_matter_of_the_machine(script: str, agent: Path) -> None:
+def test_a_quota_that_is_used_up_is_an_error_of_the_machine(script: str, agent: Path) -> None:
     """F21."""
     orders = {**NO_TORCH, "call": "write", "number": 1, "errno": errno.EDQUOT}
     words = words_of(script, agent, fast=True)
@@ -168,7 +172,7 @@ def test_a_quota_that_is_used_up_is_a_matter_of_the_machine(script: str, agent: 
 
 @by_script
 @pytest.mark.parametrize("size", [0, 100])
-def test_a_file_size_limit_is_a_matter_of_the_machine(size: int, script: str, agent: Path) -> None:
+def test_a_file_size_limit_is_an_error_of_the_machine(size: int, script: str, agent: Path) -> None:
     """F24: SIGXFSZ does not kill, the write fails."""
     words = words_of(script, agent, fast=True)
     limit = limited(resource.RLIMIT_FSIZE, size)
@@ -176,7 +180,7 @@ def test_a_file_size_limit_is_a_matter_of_the_machine(size: int, script: str, ag
 
 
 @by_script
-def test_a_failure_to_open_an_input_is_a_matter_of_the_machine(script: str, agent: Path) -> None:
+def test_a_failure_to_open_an_input_is_an_error_of_the_machine(script: str, agent: Path) -> None:
     """F25, while reading."""
     orders = {"call": "read", "name": "clean_inputs.json", "number": 1, "errno": errno.EMFILE}
     refused(words_of(script, agent, fast=True), 4, "Too many open files", agent.parent, orders=orders)
@@ -199,7 +203,7 @@ def test_a_process_that_is_killed_leaves_whole_files_and_a_rerun_completes_them(
 
 
 def signals_heard() -> None:
-    """In the child: what a shell in the background ignores is heard again."""
+    """In the child: signals that a shell in the background ignores have their default again."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
 
@@ -210,12 +214,11 @@ def test_a_signal_while_writing_leaves_the_old_files(ends: signal.Signals, code:
     """F27, F28, F29."""
     orders = {"call": "fsync", "number": 1, "signal": int(ends)}
     words = words_of(script, agent, fast=True, **OTHER[script])
-    says = "no partially written files remain"
-    refused(words, code, says, agent.parent, orders=orders, preexec_fn=signals_heard)
+    refused(words, code, "no partially written files remain", agent.parent, orders=orders, preexec_fn=signals_heard)
 
 
 @by_script
-def test_a_hang_up_is_not_heard_under_nohup(script: str, agent: Path) -> None:
+def test_a_hang_up_is_ignored_under_nohup(script: str, agent: Path) -> None:
     """F29: who ignores it beforehand wants the run to go on."""
     orders = {"call": "fsync", "number": 1, "signal": int(signal.SIGHUP)}
     works(words_of(script, agent, fast=True), orders=orders, preexec_fn=lambda: ignore(signal.SIGHUP))

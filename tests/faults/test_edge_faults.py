@@ -89,7 +89,10 @@ BAD_CIRCUITS: dict[str, tuple[Callable[[Document], object], str]] = {
     ),
     "an edge twice": (lambda one: one["edges"].append(one["edges"][0]), "is the same edge as edges[0]"),
     "an importance that is text": (of_first_edge("importance", "much"), "edges[0].importance: found 'much'"),
-    "an unknown ablation": (setting("ablation", "median"), "circuit.json: ablation: found 'median', expected zero"),
+    "an unknown ablation": (
+        setting("ablation", "median"),
+        "circuit.json: ablation: found 'median', expected corrupted, zero",
+    ),
     "an ablation that is no text": (setting("ablation", None), "ablation: found null, expected text"),
     "a seed below 0": (setting("seed", -1), "seed: found -1, expected a whole number, at least 0"),
     "faithfulness that is text": (

@@ -14,6 +14,7 @@ from tests.faults.conftest import IDS
 from tests.faults.recorded_runs import metadata_of
 from tests.faults.script_runs import NO_TORCH, SCRIPTS, Flag, refused, words_of, works
 from tests.made_agents import data_fields, mlp_state, new_dqn, pickled, save_dqn, write_zip
+from tests.raised import NO_SUCH_FILE, Parts, bad_sentence, bad_state, bad_value, parts
 
 by_script = pytest.mark.parametrize("script", SCRIPTS)
 AS_PROCESSES = {"C3 no JSON", "C20 above", "C28 commas"}  # one of each list
@@ -22,53 +23,58 @@ DEEP = "[" * 100_000 + "]" * 100_000
 IMAGE = spaces.Box(0, 255, (3, 4, 5), np.uint8)
 TWO = spaces.Dict({"place": spaces.Box(-1, 1, (2,), np.float32), "time": spaces.Box(-1, 1, (2,), np.float32)})
 
-BAD_INPUTS: dict[str, tuple[str | bytes | None, str]] = {
-    "C1 missing": (None, "no such file in"),
-    "C2 empty": ("", "found an empty file, expected JSON"),
-    "C3 no JSON": ('{"a": [1,\n 2', "line 2, column 3: found invalid JSON"),
-    "C4 UTF-16": ('{"a": [1,2,3,4]}'.encode("utf-16"), "found bytes that are not UTF-8"),
-    "C5 id twice": ('{"a": [1,2,3,4], "a": [1,2,3,4]}', "'a': found a duplicate key"),
-    "C5 key twice": ('{"a": {"input": [1,2,3,4], "input": [1,2,3,4]}}', "'a'.input: found a duplicate key"),
-    "C6 list": ("[[1,2,3,4]]", "found a list, expected an object {id:"),
-    "C6 number": ("7", "found 7, expected an object {id:"),
-    "C7 no inputs": ("{}", "contains no inputs"),
-    "C8 no input": ('{"a": {"inputs": [1]}}', "'a': has no key 'input' (its keys: 'inputs')"),
-    "C9 NaN": ('{"a": [1,2,3,NaN]}', "'a'[3]: found the literal NaN, expected finite numbers"),
-    "C9 Infinity": ('{"a": [1,2,3,-Infinity]}', "'a'[3]: found the literal -Infinity, expected finite numbers"),
-    "C10 1e39": ('{"a": [1,2,3,1e39]}', "'a'[3]: found 1e+39, expected at most 3.4e+38 in size"),
-    "C11 null": ('{"a": [1,2,3,null]}', "'a': found null, expected numbers"),
-    "C12 true": ('{"a": [1,2,3,true]}', "'a': found true, expected numbers"),
-    "C13 text": ('{"a": {"input": [1,2,3,"4"]}}', "'a'.input: found '4', expected numbers"),
-    "C14 ragged": ('{"a": [[1,2],[3]]}', "'a': found lists of unequal lengths"),
-    "C15 too wide": ('{"a": [1,2,3,4,5]}', "'a': found 5 numbers, expected 4 numbers"),
-    "C16 two in a row": ('{"a": [1,2,3,4,5,6,7,8]}', "'a': found 8 numbers, expected 4 numbers"),
-    "C18 two rows": ('{"a": [[1,2,3,4],[1,2,3,4]]}', "'a': found an array of 2 x 4, expected 4 numbers"),
-    "C26 empty id": ('{"": [1,2,3,4]}', "found an input id of 0 characters, expected 1 to 1,000"),
-    "C29 newline": ('{"a\\nb": [1,2,3,4]}', "the input id contains an unprintable character"),
-    "C29 escape": ('{"a\\u001b[31m": [1,2,3,4]}', "contains an unprintable character"),
-    "C29 NUL": ('{"a\\u0000b": [1,2,3,4]}', "contains an unprintable character"),
-    "C30 long id": ('{"%s": [1,2,3,4]}' % ("a" * 10_000), "found an input id of 10,000 characters"),
-    "C33 surrogate": ('{"a\\ud800": [1,2,3,4]}', "contains an unprintable character"),
-    "C36 deep": ('{"a": ' + DEEP + "}", "is nested too deeply"),
-    "C36 eleven deep": ('{"a": %s}' % (11 * "[" + "1" + 11 * "]"), "found lists nested more than 8 deep"),
-    "C37 digits": ('{"a": [1,2,3,%s]}' % ("9" * 5_000), "found an integer of thousands of digits"),
-    "C37 integer": ('{"a": [1,2,3,%s]}' % ("9" * 400), "'a': found"),
+BAD_INPUTS: dict[str, tuple[str | bytes | None, Parts]] = {
+    "C1 missing": (None, bad_state("new_inputs.json", NO_SUCH_FILE)),
+    "C2 empty": ("", bad_value("new_inputs.json", "an empty file")),
+    "C3 no JSON": ('{"a": [1,\n 2', bad_value("line 2, column 3", "invalid JSON (Expecting ',' delimiter)")),
+    "C4 UTF-16": ('{"a": [1,2,3,4]}'.encode("utf-16"),
+                  bad_value("new_inputs.json", "bytes that are not UTF-8 (at byte 0)")),
+    "C5 id twice": ('{"a": [1,2,3,4], "a": [1,2,3,4]}', bad_value("'a'", "a duplicate key")),
+    "C5 key twice": ('{"a": {"input": [1,2,3,4], "input": [1,2,3,4]}}', bad_value("'a'.input", "a duplicate key")),
+    "C6 list": ("[[1,2,3,4]]", bad_value("new_inputs.json", "a list")),
+    "C6 number": ("7", bad_value("new_inputs.json", "7")),
+    "C7 no inputs": ("{}", bad_state("new_inputs.json", "contains no inputs")),
+    "C8 no input": ('{"a": {"inputs": [1]}}', bad_state("'a'", "has no key 'input' (its keys: 'inputs')")),
+    "C9 NaN": ('{"a": [1,2,3,NaN]}', bad_value("'a'[3]", "the literal NaN")),
+    "C9 Infinity": ('{"a": [1,2,3,-Infinity]}', bad_value("'a'[3]", "the literal -Infinity")),
+    "C10 1e39": ('{"a": [1,2,3,1e39]}', bad_value("'a'[3]", "1e+39")),
+    "C11 null": ('{"a": [1,2,3,null]}', bad_value("'a'", "null")),
+    "C12 true": ('{"a": [1,2,3,true]}', bad_value("'a'", "true")),
+    "C13 text": ('{"a": {"input": [1,2,3,"4"]}}', bad_value("'a'.input", "'4'")),
+    "C14 ragged": ('{"a": [[1,2],[3]]}', bad_value("'a'", "lists of unequal lengths")),
+    "C15 too wide": ('{"a": [1,2,3,4,5]}', bad_value("'a'", "5 numbers")),
+    "C16 two in a row": ('{"a": [1,2,3,4,5,6,7,8]}', bad_value("'a'", "8 numbers")),
+    "C18 two rows": ('{"a": [[1,2,3,4],[1,2,3,4]]}', bad_value("'a'", "an array of 2 x 4")),
+    "C26 empty id": ('{"": [1,2,3,4]}', bad_value("''", "an input id of 0 characters")),
+    "C29 newline": ('{"a\\nb": [1,2,3,4]}', bad_state("'a\\nb'", "the input id contains an unprintable character")),
+    "C29 escape": ('{"a\\u001b[31m": [1,2,3,4]}',
+                   bad_state("'a\\x1b[31m'", "the input id contains an unprintable character")),
+    "C29 NUL": ('{"a\\u0000b": [1,2,3,4]}', bad_state("'a\\x00b'", "the input id contains an unprintable character")),
+    "C30 long id": ('{"%s": [1,2,3,4]}' % ("a" * 10_000),
+                    bad_value(f"'{27 * 'a'}...{28 * 'a'}'", "an input id of 10,000 characters")),
+    "C33 surrogate": ('{"a\\ud800": [1,2,3,4]}',
+                      bad_state("'a\\ud800'", "the input id contains an unprintable character")),
+    "C36 deep": ('{"a": ' + DEEP + "}", bad_state("new_inputs.json", "is nested too deeply")),
+    "C36 eleven deep": ('{"a": %s}' % (11 * "[" + "1" + 11 * "]"), bad_value("'a'", "lists nested more than 8 deep")),
+    "C37 digits": ('{"a": [1,2,3,%s]}' % ("9" * 5_000),
+                   bad_value("new_inputs.json", "an integer of thousands of digits")),
+    "C37 integer": ('{"a": [1,2,3,%s]}' % ("9" * 400), bad_value("'a'", "an integer too large")),
 }  # fmt: skip
 
-# name: (observation space, one observation, what the error line says)
-BAD_OBSERVATIONS: dict[str, tuple[spaces.Space[Any], Any, str]] = {
-    "C20 above": (IMAGE, np.full((3, 4, 5), 300).tolist(), "'a'.input[0][0][0]: found 300, expected 0 to 255"),
-    "C20 below": (IMAGE, np.full((3, 4, 5), -1).tolist(), "'a'.input[0][0][0]: found -1, expected 0 to 255"),
-    "C21 halves": (IMAGE, np.full((3, 4, 5), 0.5).tolist(), "found 0.5, expected whole numbers (uint8)"),
-    "C22 key missing": (TWO, {"place": [0, 0]}, "'a'.input.time: is missing"),
+# name: (observation space, one observation, the error)
+BAD_OBSERVATIONS: dict[str, tuple[spaces.Space[Any], Any, Parts]] = {
+    "C20 above": (IMAGE, np.full((3, 4, 5), 300).tolist(), bad_value("'a'.input[0][0][0]", "300")),
+    "C20 below": (IMAGE, np.full((3, 4, 5), -1).tolist(), bad_value("'a'.input[0][0][0]", "-1")),
+    "C21 halves": (IMAGE, np.full((3, 4, 5), 0.5).tolist(), bad_value("'a'.input[0][0][0]", "0.5")),
+    "C22 key missing": (TWO, {"place": [0, 0]}, bad_state("'a'.input.time", "is missing")),
     "C23 key too many": (
         TWO,
         {"place": [0, 0], "time": [0, 0], "x": [0]},
-        "'a'.input.x: is not a key of this space",
+        bad_state("'a'.input.x", "is not a key of this space; keys: place, time"),
     ),
-    "C24 n": (spaces.Discrete(4), 4, "'a'.input: found 4, expected whole numbers from 0 to 3"),
-    "C24 a half": (spaces.Discrete(4), 1.5, "'a'.input: found 1.5, expected whole numbers from 0 to 3"),
-    "C24 negative": (spaces.Discrete(4), -1, "'a'.input: found -1, expected whole numbers from 0 to 3"),
+    "C24 n": (spaces.Discrete(4), 4, bad_value("'a'.input", "4")),
+    "C24 a half": (spaces.Discrete(4), 1.5, bad_value("'a'.input", "1.5")),
+    "C24 negative": (spaces.Discrete(4), -1, bad_value("'a'.input", "-1")),
 }
 
 GOOD_INPUTS: dict[str, tuple[dict[str, Any], str]] = {
@@ -95,20 +101,20 @@ def agent_of(folder: Path, space: spaces.Space[Any]) -> None:
 @by_script
 @pytest.mark.parametrize("fault", BAD_INPUTS)
 def test_a_bad_inputs_file_is_refused_without_torch(fault: str, script: str, agent: Path) -> None:
-    content, says = BAD_INPUTS[fault]
+    content, error = BAD_INPUTS[fault]
     with_inputs(agent, content)
     words = words_of(script, agent, inputs="new_inputs.json")
-    refused(words, 2, says, agent.parent, orders=NO_TORCH, process=fault in AS_PROCESSES)
+    refused(words, 2, error, agent.parent, orders=NO_TORCH, process=fault in AS_PROCESSES)
 
 
 @by_script
 @pytest.mark.parametrize("fault", BAD_OBSERVATIONS)
 def test_an_observation_of_another_space_is_refused_without_torch(fault: str, script: str, agent: Path) -> None:
-    space, observation, says = BAD_OBSERVATIONS[fault]
+    space, observation, error = BAD_OBSERVATIONS[fault]
     agent_of(agent, space)
     with_inputs(agent, json.dumps({"a": {"input": observation}}))
     words = words_of(script, agent, inputs="new_inputs.json")
-    refused(words, 2, says, agent.parent, orders=NO_TORCH, process=fault in AS_PROCESSES)
+    refused(words, 2, error, agent.parent, orders=NO_TORCH, process=fault in AS_PROCESSES)
 
 
 @by_script
@@ -126,7 +132,7 @@ def test_odd_inputs_that_are_right_work_and_keep_their_ids(inputs: str, script: 
 
 
 def ids_in_output(script: str, agent: Path) -> list[str]:
-    """The ids as the output tells them; perturb_weights.py tells how many, and a hash."""
+    """The ids that the output lists; perturb_weights.py records their number and a hash."""
     if script == "E":
         readable = json.loads((agent / "activation_logging" / "new_activations_readable.json").read_text())
         with np.load(agent / "activation_logging" / "new_activations.npz") as stored:
@@ -152,8 +158,8 @@ def test_a_byte_order_mark_changes_nothing(script: str, agent: Path) -> None:
 
 
 @by_script
-def test_images_with_channels_last_or_divided_already_are_said(script: str, agent: Path) -> None:
-    """C19 and C21: transposed as Stable-Baselines3 does, and a warning; never guessed in silence."""
+def test_images_with_channels_last_or_divided_already_are_reported(script: str, agent: Path) -> None:
+    """C19 and C21: transposed as Stable-Baselines3 does, with a warning; never guessed silently."""
     agent_of(agent, IMAGE)
     with_inputs(agent, json.dumps({"a": np.ones((4, 5, 3), int).tolist()}))
     reported = works(
@@ -163,19 +169,19 @@ def test_images_with_channels_last_or_divided_already_are_said(script: str, agen
     assert "no pixel is above 1, but this agent expects 0 to 255; were the images divided by 255?" in reported.stderr
 
 
-UNKNOWN: dict[str, tuple[dict[str, Flag], str]] = {
-    "E": ({"layers": ["q_net.0", "q_net.00"]}, "unknown layer 'q_net.00'"),
-    "P": ({"input_ids": ["env-v0-81110-6"]}, "unknown input id 'env-v0-81110-6'"),
-    "W": ({"input_ids": ["env-v0-81110-6"]}, "unknown input id 'env-v0-81110-6'"),
-    "G": ({"inputs": "Clean_inputs.json"}, "Clean_inputs.json: no such file in"),
+UNKNOWN: dict[str, tuple[dict[str, Flag], Parts]] = {
+    "E": ({"layers": ["q_net.0", "q_net.00"]}, bad_sentence("'q_net.00'")),
+    "P": ({"input_ids": ["env-v0-81110-6"]}, bad_sentence("'env-v0-81110-6'")),
+    "W": ({"input_ids": ["env-v0-81110-6"]}, bad_sentence("'env-v0-81110-6'")),
+    "G": ({"inputs": "Clean_inputs.json"}, bad_state("Clean_inputs.json", NO_SUCH_FILE)),
 }
 
 
 @by_script
 def test_an_unknown_name_is_refused_with_the_nearest(script: str, agent: Path) -> None:
     """C38: ids where there is --input_ids, else what is chosen by name."""
-    flags, says = UNKNOWN[script]
-    line = refused(words_of(script, agent, **flags), 2, says, agent.parent, orders=NO_TORCH, process=script == "W")
+    flags, error = UNKNOWN[script]
+    line = refused(words_of(script, agent, **flags), 2, error, agent.parent, orders=NO_TORCH, process=script == "W")
     assert script == "G" or (IDS[0] if script in "PW" else "q_net.0") in line
 
 
@@ -185,9 +191,9 @@ def test_a_file_beyond_the_limit_is_refused_unread(script: str, agent: Path) -> 
     path = agent / "activation_inputs" / "new_inputs.json"
     with path.open("wb") as file:
         file.truncate(3 << 30)
-    says = "found 3,221,225,472 bytes, expected at most 2,147,483,648"
+    error = parts(file="new_inputs.json", found="3,221,225,472 bytes", expected="at most 2,147,483,648")
     words = words_of(script, agent, inputs="new_inputs.json")
-    refused(words, 2, says, agent.parent, orders=NO_TORCH, process=script == "G")
+    refused(words, 2, error, agent.parent, orders=NO_TORCH, process=script == "G")
 
 
 @by_script
@@ -195,9 +201,9 @@ def test_the_last_of_thirty_thousand_inputs_is_checked_too(script: str, agent: P
     """C35, a part of it: the time grows with the ids alone."""
     entries = ", ".join(f'"{number}": [1,2,3,4]' for number in range(30_000))
     with_inputs(agent, "{" + entries + ', "last": [1,2,3]}')
-    says = "'last': found 3 numbers, expected 4 numbers"
+    error = parts(file="new_inputs.json", field="'last'", found="3 numbers", expected="4 numbers")
     words = words_of(script, agent, inputs="new_inputs.json")
-    refused(words, 2, says, agent.parent, orders=NO_TORCH, process=script == "E")
+    refused(words, 2, error, agent.parent, orders=NO_TORCH, process=script == "E")
 
 
 def test_ids_like_paths_stay_inside_of_the_results(agent: Path) -> None:

@@ -24,13 +24,14 @@ from tests.faults.script_runs import (
     NO_TORCH,
     Flag,
     environment,
-    error_line,
+    fails,
     no_temporary_files,
     run,
     snapshot,
     words_of,
     works,
 )
+from tests.raised import DIFFERENT_RUN, parts
 
 ANALYSIS = "Neuron_Selection/AnalysisTooling/analyze_metrics.py"
 EXPERIMENTS = "Neuron_Selection/ExperimentTooling"
@@ -159,8 +160,8 @@ def test_readers_refuse_part_of_a_set_and_another_command_is_refused(name: str, 
             continue
         met += 1
         if "by_input" not in folders and any(part[0].with_suffix("").with_suffix("").glob("*.json")):
-            assert "belongs to a run that was interrupted" in error_line(run(reader), 2)
-        assert "already exists and was written by a different run" in error_line(run([*words, *other]), 2)
+            fails(reader, 2, parts(file=part[0], problem="belongs to a run that was interrupted"))
+        fails([*words, *other], 2, parts(file=..., problem=DIFFERENT_RUN))
     assert met >= len(folders)
 
 

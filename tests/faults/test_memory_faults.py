@@ -11,6 +11,7 @@ import pytest
 
 from tests.faults.script_runs import NO_TORCH, SCRIPTS, error_line, refused, run, snapshot, words_of, works
 from tests.faults.test_kills import commands
+from tests.raised import parts
 
 by_script = pytest.mark.parametrize("script", SCRIPTS)
 MIB = 1 << 20
@@ -26,9 +27,9 @@ def test_a_file_that_does_not_fit_into_memory_is_named_with_its_size(script: str
     """F36: a gibibyte, sparse on disk, where 700 MiB are allowed."""
     with (agent / "activation_inputs" / "new_inputs.json").open("wb") as file:
         file.truncate(1 << 30)
-    says = "new_inputs.json: out of memory reading 1,073,741,824 bytes"
+    error = parts(names=["new_inputs.json", "out of memory", "1,073,741,824 bytes"])
     words = words_of(script, agent, inputs="new_inputs.json", fast=True)
-    refused(words, 4, says, agent.parent, orders=NO_TORCH, preexec_fn=at_most(700))
+    refused(words, 4, error, agent.parent, orders=NO_TORCH, preexec_fn=at_most(700))
 
 
 @pytest.mark.parametrize("script", ["E", "P"])

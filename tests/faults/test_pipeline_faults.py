@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from tests.faults.fault_cases_pipeline import (
 )  # fmt: skip
 from tests.faults.script_runs import NO_TORCH, Flag, refused, words_of, works
 from tests.made_agents import data_fields, mlp_agent, mlp_state, pickled, planted_agent, vector_space, write_zip
+from tests.raised import parts
 
 AS_PROCESSES = {"E1 no summary", "E2 no gradients", "E3 no averages", "weights, E4 no candidates"}  # one of each script
 RESULTS = "perturbation_results/results.json"
@@ -40,16 +43,16 @@ def command(script: str, agent: Path, **flags: Flag) -> list[str]:
 @pytest.mark.parametrize("fault", [*PIPELINE_FAULTS, *(f"weights, {fault}" for fault in WEIGHT_FAULTS)])
 def test_a_bad_file_of_the_pipeline_is_refused_before_anything_is_written(fault: str, agent: Path) -> None:
     cases = WEIGHT_FAULTS if fault.startswith("weights, ") else PIPELINE_FAULTS
-    script, spoil, flags, says = cases[fault.removeprefix("weights, ")]
+    script, spoil, flags, error = cases[fault.removeprefix("weights, ")]
     spoil(agent)
     flags = {name: str(agent) if value == "AGENT" else value for name, value in flags.items()}
     new = {"output_dir": str(agent / "new")}  # so that a step that ran too early is seen
     words = command(script, agent, **{**new, **flags})
-    refused(words, 2, says, agent.parent, orders=NO_TORCH, process=fault in AS_PROCESSES)
+    refused(words, 2, error, agent.parent, orders=NO_TORCH, process=fault in AS_PROCESSES)
 
 
 @pytest.mark.parametrize("script", ["G", "extract"])
-def test_k_of_nothing_and_k_beyond_a_row_are_said(script: str, agent: Path) -> None:
+def test_k_of_nothing_and_k_beyond_a_row_are_reported(script: str, agent: Path) -> None:
     """E12, E15, E16: k alone or m alone is enough; more than there is is never padded."""
     reported = works(command(script, agent, k="0", m="2"), orders=NO_TORCH)
     assert "2 weights of 2 neurons (0 guaranteed, 2 additional)" in reported.stdout
@@ -97,10 +100,11 @@ def test_gradients_and_an_agent_that_do_not_belong_together_are_refused(agent: P
     """E6 and E19: averages of gradients that another agent has."""
     other = mlp_agent(agent.parent / "other", seed=1)
     words = command("average", agent, agent_path=str(other), inputs=str(agent / "activation_inputs/clean_inputs.json"))
-    refused(words, 2, "weights_sha256: the gradients belong to another agent", agent.parent, orders=NO_TORCH)
+    error = parts(file=agent / GRADIENTS, field="weights_sha256", problem="the gradients belong to another agent")
+    refused(words, 2, error, agent.parent, orders=NO_TORCH)
 
 
-def test_published_files_without_metadata_work_and_their_age_is_said(agent: Path) -> None:
+def test_published_files_without_metadata_work_with_a_warning(agent: Path) -> None:
     """E20: the older form has no fingerprint; only its indices can be checked."""
     edited(AVERAGES, lambda document: document["metadata"].clear())(agent)
     edited(CANDIDATES, lambda document: {key: document[key] for key in document if key != "metadata"})(agent)
@@ -143,7 +147,13 @@ def test_perturbing_twice_and_after_a_failure_gives_the_same_bytes(agent: Path) 
     flags: dict[str, Flag] = {"dtype": "float32", "values": ["0", "-1"]}  # float32 takes the real network
     works(command("W", agent, **flags), process=True)
     first = (agent / RESULTS).read_bytes()
-    refused(command("W", agent, **flags), 4, "", agent, orders={"call": "fsync", "number": 1, "errno": 28})
+    refused(
+        command("W", agent, **flags),
+        4,
+        os.strerror(errno.ENOSPC),
+        agent,
+        orders={"call": "fsync", "number": 1, "errno": errno.ENOSPC},
+    )
     works(command("W", agent, **flags))
     assert (agent / RESULTS).read_bytes() == first
 

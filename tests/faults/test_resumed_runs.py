@@ -1,4 +1,4 @@
-"""A long run that was killed goes on from its finished blocks and ends with the bytes of an undisturbed run."""
+"""A long run that was killed resumes from its finished blocks and ends with the bytes of an undisturbed run."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from Neuron_Selection.FileFormats import kept_blocks
 from Neuron_Selection.FileFormats.kept_blocks import KeptBlocks
 from tests.conftest import ROOT
 from tests.faults.script_runs import snapshot
+from tests.raised import raises
 
 METADATA = {"format": 1, "suite_version": "0", "libraries": {}, "run": {"seed": 1}}
 PERTURBATION = "Parameter_Selection.PerturbationTooling"
@@ -51,7 +52,7 @@ RUNS: dict[str, tuple[str, list[str], str, dict[str, int], int]] = {
 
 
 class Killed(BaseException):
-    """Stands for a signal: nothing in the suite catches it."""
+    """Used like a signal: nothing in the suite catches it."""
 
 
 @pytest.fixture
@@ -63,7 +64,7 @@ def agent(tmp_path: Path) -> Path:
 
 
 class Counted:
-    """Counts the calls of a function, and raises in the place of one of them."""
+    """Counts the calls of a function, and raises instead of one of them."""
 
     def __init__(self, function: Callable[..., Any], killed_at: int | None = None) -> None:
         self.function, self.killed_at, self.calls = function, killed_at, 0
@@ -213,7 +214,7 @@ def test_several_passes_of_the_network_share_a_block(
     capsys.readouterr()
 
 
-def test_blocks_of_every_run_of_an_output_go_when_it_is_in_its_place(kept: KeptBlocks, tmp_path: Path) -> None:
+def test_blocks_of_every_run_of_an_output_are_removed_once_it_is_written(kept: KeptBlocks, tmp_path: Path) -> None:
     kept.keep("first", b"1")
     KeptBlocks(tmp_path / "sweep.npz", {**METADATA, "run": {"seed": 2}}).keep("first", b"1")
     KeptBlocks(tmp_path / "other.npz", METADATA).keep("first", b"1")
@@ -222,12 +223,12 @@ def test_blocks_of_every_run_of_an_output_go_when_it_is_in_its_place(kept: KeptB
     assert left.name.startswith(".other.npz.")
 
 
-def test_a_link_in_the_place_of_the_blocks_is_refused_and_not_followed(kept: KeptBlocks, tmp_path: Path) -> None:
+def test_a_link_instead_of_the_blocks_is_refused_and_not_followed(kept: KeptBlocks, tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "precious").write_text("stays")
     kept._folder.symlink_to(elsewhere)
-    with pytest.raises(UsageError, match="is a link to"):
+    with raises(UsageError, file=kept._folder, names=[elsewhere]):
         kept.read("first")
     kept.remove()
     assert (elsewhere / "precious").read_text() == "stays"

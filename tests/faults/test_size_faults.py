@@ -5,6 +5,7 @@ The limits are set on the child process, so that no clock and no other process c
 
 from __future__ import annotations
 
+import re
 import resource
 from collections.abc import Callable
 from pathlib import Path
@@ -13,8 +14,9 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.faults.hostile_files import HOSTILE, MB, policy_that_inflates
-from tests.faults.script_runs import error_line, run
+from tests.faults.script_runs import error_line, fails, run
 from tests.in_process import Completed
+from tests.raised import parts
 
 INSPECT = ROOT / "Neuron_Selection" / "inspect_agent.py"
 WRITE = ROOT / "Parameter_Selection" / "PerturbationTooling" / "write_agent.py"
@@ -69,14 +71,15 @@ def test_a_file_that_holds_as_much_as_is_allowed_stays_within_the_limits(
     assert "--max_size" not in reported.stderr + reported.stdout
 
 
-def test_an_honest_giant_is_read_where_max_size_allows_it(tmp_path: Path) -> None:
+def test_a_large_agent_is_read_where_max_size_allows_it(tmp_path: Path) -> None:
     path = policy_that_inflates(tmp_path / "agent.zip", 200 * MB)
     words = COMMANDS["write"](path)
-    assert "--max_size raises the limit" in error_line(run(words), 2)
+    found, expected = re.compile("[0-9,]+ bytes.*"), re.compile("at most .*")
+    error = parts(file=..., field=..., found=found, expected=expected, hint="--max_size raises the limit")
+    fails(words, 2, error)
     assert run([*words, "--max_size", "1GB"]).returncode == 0
 
 
 @pytest.mark.parametrize("text", ["", "0", "-1", "4XB", "1e9", "4 GB GB", "\u0663"])
 def test_a_size_is_read_strictly(text: str, tmp_path: Path) -> None:
-    reported = run([*COMMANDS["inspect"](tmp_path), "--max_size", text])
-    assert "expected a size such as 4GB" in error_line(reported, 2)
+    fails([*COMMANDS["inspect"](tmp_path), "--max_size", text], 2, parts(names=["--max_size", repr(text)]))

@@ -11,6 +11,7 @@ from tests.faults.recorded_runs import metadata_of
 from tests.faults.script_runs import NO_TORCH, SCRIPTS, refused, words_of, works
 from tests.made_agents import vector_space
 from tests.made_normalizers import new_normalizer, saved
+from tests.raised import NO_SUCH_FILE, Parts, bad_state, bad_value
 
 by_script = pytest.mark.parametrize("script", SCRIPTS)
 NAME = "vecnormalize.pkl"
@@ -28,26 +29,26 @@ def payload(path: Path) -> None:
     path.write_bytes(f"cos\nsystem\n(Vtouch {path.parent / 'marker'}\ntR.".encode())
 
 
-# name: (how the file is made, exit code, words of the error line)
-BAD_FILES: dict[str, tuple[Callable[[Path], object], int, str]] = {
-    "A41 missing": (lambda _: None, 2, f"{NAME}: no such file in"),
+# name: (how the file is made, exit code, the error)
+BAD_FILES: dict[str, tuple[Callable[[Path], object], int, Parts]] = {
+    "A41 missing": (lambda _: None, 2, bad_state("vecnormalize.pkl", NO_SUCH_FILE)),
     "A42 git-lfs": (
         lambda path: path.write_bytes(b"version https://git-lfs.example/spec/v1\n"),
         2,
-        "found a git-lfs pointer instead of the file",
+        bad_value("vecnormalize.pkl", "a git-lfs pointer instead of the file"),
     ),
-    "A43 cut": (cut, 2, "found a damaged pickle"),
-    "A44 another agent's": (good(5), 2, "obs_rms.mean: found shape (5,), expected (4,)"),
-    "A45 payload": (payload, 3, "found a call of 'os.system', expected a VecNormalize saved by Stable-Baselines3"),
+    "A43 cut": (cut, 2, bad_value("vecnormalize.pkl", "a damaged pickle")),
+    "A44 another agent's": (good(5), 2, bad_value("obs_rms.mean", "shape (5,)")),
+    "A45 payload": (payload, 3, bad_value("vecnormalize.pkl", "a call of 'os.system'")),
 }
 
 
 @by_script
 @pytest.mark.parametrize("fault", BAD_FILES)
 def test_a_bad_vecnormalize_file_is_refused_without_torch(fault: str, script: str, agent: Path) -> None:
-    make, code, says = BAD_FILES[fault]
+    make, code, error = BAD_FILES[fault]
     make(agent / NAME)
-    refused(words_of(script, agent, vecnormalize=NAME), code, says, agent.parent, orders=NO_TORCH)
+    refused(words_of(script, agent, vecnormalize=NAME), code, error, agent.parent, orders=NO_TORCH)
     assert not list(agent.parent.rglob("marker"))
 
 

@@ -42,7 +42,9 @@ def clusters_of(ids: Sequence[str], named: Mapping[str, str], cluster_by: str, *
     :raises UsageError: any other ``cluster_by``
     """
     if cluster_by not in _WAYS:
-        raise UsageError(f"cluster_by: found {shown(cluster_by)}, expected {', '.join(_WAYS[:-1])} or {_WAYS[-1]}")
+        raise UsageError(
+            field="cluster_by", found=shown(cluster_by), expected=f"{', '.join(_WAYS[:-1])} or {_WAYS[-1]}"
+        )
     if cluster_by == "auto":
         cluster_by = "file" if named else "input"
     if cluster_by == "file":

@@ -67,7 +67,7 @@ def attribute_neurons(
     :raises SuiteError: an unknown layer, or an output of a different run
     """
     if not 1 <= steps <= 10_000:
-        raise UsageError(f"steps: found {steps}, expected a whole number from 1 to 10000")
+        raise UsageError(field="steps", found=str(steps), expected="a whole number from 1 to 10000")
     pairs = paired_inputs(agent, clean=clean, corrupted=corrupted, input_ids=input_ids)
     runs = dict(zip(("clean", "corrupted"), pairs, strict=True))
     chosen = hidden_activations(agent) if layers is None else agent.layer_table.chosen(layers)

@@ -78,7 +78,7 @@ def given_circuit(
         try:
             check_circuit_ablation(loaded.ablation, has_reference=False)
         except UsageError as error:
-            raise InputError(path, str(error)) from error
+            raise InputError(path, error.field, found=error.found, expected=error.expected) from error
         return GivenCircuit(
             masks=_masks_in(loaded, chain, agent, path, allow_mismatch=allow_mismatch),
             nodes=loaded.nodes,
@@ -135,7 +135,8 @@ def _chosen(patch: Mapping[str, Neurons], chain: NodeChain, agent: OpenedAgent) 
     for name, neurons in patch.items():
         layer = activations.get(name, name)
         if layer not in chain.hidden:
-            raise UsageError(f"patch spec: found layer {shown(name)}, expected a layer of {', '.join(chain.hidden)}")
+            expected = f"a layer of {', '.join(chain.hidden)}"
+            raise UsageError(field="patch spec", found=f"layer {shown(name)}", expected=expected)
         chosen.setdefault(layer, np.zeros(chain.widths[chain.layers.index(layer)], bool))
         chosen[layer][slice(None) if neurons == "all" else list(neurons)] = True
     return chosen

@@ -94,7 +94,9 @@ def check_circuit_ablation(ablation: str, *, has_reference: bool) -> None:
         try:
             kind = parse_ablation(ablation)
         except UsageError as error:
-            raise UsageError(f"{error}, or {CORRUPTED}") from error
+            is_unknown = error.field == "ablation"  # else the number of a known one
+            expected = f"{CORRUPTED}, {error.expected}" if is_unknown else error.expected
+            raise UsageError(field=error.field, found=error.found, expected=expected) from error
     check_ablation_flags(kind, has_reference=has_reference, has_seed=False)
 
 

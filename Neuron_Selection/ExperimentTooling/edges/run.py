@@ -72,7 +72,7 @@ def patch_edges(
     if edges is not None and threshold is not None:
         raise UsageError("--edges and --threshold cannot be used together: each alone chooses the circuit")
     if threshold is not None and threshold <= 0:
-        raise UsageError(f"threshold: found {threshold:g}, expected a number above 0")
+        raise UsageError(field="threshold", found=f"{threshold:g}", expected="a number above 0")
     check_circuit_ablation(ablate, has_reference=reference_inputs is not None)
     reference = None if reference_inputs is None else agent.inputs(reference_inputs)
     both = paired_inputs(agent, clean=clean, corrupted=corrupted, input_ids=input_ids)

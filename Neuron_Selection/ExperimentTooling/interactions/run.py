@@ -87,7 +87,7 @@ def find_interactions(
     hidden = hidden_activations(agent)
     chosen = hidden[-2:][:1] if layers is None else agent.layer_table.chosen(layers)
     if len(chosen) > 2:
-        raise UsageError(f"--layers: found {len(chosen)} layers, expected one or two")
+        raise UsageError(field="--layers", found=f"{len(chosen)} layers", expected="one or two")
     pairs = paired_inputs(agent, clean=clean, corrupted=corrupted, input_ids=input_ids)
     runs = dict(zip(("clean", "corrupted"), pairs, strict=True))
     named = {**runs["corrupted"].clusters, **runs["clean"].clusters}
@@ -148,19 +148,16 @@ def find_interactions(
 def _check(neurons: int, rules: Rules, sampling: Sampling) -> None:
     """Raise for numbers out of range."""
     q_threshold = rules.q_threshold
-    problems = {
-        f"neurons: found {neurons}, expected a whole number from 2": neurons < 2,
-        f"threshold: found {rules.threshold:g}, expected a number from 0": not 0 <= rules.threshold < np.inf,
-        f"permutations: found {rules.permutations}, expected 0 or a whole number from 2": rules.permutations == 1,
-        f"confidence: found {sampling.confidence:g}, expected a number between 0 and 1": not 0
-        < sampling.confidence
-        < 1,
-    }
-    if q_threshold is not None:
-        problems[f"q_threshold: found {q_threshold:g}, expected a number from 0 to 1"] = not 0 <= q_threshold <= 1
-    for problem, is_there in problems.items():
-        if is_there:
-            raise UsageError(problem)
+    limits = (
+        ("neurons", neurons, neurons >= 2, "a whole number from 2"),
+        ("threshold", rules.threshold, 0 <= rules.threshold < np.inf, "a number from 0"),
+        ("permutations", rules.permutations, rules.permutations != 1, "0 or a whole number from 2"),
+        ("confidence", sampling.confidence, 0 < sampling.confidence < 1, "a number between 0 and 1"),
+        ("q_threshold", q_threshold, q_threshold is None or 0 <= q_threshold <= 1, "a number from 0 to 1"),
+    )
+    for field, value, is_right, expected in limits:
+        if not is_right:
+            raise UsageError(field=field, found=f"{value:g}", expected=expected)
 
 
 def _most_important(sites: Sequence[Sequence[Mixtures]], *, most: int | None) -> list[np.ndarray]:

@@ -50,7 +50,9 @@ def parse_goal(text: str) -> Goal:
     found = re.fullmatch(r"recovery=([0-9]+(?:\.[0-9]+)?)", text, re.ASCII)
     if found is None or not 0 < float(found[1]) <= 1000:
         raise UsageError(
-            f"goal: found {shown(text)}, expected flip, matches_source or recovery=X with X above 0, as recovery=0.9"
+            field="goal",
+            found=shown(text),
+            expected="flip, matches_source or recovery=X with X above 0, as recovery=0.9",
         )
     return Goal(kind="recovery", threshold=float(found[1]))
 

@@ -94,7 +94,7 @@ def find_minimal_sets(
     """
     settings = _Settings(goal=parse_goal(goal), share=share, budget=budget, random_orders=random_orders, seed=seed)
     if not 0 < share <= 1:
-        raise UsageError(f"share: found {share:g}, expected a number above 0, at most 1")
+        raise UsageError(field="share", found=f"{share:g}", expected="a number above 0, at most 1")
     if settings.goal.kind == "recovery" and share < 1:
         raise UsageError(
             f"--share cannot be used with --goal {settings.goal}: one set for all pairs is judged by a ratio of sums"

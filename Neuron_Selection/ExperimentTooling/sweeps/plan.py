@@ -12,7 +12,7 @@ from Neuron_Selection.ExperimentTooling.definition_lists import single_neurons, 
 from Neuron_Selection.ExperimentTooling.hidden_layers import hidden_layers
 from Neuron_Selection.ExperimentTooling.paired_inputs import paired_inputs
 from Neuron_Selection.FileFormats.agent_zip.agent_folder import CLEAN, CORRUPTED
-from Neuron_Selection.FileFormats.definitions import load_definitions, load_random_sets
+from Neuron_Selection.FileFormats.definitions import load_definitions, load_random_sets, patch_error
 from Neuron_Selection.FileFormats.directions import DIRECTIONS, TARGETS, directions_of
 from Neuron_Selection.FileFormats.inputs import Inputs
 from Neuron_Selection.FileFormats.patch_spec import Neurons, format_patch_spec, patch_configuration
@@ -116,7 +116,7 @@ def plan_sweep(
     """
     direction = direction or ("both" if ablate is None else "noising")
     if direction not in (*DIRECTIONS, "both"):
-        raise UsageError(f"direction: found {shown(direction)}, expected denoising, noising or both")
+        raise UsageError(field="direction", found=shown(direction), expected="denoising, noising or both")
     ablated = None
     if ablate is not None:
         ablated = ablated_source(agent, ablate, reference_inputs, seed=seed or 0)
@@ -151,7 +151,7 @@ def _patches(
     else:
         listed, where = definitions, "definitions"
     if not listed:
-        raise UsageError("definitions: at least one patch is required")
+        raise UsageError("at least one patch is required", field="definitions")
     patches = [_resolved(agent, patch, where, number) for number, patch in enumerate(listed, start=1)]
     seen: dict[str, int] = {}
     for number, patch in enumerate(patches, start=1):
@@ -168,8 +168,8 @@ def _every_hidden_neuron(agent: OpenedAgent) -> list[dict[str, Neurons]]:
     except UsageError as error:
         layer = agent.layer_table.output or "LAYER"
         raise UsageError(
-            "the network has no hidden layer; --definitions FILE is required "
-            f"(generate_definitions.py --layers {layer} makes one)"
+            "the network has no hidden layer; --definitions FILE is required",
+            hint=f"generate_definitions.py --layers {layer} makes one",
         ) from error
 
 
@@ -177,5 +177,5 @@ def _resolved(agent: OpenedAgent, patch: Mapping[str, Any], where: str, number: 
     try:
         return agent.layer_table.resolve(patch)
     except UsageError as error:
-        message = str(error).removeprefix("patch spec: ")
-        raise InputError(where, f"entry {number}: {message}", hint="generate_definitions.py makes them") from error
+        hint = "generate_definitions.py makes them"
+        raise patch_error(error, where, f"entry {number}", hint=hint) from error

@@ -45,7 +45,7 @@ class AgentZip:
     policy's state dict; ``network_tensors`` those of the network that decides, under the names that its parameters have
     there, such as ``q_net.0.weight``: without target networks and repetitions. ``sha256`` is of the zip's bytes,
     ``weights_sha256`` of ``network_tensors``. ``data_keys`` are the names of all fields in ``data``, of which four are
-    decoded.
+    decoded. ``gamma``: the discount factor of the training, None where the zip has none.
     """
 
     path: Path
@@ -59,6 +59,7 @@ class AgentZip:
     tensors: dict[str, np.ndarray]
     network_tensors: dict[str, np.ndarray]
     weights_sha256: str
+    gamma: float | None
 
 
 def read_agent_zip(path: Path) -> AgentZip:
@@ -106,6 +107,7 @@ def parse_agent_zip(data: bytes, path: Path) -> AgentZip:
         tensors=tensors,
         network_tensors=network,
         weights_sha256=weights_sha256(network),
+        gamma=fields.gamma(),
     )
 
 
@@ -152,6 +154,12 @@ class _Fields:
 
     def space(self, field: str) -> Space:
         return space_from(self._unpickled(field), where=self.where, field=field)
+
+    def gamma(self) -> float | None:
+        value = self.document.get("gamma")
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+            return None
+        return float(value)
 
     def _unpickled(self, field: str) -> object:
         value = self.document.get(field)

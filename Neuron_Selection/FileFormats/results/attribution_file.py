@@ -9,10 +9,13 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from Neuron_Selection.FileFormats.results.result_files import ResultFiles
+from Neuron_Selection.FileFormats.storage.csv_tables import read_table
 from Neuron_Selection.FileFormats.storage.npz_files import write_array
 
 ATTRIBUTION_FILES = ResultFiles(endings={"neurons": ".csv", "pairs": "_pairs.npz"}, script="attribute_neurons.py")
@@ -20,6 +23,7 @@ NEURON_COLUMNS = (
     "direction", "layer", "neuron", "pairs_moved", "effect", "gradient_at_target", "gradient_at_source",
     "integrated_gradients",
 )  # fmt: skip
+ESTIMATES = NEURON_COLUMNS[5:]
 
 
 def pair_arrays_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
@@ -29,3 +33,13 @@ def pair_arrays_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
         for name, array in arrays.items():
             write_array(archive, name, array)
     return file.getvalue()
+
+
+def load_attribution(path: Path) -> list[dict[str, Any]]:
+    """The rows of the table of neurons, with ``NEURON_COLUMNS``; empty cells are None.
+
+    :param path: of the JSON
+    :raises InputError: not such a table
+    """
+    table = ATTRIBUTION_FILES.paths(path)["neurons"]
+    return read_table(table, texts=NEURON_COLUMNS[:2], numbers=NEURON_COLUMNS[2:], hint="attribute_neurons.py makes it")

@@ -17,7 +17,7 @@ from Neuron_Selection.FileFormats.results.circuit_file import Circuit, circuit_b
 from Neuron_Selection.FileFormats.results.circuit_graphs import dot_bytes, graphml_bytes
 from Neuron_Selection.FileFormats.results.patching_results import results_path
 from Neuron_Selection.FileFormats.storage.atomic_files import sha256_of, write_together
-from Neuron_Selection.FileFormats.storage.csv_tables import csv_bytes
+from Neuron_Selection.FileFormats.storage.csv_tables import csv_bytes, read_table
 from Neuron_Selection.FileFormats.storage.json_files import json_bytes, read_edited_json
 
 EDGE_COLUMNS = (
@@ -87,3 +87,13 @@ def load_edges(path: Path) -> dict[str, Any]:
     if not isinstance(document, dict) or not isinstance(document.get("directions"), dict):
         raise InputError(path, found=shown(document), expected="an object with the key directions")
     return document
+
+
+def load_edge_curve(path: Path) -> list[dict[str, Any]]:
+    """The rows of the curve that belongs to ``edges.json``, with ``EDGE_CURVE_COLUMNS``; empty cells are None.
+
+    :param path: of ``edges.json``
+    :raises InputError: not such a table
+    """
+    curve = path.with_name(f"{path.stem}_curve.csv")
+    return read_table(curve, texts=("ranking",), numbers=EDGE_CURVE_COLUMNS[1:], hint="patch_edges.py makes it")

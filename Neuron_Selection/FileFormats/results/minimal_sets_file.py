@@ -13,7 +13,7 @@ from typing import Any
 from Neuron_Selection.errors import InputError, shown
 from Neuron_Selection.FileFormats.provenance import StoredOutput, meta_path, stored_document, stored_output
 from Neuron_Selection.FileFormats.storage.atomic_files import sha256_of, write_together
-from Neuron_Selection.FileFormats.storage.csv_tables import csv_bytes
+from Neuron_Selection.FileFormats.storage.csv_tables import csv_bytes, read_table
 from Neuron_Selection.FileFormats.storage.json_files import json_bytes, read_edited_json
 
 SET_COLUMNS = (
@@ -74,3 +74,17 @@ def load_minimal_sets(path: Path) -> dict[str, Any]:
             meta_path(path), problem="does not match the files next to it", hint="run find_minimal_sets.py again"
         )
     return document
+
+
+def load_curves(path: Path) -> list[dict[str, Any]]:
+    """The rows of the table of curves that belongs to a results file, with ``CURVE_COLUMNS``; empty cells are None.
+
+    :param path: of the results file
+    :raises InputError: not such a table
+    """
+    return read_table(
+        paths_of(path)["curves"],
+        texts=CURVE_COLUMNS[:4],
+        numbers=CURVE_COLUMNS[4:],
+        hint="find_minimal_sets.py makes it",
+    )

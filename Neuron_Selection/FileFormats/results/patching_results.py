@@ -46,11 +46,13 @@ def results_path(folder: Path, output_prefix: str) -> Path:
     """
     plain = output_prefix.isprintable() and not set(output_prefix) & set('/\\:*?"<>|')
     if not plain or output_prefix in ("", ".", "..") or output_prefix.split(".", maxsplit=1)[0].upper() in _RESERVED:
-        raise UsageError(f"output prefix: found {shown(output_prefix)}, expected a plain file name")
+        raise UsageError(field="output prefix", found=shown(output_prefix), expected="a plain file name")
     if output_prefix.endswith(".meta"):
-        raise UsageError(f"output prefix: {shown(output_prefix)} must not end in .meta, as metadata files do")
+        raise UsageError(f"{shown(output_prefix)} must not end in .meta, as metadata files do", field="output prefix")
     if len(f"{output_prefix}.meta.json".encode()) > 255:
-        raise UsageError(f"output prefix: found {len(output_prefix)} characters, expected a shorter file name")
+        raise UsageError(
+            field="output prefix", found=f"{len(output_prefix)} characters", expected="a shorter file name"
+        )
     return folder / f"{output_prefix}.json"
 
 
@@ -60,7 +62,7 @@ def patching_results_path(folder: Path, output_prefix: str) -> Path:
     :raises UsageError: such a name
     """
     if output_prefix in _TAKEN:
-        raise UsageError(f"output prefix: {shown(output_prefix)} is reserved for other results")
+        raise UsageError(f"{shown(output_prefix)} is reserved for other results", field="output prefix")
     return results_path(folder, output_prefix)
 
 

@@ -18,7 +18,7 @@ from Neuron_Selection.FileFormats.provenance import (
     stored_output,
 )
 from Neuron_Selection.FileFormats.storage.atomic_files import sha256_of, write_together
-from Neuron_Selection.FileFormats.storage.csv_tables import csv_bytes
+from Neuron_Selection.FileFormats.storage.csv_tables import csv_bytes, read_table
 from Neuron_Selection.FileFormats.storage.json_files import json_bytes
 
 EXPERIMENT_COLUMNS = (
@@ -75,3 +75,25 @@ def stored_analysis(path: Path, summary_path: Path) -> StoredOutput:
     if stored.unfinished is None and not path.exists():  # a summary alone has metadata of its own
         return replace(stored, unfinished=stored_json_metadata(summary_path))
     return stored
+
+
+def load_results_table(path: Path) -> list[dict[str, Any]]:
+    """The rows of a table, with ``EXPERIMENT_COLUMNS``; empty cells are None.
+
+    :raises InputError: not such a table
+    """
+    texts = ("experiment", "direction", "patch", "source", "target", "flag")
+    numbers = [name for name in EXPERIMENT_COLUMNS if name not in texts]
+    return read_table(path, texts=texts, numbers=numbers, hint="analyze_metrics.py makes it")
+
+
+def load_importances(path: Path) -> dict[str, float]:
+    """Patch spec to importance: the mean of |effect| over directions, for the experiments that have one.
+
+    :raises InputError: a file without these columns, or an effect that is no number
+    """
+    effects: dict[str, list[float]] = {}
+    for row in read_table(path, texts=("patch",), numbers=("effect",), hint="analyze_metrics.py makes it"):
+        if row["patch"] and row["effect"] is not None:
+            effects.setdefault(row["patch"], []).append(abs(row["effect"]))
+    return {patch: sum(sizes) / len(sizes) for patch, sizes in effects.items()}

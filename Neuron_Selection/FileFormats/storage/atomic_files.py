@@ -33,7 +33,7 @@ def read_bytes(path: Path, *, limit: int = 2 * GIB, hint: str = "") -> bytes:
         try:
             data = file.read(size + 1)  # read() allocates as much as requested
         except MemoryError as error:
-            raise MachineError(f"{path}: out of memory reading {size:,} bytes") from error
+            raise MachineError(f"out of memory reading {size:,} bytes", file=path) from error
     if len(data) > size:
         raise InputError(path, problem="grows while it is read")
     return data
@@ -142,7 +142,7 @@ def refuse_link(path: Path) -> None:
     """
     if path.is_symlink():
         points = shown(os.readlink(path), limit=120, quoted=False)  # noqa: PTH115 - a Path would normalise it
-        raise UsageError(f"{path}: is a link to {points}; outputs are not written through links")
+        raise UsageError(f"is a link to {points}; outputs are not written through links", file=path)
 
 
 def _target(path: Path) -> Path:
@@ -150,9 +150,9 @@ def _target(path: Path) -> Path:
     refuse_link(path)
     target = Path(os.path.realpath(path.parent)) / path.name
     if target.parent.exists() and not target.parent.is_dir():
-        raise MachineError(f"{target.parent}: is not a folder; {target.name} cannot be written into it")
+        raise MachineError(f"is not a folder; {target.name} cannot be written into it", file=target.parent)
     if target.exists() and not target.is_file():
-        raise MachineError(f"{path}: is a directory, pipe or device; cannot be written as a file")
+        raise MachineError("is a directory, pipe or device; cannot be written as a file", file=path)
     target.parent.mkdir(parents=True, exist_ok=True)
     return target
 

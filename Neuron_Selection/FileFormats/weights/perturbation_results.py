@@ -87,7 +87,9 @@ def load_perturbation_results(path: Path) -> dict[str, Any]:
     metadata = checked_document(document, _Results, path, hint=_HINT).metadata
     sha256 = metadata.get("table_sha256")
     if sha256 is not None and sha256_of(read_bytes(path.with_suffix(".csv"))) != sha256:
-        raise InputError(path.with_suffix(".csv"), f"was not written with {path.name}", hint="run the command again")
+        raise InputError(
+            path.with_suffix(".csv"), problem=f"was not written with {path.name}", hint="run the command again"
+        )
     return dict(document)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from Neuron_Selection.DrawingTooling.shapes import polygon
 from Neuron_Selection.ObservationTooling.drawing.panels import CHANGED, draw_scores, frame, new_figure, png_bytes
 from Neuron_Selection.ObservationTooling.egocentric_view import ACTIONS, CHANNELS, HEADING_NAMES, VIEW
 from Neuron_Selection.ObservationTooling.grid_worlds.layouts import FREE, GOAL, HEADINGS, LAVA, WALL, Cell, Layout
@@ -62,8 +63,6 @@ def seen_layout(observation: np.ndarray) -> Layout:
 
 
 def _draw_cells(axes: Any, layout: Layout, *, agent: Cell, heading: int) -> None:
-    from matplotlib.patches import Polygon
-
     width, height = len(layout.rows[0]), len(layout.rows)
     for content, colour in COLOURS.items():
         for x, y in layout.cells(content):
@@ -77,7 +76,7 @@ def _draw_cells(axes: Any, layout: Layout, *, agent: Cell, heading: int) -> None
         (centre_x + 0.36 * (a * dx - b * dy), centre_y + 0.36 * (a * dy + b * dx))
         for a, b in ((1, 0), (-1, 0.9), (-1, -0.9))
     ]
-    axes.add_patch(Polygon(corners, facecolor=AGENT, edgecolor="none"))
+    axes.add_patch(polygon(corners, facecolor=AGENT, edgecolor="none"))
     axes.set(xlim=(-0.05, width + 0.05), ylim=(height + 0.05, -0.05), aspect="equal")
     axes.axis("off")
 

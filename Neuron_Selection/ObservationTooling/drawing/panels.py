@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from Neuron_Selection.errors import MachineError
+from Neuron_Selection.DrawingTooling.shapes import plain_figure, rectangle
 from Neuron_Selection.FileFormats.results.results_by_input import file_names
 
 _PLAIN = re.compile(r"\w[\w,.+=-]{0,149}")
@@ -21,11 +21,7 @@ def new_figure(width: float, height: float) -> Any:
 
     :raises MachineError: matplotlib is not installed
     """
-    try:
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError as error:
-        raise MachineError("matplotlib is not installed (pip install matplotlib)") from error
-    return Figure(figsize=(width, height), dpi=110, layout="constrained")
+    return plain_figure(width, height, dpi=110)
 
 
 def png_bytes(figure: Any) -> bytes:
@@ -45,9 +41,7 @@ def picture_names(ids: Sequence[str]) -> dict[str, str]:
 
 def frame(axes: Any, corner: tuple[float, float], size: tuple[float, float], **style: Any) -> None:
     """Draw a rectangle, not filled unless ``style`` says so."""
-    from matplotlib.patches import Rectangle
-
-    axes.add_patch(Rectangle(corner, *size, **{"fill": False, **style}))
+    axes.add_patch(rectangle(corner, size, **{"fill": False, **style}))
 
 
 def frame_changed(axes: Any, corner: tuple[float, float], size: float = 1) -> None:

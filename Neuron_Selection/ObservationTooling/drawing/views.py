@@ -8,6 +8,7 @@ import numpy as np
 from minigrid.core.constants import COLOR_TO_IDX, OBJECT_TO_IDX, STATE_TO_IDX
 from minigrid.core.grid import Grid
 
+from Neuron_Selection.DrawingTooling.shapes import key_patch, polygon
 from Neuron_Selection.FileFormats.encoding import View
 from Neuron_Selection.ObservationTooling.drawing.panels import frame, frame_changed
 
@@ -73,8 +74,6 @@ def draw_encoded_view(axes: Any, cells: np.ndarray, other: np.ndarray, view: Vie
 
     :param cells: (rows, columns, channels), like ``other``
     """
-    from matplotlib.patches import Patch, Polygon
-
     colours = channel_colours(view.channels)
     for row in range(view.rows):
         for column in range(view.columns):
@@ -87,13 +86,14 @@ def draw_encoded_view(axes: Any, cells: np.ndarray, other: np.ndarray, view: Vie
     if view.agent is not None:
         row, column = view.agent
         axes.add_patch(
-            Polygon(
+            polygon(
                 [(column + 0.5, row + 0.15), (column + 0.15, row + 0.85), (column + 0.85, row + 0.85)], facecolor=_AGENT
             )
         )
     axes.set(xlim=(0, view.columns), ylim=(view.rows, 0), aspect="equal")
     patches = [
-        Patch(color=colour, label=name.replace("_", " ")) for name, colour in zip(view.channels, colours, strict=True)
+        key_patch(color=colour, label=name.replace("_", " "))
+        for name, colour in zip(view.channels, colours, strict=True)
     ]
     axes.legend(
         handles=patches,

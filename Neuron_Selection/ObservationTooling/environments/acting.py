@@ -30,7 +30,7 @@ class Acting:
     def actions(self, scores: np.ndarray, generators: Sequence[np.random.Generator]) -> np.ndarray:
         """The next action of each episode.
 
-        :param scores: (n, n_actions), of the network
+        :param scores: (n, n_actions), of the network; minus infinity for actions that a mask forbids
         :param generators: one for each episode, which decides its random actions; each gives as many numbers in every
             step, so that an episode does not depend on the others
         :return: (n,), int64
@@ -50,10 +50,11 @@ class Acting:
         if self.kind == "greedy":
             return greedy
         if self.kind == "sampled":
-            below = np.cumsum(softmax(scores), axis=1) <= drawn[:, :1]
-            sampled: np.ndarray = np.minimum(below.sum(axis=1), scores.shape[1] - 1)
+            sums = np.cumsum(softmax(scores), axis=1)
+            sampled: np.ndarray = np.argmax(sums > drawn[:, :1] * sums[:, -1:], axis=1)
             return sampled
-        at_random = (drawn[:, 1] * scores.shape[1]).astype(np.int64)
+        allowed = np.cumsum(scores > -np.inf, axis=1)  # the last column counts the allowed actions
+        at_random = np.argmax(allowed > np.floor(drawn[:, 1:] * allowed[:, -1:]), axis=1)
         is_random = drawn[:, 0] < (1.0 if self.kind == "random" else self.epsilon)
         return np.where(is_random, at_random, greedy)
 

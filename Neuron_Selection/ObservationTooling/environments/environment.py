@@ -59,7 +59,8 @@ class Environment:
         :param with_frames: ``render()`` must return pictures
         :raises SuiteError: an unknown id, a factory or a wrapper that raises, or one that makes something else
         """
-        mode = "rgb_array" if with_frames else None
+        renders = with_frames or any(wrapper.name.endswith(".AddRenderObservation") for wrapper in self.wrappers)
+        mode = "rgb_array" if renders else None
         if self.user_file is None:
             spec = registered_spec(self.env, trusts_module=self.trusts_module)
             env = make_registered(spec, self.arguments, render_mode=mode)

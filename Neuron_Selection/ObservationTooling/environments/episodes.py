@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -11,12 +11,13 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from Neuron_Selection.errors import InputError, UsageError
+from Neuron_Selection.errors import InputError, SuiteWarning, UsageError
 from Neuron_Selection.FileFormats.observations import Observations
 from Neuron_Selection.ObservationTooling.environments.environment import Environment
+from Neuron_Selection.ObservationTooling.environments.observed_rows import ObservedRows, longer
 from Neuron_Selection.ObservationTooling.environments.registered import environment_errors
 from Neuron_Selection.ObservationTooling.environments.space_checks import checked_view
-from Neuron_Selection.ObservationTooling.environments.views import WHOLE, LeafView
+from Neuron_Selection.PatchingTooling.agent.algorithms import has_action_masks
 from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
 
 MAX_STEPS = 1000
@@ -64,6 +65,7 @@ class Episodes:
     :param with_frames: ``frames`` can be called
     :raises SuiteError: the environment cannot be made, or its spaces are not the agent's
 
+    ``has_masks``: the agent was trained with action masks, and the environment has ``action_masks()``.
     ``running``: (n,), whether an episode goes on. ``stopped``: (n,), whether it was truncated by ``max_steps`` alone.
     ``steps``: (n,), its steps so far. ``seeds``: (n,), its seed.
     """
@@ -78,16 +80,19 @@ class Episodes:
         with_frames: bool = False,
     ) -> None:
         self.environment, self.max_steps = environment, max_steps
-        self._normalizer = agent.normalizer
         first = environment.make(with_frames=with_frames)
         self._envs = [first]
-        self._view = checked_view(first, environment, agent)
-        self._is_dict = WHOLE not in self._view
+        self._observed = ObservedRows(checked_view(first, environment, agent), agent.normalizer, n=n)
+        self._n_actions = agent.architecture.n_actions
+        needs_masks = has_action_masks(agent.agent_zip)
+        self.has_masks = needs_masks and first.has_wrapper_attr("action_masks")
+        if needs_masks and not self.has_masks:
+            missing = "has no action_masks(), though the agent was trained with masks; every action is allowed"
+            warnings.warn(SuiteWarning(f"{environment.where}: {missing}"), stacklevel=2)
         for _ in range(n - 1):
             self._envs.append(environment.make(with_frames=with_frames))
         if len({id(env) for env in self._envs}) < n:
-            raise UsageError(f"{environment.where}: the factory returned one environment twice, expected a new one")
-        self._stacks = {key: np.zeros((n, *leaf.stacked), leaf.dtype) for key, leaf in self._view.items()}
+            raise UsageError("the factory returned one environment twice, expected a new one", field=environment.where)
         self.seeds = np.zeros(n, np.int64)
         self.running = np.zeros(n, bool)
         self.stopped = np.zeros(n, bool)
@@ -105,8 +110,7 @@ class Episodes:
         :return: the first observations, (n, *shape), or one such array per key; rows that do not run are zeros
         """
         self.running[:], self.stopped[:], self.steps[:] = False, False, 0
-        for stack in self._stacks.values():
-            stack[:] = 0
+        self._observed.clear(slice(None))
         for row, seed in enumerate(seeds):
             self.restart(row, seed)
         return self.observations_of(slice(None))
@@ -114,8 +118,7 @@ class Episodes:
     def restart(self, row: int, seed: int) -> None:
         """Start an episode in one row, whatever its state; the other rows stay as they are."""
         self.running[row], self.stopped[row], self.steps[row], self.seeds[row] = True, False, 0, seed
-        for stack in self._stacks.values():
-            stack[row] = 0
+        self._observed.clear(row)
         with environment_errors(lambda: self._place(row)):
             observation, _ = self._envs[row].reset(seed=int(seed))
         self._take(np.array([row]), [observation])
@@ -123,36 +126,21 @@ class Episodes:
     def add_rows(self, count: int) -> None:
         """Make further environments, whose rows come after the others and do not run."""
         self._envs += [self.environment.make() for _ in range(count)]
-        for key, stack in self._stacks.items():
-            self._stacks[key] = _longer(stack, count)
-        self.running, self.stopped = _longer(self.running, count), _longer(self.stopped, count)
-        self.steps, self.seeds = _longer(self.steps, count), _longer(self.seeds, count)
+        self._observed.add_rows(count)
+        self.running, self.stopped = longer(self.running, count), longer(self.stopped, count)
+        self.steps, self.seeds = longer(self.steps, count), longer(self.seeds, count)
 
     def step(self, actions: np.ndarray) -> Step:
         """Take one step in every episode that is running.
 
         :param actions: (n,), whole numbers; those of rows that do not run are ignored
         """
-        n = len(self.running)
+        n, rows = len(self.running), np.flatnonzero(self.running)
         rewards, infos = np.zeros(n), [_NO_INFO] * n
         terminated, truncated = np.zeros(n, bool), np.zeros(n, bool)
-        rows, chosen = np.flatnonzero(self.running), actions.tolist()
-        made: list[Any] = []
-        with environment_errors(lambda: self._place(int(rows[len(made)]))):
-            for row in rows.tolist():
-                observation, rewards[row], terminated[row], truncated[row], infos[row] = self._envs[row].step(
-                    chosen[row]
-                )
-                made.append(observation)
-        self.steps[rows] += 1
-        self._take(rows, made)
-        if not np.isfinite(rewards).all():
-            raise self._wrong_reward(int(np.flatnonzero(~np.isfinite(rewards))[0]))
-        goes_on = self.running & ~(terminated | truncated)
-        is_stopped = goes_on & (self.steps >= self.max_steps)
-        truncated |= is_stopped
-        self.stopped |= is_stopped
-        self.running = goes_on & ~is_stopped
+        rewards[rows], terminated[rows], truncated[rows], of_rows = self.step_rows(rows, actions[rows])
+        for row, info in zip(rows.tolist(), of_rows, strict=True):
+            infos[row] = info
         return Step(
             observations=self.observations_of(slice(None)),
             rewards=rewards,
@@ -161,31 +149,63 @@ class Episodes:
             infos=tuple(infos),
         )
 
+    def step_rows(
+        self, rows: np.ndarray, actions: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[Mapping[str, Any]]]:
+        """Take one step in some rows, which are running; the others stay as they are.
+
+        :param actions: (n_rows,), whole numbers
+        :return: rewards, terminated, truncated, (n_rows,) each, and infos, as in ``Step``
+        """
+        rewards, infos = np.zeros(len(rows)), [_NO_INFO] * len(rows)
+        terminated, truncated = np.zeros(len(rows), bool), np.zeros(len(rows), bool)
+        made: list[Any] = []
+        with environment_errors(lambda: self._place(int(rows[len(made)]))):
+            for place, (row, action) in enumerate(zip(rows.tolist(), actions.tolist(), strict=True)):
+                observation, rewards[place], terminated[place], truncated[place], infos[place] = self._envs[row].step(
+                    action
+                )
+                made.append(observation)
+        self.steps[rows] += 1
+        self._take(rows, made)
+        if not np.isfinite(rewards).all():
+            raise self._wrong_reward(int(rows[np.flatnonzero(~np.isfinite(rewards))[0]]))
+        is_stopped = ~(terminated | truncated) & (self.steps[rows] >= self.max_steps)
+        truncated |= is_stopped
+        self.stopped[rows] = is_stopped
+        self.running[rows] = ~(terminated | truncated)
+        return rewards, terminated, truncated, infos
+
     def advance(self, row: int, action: int) -> tuple[float, bool, bool, Mapping[str, Any]]:
         """Take one step in one row that is running.
 
         :return: its reward, whether it was terminated and truncated, and its info, as in ``Step``
         """
-        with environment_errors(lambda: self._place(row)):
-            observation, given, terminated, truncated, info = self._envs[row].step(action)
-            reward = float(given)
-        self.steps[row] += 1
-        self._take(np.array([row]), [observation])
-        if not math.isfinite(reward):
-            raise self._wrong_reward(row)
-        if not terminated and not truncated and self.steps[row] >= self.max_steps:
-            self.stopped[row] = truncated = True
-        self.running[row] = not terminated and not truncated
-        return reward, bool(terminated), bool(truncated), info
+        rewards, terminated, truncated, (info,) = self.step_rows(np.array([row]), np.array([action]))
+        return float(rewards[0]), bool(terminated[0]), bool(truncated[0]), info
 
     def observations_of(self, rows: Any) -> Observations:
         """What the network receives in some rows, (n_rows, *shape), or one such array per key.
 
         :param rows: a list or array of rows, or a slice
         """
-        parts = {key: _transposed(self._stacks[key][rows], leaf) for key, leaf in self._view.items()}
-        batch: Observations = parts if self._is_dict else parts[WHOLE]
-        return batch if self._normalizer is None else self._normalizer.normalised(batch)
+        return self._observed.observations_of(rows)
+
+    def action_masks(self, rows: np.ndarray) -> np.ndarray:
+        """Which actions are allowed now in some rows, (n_rows, n_actions), as ``action_masks()`` returns them.
+
+        :raises InputError: masks of another length, or one that allows no action
+        """
+        masks = np.zeros((len(rows), self._n_actions), bool)
+        for place, row in enumerate(rows.tolist()):
+            with environment_errors(lambda row=row: self._place(row)):  # type: ignore[misc]
+                mask = np.asarray(self._envs[row].get_wrapper_attr("action_masks")())
+            if mask.shape != masks.shape[1:] or not mask.any():
+                found = f"shape {mask.shape}" if mask.shape != masks.shape[1:] else "no allowed action"
+                expected = f"{self._n_actions} values, at least one of them true"
+                raise InputError(self._place(row), "action_masks()", found=found, expected=expected)
+            masks[place] = mask
+        return masks
 
     def frame(self, row: int) -> np.ndarray:
         """A picture of an episode's current state, (height, width, 3), uint8.
@@ -210,62 +230,10 @@ class Episodes:
             env.close()
 
     def _take(self, rows: np.ndarray, observations: Sequence[Any]) -> None:
-        """Put the observations of some rows behind their earlier ones."""
-        for key, leaf in self._view.items():
-            parts = observations
-            if self._is_dict:
-                parts = [one.get(key) if isinstance(one, Mapping) else one for one in observations]
-            self._push(rows, self._checked(rows, parts, key), key, leaf)
-
-    def _checked(self, rows: np.ndarray, parts: Sequence[Any], key: str) -> np.ndarray:
-        """The observations as one array, (n_rows, *shape).
-
-        :raises InputError: one that has another shape than the environment's space, or is not made of finite numbers
-        """
-        leaf = self._view[key]
-        try:
-            array = np.array(parts) if len(parts) else np.zeros((0, *leaf.shape))
-        except ValueError:  # of different shapes
-            array = np.array(None)
-        if array.shape == (len(rows), *leaf.shape) and array.dtype.kind in "iufb":
-            if array.dtype.kind != "f" or np.isfinite(array).all():
-                return array
-            row = int(np.argwhere(~np.isfinite(array))[0, 0])
-            found, expected = "NaN or infinity", "finite numbers"
-        else:
-            arrays = [np.asarray(part) for part in parts]
-            is_wrong = [one.shape != leaf.shape or one.dtype.kind not in "iufb" for one in arrays]
-            row = is_wrong.index(True)
-            found = f"shape {arrays[row].shape} of {arrays[row].dtype.name}"
-            expected = f"{leaf.shape} of {leaf.dtype.name}, as in its observation space"
-        field = f"observation.{key}" if self._is_dict else "observation"
-        raise InputError(self._place(int(rows[row])), field, found=found, expected=expected)
-
-    def _push(self, rows: np.ndarray, observations: np.ndarray, key: str, leaf: LeafView) -> None:
-        """Move the frames of the rows' stacks one place on, and put the observations last."""
-        stack = self._stacks[key]
-        if leaf.stacked == leaf.shape:
-            stack[rows] = observations
-            return
-        axis = leaf.axis if leaf.axis < 0 else leaf.axis + 1
-        width = leaf.shape[leaf.axis]
-        earlier = np.moveaxis(stack[rows], axis, -1)[..., width:]
-        stack[rows] = np.concatenate([np.moveaxis(earlier, -1, axis), observations.astype(leaf.dtype)], axis=axis)
+        self._observed.take(rows, observations, where=self._place)
 
     def _wrong_reward(self, row: int) -> InputError:
         return InputError(self._place(row), "reward", found="NaN or infinity", expected="a finite number")
 
     def _place(self, row: int) -> str:
         return f"{self.environment.where}, seed {self.seeds[row]}, step {self.steps[row]}"
-
-
-def _longer(array: np.ndarray, count: int) -> np.ndarray:
-    """The array with rows of zeros at its end."""
-    return np.concatenate([array, np.zeros((count, *array.shape[1:]), array.dtype)])
-
-
-def _transposed(stack: np.ndarray, leaf: LeafView) -> np.ndarray:
-    """A copy with the channels in front where Stable-Baselines3 puts them, in the dtype of the agent's space."""
-    seen = np.moveaxis(stack, -1, 1) if leaf.is_transposed else stack
-    copied: np.ndarray = np.array(seen, dtype=leaf.final_dtype, order="C", copy=True)
-    return copied

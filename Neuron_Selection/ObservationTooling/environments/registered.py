@@ -76,6 +76,6 @@ def environment_errors(where: str | Callable[[], str]) -> Iterator[None]:
         yield
     except (MemoryError, OSError, SuiteError):
         raise
-    except Exception as error:  # an environment may raise anything
+    except (Exception, SystemExit) as error:  # an environment may raise anything
         place = where if isinstance(where, str) else where()
-        raise UsageError(f"{place}: cannot be used ({type(error).__name__}: {error})") from error
+        raise UsageError("cannot be used", field=place, hint=f"{type(error).__name__}: {error}") from error

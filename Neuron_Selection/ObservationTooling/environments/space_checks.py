@@ -49,7 +49,7 @@ def checked_view(env: gymnasium.Env[Any, Any], environment: Environment, agent: 
     if not isinstance(actions, DiscreteSpace) or (actions.n, actions.start) != (n_actions, 0):
         expected = f"Discrete {n_actions}, as the agent's"
         raise InputError(environment.where, "action space", found=describe(env.action_space), expected=expected)
-    view = _view(env, environment, agent)
+    view = _view(env.observation_space, agent, frame_stack=environment.frame_stack)
     if view is not None:
         return view
     stack = f"{environment.frame_stack} frames of " if environment.frame_stack > 1 else ""
@@ -62,26 +62,28 @@ def checked_view(env: gymnasium.Env[Any, Any], environment: Environment, agent: 
     )
 
 
-def _view(env: gymnasium.Env[Any, Any], environment: Environment, agent: OpenedAgent) -> View | None:
-    space = space_record(env.observation_space)
-    if space is None:
-        return None
-    expected = agent.agent_zip.observation_space
-    normalised = frozenset() if agent.normalizer is None else frozenset(agent.normalizer.statistics)
-    return view_of(space, expected, frame_stack=environment.frame_stack, normalised=normalised)
-
-
 def _hint(environment: Environment, agent: OpenedAgent) -> str:
+    """The flags that would give the agent's observations, found by trying."""
+    tried = []
     for candidate in _candidates(environment, agent.agent_zip.observation_space):
         with suppress(SuiteError, OSError):
             env = candidate.make()
-            try:
-                is_one = _view(env, candidate, agent) is not None
-            finally:
-                env.close()
-            if is_one:
-                return f"{_flags(candidate)} would give it"
+            env.close()
+            tried.append((candidate, env.observation_space))
+    stacks = range(2, _MAX_STACK + 1) if environment.frame_stack == 1 else ()
+    for frames in (environment.frame_stack, *stacks):
+        for candidate, space in tried:
+            if _view(space, agent, frame_stack=frames) is not None:
+                return f"{_flags(replace(candidate, frame_stack=frames))} would give it"
     return ""
+
+
+def _view(space: gymnasium.Space[Any], agent: OpenedAgent, *, frame_stack: int) -> View | None:
+    record = space_record(space)
+    if record is None:
+        return None
+    normalised = frozenset() if agent.normalizer is None else frozenset(agent.normalizer.statistics)
+    return view_of(record, agent.agent_zip.observation_space, frame_stack=frame_stack, normalised=normalised)
 
 
 def _flags(environment: Environment) -> str:
@@ -90,7 +92,8 @@ def _flags(environment: Environment) -> str:
 
 
 def _candidates(environment: Environment, agent: Space) -> Iterator[Environment]:
-    """The same environment in further wrappers, or with stacked frames, the simplest first."""
+    """The environment as it is, and in further wrappers, the simplest first."""
+    yield environment
     yield environment.wrapped(_FLATTEN)
     for names in _MINIGRID:
         wrappers = [Wrapper(name=f"minigrid.wrappers.{name}", arguments={}) for name in names]
@@ -101,7 +104,3 @@ def _candidates(environment: Environment, agent: Space) -> Iterator[Environment]
     if isinstance(agent, DictSpace):
         keys: Mapping[str, Any] = {"filter_keys": list(agent.spaces)}
         yield environment.wrapped(Wrapper(name="gymnasium.wrappers.FilterObservation", arguments=keys))
-    if environment.frame_stack == 1:
-        for frames in range(2, _MAX_STACK + 1):
-            yield replace(environment, frame_stack=frames)
-            yield replace(environment.wrapped(_GRAYSCALE), frame_stack=frames)

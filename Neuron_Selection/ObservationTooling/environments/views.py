@@ -34,7 +34,8 @@ class LeafView:
 
     ``shape`` and ``dtype``: of one observation of the environment. ``stacked``: the shape of ``frame_stack`` of them
     along ``axis``. ``is_transposed``: the channels are moved to the front. ``final_dtype``: of what the network
-    receives, None where VecNormalize decides it.
+    receives, None where VecNormalize decides it. ``above``: whole numbers are from 0 and below this, which is of
+    ``shape``; None for a Box.
     """
 
     shape: tuple[int, ...]
@@ -43,6 +44,7 @@ class LeafView:
     axis: int
     is_transposed: bool
     final_dtype: np.dtype[Any] | None
+    above: np.ndarray | None = None
 
 
 View: TypeAlias = Mapping[str, LeafView]
@@ -83,11 +85,18 @@ def _leaf_view(made: LeafSpace, agent: LeafSpace, *, frame_stack: int, is_normal
     if frame_stack != 1 or type(made) is not type(agent) or describe_space(made) != describe_space(agent):
         return None
     dtype = np.dtype(np.int8 if isinstance(made, MultiBinarySpace) else np.int64)
-    if isinstance(made, DiscreteSpace):
-        shape: tuple[int, ...] = ()
-    else:
-        shape = made.nvec.shape if isinstance(made, MultiDiscreteSpace) else made.shape
-    return LeafView(shape=shape, dtype=dtype, stacked=shape, axis=-1, is_transposed=False, final_dtype=dtype)
+    above = _upper_limits(made)
+    shape = above.shape
+    return LeafView(
+        shape=shape, dtype=dtype, stacked=shape, axis=-1, is_transposed=False, final_dtype=dtype, above=above
+    )
+
+
+def _upper_limits(space: LeafSpace) -> np.ndarray:
+    """One more than the greatest value of each entry of a space that is not a Box."""
+    if isinstance(space, DiscreteSpace):
+        return np.array(space.n)
+    return space.nvec if isinstance(space, MultiDiscreteSpace) else np.full(space.shape, 2)
 
 
 def _box_view(made: BoxSpace, agent: BoxSpace, *, frame_stack: int, is_normalised: bool) -> LeafView | None:

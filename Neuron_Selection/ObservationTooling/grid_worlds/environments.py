@@ -30,10 +30,10 @@ def make_environment(env_id: str) -> MiniGridEnv:
     """
     where = f"environment {shown(env_id)}"
     if ":" in env_id:
-        raise UsageError(f"{where}: must not name a module")
+        raise UsageError("must not name a module", field=where)
     env = make_registered(registered_spec(env_id), {}, render_mode=None).unwrapped
     if not isinstance(env, MiniGridEnv):
-        raise UsageError(f"{where}: is not a MiniGrid environment (found {type(env).__name__})")
+        raise UsageError("is not a MiniGrid environment", field=where, hint=f"found {type(env).__name__}")
     return env
 
 
@@ -51,7 +51,7 @@ def current_layout(env: MiniGridEnv) -> Layout:
     """The current grid."""
     objects = {thing.type for thing in env.grid.grid if thing is not None} - set(CONTENTS)
     if objects:
-        raise UsageError(f"grid: found {', '.join(sorted(objects))}, expected only {', '.join(CONTENTS)}")
+        raise UsageError(field="grid", found=", ".join(sorted(objects)), expected=f"only {', '.join(CONTENTS)}")
     rows = [env.grid.grid[y * env.width : (y + 1) * env.width] for y in range(env.height)]
     return Layout(tuple("".join(FREE if thing is None else CONTENTS[thing.type] for thing in row) for row in rows))
 

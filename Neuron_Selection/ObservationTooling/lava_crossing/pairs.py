@@ -89,7 +89,10 @@ def generate_pairs(
     )
     if len(chosen) < n_pairs:
         raise SuiteError(
-            f"pairs: found {len(chosen)}, expected {n_pairs} (try more environment seeds or a smaller margin)"
+            field="pairs",
+            found=str(len(chosen)),
+            expected=str(n_pairs),
+            hint="try more environment seeds or a smaller margin",
         )
     return [_pair(env_id, number, state) for number, state in enumerate(chosen)]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from Neuron_Selection.AnalysisTooling.measures.decisions import action_margins, greedy_actions, near_ties
-from Neuron_Selection.errors import UsageError
+from Neuron_Selection.errors import UsageError, shown
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,7 +24,7 @@ class WantedDecisions:
 
     def __post_init__(self) -> None:
         if not 0 <= self.min_margin < np.inf:
-            raise UsageError(f"min_margin: found {self.min_margin:g}, expected a finite number from 0")
+            raise UsageError(field="min_margin", found=f"{self.min_margin:g}", expected="a finite number from 0")
         if self.from_action is not None and self.from_action == self.to_action:
             raise UsageError(f"from_action and to_action are both {self.to_action}; the two sides of a pair differ")
 
@@ -66,4 +66,4 @@ def action_number(text: str, names: tuple[str, ...] | None, n_actions: int, *, f
     if names and text in names:
         return names.index(text)
     known = f" or one of {', '.join(names)}" if names else ""
-    raise UsageError(f"{flag}: found {text!r}, expected an action from 0 to {n_actions - 1}{known}")
+    raise UsageError(field=flag, found=shown(text), expected=f"an action from 0 to {n_actions - 1}{known}")

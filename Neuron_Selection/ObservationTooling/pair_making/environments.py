@@ -24,6 +24,6 @@ def environment_of_pairs(files: PairFiles, *, env: str | None = None, **flags: A
     path = meta_path(files.folder / PAIRS)
     described = files.of_run("environment")
     if described is None:
-        raise UsageError(f"{path}: records no environment; --env names it")
+        raise UsageError("records no environment; --env names it", file=path)
     record = checked_document(described, EnvironmentRecord, path, field="run.environment")
     return recorded_environment(record, path)

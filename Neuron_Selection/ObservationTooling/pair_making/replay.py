@@ -29,7 +29,7 @@ def replayed_edit(env: gymnasium.Env[Any, Any], record: EditRecord, *, where: st
         for step, action in enumerate(record.actions):
             _, _, terminated, truncated, _ = env.step(action)
             if terminated or truncated:
-                raise UsageError(f"{where}: the episode ends after {step + 1} of {len(record.actions)} actions")
+                raise UsageError(f"the episode ends after {step + 1} of {len(record.actions)} actions", field=where)
     base = base_of(env)
     places = [*record.cells, *([] if record.agent is None else [record.agent[:2]])]
     for x, y in places:

@@ -25,10 +25,12 @@ def remarks(summary: Mapping[str, Any], *, max_steps: int) -> list[str]:
     found = []
     stopped = summary["ends"].get("stopped", 0)
     if stopped:
-        found.append(f"{stopped} of {summary['episodes']} episodes were stopped after {max_steps} steps (--max_steps)")
+        found.append(
+            f"{stopped} of {summary['episodes']} episodes did not end and were stopped by --max_steps {max_steps}"
+        )
     step = summary["differs_at_step"]
     if step is not None:
-        place = "the first observation" if step == 0 else f"the observation after {step} steps"
+        place = "the first observation" if step == 0 else f"the observation after step {step}"
         found.append(f"the environment is not deterministic: with the same seed and actions, {place} differs")
     if not has_contrast(summary):
         (action,) = summary["states_per_greedy_action"]

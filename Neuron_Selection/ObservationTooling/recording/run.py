@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from Neuron_Selection.AnalysisTooling.measures.decisions import greedy_actions
+from Neuron_Selection.AnalysisTooling.measures.decisions import allowed_scores, greedy_actions
+from Neuron_Selection.errors import UsageError
 from Neuron_Selection.FileFormats.agent_zip.agent_folder import INPUTS, VISITED, output_folder
 from Neuron_Selection.FileFormats.environment_file import environment_bytes
 from Neuron_Selection.FileFormats.provenance import check_outputs, installed_version, is_up_to_date
@@ -63,6 +64,8 @@ def record_inputs(
     :param environment: ``env`` and the other arguments of ``chosen_environment``
     :raises SuiteError: an environment that cannot be used or is not one for this agent, or an output of a different run
     """
+    if min(episodes, max_steps) < 1:
+        raise UsageError(field="episodes and max_steps", found=f"{episodes} and {max_steps}", expected="at least 1")
     chosen = chosen_environment(agent, **environment)
     acting = parse_acting(policy, scores=agent.architecture.head.scores)
     normalised_with = None if agent.normalizer is None else agent.normalizer.sha256
@@ -85,9 +88,9 @@ def record_inputs(
         command={"script": "record_inputs.py", "env": chosen.env, "policy": policy},
     )
     stored = stored_recording(path, files, environment=described)
-    if is_up_to_date(stored, planned, overwrite=overwrite):
-        assert stored.complete is not None  # noqa: S101 - of a complete output
-        return Recorded(summary=stored.complete["summary"], files=files, was_up_to_date=True)
+    earlier = (stored.complete or {}).get("summary")
+    if is_up_to_date(stored, planned, overwrite=overwrite) and isinstance(earlier, dict):
+        return Recorded(summary=earlier, files=files, was_up_to_date=True)
     lockstep = Episodes(chosen, agent, n=min(episodes, AT_ONCE), max_steps=max_steps, with_frames=frames)
     pictures = FramesArchive() if frames else None
     try:
@@ -118,7 +121,7 @@ def _summary(run: Run) -> dict[str, Any]:
 
     ``differs_at_step``, added by ``record_inputs``: the step at which an episode run twice differed, else None.
     """
-    greedy = greedy_actions(run.visits.scores)
+    greedy = greedy_actions(allowed_scores(run.visits.scores, run.visits.masks))
     return {
         "episodes": len(run.episodes),
         "ends": dict(sorted(Counter(episode.end for episode in run.episodes).items())),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from Neuron_Selection.AnalysisTooling.measures.decisions import allowed_scores
 from Neuron_Selection.FileFormats.observations import Observations, rows_of
 from Neuron_Selection.FileFormats.state_frames import FramesArchive
 from Neuron_Selection.FileFormats.visited_inputs import Visits
@@ -77,6 +78,7 @@ def run_episodes(
         scores=of_step["scores"][rows].astype(np.float64),
         rewards=of_step["rewards"][rows],
         returns=np.array([ended[seed].total for seed in seeds_visited.tolist()]),
+        masks=of_step["masks"][rows] if "masks" in of_step else None,
     )
     run = [ended[seed] for seed in seeds]
     return Run(episodes=run, visits=visits, actions=of_step["actions"], seeds=of_step["seeds"])
@@ -108,8 +110,10 @@ class _Log:
             seen = rows_of(observations, rows)
             scores = network.scores(seen)
             refuse_nonfinite_scores(scores)
-            chosen[rows] = acting.actions(scores, [generators[row] for row in rows.tolist()])
-            self._visit(rows, seen)
+            masks = episodes.action_masks(rows) if episodes.has_masks else None
+            decisive = allowed_scores(scores, masks)
+            chosen[rows] = acting.actions(decisive, [generators[row] for row in rows.tolist()])
+            self._visit(rows, seen, masks)
             step = episodes.step(chosen)
             observations = step.observations
             self._add(scores=scores, actions=chosen[rows], rewards=step.rewards[rows])
@@ -126,14 +130,21 @@ class _Log:
             if len(ended):
                 observations = episodes.observations_of(slice(None))
 
-    def _visit(self, rows: np.ndarray, seen: Observations) -> None:
-        """Note the states that no earlier step has visited; steps are ordered by seed, then by their place."""
+    def _visit(self, rows: np.ndarray, seen: Observations, masks: np.ndarray | None) -> None:
+        """Note the states that no earlier step has visited; steps are ordered by seed, then by their place.
+
+        States are the same if their observations are, and their masks.
+        """
         seeds, steps = self._episodes.seeds[rows], self._episodes.steps[rows]
         self._add(seeds=seeds, steps=steps)
+        keys = _bytes_of(seen)
+        if masks is not None:
+            self._add(masks=masks)
+            keys = [key + mask for key, mask in zip(keys, _bytes_of(masks), strict=True)]
         numbers = range(self._n_steps, self._n_steps + len(rows))
         self._n_steps += len(rows)
         visits = zip(seeds.tolist(), steps.tolist(), numbers, strict=True)
-        for place, (key, visit) in enumerate(zip(_bytes_of(seen), visits, strict=True)):
+        for place, (key, visit) in enumerate(zip(keys, visits, strict=True)):
             earlier = self.first.get(key)
             if earlier is None or visit < earlier:
                 self.first[key] = visit
@@ -151,12 +162,11 @@ class _Log:
     def observations_of(self, keys: Sequence[bytes]) -> Observations:
         """The observations with these bytes, (n, *shape)."""
         if not isinstance(self._empty, dict):
-            return _arrays_of(keys, self._empty)
+            return _arrays_of(keys, self._empty, start=0)
         parts, start = {}, 0
         for name, empty in self._empty.items():
-            end = start + empty.dtype.itemsize * int(np.prod(empty.shape[1:]))
-            parts[name] = _arrays_of([key[start:end] for key in keys], empty)
-            start = end
+            parts[name] = _arrays_of(keys, empty, start=start)
+            start += _size_of(empty)
         return parts
 
 
@@ -169,5 +179,13 @@ def _bytes_of(observations: Observations) -> list[bytes]:
     return data
 
 
-def _arrays_of(data: Sequence[bytes], like: np.ndarray) -> np.ndarray:
-    return np.frombuffer(b"".join(data), like.dtype).reshape(len(data), *like.shape[1:])
+def _arrays_of(data: Sequence[bytes], like: np.ndarray, *, start: int) -> np.ndarray:
+    """The arrays whose bytes begin at ``start``, (n, *shape)."""
+    end = start + _size_of(like)
+    joined = b"".join(one[start:end] for one in data)
+    return np.frombuffer(joined, like.dtype).reshape(len(data), *like.shape[1:])
+
+
+def _size_of(like: np.ndarray) -> int:
+    """The bytes of one row."""
+    return like.dtype.itemsize * int(np.prod(like.shape[1:]))

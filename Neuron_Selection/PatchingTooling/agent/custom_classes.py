@@ -44,7 +44,7 @@ class CustomClasses:
                 file_and_name(source)
         for name in self.trust:
             if not re.fullmatch(r"\w+(\.\w+)+", name):
-                raise UsageError(f"trust: found {shown(name)}, expected module.Class")
+                raise UsageError(field="trust", found=shown(name), expected="module.Class")
 
     def source_of(self, value: Name | ClassByValue, role: str, *, where: str, expected: str) -> str:
         """The source of the class for this role: ``module.Class`` or ``FILE.py:Class``.
@@ -133,7 +133,7 @@ class CustomClasses:
             module, _, name = source.rpartition(".")
             found = run_user_code(source, lambda: importlib.import_module(module))
         if not hasattr(found, name):
-            raise UsageError(f"{source}: the module has no {shown(name)}")
+            raise UsageError(f"the module has no {shown(name)}", field=source)
         return _checked(getattr(found, name), source, base)
 
     def _file(self, path: Path) -> UserFile:
@@ -165,7 +165,7 @@ def _checked(loaded: Any, source: str, base: type) -> Any:
         return loaded  # a function of torch, such as functional.elu, among the arguments of a class
     if not (isinstance(loaded, type) and issubclass(loaded, base)):
         kind = f"a class that is not a {base.__name__}" if isinstance(loaded, type) else f"a {type(loaded).__name__}"
-        raise UsageError(f"{source}: found {kind}, expected a subclass of {base.__name__}")
+        raise UsageError(field=source, found=kind, expected=f"a subclass of {base.__name__}")
     return loaded
 
 

@@ -40,7 +40,7 @@ class Edit:
 
     def __post_init__(self) -> None:
         if self.operation not in OPERATIONS:
-            raise UsageError(f"operation: found {shown(self.operation)}, expected one of {', '.join(OPERATIONS)}")
+            raise UsageError(field="operation", found=shown(self.operation), expected=f"one of {', '.join(OPERATIONS)}")
 
     def of_rows(self, rows: Any) -> Edit:
         """The edit of some of the inputs.

@@ -93,7 +93,9 @@ class LayerTable:
         canonical = [self.all_names.get(name, name) for name in names]
         for name in canonical:
             if name in self.refused:
-                raise UsageError(f"layer {shown(name)}: {self.refused[name]}; layers: {', '.join(self.layers)}")
+                raise UsageError(
+                    f"{self.refused[name]}; layers: {', '.join(self.layers)}", field=f"layer {shown(name)}"
+                )
         refuse_unknown(canonical, list(self.layers), what="layer", where=self.module or "policy")
         return [name for name in self.layers if name in canonical]
 

@@ -112,6 +112,20 @@ class Network(Protocol):
         :param target_run: what ``reusable_activations`` recorded, if it was called
         """
 
+    def patched_pairs(
+        self,
+        observations: Observations,
+        interventions: Sequence[Intervention],
+        which: np.ndarray,
+        rows: np.ndarray,
+    ) -> np.ndarray:
+        """The scores of pairs of an intervention and an observation, (n_pairs, n_actions).
+
+        :param interventions: any, also empty ones, which change nothing
+        :param which: (n_pairs,), the position of each pair's intervention
+        :param rows: (n_pairs,), the position of each pair's observation
+        """
+
     def reusable_activations(self, observations: Observations, layers: Sequence[str]) -> dict[str, np.ndarray]:
         """Outputs in the unchanged run of ``layers``, and of others that ``patched_many`` can start from."""
 
@@ -201,7 +215,7 @@ class Network(Protocol):
 def refuse_nonfinite_scores(scores: np.ndarray) -> None:
     """Raise for NaN or infinity, whose greatest score means nothing."""
     if not np.isfinite(scores).all():
-        raise SuiteError("scores of the network: found NaN or infinity, expected finite numbers")
+        raise SuiteError(field="scores of the network", found="NaN or infinity", expected="finite numbers")
 
 
 def margin_weights(ahead: np.ndarray, behind: np.ndarray | None, n_actions: int) -> np.ndarray:

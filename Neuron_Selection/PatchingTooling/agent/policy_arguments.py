@@ -126,7 +126,9 @@ def _policy(agent: AgentZip, custom: CustomClasses, where: str) -> tuple[Head, s
     if head is not None or algorithm not in _CUSTOM_POLICIES:
         name = policy.name if isinstance(policy, ClassByValue) else str(policy)
         found = f"{shown(name, limit=100, quoted=False)}, a policy of {algorithm}"
-        reason = reason_unsupported(algorithm) or f"of {algorithm}, custom policies are not supported"
+        reason = reason_unsupported(algorithm)
+        if not reason and head is None:
+            reason = f"of {algorithm}, custom policies are not supported"
         raise InputError(where, "policy_class", found=found, expected=_EXPECTED_POLICY, hint=reason)
     return _CUSTOM_POLICIES[algorithm], custom.source_of(policy, "policy_class", where=where, expected=_EXPECTED_POLICY)
 

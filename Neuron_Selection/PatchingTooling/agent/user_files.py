@@ -72,7 +72,7 @@ def run_user_code(what: str, run: Callable[[], Any]) -> Any:
         kind = f"{type(error).__name__}: {error}"
         missing = error.name if isinstance(error, ModuleNotFoundError) else None
         hint = f"; install {missing} or add it to PYTHONPATH" if missing else ""
-        raise UsageError(f"{what}: importing it failed ({kind}){hint}") from error
+        raise UsageError(f"importing it failed ({kind}){hint}", field=what) from error
 
 
 def file_and_name(source: str) -> tuple[Path, str]:
@@ -82,5 +82,5 @@ def file_and_name(source: str) -> tuple[Path, str]:
     """
     path, _, name = source.rpartition(":")
     if not path.endswith(".py") or not name.isidentifier():
-        raise UsageError(f"custom class: found {shown(source)}, expected FILE.py:Class")
+        raise UsageError(field="custom class", found=shown(source), expected="FILE.py:Class")
     return Path(path), name

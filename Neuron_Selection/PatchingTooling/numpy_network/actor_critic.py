@@ -73,6 +73,17 @@ class NumpyActorCritic(NumpyNetwork):
             scores[edited] = super().patched_many(observations, chosen, target_run=target_run)
         return scores
 
+    def patched_pairs(
+        self,
+        observations: Observations,
+        interventions: Sequence[Intervention],
+        which: np.ndarray,
+        rows: np.ndarray,
+    ) -> np.ndarray:
+        """The scores of pairs of an intervention and an observation, (n_pairs, n_actions), float64."""
+        own = [_within(intervention, self) for intervention in interventions]
+        return super().patched_pairs(observations, own, which, rows)
+
     def run_on(self, layer: str, outputs: np.ndarray, observations: Observations) -> np.ndarray:
         """The scores if a layer has these outputs, (n, n_actions)."""
         return super().run_on(layer, outputs, observations) if layer in self.sites else self.scores(observations)

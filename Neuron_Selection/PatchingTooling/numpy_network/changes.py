@@ -126,15 +126,35 @@ def _change_all_rows(changed: ChangedRun, number: int, units: np.ndarray, delta:
 def _change_some_rows(
     changed: ChangedRun, number: int, units: np.ndarray, delta: np.ndarray, changes_rows: np.ndarray
 ) -> np.ndarray:
-    """Only the rows that change, laid out in blocks of 8, each block of one change.
+    """Only the rows that change.
 
     :param changes_rows: (n_changes, n)
     """
+    changes, rows = np.nonzero(changes_rows)
+    results = change_units_of_pairs(changed, number, units, changes=changes, rows=rows, delta=delta[changes, :, rows])
+    scores = np.repeat(changed.baseline[None], len(units), axis=0)
+    scores.reshape(-1, changed.network.n_actions)[changes * changed.n_rows + rows] = results
+    return scores
+
+
+def change_units_of_pairs(
+    changed: ChangedRun, number: int, units: np.ndarray, *, changes: np.ndarray, rows: np.ndarray, delta: np.ndarray
+) -> np.ndarray:
+    """The scores of pairs of a change and a row, after some inputs of the ``number``-th Linear changed.
+
+    The pairs are laid out in blocks of 8, each block of one change.
+
+    :param units: (n_changes, k), at least 2 different ones in each change, or one of them twice
+    :param changes: (n_pairs,), the change of each pair, ascending
+    :param rows: (n_pairs,)
+    :param delta: (n_pairs, k)
+    :return: (n_pairs, n_actions)
+    """
     network, columns, before = changed.network, changed.network.linears[number].columns, changed.run.sums[number]
     width, terms = columns.shape[1], units.shape[1]
-    changes, rows, slots, block_changes = _blocks_of_rows(changes_rows)
+    slots, block_changes = _blocks_of_pairs(changes, len(units))
     factors, slot_rows = np.zeros((len(block_changes) * LANES, terms)), np.zeros(len(block_changes) * LANES, np.intp)
-    factors[slots], slot_rows[slots] = delta[changes, :, rows], rows
+    factors[slots], slot_rows[slots] = delta, rows
     results = np.empty((len(factors), changed.run.sums[-1].shape[1]))
     added, summed = (changed.buffer(f"{name} {number}", network.buffer_rows, width) for name in ("added", "summed"))
     for start in range(0, len(factors), network.buffer_rows):
@@ -148,11 +168,8 @@ def _change_some_rows(
         np.take(before, slot_rows[part], axis=0, out=summed[:count], mode="clip")
         summed[:count] += added[:count]
         results[part] = _run_layers(changed, number, summed[: padded(count, CHUNK_ROWS)], None)[:count]
-    scores = np.repeat(changed.baseline[None], len(units), axis=0)
-    scores.reshape(-1, network.n_actions)[changes * changed.n_rows + rows] = results.take(slots, axis=0)[
-        :, : network.n_actions
-    ]
-    return scores
+    found: np.ndarray = results.take(slots, axis=0)[:, : network.n_actions]
+    return found
 
 
 def _change_last_inputs(changed: ChangedRun, units: np.ndarray, delta: np.ndarray) -> np.ndarray:
@@ -243,15 +260,14 @@ def _edit(changed: ChangedRun, site: Site, values: np.ndarray, site_edit: SiteEd
     np.copyto(by_change, new, where=mask)
 
 
-def _blocks_of_rows(changes_rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Lay the rows that change out in blocks of 8 slots, each block of one change.
+def _blocks_of_pairs(changes: np.ndarray, n_changes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Lay pairs out in blocks of 8 slots, each block of one change.
 
-    :param changes_rows: (n_changes, n)
-    :return: change, row and slot of each; and the change that each block belongs to
+    :param changes: (n_pairs,), the change of each pair, ascending
+    :return: the slot of each pair; and the change that each block belongs to
     """
-    counts = np.count_nonzero(changes_rows, axis=1)
+    counts = np.bincount(changes, minlength=n_changes)
     blocks = -(-counts // LANES)
-    changes, rows = np.nonzero(changes_rows)
     within = np.arange(len(changes)) - (np.cumsum(counts) - counts)[changes]
     slots = (np.cumsum(blocks) - blocks)[changes] * LANES + within
-    return changes, rows, slots, np.repeat(np.arange(len(changes_rows)), blocks)
+    return slots, np.repeat(np.arange(n_changes), blocks)

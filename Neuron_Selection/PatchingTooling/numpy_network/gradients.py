@@ -204,4 +204,4 @@ def _run_backward(
 def _check(network: NumpyNetwork, observations: Observations, score_weights: np.ndarray) -> None:
     expected = (count_of(observations), network.n_actions)
     if score_weights.shape != expected:
-        raise UsageError(f"score_weights: found shape {score_weights.shape}, expected {expected}")
+        raise UsageError(field="score_weights", found=f"shape {score_weights.shape}", expected=str(expected))

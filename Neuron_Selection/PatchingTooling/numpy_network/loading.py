@@ -124,8 +124,11 @@ def _layers(agent: AgentZip, architecture: Architecture) -> tuple[LayerTable, Le
 
 def _refused(layer: str, found: str) -> EngineError:
     return EngineError(
-        f"engine numpy: layer {layer}: found {found}, expected Flatten, Linear and activation functions of torch.nn "
-        "only (--engine torch computes every network)"
+        file="engine numpy",
+        field=f"layer {layer}",
+        found=found,
+        expected="Flatten, Linear and activation functions of torch.nn only",
+        hint="--engine torch computes every network",
     )
 
 

@@ -23,7 +23,7 @@ from Neuron_Selection.PatchingTooling.agent.network import (
     WeightChange,
     refuse_nonfinite_scores,
 )
-from Neuron_Selection.PatchingTooling.numpy_network import gradients, patches, weight_changes
+from Neuron_Selection.PatchingTooling.numpy_network import gradients, pairs, patches, weight_changes
 from Neuron_Selection.PatchingTooling.numpy_network.products import padded, padded_array, product
 from Neuron_Selection.PatchingTooling.numpy_network.runs import Run, Site, features_from
 
@@ -83,7 +83,7 @@ class NumpyNetwork:
         """
         weights = [f"{linear.name}.weight" for linear in self.stored_linears]
         if parameter not in weights:
-            raise UsageError(f"weight: found {shown(parameter)}, expected one of {', '.join(weights)}")
+            raise UsageError(field="weight", found=shown(parameter), expected=f"one of {', '.join(weights)}")
         return weights.index(parameter)
 
     def run(self, observations: Observations, reused: Run | None = None) -> Run:
@@ -154,6 +154,16 @@ class NumpyNetwork:
     ) -> np.ndarray:
         """The scores under each of many interventions, (n_interventions, n, n_actions), float64."""
         return patches.scores_of_interventions(self, observations, interventions)
+
+    def patched_pairs(
+        self,
+        observations: Observations,
+        interventions: Sequence[Intervention],
+        which: np.ndarray,
+        rows: np.ndarray,
+    ) -> np.ndarray:
+        """The scores of pairs of an intervention and an observation, (n_pairs, n_actions), float64."""
+        return pairs.scores_of_pairs(self, observations, interventions, which, rows)
 
     def reusable_activations(self, observations: Observations, layers: Sequence[str]) -> dict[str, np.ndarray]:
         """Outputs of ``layers``; nothing else is worth keeping."""

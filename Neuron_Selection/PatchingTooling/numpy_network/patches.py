@@ -29,10 +29,10 @@ def run_patched(network: NumpyNetwork, observations: Observations, intervention:
     scores = np.empty((total, network.n_actions))
     counts = {name: np.zeros(total, np.int64) for name in intervention}
     # of several layers by full products, so that what changes in the later ones can be counted
-    rank = _rank(network, intervention) if len(intervention) == 1 else 0
+    rank = rank_of(network, intervention) if len(intervention) == 1 else 0
     for rows, part in network.chunks(observations):
         changed = ChangedRun(network=network, run=network.run(part), counts={})
-        first = _first_edit(network, changed.run, intervention, rows)
+        first = first_edit_of(network, changed.run, intervention, rows)
         scores[rows] = _run_alike(changed, first, [intervention], rank=rank)[0]
         for name in intervention:
             site = network.sites[name]
@@ -40,7 +40,7 @@ def run_patched(network: NumpyNetwork, observations: Observations, intervention:
                 counts[name][rows] = changed.counts[site][0, : changed.n_rows]
             if name == first.layer:
                 own = changed.run[site]
-                differs = _masks(network, name, [intervention]) & (first.edits[name].new_outputs(own) != own)
+                differs = masks_of(network, name, [intervention]) & (first.edits[name].new_outputs(own) != own)
                 counts[name][rows] = np.count_nonzero(differs[: changed.n_rows], axis=1)
     refuse_nonfinite_scores(scores)
     return PatchedRun(scores=scores, changed=counts)
@@ -55,12 +55,12 @@ def scores_of_interventions(
     for members in alike(interventions):
         by_rank: dict[int, list[int]] = defaultdict(list)
         for number in members:
-            by_rank[_rank(network, interventions[number])].append(number)
+            by_rank[rank_of(network, interventions[number])].append(number)
         groups.append(by_rank)
     for rows, part in network.chunks(observations):
         changed = ChangedRun(network=network, run=network.run(part))
         for by_rank in groups:
-            first = _first_edit(network, changed.run, interventions[next(iter(by_rank.values()))[0]], rows)
+            first = first_edit_of(network, changed.run, interventions[next(iter(by_rank.values()))[0]], rows)
             for rank, members in by_rank.items():
                 at_once = max(changed.changes_at_once, _NUMBERS_AT_ONCE // (changed.n_rows * max(rank, 1)))
                 for start in range(0, len(members), at_once):
@@ -72,7 +72,7 @@ def scores_of_interventions(
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class _FirstEdit:
+class FirstEdit:
     """What interventions that differ in their neurons only do to the first layer that they edit.
 
     ``edits``: layer to its edit for these inputs, padded as the run is, in the order in which the layers fire.
@@ -88,7 +88,11 @@ class _FirstEdit:
     delta: np.ndarray
 
 
-def _first_edit(network: NumpyNetwork, run: Run, intervention: Intervention, rows: slice) -> _FirstEdit:
+def first_edit_of(network: NumpyNetwork, run: Run, intervention: Intervention, rows: slice) -> FirstEdit:
+    """What an intervention does to the first layer that it edits.
+
+    :param rows: the inputs of the run, among those of the intervention's values
+    """
     edits = {
         name: _padded_edit(intervention[name].of_rows(rows), run[site].shape)
         for name, site in network.sites.items()
@@ -98,12 +102,12 @@ def _first_edit(network: NumpyNetwork, run: Run, intervention: Intervention, row
     site = network.sites[first]
     new = edit.new_outputs(run[site])
     if site.kind == "sum" and site.linear == len(network.linears) - 1:
-        return _FirstEdit(layer=first, edits=edits, reader=None, new=new, delta=np.empty((0, 0)))
+        return FirstEdit(layer=first, edits=edits, reader=None, new=new, delta=np.empty((0, 0)))
     reader = site.linear
     if site.kind == "sum":  # of a pre-activation, what counts for the next Linear is what its activation makes of it
         new, reader = network.linears[site.linear].following.compute(new), reader + 1
     delta = np.ascontiguousarray((new - run.inputs[reader])[: run.n_rows].T)
-    return _FirstEdit(layer=first, edits=edits, reader=reader, new=new, delta=delta)
+    return FirstEdit(layer=first, edits=edits, reader=reader, new=new, delta=delta)
 
 
 def _padded_edit(edit: Edit, shape: tuple[int, ...]) -> Edit:
@@ -115,7 +119,7 @@ def _padded_edit(edit: Edit, shape: tuple[int, ...]) -> Edit:
     return replace(edit, values=tuple(values))
 
 
-def _rank(network: NumpyNetwork, intervention: Intervention) -> int:
+def rank_of(network: NumpyNetwork, intervention: Intervention) -> int:
     """How many units of one layer the intervention changes first, 0 where the full product is to serve it."""
     first, *others = (name for name in network.sites if name in intervention) if len(intervention) > 1 else intervention
     neurons, width = intervention[first].neurons, network.layers.layers[first].width
@@ -128,7 +132,7 @@ def _rank(network: NumpyNetwork, intervention: Intervention) -> int:
 
 
 def _run_alike(
-    changed: ChangedRun, first: _FirstEdit, interventions: Sequence[Intervention], *, rank: int
+    changed: ChangedRun, first: FirstEdit, interventions: Sequence[Intervention], *, rank: int
 ) -> np.ndarray:
     """Run interventions that differ in their neurons only.
 
@@ -137,10 +141,10 @@ def _run_alike(
     """
     network = changed.network
     if first.reader is None:
-        masks, new = _masks(network, first.layer, interventions)[:, None], first.new[: changed.n_rows]
+        masks, new = masks_of(network, first.layer, interventions)[:, None], first.new[: changed.n_rows]
         return np.where(masks, new, changed.run.sums[-1][: changed.n_rows])[..., : network.n_actions]
     edits = {
-        network.sites[name]: SiteEdit(masks=_masks(network, name, interventions), edit=edit)
+        network.sites[name]: SiteEdit(masks=masks_of(network, name, interventions), edit=edit)
         for name, edit in first.edits.items()
         if name != first.layer
     }
@@ -150,11 +154,11 @@ def _run_alike(
         units = np.array([intervention[first.layer].neurons for intervention in interventions], np.intp)
         return change_units(changed, first.reader, units, first.delta[units])
     whole = Edit(neurons="all", operation="replace", values=(first.new,))
-    replaced = [SiteEdit(masks=_masks(network, first.layer, interventions), edit=whole)]
+    replaced = [SiteEdit(masks=masks_of(network, first.layer, interventions), edit=whole)]
     return replace_inputs(changed, first.reader, replaced if of_inputs is None else [*replaced, of_inputs])
 
 
-def _masks(network: NumpyNetwork, name: str, interventions: Sequence[Intervention]) -> np.ndarray:
+def masks_of(network: NumpyNetwork, name: str, interventions: Sequence[Intervention]) -> np.ndarray:
     """Which neurons of a layer each intervention edits, (n_interventions, padded width)."""
     width = network.layers.layers[name].width
     masks = np.zeros((len(interventions), padded(width, LANES)), bool)

@@ -93,6 +93,16 @@ class NumpyQuantileNetwork(NumpyNetwork):
         """Gradients with respect to outputs of layers: layer to (n, width)."""
         return self.whole.layer_gradients(observations, score_weights, layers)
 
+    def gradients_on(
+        self, layer: str, outputs: np.ndarray, observations: Observations, score_weights: np.ndarray
+    ) -> np.ndarray:
+        """Gradients with respect to the outputs of a layer if it has these outputs, (n, width)."""
+        return self.whole.gradients_on(layer, outputs, observations, score_weights)
+
+    def outputs_given(self, reached: str, layer: str, outputs: np.ndarray, observations: Observations) -> np.ndarray:
+        """What a later layer outputs if a layer has these outputs, (n, width)."""
+        return self.whole.outputs_given(reached, layer, outputs, observations)
+
     def weight_gradients(
         self, observations: Observations, score_weights: np.ndarray, weights: Sequence[tuple[str, int, int]]
     ) -> np.ndarray:

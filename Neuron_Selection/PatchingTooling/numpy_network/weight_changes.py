@@ -66,8 +66,9 @@ def _group(network: NumpyNetwork, parameter: str, members: np.ndarray, changes: 
     rows, columns = np.array([(change.row, change.column) for change in chosen]).T
     for place in np.flatnonzero((rows < 0) | (rows >= height) | (columns < 0) | (columns >= width)):
         raise UsageError(
-            f"weight {parameter}: found row {rows[place]}, column {columns[place]}, "
-            f"expected rows 0..{height - 1}, columns 0..{width - 1}"
+            field=f"weight {parameter}",
+            found=f"row {rows[place]}, column {columns[place]}",
+            expected=f"rows 0..{height - 1}, columns 0..{width - 1}",
         )
     differences = np.array([change.value for change in chosen]) - linear.columns[columns, rows]
     return _Group(linear=number, members=members, rows=rows, columns=columns, differences=differences)

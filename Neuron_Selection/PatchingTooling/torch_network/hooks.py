@@ -85,7 +85,9 @@ def edit_values(layer: str, edit: Edit, output: torch.Tensor) -> list[torch.Tens
     """
     for array in edit.values:
         if array.shape not in {tuple(output.shape), (1, *output.shape[1:]), (1, 1)}:
-            raise SuiteError(f"layer {layer}: found values of {array.shape}, expected {tuple(output.shape)}")
+            raise SuiteError(
+                field=f"layer {layer}", found=f"values of {array.shape}", expected=str(tuple(output.shape))
+            )
     return [
         torch.as_tensor(np.ascontiguousarray(array), dtype=output.dtype, device=output.device) for array in edit.values
     ]
@@ -101,7 +103,9 @@ def _each_fires_once(layers: Iterable[str]) -> Iterator[Callable[[str], None]]:
     yield count
     for layer, times in counts.items():
         if times != 1:
-            raise CheckError("hooks_fired", f"layer {layer}: found {times} firings in one forward pass, expected 1")
+            raise CheckError(
+                "hooks_fired", field=f"layer {layer}", found=f"{times} firings in one forward pass", expected="1"
+            )
 
 
 def compute_in_double(module: nn.Module, features_extractors: Iterable[nn.Module]) -> None:

@@ -53,6 +53,48 @@ def scores_of_interventions(
     return scores
 
 
+def scores_of_pairs(
+    network: TorchNetwork,
+    observations: Observations,
+    interventions: Sequence[Intervention],
+    which: np.ndarray,
+    rows: np.ndarray,
+) -> np.ndarray:
+    """The scores of pairs of an intervention and an observation, (n_pairs, n_actions), in the network's dtype."""
+    unchanged = network.scores(observations)
+    scores = np.empty((len(which), unchanged.shape[1]), unchanged.dtype)
+    group_of, within = np.zeros((2, len(interventions)), np.intp)
+    groups = alike(interventions)
+    for number, members in enumerate(groups):
+        group_of[members], within[members] = number, np.arange(len(members))
+    with torch.no_grad():
+        for number, members in enumerate(groups):
+            chosen = np.flatnonzero(group_of[which] == number)
+            if not interventions[members[0]]:
+                scores[chosen] = unchanged[rows[chosen]]
+            elif len(chosen):
+                batch = batch_of(network, observations, [interventions[place] for place in members])
+                _run_pairs(batch, within[which[chosen]], rows[chosen], scores, chosen)
+    refuse_nonfinite_scores(scores)
+    return scores
+
+
+def _run_pairs(batch: Batch, which: np.ndarray, rows: np.ndarray, scores: np.ndarray, places: np.ndarray) -> None:
+    """Fill in the scores of pairs.
+
+    :param places: (n_pairs,), the row of ``scores`` of each pair
+    """
+    run, one_each = _pass_of(batch)
+    order = np.argsort(which, kind="stable")
+    ends = np.flatnonzero(np.diff(which[order])) + 1 if one_each else np.zeros(0, np.intp)
+    for group in np.split(order, ends):
+        for start in range(0, len(group), CHUNK_ROWS):
+            chosen = group[start : start + CHUNK_ROWS]
+            filled = chosen[np.minimum(np.arange(CHUNK_ROWS), len(chosen) - 1)]
+            pair = (torch.from_numpy(one[filled]).to(batch.network.device) for one in (which, rows))
+            scores[places[chosen]] = run(*pair)[: len(chosen)].cpu().numpy()
+
+
 def reusable_layers(network: TorchNetwork, layers: Sequence[str]) -> list[str]:
     """The layers whose outputs in the unchanged run serve interventions on ``layers``."""
     following = [next_with_weights(network, layer) for layer in layers] if len(layers) == 1 else []
@@ -155,14 +197,15 @@ def batch_of(
     )
 
 
-def _scores(batch: Batch) -> np.ndarray:
-    one_each = False
+def _pass_of(batch: Batch) -> tuple[Pass, bool]:
+    """The shortest pass that applies, and whether the pairs of one pass must share their intervention."""
     if is_of_single_channels(batch):
-        run, one_each = channel_pass(batch)
-    elif is_in_chain(batch):
-        run = chain_pass(batch)
-    else:
-        run = hooked_pass(batch)
+        return channel_pass(batch)
+    return (chain_pass if is_in_chain(batch) else hooked_pass)(batch), False
+
+
+def _scores(batch: Batch) -> np.ndarray:
+    run, one_each = _pass_of(batch)
     parts = [run(which, row)[:count].cpu().numpy() for which, row, count in batch.passes(one_each=one_each)]
     return np.concatenate(parts).reshape(len(batch.interventions), count_of(batch.observations), -1)
 

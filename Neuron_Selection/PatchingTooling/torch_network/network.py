@@ -131,6 +131,16 @@ class TorchNetwork:
         """The scores under each of many interventions that edit the same layers, (n_interventions, n, n_actions)."""
         return many_patches.scores_of_interventions(self, observations, interventions, target_run=target_run or {})
 
+    def patched_pairs(
+        self,
+        observations: Observations,
+        interventions: Sequence[Intervention],
+        which: np.ndarray,
+        rows: np.ndarray,
+    ) -> np.ndarray:
+        """The scores of pairs of an intervention and an observation, (n_pairs, n_actions)."""
+        return many_patches.scores_of_pairs(self, observations, interventions, which, rows)
+
     def reusable_activations(self, observations: Observations, layers: Sequence[str]) -> dict[str, np.ndarray]:
         """Outputs in the unchanged run of ``layers``, and of others that ``patched_many`` can start from."""
         return self.activations(observations, many_patches.reusable_layers(self, layers))

@@ -223,7 +223,7 @@ def torch_device(device: str) -> torch.device:
     :raises MachineError: a device that this machine lacks
     """
     if not DEVICE.fullmatch(device):
-        raise UsageError(f"device: found {shown(device)}, expected auto, cpu, cuda or cuda:N")
+        raise UsageError(field="device", found=shown(device), expected="auto, cpu, cuda or cuda:N")
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if device == "auto":
         return torch.device("cuda" if count else "cpu")

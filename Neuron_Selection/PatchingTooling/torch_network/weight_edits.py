@@ -42,7 +42,7 @@ def _write(parameter: nn.Parameter, index: _Index, values: torch.Tensor) -> None
 
 def _planned(net: nn.Module, edits: Sequence[WeightChange]) -> list[tuple[nn.Parameter, _Index, torch.Tensor]]:
     if not edits:
-        raise UsageError("weights: at least one weight to change is required")
+        raise UsageError("at least one weight to change is required", field="weights")
     named = dict(net.named_parameters(remove_duplicate=False))
     by_parameter: dict[str, list[WeightChange]] = {}
     seen: set[tuple[int, int, int]] = set()
@@ -55,7 +55,9 @@ def _planned(net: nn.Module, edits: Sequence[WeightChange]) -> list[tuple[nn.Par
         height, width = len(parameter), parameter[0].numel()
         if not (0 <= edit.row < height and 0 <= edit.column < width):
             raise UsageError(
-                f"weight {name}: index out of range, expected rows 0..{height - 1}, columns 0..{width - 1}"
+                "index out of range",
+                field=f"weight {name}",
+                expected=f"rows 0..{height - 1}, columns 0..{width - 1}",
             )
         place = (id(parameter), edit.row, edit.column)  # by identity: one parameter may have two names
         if place in seen:
@@ -71,6 +73,6 @@ def _planned(net: nn.Module, edits: Sequence[WeightChange]) -> list[tuple[nn.Par
         exact = torch.tensor([edit.value for edit in group], dtype=torch.float64)
         values = exact.to(device=parameter.device, dtype=parameter.dtype)
         if not bool(torch.isfinite(values).all()):
-            raise UsageError(f"weight {parameter_name}: found NaN or infinity, expected finite numbers")
+            raise UsageError(field=f"weight {parameter_name}", found="NaN or infinity", expected="finite numbers")
         planned.append((parameter, index, values))
     return planned

@@ -115,7 +115,7 @@ def find_smallest_flips(
     selected = agent.inputs(inputs).selected(input_ids)
     chosen = choose_weights(agent, candidates=candidates, weights=weights, all_weights=all_weights)
     if largest_change is not None and not 0 < largest_change < np.inf:
-        raise UsageError(f"largest change: found {largest_change}, expected a finite number above 0")
+        raise UsageError(field="largest change", found=str(largest_change), expected="a finite number above 0")
     tensors = agent.online_weights
     ranges = {
         name: largest_change or RANGE_IN_WEIGHTS * float(np.abs(tensors[name]).max())

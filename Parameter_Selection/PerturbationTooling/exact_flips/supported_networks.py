@@ -24,12 +24,12 @@ def open_supported_network(agent_path: str, **options: Any) -> OpenedAgent:
             raise  # of the statistics of observations, whatever the network is
         found = str(error).partition(", expected")[0]
         supported = "only MLPs, of Stable-Baselines3's own classes, are supported"
-        raise UsageError(f"smallest flips: {supported} ({found})") from error
+        raise UsageError(supported, field="smallest flips", hint=found) from error
     try:
         _ = agent.numpy_network
     except EngineError as error:
-        found = str(error).removeprefix("engine numpy: ").partition(", expected")[0]
-        raise UsageError(f"smallest flips: only MLPs are supported ({found})") from error
+        found = f"{error.field}: found {error.found}"
+        raise UsageError("only MLPs are supported", field="smallest flips", hint=found) from error
     refuse_unsupported(agent)
     return agent
 
@@ -58,5 +58,5 @@ def refuse_unsupported(agent: OpenedAgent) -> None:
     try:
         refuse_nonfinite(agent.agent_zip)
     except InputError as error:
-        found = f"{error.found} in {error.field}"
-        raise UsageError(f"smallest flips: only finite weights are supported (found {found})") from error
+        found = f"found {error.found} in {error.field}"
+        raise UsageError("only finite weights are supported", field="smallest flips", hint=found) from error

@@ -121,7 +121,7 @@ def _parsed(text: str) -> tuple[WeightTarget, float]:
     try:
         return parse_weight_target(left), plain_float(right)
     except ValueError as error:
-        raise UsageError(f"edits: found {shown(text.strip())}, expected PARAMETER[ROW,COLUMN]=NUMBER") from error
+        raise UsageError(field="edits", found=shown(text.strip()), expected="PARAMETER[ROW,COLUMN]=NUMBER") from error
 
 
 def _write_edited_agent(
@@ -132,7 +132,7 @@ def _write_edited_agent(
     :param origin: where the edits come from, for the metadata
     """
     if output.suffix != ".zip":
-        raise UsageError(f"output: found {shown(str(output))}, expected the name of a .zip")
+        raise UsageError(field="output", found=shown(str(output)), expected="the name of a .zip")
     files = (output, output.with_name(f"{output.stem}.edits.json"), output.with_name(f"{output.stem}.inverse.json"))
     _, manifest, inverse = files
     original, own = agent.folder.zip_path, agent.agent_zip.weights_sha256
@@ -141,7 +141,7 @@ def _write_edited_agent(
     targets = [WeightTarget(parameter=one.parameter, row=one.row, column=one.column) for one in changes]
     before = [weight_before(target, tensors) for target in targets]
     if not np.isfinite(before).all():
-        raise UsageError("edits: a weight to be changed is NaN or infinite; no file could restore it")
+        raise UsageError("a weight to be changed is NaN or infinite; no file could restore it", field="edits")
     forth = [_record(target, change.value, old) for target, change, old in zip(targets, changes, before, strict=True)]
     back = [_record(target, old, change.value) for target, change, old in zip(targets, changes, before, strict=True)]
     command = {"task": "write_agent", **origin}

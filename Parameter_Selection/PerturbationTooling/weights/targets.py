@@ -116,7 +116,7 @@ def parse_weight_targets(text: str) -> list[WeightTarget]:
     """
     parts = [part for part in text.split(";") if part.strip()]
     if not parts:
-        raise UsageError(f"weights: found {shown(text)}, expected PARAMETER[ROW,COLUMN]; ...")
+        raise UsageError(field="weights", found=shown(text), expected="PARAMETER[ROW,COLUMN]; ...")
     return [parse_weight_target(part) for part in parts]
 
 
@@ -127,7 +127,7 @@ def parse_weight_target(text: str) -> WeightTarget:
     """
     match = _TARGET.fullmatch(text)
     if match is None:
-        raise UsageError(f"weights: found {shown(text.strip())}, expected PARAMETER[ROW,COLUMN]")
+        raise UsageError(field="weights", found=shown(text.strip()), expected="PARAMETER[ROW,COLUMN]")
     return WeightTarget(parameter=match[1], row=int(match[2]), column=int(match[3]))
 
 
@@ -206,15 +206,15 @@ def chosen_values(mode: str, values: Iterable[float] | None) -> list[float]:
     :raises UsageError: an unknown mode, no values, one that is not finite, or one twice
     """
     if mode not in MODES:
-        raise UsageError(f"mode: found {shown(mode)}, expected one of {', '.join(MODES)}")
+        raise UsageError(field="mode", found=shown(mode), expected=f"one of {', '.join(MODES)}")
     chosen = list(DEFAULT_SCALES) if values is None and mode == "scale" else [float(value) for value in values or ()]
     if not chosen:
         raise UsageError(f"--mode {mode} requires --values")
     for value in chosen:
         if not isfinite(value):
-            raise UsageError(f"values: found {value}, expected finite numbers")
+            raise UsageError(field="values", found=str(value), expected="finite numbers")
         if chosen.count(value) > 1:
-            raise UsageError(f"values: {value!r} is given twice")
+            raise UsageError(f"{value!r} is given twice", field="values")
     return chosen
 
 
@@ -236,7 +236,7 @@ def change_to(target: WeightTarget, value: float, tensors: Mapping[str, np.ndarr
     dtype = tensors[target.parameter].dtype
     limit = float(np.finfo(dtype).max)
     if not abs(value) <= limit:  # NaN too
-        raise UsageError(f"{target}: found the value {value}, expected a finite {dtype.name}")
+        raise UsageError(field=str(target), found=f"the value {value}", expected=f"a finite {dtype.name}")
     rounded = float(dtype.type(value))
     return WeightChange(parameter=target.parameter, row=target.row, column=target.column, value=rounded)
 

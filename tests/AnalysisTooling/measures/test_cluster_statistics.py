@@ -1,4 +1,4 @@
-"""Statistics over clusters: told slowly, exact small cases, and what they promise held on planted tables."""
+"""Statistics over clusters: slow definitions, exact small cases, and their error rates on planted tables."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from Neuron_Selection.AnalysisTooling.measures.cluster_statistics import (
 )
 from Neuron_Selection.AnalysisTooling.measures.clusters import MOST_CLUSTERS, clusters_of
 from Neuron_Selection.errors import InputError, UsageError
+from tests.raised import raises
 
 
 def test_intervals_cover_what_they_promise_from_forty_clusters_on() -> None:
@@ -174,11 +175,11 @@ def test_clusters_come_from_the_file_the_id_or_the_input() -> None:
     assert clusters_of(IDS, {}, "auto", where="f").description == "each input alone"
     sanitised = ["agent_v0_81102_1_1_1_0006", "agent_v0_81102_2_1_1_0007", "agent_v0_81103_1_1_1_0008"]
     assert clusters_of(sanitised, {}, "id_seed", where="f").of_input.tolist() == [0, 0, 1]
-    with pytest.raises(InputError, match="input id 'plain': does not contain a seed"):
+    with raises(InputError, file="f", field="input id 'plain'", names=["<env>-<seed>-<x>,<y>,<heading>-<number>"]):
         clusters_of(["plain"], {}, "id_seed", where="f")
-    with pytest.raises(InputError, match="no input has this key"):
+    with raises(InputError, file="f", field="cluster", problem="no input has this key"):
         clusters_of(IDS, {}, "file", where="f")
-    with pytest.raises(UsageError, match="found 'seed', expected auto, file, id_seed or input"):
+    with raises(UsageError, field="cluster_by", found="'seed'", expected="auto, file, id_seed or input"):
         clusters_of(IDS, {}, "seed", where="f")
 
 

@@ -16,7 +16,9 @@ from Neuron_Selection.AnalysisTooling.measures.differences import (
     most_different,
     neuron_differences,
 )
+from Neuron_Selection.errors import InputError, UsageError
 from tests.made_agents import planted_agent
+from tests.raised import NO_SUCH_FILE, parts, reports
 
 
 def test_differences_equal_the_definition_in_loops() -> None:
@@ -85,7 +87,7 @@ def test_planted_neurons_are_found_in_both_kinds_of_file(
     assert "--patch_spec q_net.0:0,1" in err
 
 
-def test_one_id_only_and_the_next_command_runs_as_it_stands(agent: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_id_only_and_the_next_command_runs_as_printed(agent: Path, capsys: pytest.CaptureFixture[str]) -> None:
     import shlex
 
     import activation_patching
@@ -113,19 +115,20 @@ def test_the_closing_line_is_a_patch_spec_that_patches(agent: Path, capsys: pyte
     assert "patch spec" not in capsys.readouterr().out
 
 
-def test_unknown_layers_and_ids_are_refused(agent: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for words, says in (
-        (["--layers", "q_net.7"], "unknown layer 'q_net.7'"),
-        (["--input_ids", "a"], "unknown input id 'a'"),
+def test_unknown_layers_and_ids_are_refused(agent: Path) -> None:
+    for words, kind, error in (
+        (["--layers", "q_net.7"], InputError, parts(file="q_net", names=["'q_net.7'"])),
+        (["--input_ids", "a"], InputError, parts(file="clean_activations.npz", names=["'a'"])),
         (
             ["--layers", "features_extractor.flatten"],
-            "features_extractor.flatten: layer not recorded; the file has q_net.0",
+            InputError,
+            parts(file="clean_activations.npz", field="features_extractor.flatten", names=["q_net.0"]),
         ),
-        (["--clean", "nothing.npz"], "nothing.npz: no such file in"),
-        (["--top", "0"], "--top: found '0', expected a whole number from 1"),
+        (["--clean", "nothing.npz"], InputError, parts(file="nothing.npz", problem=NO_SUCH_FILE)),
+        (["--top", "0"], UsageError, parts(names=["--top", "'0'"])),
     ):
-        assert find_different_neurons.main(["--agent_path", str(agent), *words]) == 2
-        assert says in capsys.readouterr().err
+        with reports(kind, **error):
+            assert find_different_neurons.main(["--agent_path", str(agent), *words]) == 2
 
 
 def test_published_readable_activations_are_read(published_files: Path) -> None:

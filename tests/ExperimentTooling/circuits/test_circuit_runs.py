@@ -38,6 +38,7 @@ from Neuron_Selection.ExperimentTooling.node_chain import chain_of
 from Neuron_Selection.PatchingTooling import OpenedAgent, open_agent
 from tests.made_actors import new_agent, save_agent
 from tests.made_agents import new_dqn, planted_agent, save_dqn
+from tests.raised import raises
 from tests.slow_edges import circuit_scores
 
 SIDES = [3, 5, 4, 2]
@@ -300,11 +301,11 @@ def test_p_values_count_ties_and_the_observation_itself() -> None:
 
 def test_an_unknown_ablation_and_too_few_pairs_are_refused(mlp: Made, tmp_path: Path) -> None:
     agent, pairs = mlp
-    with pytest.raises(UsageError):
+    with raises(UsageError, field="ablation", found="'ablated'", expected=...):
         circuit_runs(chain_of(agent), pairs, "ablated")
     agent = open_agent(planted_agent(tmp_path / "agent", SUM3))
     one = [agent.inputs(np.full((1, 3), value, np.float32)) for value in (1, 0)]
-    with pytest.raises(UsageError, match="2 inputs"):
+    with raises(UsageError, flags=["--ablate"], names=["--ablate resample", "2 inputs", "1"]):
         circuit_runs(chain_of(agent), contrast_pairs(agent, *one, cluster_by="auto"), "resample")
 
 

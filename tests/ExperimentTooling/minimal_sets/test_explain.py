@@ -1,4 +1,4 @@
-"""Minimal sets: against brute force over all subsets, networks with known answers, laws, failures."""
+"""Minimal sets: against brute force over all subsets, networks with known answers, invariants, failures."""
 
 from __future__ import annotations
 
@@ -36,6 +36,7 @@ from tests.gates import GATES
 from tests.interventions import patched
 from tests.made_actors import planted_actor, planted_quantiles
 from tests.made_agents import mlp_agent, new_dqn, planted_agent, save_dqn
+from tests.raised import raises
 
 Sets = set[tuple[int, ...]]
 GOALS = ["flip", "matches_source", "recovery=0.6"]
@@ -152,7 +153,7 @@ def test_measures_of_a_sum_are_its_weights(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("run", ["baseline", "source_q_values"])
-def test_a_near_tie_of_the_target_or_of_the_source_run_is_told_as_one_of_the_set(run: str, tmp_path: Path) -> None:
+def test_a_near_tie_of_the_target_or_of_the_source_run_is_reported_as_one_of_the_set(run: str, tmp_path: Path) -> None:
     sure = gate(tmp_path, "SUM3", "denoising")
     ahead = getattr(sure, run)
     tied = np.where(ahead == ahead.max(axis=1, keepdims=True), ahead.min() + 1e-6, ahead)
@@ -241,7 +242,7 @@ def test_where_q_is_linear_the_bound_lets_through_no_branch_in_vain(goal_text: s
         assert could_reach(tail, asked, chosen, free).tolist() == [bool(some.any()) for some in between]
 
 
-# --- laws of the search
+# --- invariants of the search
 
 
 @pytest.mark.parametrize("seed", range(30))
@@ -285,7 +286,7 @@ def test_sets_too_large_to_run_all_their_subsets_are_one_minimal_too(seed: int) 
         assert not does(mask & (np.arange(width) != one))
 
 
-def test_a_detour_is_left_for_the_smaller_set_inside_and_told() -> None:
+def test_a_detour_is_left_for_the_smaller_set_inside_and_reported() -> None:
     evaluate = by_truth([(0, 1, 2, 3), (0, 2)])  # every removal from the whole fails, yet two of them do it
     found = run_searches({0: search_minimal_set(np.array([0, 1, 2, 3]), 4)}, evaluate)[0]
     assert found is not None
@@ -444,7 +445,8 @@ def test_many_images_are_mixed_a_few_megabytes_at_a_time(tmp_path: Path, monkeyp
 
 @pytest.mark.parametrize("text", ["", "flips", "recovery", "recovery=0", "recovery=-1", "recovery=nan", "recovery=1_0"])
 def test_a_goal_that_is_none_is_refused(text: str) -> None:
-    with pytest.raises(UsageError, match="goal: found .*, expected flip, matches_source or recovery=X"):
+    expected = "flip, matches_source or recovery=X with X above 0, as recovery=0.9"
+    with raises(UsageError, field="goal", found=repr(text), expected=expected):
         parse_goal(text)
 
 

@@ -1,4 +1,4 @@
-"""Sweeps: known answers of planted gates, laws that hold in every network, the definition told slowly, both engines."""
+"""Sweeps: known answers of planted gates, invariants of every network, the slow definition, both engines."""
 
 from __future__ import annotations
 
@@ -92,9 +92,7 @@ def pairs() -> tuple[np.ndarray, np.ndarray]:
     return clean, corrupted
 
 
-def test_a_sweep_equals_the_definition_told_slowly(
-    agent: Path, pairs: tuple[np.ndarray, np.ndarray], tmp_path: Path
-) -> None:
+def test_a_sweep_equals_the_slow_definition(agent: Path, pairs: tuple[np.ndarray, np.ndarray], tmp_path: Path) -> None:
     clean, corrupted = (inputs[:3] for inputs in pairs)
     found = arrays_of(sweep(tmp_path / "s.npz", agent, clean, corrupted))
     experiment = open_agent(agent)
@@ -164,7 +162,7 @@ def test_batched_hooks_equal_one_patch_after_the_other(agent: Path, pairs: tuple
         assert np.array_equal(alone, found)
 
 
-def test_channels_of_a_cnn_go_by_hooks_and_the_reason_is_told(tmp_path: Path) -> None:
+def test_channels_of_a_cnn_go_by_hooks_and_the_reason_is_reported(tmp_path: Path) -> None:
     space = spaces.Box(0, 255, (1, 36, 36), np.uint8)
     folder = save_dqn(tmp_path / "cnn", new_dqn(space, policy="CnnPolicy", n_actions=2, net_arch=[4]))
     experiment = open_agent(folder)
@@ -250,7 +248,7 @@ def test_the_bits_do_not_depend_on_how_many_inputs_are_taken_at_once(
 
 
 def test_memory_does_not_grow_with_the_pairs(agent: Path, tmp_path: Path) -> None:
-    """What one block of inputs needs is all that is held at a time, beside the inputs and their own Q-values."""
+    """Only one block of inputs is in memory at a time, besides the inputs and their own Q-values."""
     import tracemalloc
 
     experiment = open_agent(agent)

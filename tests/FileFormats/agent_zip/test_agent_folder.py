@@ -12,6 +12,7 @@ from Neuron_Selection.FileFormats.agent_zip.agent_folder import (
     find_agent,
     warn_of_normalizer,
 )
+from tests.raised import parts, raises
 
 
 @pytest.fixture(autouse=True)
@@ -60,31 +61,29 @@ def test_a_broken_agent_zip_is_not_passed_over_for_another():
         (["CartPole-v1_3/train_eval_metrics.zip", "CartPole-v1_3/dqn-CartPole-v1.zip"], "dqn-CartPole-v1.zip"),
     ],
 )
-def test_without_agent_zip_the_one_taken_is_said(files, chosen):
+def test_without_agent_zip_the_one_used_is_reported(files, chosen):
     make(*files)
-    with pytest.warns(SuiteWarning) as said:
+    with pytest.warns(SuiteWarning) as caught:
         found = find_agent("CartPole-v1_3")
     assert found == AgentFolder(zip_path=Path("CartPole-v1_3") / chosen, folder=Path("CartPole-v1_3"))
-    assert [str(one.message) for one in said] == [f"CartPole-v1_3: contains no agent.zip; {chosen} is used"]
+    assert [str(one.message) for one in caught] == [f"CartPole-v1_3: contains no agent.zip; {chosen} is used"]
 
 
 @pytest.mark.parametrize(
-    ("files", "asked", "message"),
+    ("files", "asked", "error"),
     [
-        ([], "dqn", "dqn: no such file or folder (--agent_path names an agent folder or a zip)"),
-        (["dqn/notes.txt"], "dqn", "dqn: contains no zip (--agent_path may also name a zip)"),
+        ([], "dqn", parts(problem='no such file or folder', hint='--agent_path names an agent folder or a zip')),
+        (["dqn/notes.txt"], "dqn", parts(problem='contains no zip', hint='--agent_path may also name a zip')),
         (["dqn/train_eval_metrics.zip"], "dqn",
-         "dqn: contains no zip (--agent_path may also name a zip)"),
+         parts(problem='contains no zip', hint='--agent_path may also name a zip')),
         (["dqn/b.zip", "dqn/a.zip"], "dqn",
-         "dqn: contains 2 zips (a.zip, b.zip) and no agent.zip (--agent_path may also name a zip)"),
+         parts(problem='contains 2 zips (a.zip, b.zip) and no agent.zip', hint='--agent_path may also name a zip')),
     ],
 )  # fmt: skip
-def test_a_path_without_one_agent_is_an_error(files, asked, message):
+def test_a_path_without_one_agent_is_an_error(files, asked, error):
     make(*files)
-    with pytest.raises(InputError) as raised:
+    with raises(InputError, file=asked, **error):
         find_agent(asked)
-    assert str(raised.value) == message
-    assert raised.value.exit_code == 2
 
 
 def agent():
@@ -97,42 +96,46 @@ def test_a_bare_name_is_looked_for_in_the_agents_place_first():
     assert agent().find("clean.json", INPUTS) == Path("dqn/activation_inputs/clean.json")
 
 
-def test_a_bare_name_is_looked_for_where_the_user_stands_next():
+def test_a_bare_name_is_looked_for_in_the_working_directory_next():
     make("clean.json")
     assert agent().find("clean.json", INPUTS) == Path("clean.json")
 
 
-def test_in_both_and_different_the_agents_own_is_taken_and_said():
+def test_in_both_and_different_the_agents_own_is_used_with_a_warning():
     make("clean.json", "dqn/activation_inputs/clean.json")
-    with pytest.warns(SuiteWarning) as said:
+    with pytest.warns(SuiteWarning) as caught:
         found = agent().find("clean.json", INPUTS)
     assert found == Path("dqn/activation_inputs/clean.json")
-    (message,) = [str(one.message) for one in said]
+    (message,) = [str(one.message) for one in caught]
     assert message.startswith(f"clean.json: is in {Path.cwd()} and in dqn/activation_inputs, with different content")
     assert message.endswith("; dqn/activation_inputs/clean.json is used")
 
 
-def test_in_both_and_equal_nothing_is_said():
+def test_in_both_and_equal_nothing_is_reported():
     make("clean.json", "dqn/activation_inputs/clean.json")
     Path("dqn/activation_inputs/clean.json").write_bytes(Path("clean.json").read_bytes())
     assert agent().find("clean.json", INPUTS) == Path("dqn/activation_inputs/clean.json")
 
 
 @pytest.mark.parametrize("name", ["sub/clean.json", "./clean.json", "./sub/../clean.json", "/absent/clean.json"])
-def test_a_name_with_a_directory_is_a_path_from_where_the_user_stands(name):
+def test_a_name_with_a_directory_is_a_path_from_the_working_directory(name):
     make("dqn/activation_inputs/sub/clean.json", "dqn/activation_inputs/clean.json")
     assert agent().find(name, INPUTS) == Path(name)
 
 
 def test_a_name_in_neither_place_names_both(here):
-    with pytest.raises(InputError) as raised:
+    with raises(InputError, file="clean.json", names=["dqn/activation_inputs", here]):
         agent().find("clean.json", INPUTS)
-    assert str(raised.value) == f"clean.json: no such file in dqn/activation_inputs nor in {here}"
 
 
 def test_missing_activations_name_the_script_that_makes_them():
     make("dqn/agent.zip")
-    with pytest.raises(InputError, match=r"clean_activations.npz: no such file in .* \(activation_extraction.py"):
+    with raises(
+        InputError,
+        file="clean_activations.npz",
+        names=["dqn/activation_logging"],
+        hint="activation_extraction.py makes it",
+    ):
         find_agent("dqn").find("clean_activations.npz", ACTIVATIONS)
 
 
@@ -144,7 +147,7 @@ def test_an_agent_trained_behind_vecnormalize_is_named(place, name):
         warn_of_normalizer(find_agent("CartPole-v1_1/best_model.zip"))
 
 
-def test_another_agents_vecnormalize_beside_a_zip_is_not_this_ones(recwarn):
+def test_another_agents_vecnormalize_next_to_a_zip_is_not_this_ones(recwarn):
     make("runs/mine.zip", "runs/other/vecnormalize.pkl")
     warn_of_normalizer(find_agent("runs/mine.zip"))
     assert not recwarn.list
@@ -157,8 +160,18 @@ def test_a_folder_called_like_a_zip_is_no_agent():
 
 
 def test_a_text_too_long_to_be_a_name_is_no_file():
+    name = "x" * 300
     make("dqn/agent.zip")
-    with pytest.raises(InputError, match="no such file in"):
-        find_agent("dqn").find("x" * 300, INPUTS)
-    with pytest.raises(InputError, match="no such file or folder"):
-        find_agent("x" * 300)
+    with raises(
+        InputError,
+        file=name,
+        names=["dqn/activation_inputs"],
+    ):
+        find_agent("dqn").find(name, INPUTS)
+    with raises(
+        InputError,
+        file=name,
+        problem="no such file or folder",
+        hint="--agent_path names an agent folder or a zip",
+    ):
+        find_agent(name)

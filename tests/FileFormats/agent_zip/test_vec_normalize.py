@@ -20,6 +20,7 @@ from Neuron_Selection.FileFormats.storage.atomic_files import sha256_of
 from tests.FileFormats.crafted import Call, dumps, numpy_1_array
 from tests.made_agents import vector_space
 from tests.made_normalizers import new_normalizer, saved
+from tests.raised import Parts, parts, raises
 
 VECTOR = vector_space(4)
 IMAGE = spaces.Box(0, 255, (3, 5, 6), np.uint8)
@@ -126,7 +127,13 @@ def test_a_published_file_is_read(published_agents: Path) -> None:
     path = published_agents / "a2c-Acrobot-v1" / "vecnormalize.pkl"
     space = spaces.Box(-30, 30, (6,), np.float32)
     known = read(path, space)
-    with pytest.raises(InputError, match=r"obs_rms.mean: found shape \(6,\), expected \(4,\)"):
+    with raises(
+        InputError,
+        file="vecnormalize.pkl",
+        field="obs_rms.mean",
+        found="shape (6,)",
+        expected="(4,), as in the agent's observation space",
+    ):
         read(path)
     normalizer = new_normalizer(space)
     normalizer.obs_rms.mean, normalizer.obs_rms.var = known.statistics[""].mean, known.statistics[""].variance
@@ -153,9 +160,9 @@ def test_the_bounds_that_stable_baselines3_gives_to_normalised_images_do_not_con
 def test_other_bounds_are_those_of_raw_observations(path: Path) -> None:
     known = read(saved(new_normalizer(VECTOR), path))
     assert known.raw_space(of_vector := record(VECTOR)) is of_vector
-    parts = spaces.Dict({"image": spaces.Box(-10, 10, (3, 5, 6), np.float32), "vector": VECTOR})
-    known = read(saved(new_normalizer(parts, norm_obs_keys=["vector"]), path), parts)
-    raw = known.raw_space(record(parts))
+    two = spaces.Dict({"image": spaces.Box(-10, 10, (3, 5, 6), np.float32), "vector": VECTOR})
+    known = read(saved(new_normalizer(two, norm_obs_keys=["vector"]), path), two)
+    raw = known.raw_space(record(two))
     assert isinstance(raw, DictSpace)
     assert all(np.all(part.high == 10) for part in raw.spaces.values() if isinstance(part, BoxSpace))
 
@@ -172,31 +179,28 @@ def test_statistics_of_images_with_channels_last_are_transposed(path: Path) -> N
 # ---------------------------------------------------------------- what is refused
 
 
-def refusal(path: Path, space: spaces.Space = VECTOR, kind: type[InputError] = InputError) -> str:
-    with pytest.raises(InputError) as raised:
+def refused(path: Path, space: spaces.Space = VECTOR, kind: type[InputError] = InputError, **error: Any) -> None:
+    with raises(kind, file=path, **error):
         read(path, space)
-    assert type(raised.value) is kind
-    return str(raised.value).removeprefix(f"{path}: ")
 
 
 def test_a_payload_runs_nothing(path: Path) -> None:
     marker = path.with_name("marker")
     payload = Call(os.system, f"touch {marker}")
-    call = f"found a call of '{os.system.__module__}.system'"
 
-    def refused(value: Any) -> str:
+    def not_trusted(value: Any, **error: Any) -> None:
         path.write_bytes(pickle.dumps(value))
-        return refusal(path, kind=UntrustedError)
+        refused(path, kind=UntrustedError, found=f"a call of '{os.system.__module__}.system'", **error)
 
-    assert refused(payload) == f"{call}, expected a VecNormalize saved by Stable-Baselines3"
+    not_trusted(payload, expected="a VecNormalize saved by Stable-Baselines3")
     for field in ("obs_rms", "clip_obs", "epsilon"):
         normalizer = new_normalizer(VECTOR)
         setattr(normalizer, field, payload)
-        assert refused(normalizer).startswith(f"{field}: {call}, expected")
+        not_trusted(normalizer, field=field, expected=...)
     for field in ("mean", "var"):
         normalizer = new_normalizer(VECTOR)
         setattr(normalizer.obs_rms, field, payload)
-        assert refused(normalizer) == f"obs_rms.{field}: {call}, expected an array of numbers"
+        not_trusted(normalizer, field=f"obs_rms.{field}", expected="an array of numbers")
     normalizer = new_normalizer(VECTOR)
     normalizer.old_reward = payload
     saved(normalizer, path)
@@ -207,31 +211,58 @@ def test_a_payload_runs_nothing(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "message"),
+    ("field", "value", "error"),
     [
-        ("norm_obs", 1, "norm_obs: found 1, expected a boolean"),
-        ("clip_obs", 0, "clip_obs: found 0.0, expected a number above 0"),
-        ("clip_obs", float("nan"), "clip_obs: found NaN, expected a number above 0"),
-        ("clip_obs", "5", "clip_obs: found '5', expected a number"),
-        ("clip_obs", True, "clip_obs: found true, expected a number"),
-        ("clip_obs", 10**400, "clip_obs: found an integer of 1329 bits, expected a number"),
-        ("epsilon", -1e-8, "epsilon: found -1e-08, expected a finite number, at least 0"),
-        ("epsilon", None, "epsilon: found null, expected a number"),
-        ("obs_rms", None, "obs_rms: found null, expected a RunningMeanStd"),
-        ("obs_rms", {}, "obs_rms: found statistics of a Dict space, expected those of one (Box (4,) float32)"),
-        ("obs_rms.mean", 1.5, "obs_rms.mean: found no array (not an array), expected an array of numbers"),
-        ("obs_rms.mean", np.zeros(3), "obs_rms.mean: found shape (3,), expected (4,), as in the agent's observation"),
-        ("obs_rms.mean", np.array([0, 1, np.nan, 3]), "obs_rms.mean: found booleans, NaN or infinity, expected finite"),
-        ("obs_rms.mean", np.zeros(4, bool), "obs_rms.mean: found booleans, NaN or infinity, expected finite numbers"),
-        ("obs_rms.mean", np.array(["a"] * 4), "obs_rms.mean: found no array"),
-        ("obs_rms.var", np.array([1, 2, 3, -1.0]), "obs_rms.var: found -1.0, expected at least 0"),
+        ("norm_obs", 1, parts(found="1", expected="a boolean")),
+        ("clip_obs", 0, parts(found="0.0", expected="a number above 0")),
+        ("clip_obs", float("nan"), parts(found="NaN", expected="a number above 0")),
+        ("clip_obs", "5", parts(found="'5'", expected="a number")),
+        ("clip_obs", True, parts(found="true", expected="a number")),
+        ("clip_obs", 10**400, parts(found="an integer of 1329 bits", expected="a number")),
+        ("epsilon", -1e-8, parts(found="-1e-08", expected="a finite number, at least 0")),
+        ("epsilon", None, parts(found="null", expected="a number")),
+        ("obs_rms", None, parts(found="null", expected="a RunningMeanStd")),
+        (
+            "obs_rms",
+            {},
+            parts(found="statistics of a Dict space", expected="those of one (Box (4,) float32)"),
+        ),
+        (
+            "obs_rms.mean",
+            1.5,
+            parts(found="no array (not an array)", expected="an array of numbers"),
+        ),
+        (
+            "obs_rms.mean",
+            np.zeros(3),
+            parts(found="shape (3,)", expected="(4,), as in the agent's observation space"),
+        ),
+        (
+            "obs_rms.mean",
+            np.array([0, 1, np.nan, 3]),
+            parts(found="booleans, NaN or infinity", expected="finite numbers"),
+        ),
+        (
+            "obs_rms.mean",
+            np.zeros(4, bool),
+            parts(found="booleans, NaN or infinity", expected="finite numbers"),
+        ),
+        (
+            "obs_rms.mean",
+            np.array(["a"] * 4),
+            parts(
+                found="no array (a dtype other than of booleans, integers or floats)",
+                expected="an array of numbers",
+            ),
+        ),
+        ("obs_rms.var", np.array([1, 2, 3, -1.0]), parts(found="-1.0", expected="at least 0")),
     ],
 )
-def test_a_wrong_field_is_named(path: Path, field: str, value: Any, message: str) -> None:
+def test_a_wrong_field_is_named(path: Path, field: str, value: Any, error: Parts) -> None:
     normalizer = new_normalizer(VECTOR)
     first, _, name = field.partition(".")
     setattr(getattr(normalizer, first) if name else normalizer, name or first, value)
-    assert refusal(saved(normalizer, path)).startswith(message)
+    refused(saved(normalizer, path), field=field, **error)
 
 
 def test_a_variance_of_0_without_epsilon_is_refused(path: Path) -> None:
@@ -239,58 +270,57 @@ def test_a_variance_of_0_without_epsilon_is_refused(path: Path) -> None:
     normalizer.obs_rms.var[2] = 0
     read(saved(normalizer, path))
     normalizer.epsilon = 0
-    message = "obs_rms.var: found 0.0, expected above 0, as epsilon is 0"
-    assert refusal(saved(normalizer, path)) == message
+    refused(saved(normalizer, path), field="obs_rms.var", found="0.0", expected="above 0, as epsilon is 0")
 
 
 def test_statistics_of_another_kind_of_space_are_refused(path: Path) -> None:
     of_one = saved(new_normalizer(VECTOR), path)
     grid = spaces.Dict({"grid": PARTS.spaces["grid"]})
-    message = "obs_rms: found statistics of one space, expected one per key (Dict {grid: Box (2, 3) float32})"
-    assert refusal(of_one, grid) == message
-    message = "obs_rms: found statistics for a space that VecNormalize does not support (Discrete 3), expected a Box"
-    assert refusal(of_one, spaces.Discrete(3)) == message
+    expected = "one per key (Dict {grid: Box (2, 3) float32})"
+    refused(of_one, grid, field="obs_rms", found="statistics of one space", expected=expected)
+    found = "statistics for a space that VecNormalize does not support (Discrete 3)"
+    refused(of_one, spaces.Discrete(3), field="obs_rms", found=found, expected="a Box")
     normalizer = new_normalizer(grid)
-    assert refusal(saved(normalizer, path)).startswith("obs_rms: found statistics of a Dict space")
+    refused(saved(normalizer, path), field="obs_rms", found="statistics of a Dict space", expected=...)
     other = spaces.Dict({"other": VECTOR})
-    assert refusal(path, other) == "norm_obs_keys: 'grid' is not a key of this space; keys: other"
+    refused(path, other, field="norm_obs_keys", names=["'grid'", "other"])
     normalizer.norm_obs_keys = "grid"
-    assert refusal(saved(normalizer, path), grid) == "norm_obs_keys: found 'grid', expected a list of keys"
+    refused(saved(normalizer, path), grid, field="norm_obs_keys", found="'grid'", expected="a list of keys")
     normalizer.norm_obs_keys, normalizer.obs_rms = ["grid"], {}
-    assert refusal(saved(normalizer, path), grid) == "obs_rms.grid: is missing"
+    refused(saved(normalizer, path), grid, field="obs_rms.grid", problem="is missing")
 
 
 @pytest.mark.parametrize(
-    ("data", "message"),
+    ("data", "error"),
     [
-        (b"", "found an empty file, expected a VecNormalize"),
+        (b"", parts(found="an empty file", expected="a VecNormalize saved by Stable-Baselines3")),
         (
             b"version https://git-lfs.github.com/spec/v1\noid sha256:0123\nsize 4678\n",
-            "found a git-lfs pointer instead",
+            parts(found="a git-lfs pointer instead of the file", expected="a VecNormalize saved by Stable-Baselines3"),
         ),
-        (b"<!DOCTYPE html>", "found a web page, expected a VecNormalize"),
-        (b"PK\x03\x04", "found a zip, expected a VecNormalize"),
-        (b'{"mean": 0}', "found JSON, expected a VecNormalize"),
-        (b"\x00\x01", "found a damaged pickle, expected a pickle of plain data"),
-        (pickle.dumps([1]), "found a list, expected a VecNormalize saved by Stable-Baselines3"),
-        (pickle.dumps(VecNormalize), "found Name, expected a VecNormalize saved by Stable-Baselines3"),
+        (b"<!DOCTYPE html>", parts(found="a web page", expected="a VecNormalize saved by Stable-Baselines3")),
+        (b"PK\x03\x04", parts(found="a zip", expected="a VecNormalize saved by Stable-Baselines3")),
+        (b'{"mean": 0}', parts(found="JSON", expected="a VecNormalize saved by Stable-Baselines3")),
+        (b"\x00\x01", parts(found="a damaged pickle", expected="a pickle of plain data")),
+        (pickle.dumps([1]), parts(found="a list", expected="a VecNormalize saved by Stable-Baselines3")),
+        (pickle.dumps(VecNormalize), parts(found="Name", expected="a VecNormalize saved by Stable-Baselines3")),
         (
             b"\x80\x02cstable_baselines3.common.vec_env.vec_normalize\nVecNormalize\n)\x81.",
-            "found no attributes of one, expected a VecNormalize saved by Stable-Baselines3",
+            parts(found="no attributes of one", expected="a VecNormalize saved by Stable-Baselines3"),
         ),
     ],
 )
-def test_a_file_that_is_something_else_is_named(path: Path, data: bytes, message: str) -> None:
+def test_a_file_that_is_something_else_is_named(path: Path, data: bytes, error: Parts) -> None:
     path.write_bytes(data)
-    assert refusal(path).startswith(message)
+    refused(path, **error)
 
 
 def test_a_file_cut_short_anywhere_is_refused(path: Path) -> None:
     data = saved(new_normalizer(VECTOR), path).read_bytes()
     for length in range(0, len(data), 7):
         path.write_bytes(data[:length])
-        refusal(path)
+        refused(path, found=..., expected=...)
 
 
 def test_a_missing_file_is_named(path: Path) -> None:
-    assert refusal(path) == "no such file (--vecnormalize names a file saved by VecNormalize.save)"
+    refused(path, problem="no such file")

@@ -1,4 +1,4 @@
-"""Summaries of important neurons in every form that is about, and the table of results beside them."""
+"""Summaries of important neurons in every published form, and the table of results next to them."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from Neuron_Selection.FileFormats.results.results_table import (
     stored_analysis,
 )
 from Neuron_Selection.FileFormats.storage.json_files import json_bytes
+from tests.raised import Parts, parts, raises
 
 OURS: dict[str, Any] = {
     "description": "d",
@@ -69,50 +70,118 @@ def test_a_key_is_a_position_or_a_name_or_only_a_key(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changed", "says"),
+    ("changed", "error"),
     [
-        ({"common_neurons": ...}, "common_neurons: is missing (analyze_metrics.py makes it)"),
-        ({"common_neurons": []}, "common_neurons: found a list, expected an object"),
-        ({"common_neurons": {"exp_1_q_net.0": 3}}, "common_neurons.exp_1_q_net.0: found 3, expected an object"),
-        ({"common_neurons": {"a": {"patch": [1]}}}, "common_neurons.a.patch: found a list, expected an object {layer"),
-        ({"common_neurons": {"a": {"patch": {"q_net.0": [1.5]}}}}, "a.patch: 'q_net.0': found 1.5"),
-        ({"common_neurons": {"a": {"patch": {"q_net.0": [-1]}}}}, "found -1, expected a neuron index from 0"),
-        ({"common_neurons": {"a": {"patch": None}}}, "a.patch: found null"),
-        ({"common_neurons": {"a": {"final_average_importance": "1"}}}, "final_average_importance: found '1'"),
-        ({"common_neurons": {"a": {"final_average_importance": True}}}, "final_average_importance: found true"),
-        ({"common_neurons": {"a": {"final_average_importance": 10**400}}}, "found an integer of 1329 bits, expected a"),
-        ({"metrics_info": [1]}, "metrics_info: found a list, expected an object"),
-        ({"metrics_info": {"kl": 1}}, "metrics_info[...]: found a whole number, expected an object"),
-        ({"common_count": -1}, "common_count: found -1, expected a whole number, at least 0"),
-        ({"common_count": True}, "common_count: found true"),
-        ({"metadata": 1}, "metadata: found 1, expected an object"),
-        ({"metadata": {"format": 7}}, "metadata.format: found 7"),
+        (
+            {"common_neurons": ...},
+            parts(field="common_neurons", problem="is missing", hint="analyze_metrics.py makes it"),
+        ),
+        (
+            {"common_neurons": []},
+            parts(field="common_neurons", found="a list", expected="an object", hint="analyze_metrics.py makes it"),
+        ),
+        (
+            {"common_neurons": {"exp_1_q_net.0": 3}},
+            parts(field="common_neurons.exp_1_q_net.0", found="3", expected="an object"),
+        ),
+        (
+            {"common_neurons": {"a": {"patch": [1]}}},
+            parts(field="common_neurons.a.patch", found="a list", expected="an object {layer: [indices] | 'all'}"),
+        ),
+        (
+            {"common_neurons": {"a": {"patch": {"q_net.0": [1.5]}}}},
+            parts(field="common_neurons.a.patch: 'q_net.0'", found="1.5", expected="a neuron index from 0"),
+        ),
+        (
+            {"common_neurons": {"a": {"patch": {"q_net.0": [-1]}}}},
+            parts(field="common_neurons.a.patch: 'q_net.0'", found="-1", expected="a neuron index from 0"),
+        ),
+        (
+            {"common_neurons": {"a": {"patch": None}}},
+            parts(field="common_neurons.a.patch", found="null", expected="an object {layer: [indices] | 'all'}"),
+        ),
+        (
+            {"common_neurons": {"a": {"final_average_importance": "1"}}},
+            parts(field="common_neurons.a.final_average_importance", found="'1'", expected="a finite number or null"),
+        ),
+        (
+            {"common_neurons": {"a": {"final_average_importance": True}}},
+            parts(field="common_neurons.a.final_average_importance", found="true", expected="a finite number or null"),
+        ),
+        (
+            {"common_neurons": {"a": {"final_average_importance": 10**400}}},
+            parts(
+                field="common_neurons.a.final_average_importance",
+                found="an integer of 1329 bits",
+                expected="a finite number",
+            ),
+        ),
+        (
+            {"metrics_info": [1]},
+            parts(field="metrics_info", found="a list", expected="an object", hint="analyze_metrics.py makes it"),
+        ),
+        (
+            {"metrics_info": {"kl": 1}},
+            parts(
+                field="metrics_info[...]",
+                found="a whole number",
+                expected="an object",
+                hint="analyze_metrics.py makes it",
+            ),
+        ),
+        (
+            {"common_count": -1},
+            parts(
+                field="common_count",
+                found="-1",
+                expected="a whole number, at least 0",
+                hint="analyze_metrics.py makes it",
+            ),
+        ),
+        (
+            {"common_count": True},
+            parts(field="common_count", found="true", expected="a whole number", hint="analyze_metrics.py makes it"),
+        ),
+        ({"metadata": 1}, parts(field="metadata", found="1", expected="an object", hint="analyze_metrics.py makes it")),
+        (
+            {"metadata": {"format": 7}},
+            parts(
+                field="metadata.format",
+                found="7",
+                expected="a whole number, at most 1",
+                hint="written by a newer suite",
+            ),
+        ),
     ],
 )
-def test_a_field_of_the_wrong_type_is_named(changed: dict[str, Any], says: str, tmp_path: Path) -> None:
+def test_a_field_of_the_wrong_type_is_named(changed: dict[str, Any], error: Parts, tmp_path: Path) -> None:
     path = tmp_path / "s.json"
     path.write_text(json.dumps({key: value for key, value in {**OURS, **changed}.items() if value is not ...}))
-    with pytest.raises(InputError) as caught:
+    with raises(InputError, file=path, **error):
         load_cross_metric_summary(path)
-    assert says.replace("a.patch: 'q_net.0': found 1.5", "found 1.5") in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
+    ("content", "error"),
     [
-        (None, "no such file (analyze_metrics.py makes it)"),
-        ("[]", "found a list, expected an object (analyze_metrics.py makes it)"),
-        ('{"common_neurons": {"a": {"x": NaN}}}', "found the literal NaN, expected finite numbers"),
-        ('{"common_neurons": {"a": {}, "a": {}}}', "'common_neurons'.a: found a duplicate key"),
+        (None, parts(problem="no such file", hint="analyze_metrics.py makes it")),
+        ("[]", parts(found="a list", expected="an object", hint="analyze_metrics.py makes it")),
+        (
+            '{"common_neurons": {"a": {"x": NaN}}}',
+            parts(field="'common_neurons'.a.x", found="the literal NaN", expected="finite numbers"),
+        ),
+        (
+            '{"common_neurons": {"a": {}, "a": {}}}',
+            parts(field="'common_neurons'.a", found="a duplicate key", expected="unique keys"),
+        ),
     ],
 )
-def test_what_is_no_summary_is_refused(content: str | None, says: str, tmp_path: Path) -> None:
+def test_what_is_no_summary_is_refused(content: str | None, error: Parts, tmp_path: Path) -> None:
     path = tmp_path / "s.json"
     if content is not None:
         path.write_text(content)
-    with pytest.raises(InputError) as caught:
+    with raises(InputError, file=path, **error):
         load_cross_metric_summary(path)
-    assert says in str(caught.value)
 
 
 def row(**changed: Any) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from Neuron_Selection.FileFormats.results.results_by_input import (
     save_by_input,
     stored_folder,
 )
+from tests.raised import Parts, parts, raises
 
 METADATA = {"format": 1, "run": {"weights_sha256": "abc"}}
 RECORD = {
@@ -55,29 +57,79 @@ def changed_metadata(folder: Path, **changed: Any) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), **changed}))
 
 
-CHANGES: dict[str, tuple[Callable[[Path], object], str]] = {
-    "edited": (lambda f: (f / "b.json").write_text(json.dumps(experiments("b"))),
-               "b.json: was changed after it was written"),
-    "gone": (lambda f: (f / "b.json").unlink(), "b.json: no such file, but the run wrote it"),
-    "another": (lambda f: (f / "c.json").write_text(json.dumps(experiments("c"))),
-                "c.json: was written by a different run"),
-    "all gone": (lambda f: [path.unlink() for path in f.glob("*.json")], "no such file"),
-    "metadata of nothing": (lambda f: folder_meta_path(f).write_text("{}"), "files: lists no result files"),
-    "a command that is no object": (lambda f: changed_metadata(f, command=["run"]), "metadata.command: found a list"),
-    "an unfinished run": (lambda f: changed_metadata(f, unfinished=True),
-                          "belongs to a run that was interrupted"),
-    "metadata no JSON": (lambda f: folder_meta_path(f).write_text("{"), "found invalid JSON"),
-}  # fmt: skip
+CHANGES: dict[str, tuple[Callable[[Path], object], Parts]] = {
+    "edited": (
+        lambda f: (f / "b.json").write_text(json.dumps(experiments("b"))),
+        parts(
+            file="b.json",
+            problem="was changed after it was written",
+            hint="run again with --overwrite, or, for results from elsewhere, remove denoising.meta.json",
+        ),
+    ),
+    "gone": (
+        lambda f: (f / "b.json").unlink(),
+        parts(
+            file="b.json",
+            problem="no such file, but the run wrote it",
+            hint="run again with --overwrite, or, for results from elsewhere, remove denoising.meta.json",
+        ),
+    ),
+    "another": (
+        lambda f: (f / "c.json").write_text(json.dumps(experiments("c"))),
+        parts(
+            file="c.json",
+            problem="was written by a different run",
+            hint="run again with --overwrite, or, for results from elsewhere, remove denoising.meta.json",
+        ),
+    ),
+    "all gone": (
+        lambda f: [path.unlink() for path in f.glob("*.json")],
+        parts(
+            file="a_1.json",
+            problem="no such file, but the run wrote it",
+            hint="run again with --overwrite, or, for results from elsewhere, remove denoising.meta.json",
+        ),
+    ),
+    "metadata of nothing": (
+        lambda f: folder_meta_path(f).write_text("{}"),
+        parts(
+            file="denoising.meta.json",
+            field="files",
+            problem="lists no result files",
+            hint="run again with --overwrite, or, for results from elsewhere, remove denoising.meta.json",
+        ),
+    ),
+    "a command that is no object": (
+        lambda f: changed_metadata(f, command=["run"]),
+        parts(file="denoising.meta.json", field="metadata.command", found="a list", expected="an object"),
+    ),
+    "an unfinished run": (
+        lambda f: changed_metadata(f, unfinished=True),
+        parts(
+            file="denoising.meta.json",
+            problem="belongs to a run that was interrupted",
+            hint="the same command finishes it",
+        ),
+    ),
+    "metadata no JSON": (
+        lambda f: folder_meta_path(f).write_text("{"),
+        parts(
+            file="denoising.meta.json",
+            field="line 1, column 2",
+            found="invalid JSON (Expecting property name enclosed in double quotes)",
+            expected="JSON",
+        ),
+    ),
+}
 
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_folder_that_is_not_as_it_was_written_is_refused(change: str, tmp_path: Path) -> None:
     folder = saved(tmp_path)
-    make, says = CHANGES[change]
+    make, error = CHANGES[change]
     make(folder)
-    with pytest.raises(InputError) as caught:
+    with raises(InputError, **error):
         load_folder_metadata(folder)
-    assert says in str(caught.value)
     assert stored_folder(folder).complete is None
 
 
@@ -101,7 +153,7 @@ def test_a_folder_of_others_has_no_metadata(tmp_path: Path) -> None:
 def test_a_file_of_other_than_one_input_is_refused(document: dict[str, Any], tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     path.write_text(json.dumps(document))
-    with pytest.raises(InputError, match=r"found results of \d inputs, expected experiments of one input"):
+    with raises(InputError, file=path, found=re.compile(r"results of \d inputs"), expected="experiments of one input"):
         load_by_input(path)
 
 
@@ -113,7 +165,12 @@ def test_minimal_sets_are_refused_where_a_file_of_them_was_edited(tmp_path: Path
     assert load_minimal_sets(path) == document
     assert stored_minimal_sets(path).complete is not None
     (tmp_path / "minimal_sets.csv").write_text("edited")
-    with pytest.raises(InputError, match=r"minimal_sets.meta.json: does not match the files next to it"):
+    with raises(
+        InputError,
+        file="minimal_sets.meta.json",
+        problem="does not match the files next to it",
+        hint="run find_minimal_sets.py again",
+    ):
         load_minimal_sets(path)
     (tmp_path / "minimal_sets.meta.json").unlink()
     assert load_minimal_sets(path) == document

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from Neuron_Selection.errors import InputError
 from Neuron_Selection.FileFormats.results import sweep as sweep_module
 from Neuron_Selection.FileFormats.results.sweep import opened_sweep, stored_sweep, written_sweep
+from tests.raised import Parts, parts, raises
 
 METADATA: dict[str, Any] = {
     "format": 1,
@@ -97,7 +99,13 @@ def test_the_same_sweep_is_the_same_bytes_and_one_that_fails_leaves_the_old_one(
 
 def test_finite_values_whose_squares_overflow_are_refused_before_anything_is_computed(tmp_path: Path) -> None:
     huge = {**ARRAYS, "denoising_q_net.2": np.full((3, 1, 2), 1e300)}
-    with pytest.raises(InputError, match=r"'denoising_q_net.2': found a number beyond float32"):
+    with raises(
+        InputError,
+        file="s.npz",
+        field="'denoising_q_net.2'",
+        found="a number beyond float32",
+        expected="numbers in the range of float32",
+    ):
         read_whole(written(tmp_path / "s.npz", huge))
 
 
@@ -112,29 +120,53 @@ def test_the_metadata_of_a_whole_sweep_are_found_and_of_nothing_else(tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "says"),
+    ("field", "value", "error"),
     [
-        ("format", 99, "metadata.format: found 99, expected a whole number, at most 1 (written by a newer suite)"),
-        ("run", [], "metadata.run: found a list, expected an object"),
-        ("ids", {}, "metadata.ids: found an object, expected a list"),
-        ("ids", [], "metadata.ids: found a list of length 0, expected a list of length at least 1"),
-        ("ids", ["a", "a", "b"], "metadata.ids: an id is listed twice"),
-        ("ids", ["a", 1, "b"], "input id: found"),
-        ("clusters", {"b_c": 1}, "metadata.clusters[...]: found a whole number, expected text"),
-        ("patches", "q_net.0", "metadata.patches: found 'q_net.0', expected a list"),
-        ("patches", [{"q_net.0": [0]}, {"q_net.0": [True]}], "metadata.patches: entry 2: 'q_net.0': found true"),
-        ("patches", [5], "metadata.patches: entry 1: found 5, expected an object"),
-        ("directions", {"sideways": {}}, "metadata.directions[...].source: is missing"),
-        ("directions", {"denoising": {"source": "x"}}, "metadata.directions[...].target: is missing"),
-        ("n_actions", True, "metadata.n_actions: found true, expected a whole number"),
-        ("n_actions", 3, "'clean_q_values': found float64 of shape (3, 2), expected float64 of shape (3, 3)"),
-        ("n_actions", ..., "metadata.n_actions: is missing"),
+        (
+            "format",
+            99,
+            parts(
+                field="metadata.format",
+                found="99",
+                expected="a whole number, at most 1",
+                hint="written by a newer suite",
+            ),
+        ),
+        ("run", [], parts(field="metadata.run", found="a list", expected="an object")),
+        ("ids", {}, parts(field="metadata.ids", found="an object", expected="a list")),
+        ("ids", [], parts(field="metadata.ids", found="a list of length 0", expected="a list of length at least 1")),
+        ("ids", ["a", "a", "b"], parts(field="metadata.ids", problem="an id is listed twice")),
+        ("ids", ["a", 1, "b"], parts(field="input id", found="1", expected="text")),
+        ("clusters", {"b_c": 1}, parts(field="metadata.clusters[...]", found="a whole number", expected="text")),
+        ("patches", "q_net.0", parts(field="metadata.patches", found="'q_net.0'", expected="a list")),
+        (
+            "patches",
+            [{"q_net.0": [0]}, {"q_net.0": [True]}],
+            parts(field="metadata.patches: entry 2: 'q_net.0'", found="true", expected="a neuron index from 0"),
+        ),
+        (
+            "patches",
+            [5],
+            parts(field="metadata.patches: entry 1", found="5", expected="an object {layer: [indices] | 'all'}"),
+        ),
+        ("directions", {"sideways": {}}, parts(field="metadata.directions[...].source", problem="is missing")),
+        (
+            "directions",
+            {"denoising": {"source": "x"}},
+            parts(field="metadata.directions[...].target", problem="is missing"),
+        ),
+        ("n_actions", True, parts(field="metadata.n_actions", found="true", expected="a whole number")),
+        (
+            "n_actions",
+            3,
+            parts(field="'clean_q_values'", found="float64 of shape (3, 2)", expected="float64 of shape (3, 3)"),
+        ),
+        ("n_actions", ..., parts(field="metadata.n_actions", problem="is missing")),
     ],
 )
-def test_a_field_of_the_wrong_type_is_named(field: str, value: Any, says: str, tmp_path: Path) -> None:
-    with pytest.raises(InputError) as caught:
+def test_a_field_of_the_wrong_type_is_named(field: str, value: Any, error: Parts, tmp_path: Path) -> None:
+    with raises(InputError, file="s.npz", **error):
         read_whole(written(tmp_path / "s.npz", **{field: value}))
-    assert says in str(caught.value)
 
 
 def flip(path: Path) -> None:
@@ -169,7 +201,7 @@ def with_nan() -> np.ndarray:
 
 
 def with_one_row(difference: int) -> Callable[[Path], None]:
-    """An array whose header says three rows, and behind it a row more or less."""
+    """An array with three rows in its header and a row more or less in its data."""
 
     def spoil(path: Path) -> None:
         array = ARRAYS["denoising_q_net.2"]
@@ -182,41 +214,81 @@ def with_one_row(difference: int) -> Callable[[Path], None]:
     return spoil
 
 
-FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
-    "a row too many": (with_one_row(1), "'denoising_q_net.2': has more bytes than the array"),
-    "a row too few": (with_one_row(-1), "the member is damaged ("),
-    "missing": (lambda path: path.unlink(), "no such file (run_experiments.py makes it)"),
-    "a directory": (lambda path: (path.unlink(), path.mkdir()), "found a directory, expected a file"),
-    "empty": (lambda path: path.write_bytes(b""), "found an empty file, expected a sweep"),
-    "JSON": (lambda path: path.write_text("{}"), "found JSON, expected a sweep (run_experiments.py makes it)"),
-    "cut at 10 %": (cut(0.1), "found a truncated or damaged zip"),
-    "cut at 50 %": (cut(0.5), "found a truncated or damaged zip"),
-    "cut at 99 %": (cut(0.99), "found a truncated or damaged zip"),
-    "a bit flipped": (flip, "the member is damaged (Bad CRC-32"),
-    "packed": (pack, "found a compressed member, expected an uncompressed one"),
+FAULTS: dict[str, tuple[Callable[[Path], object], Parts]] = {
+    "a row too many": (with_one_row(1), parts(field="'denoising_q_net.2'", problem="has more bytes than the array")),
+    "a row too few": (
+        with_one_row(-1),
+        parts(
+            field="'denoising_q_net.2.npy'",
+            problem=re.compile("the member is damaged .*"),
+            hint="run_experiments.py makes it",
+        ),
+    ),
+    "missing": (lambda path: path.unlink(), parts(problem="no such file", hint="run_experiments.py makes it")),
+    "a directory": (lambda path: (path.unlink(), path.mkdir()), parts(found="a directory", expected="a file")),
+    "empty": (
+        lambda path: path.write_bytes(b""),
+        parts(found="an empty file", expected="a sweep", hint="run_experiments.py makes it"),
+    ),
+    "JSON": (
+        lambda path: path.write_text("{}"),
+        parts(found="JSON", expected="a sweep", hint="run_experiments.py makes it"),
+    ),
+    "cut at 10 %": (
+        cut(0.1),
+        parts(found="a truncated or damaged zip", expected="a sweep", hint="run_experiments.py makes it"),
+    ),
+    "cut at 50 %": (
+        cut(0.5),
+        parts(found="a truncated or damaged zip", expected="a sweep", hint="run_experiments.py makes it"),
+    ),
+    "cut at 99 %": (
+        cut(0.99),
+        parts(found="a truncated or damaged zip", expected="a sweep", hint="run_experiments.py makes it"),
+    ),
+    "a bit flipped": (
+        flip,
+        parts(
+            field="'denoising_q_net.0.npy'",
+            problem=re.compile("the member is damaged .*CRC-32.*"),
+            hint="run_experiments.py makes it",
+        ),
+    ),
+    "packed": (pack, parts(field="'clean_q_values.npy'", found="a compressed member", expected="an uncompressed one")),
     "no metadata": (
-        lambda path: np.savez(path, a=np.zeros(2)), "'__metadata__.npy': no such member (run_experiments.py"),
-    "NaN": (replaced("denoising_q_net.2", with_nan()), "'denoising_q_net.2': found NaN or infinity"),
-    "array missing": (replaced("denoising_q_net.2", None), "'denoising_q_net.2.npy': no such member"),
+        lambda path: np.savez(path, a=np.zeros(2)),
+        parts(field="'__metadata__.npy'", problem="no such member", hint="run_experiments.py makes it"),
+    ),
+    "NaN": (
+        replaced("denoising_q_net.2", with_nan()),
+        parts(field="'denoising_q_net.2'", found="NaN or infinity", expected="finite numbers"),
+    ),
+    "array missing": (
+        replaced("denoising_q_net.2", None),
+        parts(field="'denoising_q_net.2.npy'", problem="no such member", hint="run_experiments.py makes it"),
+    ),
     "float32": (
         replaced("clean_q_values", ARRAYS["clean_q_values"].astype(np.float32)),
-        "'clean_q_values': found float32 of shape (3, 2), expected float64 of shape (3, 2)"),
-    "flags": (replaced("denoising_q_net.2_flags", np.array([3], np.uint8)), "_flags': found 3, expected 0, 1 or 2"),
-}  # fmt: skip
+        parts(field="'clean_q_values'", found="float32 of shape (3, 2)", expected="float64 of shape (3, 2)"),
+    ),
+    "flags": (
+        replaced("denoising_q_net.2_flags", np.array([3], np.uint8)),
+        parts(field="'denoising_q_net.2_flags'", found="3", expected="0, 1 or 2"),
+    ),
+}
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_what_is_no_sweep_is_refused_with_the_reason(fault: str, tmp_path: Path) -> None:
-    spoil, says = FAULTS[fault]
+    spoil, error = FAULTS[fault]
     path = written(tmp_path / "s.npz")
     spoil(path)
-    with pytest.raises(InputError) as caught:
+    with raises(InputError, file=path, **error):
         read_whole(path)
-    assert says in str(caught.value)
 
 
 def test_arrays_beyond_the_limit_of_plain_zips_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The header of a member stands before its size is known to the zip; here the limit is 100 bytes, not 4 GiB."""
+    """The header of a member is written before the zip knows its size; here the limit is 100 bytes, not 4 GiB."""
     monkeypatch.setattr(zipfile, "ZIP64_LIMIT", 100)
     read_whole(written(tmp_path / "s.npz"))
     with np.load(tmp_path / "s.npz") as stored:

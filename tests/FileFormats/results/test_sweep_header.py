@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from Neuron_Selection.errors import InputError, UsageError
+from Neuron_Selection.errors import InputError, UsageError, shown
 from Neuron_Selection.FileFormats.directions import DIRECTIONS, TARGETS, directions_of
 from Neuron_Selection.FileFormats.results.sweep import SweepGroup, groups_of, header_from
+from tests.raised import Parts, parts, raises
 
 PATH = Path("sweep.npz")
 METADATA: dict[str, Any] = {
@@ -21,7 +22,7 @@ METADATA: dict[str, Any] = {
 }
 
 
-def test_a_header_tells_what_its_metadata_say() -> None:
+def test_a_header_holds_what_its_metadata_describe() -> None:
     header = header_from(METADATA, PATH)
     assert (header.ids, header.clusters, header.n_actions) == (("a", "b"), {"b": "1"}, 3)
     assert header.patches == tuple(METADATA["patches"])
@@ -46,43 +47,56 @@ def test_the_target_of_a_direction_is_the_run_that_receives() -> None:
     assert DIRECTIONS == ("denoising", "noising")
     assert TARGETS == {"denoising": ("corrupted", "clean"), "noising": ("clean", "corrupted")}
     assert [directions_of(asked) for asked in ("both", "noising")] == [DIRECTIONS, ("noising",)]
-    with pytest.raises(UsageError, match="found 'forwards', expected denoising, noising or both"):
+    with raises(UsageError, field="direction", found="'forwards'", expected="denoising, noising or both"):
         directions_of("forwards")
 
 
 @pytest.mark.parametrize(
-    ("changed", "says"),
+    ("changed", "error"),
     [
-        ({"ids": ["a", "a"]}, "metadata.ids: an id is listed twice"),
-        ({"ids": ["a\n"]}, "contains an unprintable character"),
-        ({"ids": ...}, "metadata.ids: is missing"),
-        ({"clusters": {"a": 1}}, "metadata.clusters[...]: found a whole number, expected text"),
-        ({"patches": [{"q_net.0": [-1]}]}, "metadata.patches: entry 1: 'q_net.0': found -1"),
+        ({"ids": ["a", "a"]}, parts(field="metadata.ids", problem="an id is listed twice")),
+        ({"ids": ["a\n"]}, parts(field="'a\\n'", problem="the input id contains an unprintable character")),
+        ({"ids": ...}, parts(field="metadata.ids", problem="is missing")),
+        ({"clusters": {"a": 1}}, parts(field="metadata.clusters[...]", found="a whole number", expected="text")),
+        (
+            {"patches": [{"q_net.0": [-1]}]},
+            parts(field="metadata.patches: entry 1: 'q_net.0'", found="-1", expected="a neuron index from 0"),
+        ),
         (
             {"directions": {"sideways": {"source": "a", "target": "b"}}},
-            "metadata.directions: found 'sideways', expected denoising",
+            parts(field="metadata.directions", found="'sideways'", expected="denoising, noising or both"),
         ),
-        ({"directions": {"noising": {"source": "a"}}}, "metadata.directions[...].target: is missing"),
-        ({"directions": {}}, "metadata.directions: found none, expected denoising"),
-        ({"n_actions": True}, "metadata.n_actions: found true, expected a whole number"),
-        ({"n_actions": 0}, "metadata.n_actions: found 0"),
-        ({"format": 2}, "metadata.format: found 2"),
-        ({"command": ["run"]}, "metadata.command: found a list, expected an object"),
-        ({"agent": "a.zip"}, "metadata.agent: found 'a.zip', expected an object"),
+        (
+            {"directions": {"noising": {"source": "a"}}},
+            parts(field="metadata.directions[...].target", problem="is missing"),
+        ),
+        ({"directions": {}}, parts(field="metadata.directions", found="none", expected="denoising, noising or both")),
+        ({"n_actions": True}, parts(field="metadata.n_actions", found="true", expected="a whole number")),
+        ({"n_actions": 0}, parts(field="metadata.n_actions", found="0", expected="a whole number, at least 1")),
+        (
+            {"format": 2},
+            parts(
+                field="metadata.format",
+                found="2",
+                expected="a whole number, at most 1",
+                hint="written by a newer suite",
+            ),
+        ),
+        ({"command": ["run"]}, parts(field="metadata.command", found="a list", expected="an object")),
+        ({"agent": "a.zip"}, parts(field="metadata.agent", found="'a.zip'", expected="an object")),
         (
             {"run": {"random_sets": [4]}},
-            "run.random_sets: found a list, expected a list of some of the",
+            parts(field="run.random_sets", found="a list", expected="a list of some of the positions from 1"),
         ),
     ],
 )
-def test_a_field_that_is_not_what_it_must_be_is_named(changed: dict[str, Any], says: str) -> None:
+def test_a_field_that_is_not_what_it_must_be_is_named(changed: dict[str, Any], error: Parts) -> None:
     metadata = {key: value for key, value in {**METADATA, **changed}.items() if value is not ...}
-    with pytest.raises(InputError) as caught:
+    with raises(InputError, file=PATH, **error):
         header_from(metadata, PATH)
-    assert says in str(caught.value)
 
 
 @pytest.mark.parametrize("metadata", [None, [], "text", 3])
 def test_metadata_that_are_no_object_are_refused(metadata: Any) -> None:
-    with pytest.raises(InputError, match="metadata: found .*, expected an object"):
+    with raises(InputError, file=PATH, field="metadata", found=shown(metadata), expected="an object"):
         header_from(metadata, PATH)

@@ -5,6 +5,7 @@ import pytest
 
 from Neuron_Selection.errors import InputError
 from Neuron_Selection.FileFormats.storage.array_checks import check_finite, check_float32, checked_shape
+from tests.raised import raises
 
 
 @pytest.mark.parametrize("shape", [(), (0,), (1, 3), (1,) * 32, (0, 1 << 48)])
@@ -23,18 +24,15 @@ def test_a_shape_that_no_array_can_have_is_refused(sides):
         checked_shape(sides)
 
 
-def test_numbers_that_nobody_can_compute_with_are_refused():
+def test_numbers_that_cannot_be_computed_with_are_refused():
     largest = float(np.finfo(np.float32).max)
     check_float32(np.array([largest, -largest, 0.0]), "file", "field")
     check_float32(np.zeros((0, 3)), "file", "field")
     check_finite(np.array([1e300]), "file", "field")
     for check, value in ((check_finite, np.nan), (check_finite, -np.inf), (check_float32, np.nan)):
-        with pytest.raises(InputError) as raised:
+        with raises(InputError, file="file", field="field", found="NaN or infinity", expected="finite numbers"):
             check(np.array([0.0, value]), "file", "field")
-        assert str(raised.value) == "file: field: found NaN or infinity, expected finite numbers"
     for value in (3.5e38, -1e300):
-        with pytest.raises(InputError) as raised:
+        expected = "numbers in the range of float32"
+        with raises(InputError, file="file", field="field", found="a number beyond float32", expected=expected):
             check_float32(np.array([0.0, value]), "file", "field")
-        assert (
-            str(raised.value) == "file: field: found a number beyond float32, expected numbers in the range of float32"
-        )

@@ -16,6 +16,7 @@ from Neuron_Selection.FileFormats.storage.atomic_files import (
     write_together,
     written_atomically,
 )
+from tests.raised import parts, raises
 
 
 @pytest.fixture(autouse=True)
@@ -91,11 +92,12 @@ def test_nothing_is_written_through_a_link(here, there):
     if there:
         (here / "elsewhere/real.json").write_bytes(b"old")
     Path("out.json").symlink_to("elsewhere/real.json")
-    with pytest.raises(UsageError) as raised:
+    with raises(UsageError, file="out.json", names=["elsewhere/real.json"]):
         write_together({Path("first.json"): b"new", Path("out.json"): b"new"})
-    expected = "out.json: is a link to elsewhere/real.json; outputs are not written through links"
-    assert str(raised.value) == expected
-    with pytest.raises(UsageError, match="is a link to"), written_atomically(Path("out.json")):
+    with (
+        raises(UsageError, file="out.json", names=["elsewhere/real.json"]),
+        written_atomically(Path("out.json")),
+    ):
         pass
     assert Path("out.json").is_symlink()
     assert files_of(here / "elsewhere") == ({"real.json": b"old"} if there else {})
@@ -131,62 +133,62 @@ def make_device_link():
     Path("odd").symlink_to("/dev/zero")
 
 
-NOT_A_FILE = "found a pipe, socket or device, expected a file"
+NOT_A_FILE = parts(found="a pipe, socket or device", expected="a file")
+NOT_OPENED = parts(problem="cannot be opened as a file")
 
 
 @pytest.mark.parametrize(
-    ("make", "message"),
+    ("make", "error"),
     [
         (make_fifo, NOT_A_FILE),
-        (make_directory, "found a directory, expected a file"),
-        (make_loop, "cannot be opened as a file"),
-        (make_socket, "cannot be opened as a file"),
+        (make_directory, parts(found="a directory", expected="a file")),
+        (make_loop, NOT_OPENED),
+        (make_socket, NOT_OPENED),
         (make_device_link, NOT_A_FILE),
     ],
 )
-def test_what_is_no_regular_file_is_neither_read_nor_replaced(here, make, message):
+def test_what_is_no_regular_file_is_neither_read_nor_replaced(here, make, error):
     make()
     before = sorted(here.iterdir()), os.lstat("odd").st_mode
-    with pytest.raises(InputError) as read:
+    with raises(InputError, file="odd", **error):
         read_bytes(Path("odd"))
-    assert str(read.value) == f"odd: {message}"
-    with pytest.raises((MachineError, UsageError)) as written:
-        write_atomically(Path("odd"), b"new")
     if Path("odd").is_symlink():
-        assert str(written.value).startswith("odd: is a link to ")
+        kind, reason = UsageError, parts(names=[Path("odd").readlink()])
     else:
-        assert str(written.value) == "odd: is a directory, pipe or device; cannot be written as a file"
+        kind, reason = MachineError, parts(problem="is a directory, pipe or device; cannot be written as a file")
+    with raises(kind, file="odd", **reason):
+        write_atomically(Path("odd"), b"new")
     assert (sorted(here.iterdir()), os.lstat("odd").st_mode) == before
 
 
 def test_a_folder_that_is_a_file_is_an_error_of_the_machine(here):
     Path("results").write_bytes(b"old")
-    with pytest.raises(MachineError, match="results: is not a folder; out.json cannot be written into it$"):
+    with raises(MachineError, file="results", problem="is not a folder; out.json cannot be written into it"):
         write_atomically(Path("results/out.json"), b"new")
     assert files_of(here) == {"results": b"old"}
 
 
 @pytest.mark.parametrize(
-    ("path", "message"),
+    ("path", "error"),
     [
-        ("absent.json", "absent.json: no such file (try another)"),
-        ("absent/absent.json", "absent/absent.json: no such file (try another)"),
-        ("file/inside.json", "file/inside.json: no such file (try another)"),
-        ("nul\0byte", r"'nul\x00byte': cannot be opened as a file"),
-        ("x" * 300, f"{'x' * 58}...{'x' * 59}: cannot be opened as a file"),
+        ("absent.json", parts(problem="no such file")),
+        ("absent/absent.json", parts(problem="no such file")),
+        ("file/inside.json", parts(problem="no such file")),
+        ("nul\0byte", parts(problem="cannot be opened as a file")),
+        ("x" * 300, parts(problem="cannot be opened as a file")),
     ],
 )
-def test_a_path_that_leads_nowhere_is_told(here, path, message):
+def test_a_path_without_a_file_is_named(here, path, error):
     Path("file").write_bytes(b"")
-    with pytest.raises(InputError) as raised:
-        read_bytes(Path(path), hint="try another")
-    assert str(raised.value) == message
+    hint = "try another"
+    with raises(InputError, file=Path(path), hint=hint if "such" in error["problem"] else "", **error):
+        read_bytes(Path(path), hint=hint)
 
 
 def test_a_file_beyond_the_limit_is_refused_before_it_is_read(here):
     with Path("huge").open("wb") as file:
         file.truncate(3 * GIB)  # a hole: it takes no room
-    with pytest.raises(InputError, match="^huge: found 3,221,225,472 bytes, expected at most 2,147,483,648$"):
+    with raises(InputError, file="huge", found="3,221,225,472 bytes", expected="at most 2,147,483,648"):
         read_bytes(Path("huge"))
     Path("just").write_bytes(b"abc")
     assert read_bytes(Path("just"), limit=3) == b"abc"
@@ -196,7 +198,7 @@ def test_a_file_that_grows_while_it_is_read_is_refused(here, monkeypatch):
     Path("log").write_bytes(b"12345")
     small = os.stat_result((0o100644, 0, 0, 1, 0, 0, 2, 0, 0, 0))
     monkeypatch.setattr(os, "fstat", lambda _descriptor: small)
-    with pytest.raises(InputError, match="^log: grows while it is read$"):
+    with raises(InputError, file="log", problem="grows while it is read"):
         read_bytes(Path("log"), limit=4)
 
 
@@ -231,7 +233,7 @@ def test_of_files_that_belong_together_none_is_replaced_when_one_cannot_be_writt
         with pytest.raises(OSError, match="No space"):
             write_together({one: b"new", other: b"new meta"})
         assert files_of(here) == {"results.json": b"old", "results.meta.json": b"old meta"}
-    else:  # the folder's own: both are in their places
+    else:  # the folder's own: both files are complete
         write_together({one: b"new", other: b"new meta"})
         assert files_of(here) == {"results.json": b"new", "results.meta.json": b"new meta"}
 

@@ -9,6 +9,7 @@ import pytest
 
 from Neuron_Selection.errors import InputError
 from Neuron_Selection.FileFormats.storage.document_checks import Index, checked_document
+from tests.raised import raises
 
 
 class Row(msgspec.Struct):
@@ -47,11 +48,8 @@ def test_a_document_of_the_schema_is_converted_and_other_keys_are_ignored() -> N
     ],
 )
 def test_a_wrong_value_is_named_by_its_field(document: Any, field: str, found: str, expected: str) -> None:
-    with pytest.raises(InputError) as caught:
+    with raises(InputError, file="t.json", field=field, found=found, expected=expected, hint="try again"):
         checked_document(document, Table, "t.json", hint="try again")
-    error = caught.value
-    assert (error.file, error.field, error.found, error.expected) == ("t.json", field, found, expected)
-    assert error.hint == "try again"
 
 
 @pytest.mark.parametrize(
@@ -63,6 +61,5 @@ def test_a_wrong_value_is_named_by_its_field(document: Any, field: str, found: s
     ],
 )
 def test_what_is_missing_or_not_one_of_the_choices_is_named(document: Any, field: str, problem: str) -> None:
-    with pytest.raises(InputError) as caught:
+    with raises(InputError, file="t.json", field=field, problem=problem):
         checked_document(document, Table, "t.json", field="part")
-    assert (caught.value.field, caught.value.problem) == (field, problem)

@@ -16,6 +16,7 @@ from Neuron_Selection.FileFormats.weights.average_gradients import (
     load_average_gradients,
     save_average_gradients,
 )
+from tests.raised import Parts, parts, raises
 
 OF_Q_VALUES = "Mean over the inputs of the absolute gradient of the greatest Q-value, for every weight and bias"
 MEANS = {
@@ -60,32 +61,89 @@ def with_weight(key: str, value: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("changed", "says"),
+    ("changed", "error"),
     [
-        (with_weight(MAGNITUDE, [[0.5, -0.1], [1, 1]]), "average_gradients.q_net.0.weight: found a negative value"),
-        (with_weight(MARGIN, [[0.5, -0.1], [1, 1]]), "average_margin_gradients.q_net.0.weight: found a negative val"),
-        (with_weight(MARGIN, [[0.5, 0.1]]), "average_margin_gradients.q_net.0.weight: does not have the shape"),
-        (with_weight(SIGNED, [[0.5, 0.1]]), "average_signed_gradients.q_net.0.weight: does not have the shape"),
-        ({SIGNED: {"other": [1.0]}}, "average_signed_gradients.other: does not have the shape it has in"),
-        ({SIGNED: [1.0]}, "average_signed_gradients: found a list"),
-        (with_weight(MAGNITUDE, [[0.5, True], [1, 1]]), "average_gradients.q_net.0.weight: found true"),
-        (with_weight(MAGNITUDE, [[0.5, 10**400], [1, 1]]), "average_gradients.q_net.0.weight: found"),
-        ({MAGNITUDE: {}}, "average_gradients: found an object of length 0, expected an object of length at least 1"),
-        ({MAGNITUDE: None}, "average_gradients: is missing"),
-        ({"metadata": 3}, "metadata: found 3"),
-        ({"metadata": {"num_examples": -1}}, "metadata.num_examples: found -1"),
-        ({"metadata": {"num_examples": True}}, "metadata.num_examples: found true"),
+        (
+            with_weight(MAGNITUDE, [[0.5, -0.1], [1, 1]]),
+            parts(
+                field="average_gradients.q_net.0.weight", found="a negative value", expected="means of absolute values"
+            ),
+        ),
+        (
+            with_weight(MARGIN, [[0.5, -0.1], [1, 1]]),
+            parts(
+                field="average_margin_gradients.q_net.0.weight",
+                found="a negative value",
+                expected="means of absolute values",
+            ),
+        ),
+        (
+            with_weight(MARGIN, [[0.5, 0.1]]),
+            parts(
+                field="average_margin_gradients.q_net.0.weight",
+                problem="does not have the shape it has in average_gradients",
+            ),
+        ),
+        (
+            with_weight(SIGNED, [[0.5, 0.1]]),
+            parts(
+                field="average_signed_gradients.q_net.0.weight",
+                problem="does not have the shape it has in average_gradients",
+            ),
+        ),
+        (
+            {SIGNED: {"other": [1.0]}},
+            parts(
+                field="average_signed_gradients.other", problem="does not have the shape it has in average_gradients"
+            ),
+        ),
+        (
+            {SIGNED: [1.0]},
+            parts(field="average_signed_gradients", found="a list", expected="an object", hint="average.py makes it"),
+        ),
+        (
+            with_weight(MAGNITUDE, [[0.5, True], [1, 1]]),
+            parts(field="average_gradients.q_net.0.weight", found="true", expected="numbers"),
+        ),
+        (
+            with_weight(MAGNITUDE, [[0.5, 10**400], [1, 1]]),
+            parts(field="average_gradients.q_net.0.weight", found="an integer too large", expected="numbers"),
+        ),
+        (
+            {MAGNITUDE: {}},
+            parts(
+                field="average_gradients",
+                found="an object of length 0",
+                expected="an object of length at least 1",
+                hint="average.py makes it",
+            ),
+        ),
+        ({MAGNITUDE: None}, parts(field="average_gradients", problem="is missing", hint="average.py makes it")),
+        ({"metadata": 3}, parts(field="metadata", found="3", expected="an object", hint="average.py makes it")),
+        (
+            {"metadata": {"num_examples": -1}},
+            parts(field="metadata.num_examples", found="-1", expected="a whole number, at least 0"),
+        ),
+        (
+            {"metadata": {"num_examples": True}},
+            parts(field="metadata.num_examples", found="true", expected="a whole number"),
+        ),
     ],
 )
-def test_what_are_no_averages_is_refused(changed: dict[str, Any], says: str, tmp_path: Path) -> None:
+def test_what_are_no_averages_is_refused(changed: dict[str, Any], error: Parts, tmp_path: Path) -> None:
     path = saved(tmp_path / "a.json", **changed)
-    with pytest.raises(InputError) as caught:
+    with raises(InputError, file=path, **error):
         load_average_gradients(path)
-    assert says in str(caught.value)
 
 
 def test_a_magnitude_beyond_every_float_is_refused(tmp_path: Path) -> None:
     path = saved(tmp_path / "a.json")
     path.write_text(path.read_text().replace("2.0", "1e999"))
-    with pytest.raises(InputError, match="found the literal 1e999, expected finite numbers"):
+    with raises(
+        InputError,
+        file="a.json",
+        field="'average_gradients'.'q_net.0.weight'[1][0]",
+        found="the literal 1e999",
+        expected="finite numbers",
+    ):
         load_average_gradients(path)

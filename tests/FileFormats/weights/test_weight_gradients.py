@@ -23,6 +23,7 @@ from Neuron_Selection.FileFormats.weights.weight_gradients import (
     save_weight_gradients,
     stored_gradients,
 )
+from tests.raised import Parts, parts, raises
 
 Members = dict[str, np.ndarray]
 METADATA = {"format": 1, "run": {"weights_sha256": "abc"}}
@@ -42,13 +43,11 @@ def saved(folder: Path, count: int = 2, *kinds: str) -> Path:
     ]
 
 
-def refusal(path: Path) -> str:
+def refused(path: Path, **error: Any) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        with pytest.raises(InputError) as caught:
+        with raises(InputError, file=path, **error):
             list(load_weight_gradients(path))
-    assert caught.value.exit_code == 2
-    return str(caught.value)
 
 
 @pytest.mark.parametrize("kind", ["json", "npz"])
@@ -129,9 +128,9 @@ def test_json_that_ends_after_some_lines_is_refused_not_read_as_far_as_it_goes(l
     whole = path.read_bytes().splitlines(keepends=True)
     assert len(whole) == 5
     path.write_bytes(b"".join(whole[:lines]))
-    assert refusal(path)
+    refused(path, field=..., problem=..., found=..., expected=...)
     path.write_bytes(b"".join(whole) + b"more")
-    assert "is truncated, or has text after its last input" in refusal(path)
+    refused(path, problem="is truncated, or has text after its last input")
 
 
 HUGE = "1" + "0" * 400
@@ -139,33 +138,79 @@ ENTRY = '"max_logit_action": 1, "max_logit_value": 0.5, "gradients": {"w": [1.0,
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "error"),
     [
-        (f'{{"a": {{{ENTRY.replace("0.5", HUGE)}}}}}', "'a'.max_logit_value: found an integer of 1329 bits"),
-        (f'{{"a": {{{ENTRY.replace("0.5", "1e999")}}}}}', "'a'.max_logit_value: found the literal 1e999"),
-        (f'{{"a": {{{ENTRY.replace("0.5", "true")}}}}}', "'a'.max_logit_value: found true"),
-        (f'{{"a": {{{ENTRY.replace(": 1,", ": 1.0,")}}}}}', "'a'.max_logit_action: found 1.0"),
-        (f'{{"a": {{{ENTRY.replace(": 1,", ": -1,")}}}}}', "'a'.max_logit_action: found -1"),
-        (f'{{"a": {{{ENTRY.replace("2.0", "1e999")}}}}}', "'a'.gradients.w[1]: found the literal 1e999"),
-        (f'{{"a": {{{ENTRY.replace("2.0", "true")}}}}}', "'a'.gradients.w: found true, expected numbers"),
-        (f'{{"a": {{{ENTRY.replace("2.0", "null")}}}}}', "'a'.gradients.w: found null"),
-        (f'{{"a": {{{ENTRY.replace("2.0", HUGE)}}}}}', "'a'.gradients.w: found"),
-        (f'{{"a": {{{ENTRY.replace("2.0", "[1]")}}}}}', "'a'.gradients.w: found lists of unequal lengths"),
-        (f'{{"a": {{{ENTRY.replace("[1.0, 2.0]", "[" * 20 + "]" * 20)}}}}}', "'a'.gradients.w: found"),
-        (f'{{"a": {{{ENTRY.replace("[1.0, 2.0]", "[]")}}}}}', "'a'.gradients.w: found no values"),
-        (f'{{"a": {{{ENTRY}}}, "a": {{{ENTRY}}}}}', "'a': found a duplicate key"),
-        (f'{{\n"a": {{{ENTRY}}},\n"a": {{{ENTRY}}}\n}}\n', "'a': found a duplicate key"),
-        (f'{{"a": {{{ENTRY}}}, "b": {{{ENTRY.replace("2.0", "2.0, 3.0")}}}}}',
-         "'b'.gradients.w: is missing or has another shape than for the first input"),
-        (f'{{"a": {{{ENTRY}}}, "b": {{{ENTRY.replace("w", "v")}}}}}',
-         "'b'.gradients.w: is missing or has another shape"),
-        ("{}", "found an object, expected an object {id: {max_logit_action"),
+        (
+            f'{{"a": {{{ENTRY.replace("0.5", HUGE)}}}}}',
+            parts(field="'a'.max_logit_value", found="an integer of 1329 bits", expected="a finite number"),
+        ),
+        (
+            f'{{"a": {{{ENTRY.replace("0.5", "1e999")}}}}}',
+            parts(field="'a'.max_logit_value", found="the literal 1e999", expected="finite numbers"),
+        ),
+        (
+            f'{{"a": {{{ENTRY.replace("0.5", "true")}}}}}',
+            parts(field="'a'.max_logit_value", found="true", expected="a finite number"),
+        ),
+        (
+            f'{{"a": {{{ENTRY.replace(": 1,", ": 1.0,")}}}}}',
+            parts(field="'a'.max_logit_action", found="1.0", expected="the index of an action"),
+        ),
+        (
+            f'{{"a": {{{ENTRY.replace(": 1,", ": -1,")}}}}}',
+            parts(field="'a'.max_logit_action", found="-1", expected="the index of an action"),
+        ),
+        (
+            f'{{"a": {{{ENTRY.replace("2.0", "1e999")}}}}}',
+            parts(field="'a'.gradients.w[1]", found="the literal 1e999", expected="finite numbers"),
+        ),
+        (
+            f'{{"a": {{{ENTRY.replace("2.0", "true")}}}}}',
+            parts(field="'a'.gradients.w", found="true", expected="numbers"),
+        ),
+        (
+            f'{{"a": {{{ENTRY.replace("2.0", "null")}}}}}',
+            parts(field="'a'.gradients.w", found="null", expected="numbers"),
+        ),
+        (
+            f'{{"a": {{{ENTRY.replace("2.0", HUGE)}}}}}',
+            parts(field="'a'.gradients.w", found="an integer too large", expected="numbers"),
+        ),
+        (
+            f'{{"a": {{{ENTRY.replace("2.0", "[1]")}}}}}',
+            parts(field="'a'.gradients.w", found="lists of unequal lengths", expected="a full array"),
+        ),
+        (
+            f'{{"a": {{{ENTRY.replace("[1.0, 2.0]", "[" * 20 + "]" * 20)}}}}}',
+            parts(field="'a'.gradients.w", found="lists nested more than 8 deep", expected="an array"),
+        ),
+        (
+            f'{{"a": {{{ENTRY.replace("[1.0, 2.0]", "[]")}}}}}',
+            parts(field="'a'.gradients.w", found="no values", expected="numbers"),
+        ),
+        (
+            f'{{"a": {{{ENTRY}}}, "a": {{{ENTRY}}}}}',
+            parts(field="'a'", found="a duplicate key", expected="unique keys"),
+        ),
+        (
+            f'{{\n"a": {{{ENTRY}}},\n"a": {{{ENTRY}}}\n}}\n',
+            parts(field="'a'", found="a duplicate key", expected="unique keys"),
+        ),
+        (
+            f'{{"a": {{{ENTRY}}}, "b": {{{ENTRY.replace("2.0", "2.0, 3.0")}}}}}',
+            parts(field="'b'.gradients.w", problem="is missing or has another shape than for the first input"),
+        ),
+        (
+            f'{{"a": {{{ENTRY}}}, "b": {{{ENTRY.replace("w", "v")}}}}}',
+            parts(field="'b'.gradients.w", problem="is missing or has another shape than for the first input"),
+        ),
+        ("{}", parts(found="an object", expected="an object {id: {max_logit_action, ..., gradients}}")),
     ],
-)  # fmt: skip
-def test_bad_json_is_refused(text: str, says: str, tmp_path: Path) -> None:
+)
+def test_bad_json_is_refused(text: str, error: Parts, tmp_path: Path) -> None:
     path = tmp_path / "weight_gradients.json"
     path.write_text(text)
-    assert says in refusal(path)
+    refused(path, **error)
 
 
 def members_of(path: Path) -> Members:
@@ -198,48 +243,128 @@ def metadata_is(document: Any) -> Callable[[Members], object]:
 
 W = "000000/q_net.0.weight"
 BAD_NPZ: dict[str, tuple[Callable[[Members], object], str]] = {
-    "NaN": (lambda m: m.update({W: m[W] * np.nan}), f"'{W}': found NaN or infinity"),
-    "infinity": (lambda m: m.update({W: m[W] + np.inf}), f"'{W}': found NaN or infinity"),
-    "integers": (lambda m: m.update({W: m[W].astype(np.int64)}), f"'{W}': found int64 values"),
-    "a row fewer": (lambda m: m.update({W: m[W][:1]}), f"'{W}': found shape (1, 3, 2), expected (2, ...)"),
-    "a row more": (lambda m: m.update({W: m[W][[0, 1, 1]]}), f"'{W}': found shape (3, 3, 2), expected (2, ...)"),
-    "no rows": (lambda m: m.update({W: np.float32(1)}), f"'{W}': found shape (), expected (2, ...)"),
-    "a parameter missing": (lambda m: m.pop(W), f"'{W}': is missing"),
-    "beyond float32": (lambda m: m.update({W: m[W].astype(float) * 1e300}), f"'{W}': found a number beyond float32"),
-    "parameters text": (reported(lambda t: t.update(parameters="w")), "__metadata__.parameters: found 'w'"),
-    "parameters numbers": (reported(lambda t: t.update(parameters=[1])), "__metadata__.parameters: found a list"),
-    "no arrays": (lambda m: [m.pop(key) for key in list(m) if key[0] == "0"], "block 000000: has no gradients"),
-    "another block": (lambda m: m.update({"000001/w": m[W]}), "'000001/w.npy': the member belongs to no"),
-    "junk": (lambda m: m.update({"junk": m[W]}), "'junk.npy': the member belongs to no input"),
-    "no .npy": (lambda m: m.update({f"{W}!": m[W]}), f"'{W}!': the member belongs to no input"),
-    "ids a number": (reported(lambda t: t.update(ids=3)), "lacks ids, actions or values of equal length"),
-    "ids text": (reported(lambda t: t.update(ids="ab")), "lacks ids, actions or values of equal length"),
-    "ids numbers": (reported(lambda t: t.update(ids=[1, 2])), "ids: found 1, expected text"),
-    "ids twice": (reported(lambda t: t.update(ids=["a", "a"])), "'a': the id is listed twice"),
-    "ids too many": (reported(lambda t: t["ids"].append("c")), "lacks ids, actions or values of equal length"),
-    "no ids": (reported(lambda t: t.update(ids=[], actions=[], values=[])), "lacks ids, actions or values of equal"),
-    "no actions": (reported(lambda t: t.pop("actions")), "lacks ids, actions or values of equal length"),
-    "action true": (reported(lambda t: t.update(actions=[True, 0])), "max_logit_action: found true"),
-    "value text": (reported(lambda t: t.update(values=["1", 0])), "max_logit_value: found '1'"),
-    "value NaN": (reported(lambda t: t.update(values=[float("nan"), 0])), "max_logit_value: found NaN"),
-    "value huge": (reported(lambda t: t.update(values=[10**400, 0])), "max_logit_value: found an integer of 1329 bits"),
-    "metadata a list": (metadata_is([1]), "lacks ids, actions or values of equal length"),
-    "metadata of activations": (metadata_is({"ids": ["a"], "layers": {}}), "lacks ids, actions or values"),
-    "metadata no bytes": (lambda m: m.update(__metadata__=np.zeros(3)), "lacks ids, actions or values of equal length"),
-    "metadata no JSON": (lambda m: m.update(__metadata__=np.zeros(3, np.uint8)), "found bytes that are not JSON"),
-    "no metadata": (lambda m: m.pop("__metadata__"), "'__metadata__.npy': no such member"),
-    "objects": (lambda m: m.update({W: np.array([None, None])}), f"'{W}': found pickled objects"),
-}  # fmt: skip
+    "NaN": (
+        lambda m: m.update({W: m[W] * np.nan}),
+        parts(field="'000000/q_net.0.weight'", found="NaN or infinity", expected="finite numbers"),
+    ),
+    "infinity": (
+        lambda m: m.update({W: m[W] + np.inf}),
+        parts(field="'000000/q_net.0.weight'", found="NaN or infinity", expected="finite numbers"),
+    ),
+    "integers": (
+        lambda m: m.update({W: m[W].astype(np.int64)}),
+        parts(field="'000000/q_net.0.weight'", found="int64 values", expected="float32"),
+    ),
+    "a row fewer": (
+        lambda m: m.update({W: m[W][:1]}),
+        parts(field="'000000/q_net.0.weight'", found="shape (1, 3, 2)", expected="(2, ...), one row per input"),
+    ),
+    "a row more": (
+        lambda m: m.update({W: m[W][[0, 1, 1]]}),
+        parts(field="'000000/q_net.0.weight'", found="shape (3, 3, 2)", expected="(2, ...), one row per input"),
+    ),
+    "no rows": (
+        lambda m: m.update({W: np.float32(1)}),
+        parts(field="'000000/q_net.0.weight'", found="shape ()", expected="(2, ...), one row per input"),
+    ),
+    "a parameter missing": (lambda m: m.pop(W), parts(field="'000000/q_net.0.weight'", problem="is missing")),
+    "beyond float32": (
+        lambda m: m.update({W: m[W].astype(float) * 1e300}),
+        parts(
+            field="'000000/q_net.0.weight'", found="a number beyond float32", expected="numbers in the range of float32"
+        ),
+    ),
+    "parameters text": (
+        reported(lambda t: t.update(parameters="w")),
+        parts(field="__metadata__.parameters", found="'w'", expected="a list of names"),
+    ),
+    "parameters numbers": (
+        reported(lambda t: t.update(parameters=[1])),
+        parts(field="__metadata__.parameters", found="a list", expected="a list of names"),
+    ),
+    "no arrays": (
+        lambda m: [m.pop(key) for key in list(m) if key[0] == "0"],
+        parts(field="block 000000", problem="has no gradients of its 2 inputs"),
+    ),
+    "another block": (
+        lambda m: m.update({"000001/w": m[W]}),
+        parts(field="'000001/w.npy'", problem="the member belongs to no input"),
+    ),
+    "junk": (lambda m: m.update({"junk": m[W]}), parts(field="'junk.npy'", problem="the member belongs to no input")),
+    "no .npy": (
+        lambda m: m.update({f"{W}!": m[W]}),
+        parts(field="'000000/q_net.0.weight!'", problem="the member belongs to no input"),
+    ),
+    "ids a number": (
+        reported(lambda t: t.update(ids=3)),
+        parts(field="__metadata__", problem="lacks ids, actions or values of equal length"),
+    ),
+    "ids text": (
+        reported(lambda t: t.update(ids="ab")),
+        parts(field="__metadata__", problem="lacks ids, actions or values of equal length"),
+    ),
+    "ids numbers": (reported(lambda t: t.update(ids=[1, 2])), parts(field="ids", found="1", expected="text")),
+    "ids twice": (reported(lambda t: t.update(ids=["a", "a"])), parts(field="'a'", problem="the id is listed twice")),
+    "ids too many": (
+        reported(lambda t: t["ids"].append("c")),
+        parts(field="__metadata__", problem="lacks ids, actions or values of equal length"),
+    ),
+    "no ids": (
+        reported(lambda t: t.update(ids=[], actions=[], values=[])),
+        parts(field="__metadata__", problem="lacks ids, actions or values of equal length"),
+    ),
+    "no actions": (
+        reported(lambda t: t.pop("actions")),
+        parts(field="__metadata__", problem="lacks ids, actions or values of equal length"),
+    ),
+    "action true": (
+        reported(lambda t: t.update(actions=[True, 0])),
+        parts(field="'i0,é'.max_logit_action", found="true", expected="the index of an action"),
+    ),
+    "value text": (
+        reported(lambda t: t.update(values=["1", 0])),
+        parts(field="'i0,é'.max_logit_value", found="'1'", expected="a finite number"),
+    ),
+    "value NaN": (
+        reported(lambda t: t.update(values=[float("nan"), 0])),
+        parts(field="'i0,é'.max_logit_value", found="NaN", expected="a finite number"),
+    ),
+    "value huge": (
+        reported(lambda t: t.update(values=[10**400, 0])),
+        parts(field="'i0,é'.max_logit_value", found="an integer of 1329 bits", expected="a finite number"),
+    ),
+    "metadata a list": (
+        metadata_is([1]),
+        parts(field="__metadata__", problem="lacks ids, actions or values of equal length"),
+    ),
+    "metadata of activations": (
+        metadata_is({"ids": ["a"], "layers": {}}),
+        parts(field="__metadata__", problem="lacks ids, actions or values of equal length"),
+    ),
+    "metadata no bytes": (
+        lambda m: m.update(__metadata__=np.zeros(3)),
+        parts(field="__metadata__", problem="lacks ids, actions or values of equal length"),
+    ),
+    "metadata no JSON": (
+        lambda m: m.update(__metadata__=np.zeros(3, np.uint8)),
+        parts(field="__metadata__", found="bytes that are not JSON", expected="metadata"),
+    ),
+    "no metadata": (lambda m: m.pop("__metadata__"), parts(field="'__metadata__.npy'", problem="no such member")),
+    "objects": (
+        lambda m: m.update({W: np.array([None, None])}),
+        parts(field="'000000/q_net.0.weight'", found="pickled objects", expected="float32 arrays"),
+    ),
+}
 
 
 @pytest.mark.parametrize("fault", BAD_NPZ)
 def test_a_bad_npz_is_refused(fault: str, tmp_path: Path) -> None:
     path = saved(tmp_path)
     members = members_of(path)
-    change, says = BAD_NPZ[fault]
+    change, error = BAD_NPZ[fault]
     change(members)
     write_members(path, members)
-    assert says in refusal(path)
+    refused(path, **error)
 
 
 def test_metadata_that_were_cut_are_refused_also_where_what_is_left_is_json(tmp_path: Path) -> None:
@@ -251,7 +376,7 @@ def test_metadata_that_were_cut_are_refused_also_where_what_is_left_is_json(tmp_
     with zipfile.ZipFile(path, "w") as archive:
         for name, data in members.items():
             archive.writestr(name, data)
-    assert "found bytes that are not JSON" in refusal(path)
+    refused(path, field="__metadata__", found="bytes that are not JSON", expected="metadata")
 
 
 def test_a_file_of_0_1_0_does_not_name_its_parameters_and_is_read(tmp_path: Path) -> None:
@@ -266,7 +391,7 @@ def test_a_member_that_is_no_array_is_refused(tmp_path: Path) -> None:
     path = saved(tmp_path)
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("000000/more.npy", b"junk")
-    assert "'000000/more': found another format" in refusal(path)
+    refused(path, field="'000000/more'", found="another format", expected="a .npy array of float32")
 
 
 def test_an_array_in_fortran_order_keeps_its_values(tmp_path: Path) -> None:
@@ -299,23 +424,28 @@ def test_both_files_are_written_in_one_pass_and_hold_the_same(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("odd", "says"),
+    ("odd", "error"),
     [
-        (one_gradient(1, gradients={"q_net.0.weight": np.array([np.nan])}), "'i1,é'.q_net.0.weight: found NaN"),
-        (one_gradient(1, value=float("nan")), "'i1,é'.max_logit_value: found NaN or infinity"),
+        (
+            one_gradient(1, gradients={"q_net.0.weight": np.array([np.nan])}),
+            parts(field="'i1,é'.q_net.0.weight", found="NaN or infinity", expected="finite numbers"),
+        ),
+        (
+            one_gradient(1, value=float("nan")),
+            parts(field="'i1,é'.max_logit_value", found="NaN or infinity", expected="finite numbers"),
+        ),
     ],
 )
 def test_a_gradient_that_is_not_finite_leaves_nothing_behind(
-    odd: InputGradient, says: str, tmp_path: Path, recwarn: pytest.WarningsRecorder
+    odd: InputGradient, error: Parts, tmp_path: Path, recwarn: pytest.WarningsRecorder
 ) -> None:
     import gc
 
-    with pytest.raises(InputError) as caught:
+    with raises(InputError, file=tmp_path, **error) as raised:
         save_weight_gradients(tmp_path, [one_gradient(0), odd], formats=("json", "npz"), metadata=METADATA)
-    assert says in str(caught.value)
     assert not list(tmp_path.iterdir())
-    del caught
-    gc.collect()  # an archive that nobody closed would complain now
+    del raised
+    gc.collect()  # an archive that was not closed would warn now
     assert not recwarn.list
 
 

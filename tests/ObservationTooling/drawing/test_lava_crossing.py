@@ -12,6 +12,7 @@ from Neuron_Selection.ObservationTooling.drawing.lava_crossing import draw_pair,
 from Neuron_Selection.ObservationTooling.egocentric_view import observe
 from Neuron_Selection.ObservationTooling.grid_worlds.layouts import Layout
 from Neuron_Selection.ObservationTooling.lava_crossing.pair_files import load_pairs
+from tests.raised import raises
 
 AGENT = Path(__file__).resolve().parents[3] / "examples" / "lava_crossing" / "agent"
 
@@ -43,8 +44,7 @@ def test_a_picture_is_a_png_and_comes_out_the_same_each_time():
     assert (np.abs(pixels[:, :, :3] - lava).max(axis=2) < 0.01).mean() > 0.02
 
 
-def test_without_matplotlib_it_says_how_to_get_it(monkeypatch):
+def test_without_matplotlib_the_error_names_the_package(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(MachineError) as raised:
+    with raises(MachineError, problem="matplotlib is not installed", hint="pip install matplotlib"):
         draw_pair(load_pairs(AGENT)[0])
-    assert str(raised.value) == "matplotlib is not installed (pip install matplotlib)"

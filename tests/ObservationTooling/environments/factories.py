@@ -57,17 +57,20 @@ class Parts(Walk):
 class Broken(Walk):
     """What is wrong shows at the third step."""
 
-    def __init__(self, wrong: Any, reward: float = 1.0) -> None:
-        super().__init__(LINE)
+    def __init__(self, wrong: Any, reward: float = 1.0, space: spaces.Space[Any] = LINE) -> None:
+        super().__init__(space)
         self.wrong, self.reward = wrong, reward
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        observation, _, terminated, truncated, info = super().step(action)
+        _, _, terminated, truncated, info = super().step(action)
         if abs(self.position) == 3:
             if isinstance(self.wrong, Exception):
                 raise self.wrong
             return self.wrong, self.reward, terminated, truncated, info
-        return observation, 1.0, terminated, truncated, info
+        return self.observation(), 1.0, terminated, truncated, info
+
+    def observation(self) -> Any:
+        return super().observation() if self.observation_space == LINE else self.observation_space.sample()
 
 
 class Unseeded(Walk):
@@ -82,6 +85,13 @@ class Unseeded(Walk):
         return self.observation(), {}
 
 
+class Masked(Walk):
+    """Left is forbidden at 0, right at 3."""
+
+    def action_masks(self) -> np.ndarray:
+        return np.array([self.position != 0, self.position != 3])
+
+
 class Alike(Walk):
     """All observations are the same."""
 
@@ -94,8 +104,11 @@ make_line = lambda render_mode=None, **_: Walk(LINE, render_mode)  # noqa: E731 
 make_images = lambda render_mode=None: Images(IMAGE, render_mode)  # noqa: E731
 make_parts = lambda: Parts(PARTS)  # noqa: E731
 make_unseeded = lambda: Unseeded(LINE)  # noqa: E731
+make_masked = lambda: Masked(LINE)  # noqa: E731
 make_alike = lambda: Alike(LINE)  # noqa: E731
 make_nan = lambda: Broken(np.array([np.nan, 0], np.float32))  # noqa: E731
+make_half = lambda: Broken(5.0, space=spaces.Discrete(5))  # noqa: E731
+make_pixel = lambda: Broken(np.full((5, 4, 3), 300), space=spaces.Box(0, 255, (5, 4, 3), np.uint8))  # noqa: E731
 make_wrong_shape = lambda: Broken(np.zeros(3, np.float32))  # noqa: E731
 make_nan_reward = lambda: Broken(np.zeros(2, np.float32), reward=float("nan"))  # noqa: E731
 make_raising_step = lambda: Broken(ValueError("the door is stuck"))  # noqa: E731
@@ -103,6 +116,10 @@ make_tuple = lambda: Walk(spaces.Tuple((LINE, spaces.Text(5))))  # noqa: E731
 make_none = lambda: None  # noqa: E731
 make_same = lambda: ONE  # noqa: E731
 not_a_function = 7
+
+
+def make_leaving() -> None:
+    raise SystemExit(0)
 
 
 def make_raising() -> None:

@@ -147,6 +147,7 @@ BAD = {
     "": "unknown environment",
     "no_such_package_here:Maze-v0": "--trust no_such_package_here",
     f"{FACTORIES}:make_raising": "no world today",
+    f"{FACTORIES}:make_leaving": "SystemExit",
     f"{FACTORIES}:make_missing": "a_package_that_nobody_has",
     f"{FACTORIES}:make_none": "found a builtins.NoneType, expected a gymnasium.Env",
     f"{FACTORIES}:make_nothing": "found no function of this name",

@@ -144,22 +144,25 @@ def test_a_row_that_has_ended_stays_as_it_is_until_it_is_started_again(tmp_path:
 
 LINE = spaces.Box(-1000, 1000, (2,), np.float32)
 
-# factory: field, found
-BAD_STEPS = {
-    "make_nan": ("observation", "NaN or infinity"),
-    "make_wrong_shape": ("observation", "shape (3,) of float32"),
-    "make_nan_reward": ("reward", "NaN or infinity"),
+# factory: field, found, the agent's space
+BAD_STEPS: dict[str, tuple[str, str, spaces.Space[Any]]] = {
+    "make_nan": ("observation", "NaN", LINE),
+    "make_wrong_shape": ("observation", "shape (3,) of float32", LINE),
+    "make_nan_reward": ("reward", "NaN or infinity", LINE),
+    "make_half": ("observation", "5.0", spaces.Discrete(5)),
+    "make_pixel": ("observation", "300", spaces.Box(0, 255, (3, 5, 4), np.uint8)),
 }
 
 
 @pytest.mark.parametrize("factory", BAD_STEPS)
 def test_a_step_that_returns_something_wrong_is_named(factory: str, tmp_path: Path) -> None:
-    episodes = Episodes(environment(factory), agent_for(tmp_path, LINE), n=2)
+    field, found, space = BAD_STEPS[factory]
+    episodes = Episodes(environment(factory), agent_for(tmp_path, space), n=2)
     episodes.reset([5, 6])
     with pytest.raises(InputError) as raised:
         for _ in range(4):
             episodes.step(np.array([0, 0]))
-    assert (raised.value.field, raised.value.found) == BAD_STEPS[factory]
+    assert (raised.value.field, raised.value.found) == (field, found)
     assert "seed 5, step 3" in raised.value.file
 
 

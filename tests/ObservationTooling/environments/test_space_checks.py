@@ -104,6 +104,11 @@ def test_images_that_vecnormalize_changes_have_another_dtype(tmp_path: Path) -> 
     assert (observations.shape, observations.dtype) == ((1, 36, 40, 1), np.float32)
 
 
+def test_an_environment_is_rendered_where_a_wrapper_needs_it(tmp_path: Path) -> None:
+    world = environment_from("CartPole-v1", wrapper=["gymnasium.wrappers.AddRenderObservation"])
+    assert world.make().render_mode == "rgb_array"
+
+
 def test_the_file_of_factories_is_run_once_and_hashed() -> None:
     world = environment("make_line")
     assert world.described()["env"] == f"{FACTORIES}:make_line"

@@ -65,7 +65,7 @@ def test_gaps_are_the_cells_that_minigrid_opened_in_the_lava(env_id, monkeypatch
         assert sorted(rivers(layout)) == sorted(opened), layout
 
 
-def test_closing_a_gap_cuts_the_start_from_the_goal_and_another_opening_mends_it(layouts):
+def test_closing_a_gap_cuts_the_start_from_the_goal_and_another_opening_connects_them_again(layouts):
     for layout in layouts:
         ((gap, lava),) = rivers(layout).items()
         assert len(lava) == 6

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from Neuron_Selection.errors import InputError
 from Neuron_Selection.ObservationTooling.lava_crossing.input_ids import InputId, format_input_id, parse_input_id
+from tests.raised import raises
 
 places = st.builds(
     InputId,
@@ -46,7 +47,6 @@ def test_the_guides_own_id_is_read():
         "env-٣-6,4,0-0763", "env-81110-6,4,0-0763\n", "env-81110-6,-4,0-0763",
     ],
 )  # fmt: skip
-def test_ids_of_other_forms_are_told_what_form_is_needed(text):
-    with pytest.raises(InputError) as raised:
+def test_ids_of_other_forms_are_refused_with_the_form(text):
+    with raises(InputError, file=f"input id {text!r}", names=["<env id>-<seed>-<x>,<y>,<heading>-<number>"]):
         parse_input_id(text)
-    assert str(raised.value).endswith(": does not have the form <env id>-<seed>-<x>,<y>,<heading>-<number>")

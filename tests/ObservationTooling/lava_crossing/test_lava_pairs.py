@@ -13,6 +13,7 @@ from Neuron_Selection.ObservationTooling.lava_crossing.edits import CONTENTS, ap
 from Neuron_Selection.ObservationTooling.lava_crossing.pairs import _edits, generate_pairs, lava_world
 from Neuron_Selection.ObservationTooling.pair_making.decisions import WantedDecisions
 from Neuron_Selection.ObservationTooling.pair_making.edited_paths import walk
+from tests.raised import raises
 
 LAVA_CROSSING = "MiniGrid-LavaCrossingS9N1-v0"
 AHEAD = (5 * 7 + 3) * 3
@@ -104,7 +105,7 @@ def test_a_decision_that_leads_by_less_than_the_margin_makes_no_pair():
     def hesitant(inputs):
         return 0.01 * restless(inputs)
 
-    with pytest.raises(SuiteError, match="found 0, expected 1"):
+    with raises(SuiteError, field="pairs", found="0", expected="1"):
         generate_pairs(LAVA_CROSSING, hesitant, n_pairs=1, env_seeds=range(2))
     assert generate_pairs(LAVA_CROSSING, hesitant, n_pairs=1, env_seeds=range(2), min_margin=0.004)
 
@@ -145,6 +146,5 @@ def test_too_few_pairs_are_an_error_that_counts_them():
     def never_changes(inputs):
         return np.tile([0.0, 0.0, 1.0], (len(inputs), 1))
 
-    with pytest.raises(SuiteError) as raised:
+    with raises(SuiteError, field="pairs", found="0", expected="3"):
         generate_pairs(LAVA_CROSSING, never_changes, n_pairs=3, env_seeds=range(5))
-    assert str(raised.value) == ("pairs: found 0, expected 3 (try more environment seeds or a smaller margin)")

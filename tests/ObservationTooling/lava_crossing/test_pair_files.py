@@ -10,8 +10,10 @@ import pytest
 
 from Neuron_Selection.errors import InputError
 from Neuron_Selection.ObservationTooling.egocentric_view import ENCODING
+from Neuron_Selection.ObservationTooling.lava_crossing.input_ids import format_input_id
 from Neuron_Selection.ObservationTooling.lava_crossing.pair_files import load_pairs, refuse_to_replace, save_pairs
 from Neuron_Selection.ObservationTooling.lava_crossing.rebuilding import rebuild_input, verify_pairs
+from tests.raised import parts, raises
 
 AGENT = Path(__file__).resolve().parents[3] / "examples" / "lava_crossing" / "agent"
 FIRST = next(iter(json.loads((AGENT / "activation_inputs" / "pairs.json").read_text())))
@@ -36,7 +38,7 @@ def test_pairs_that_were_saved_load_again_and_save_to_the_same_bytes(folder, tmp
         assert path.read_bytes() == (folder / path.relative_to(tmp_path / "copy")).read_bytes()
 
 
-def test_the_inputs_files_hold_the_environment_seed_as_cluster_and_the_encoding_lies_beside(folder):
+def test_the_inputs_files_hold_the_environment_seed_as_cluster_and_the_encoding_is_next_to_them(folder):
     for name in ("clean_inputs.json", "corrupted_inputs.json"):
         for input_id, entry in json.loads((folder / "activation_inputs" / name).read_text()).items():
             assert list(entry) == ["input", "cluster"]
@@ -46,51 +48,46 @@ def test_the_inputs_files_hold_the_environment_seed_as_cluster_and_the_encoding_
 
 
 @pytest.mark.parametrize(
-    ("edit", "message"),
+    ("edit", "error"),
     [
-        (lambda d: d.pop(FIRST), "does not list the ids of clean_inputs.json, in that order"),
-        (lambda d: d[FIRST].update(cells=[[1, 2]] * 3), f"'{FIRST}'.cells: found 3 cells, expected 2"),
-        *(
-            (edit, f"'{FIRST}'{problem}")
-            for edit, problem in (
-                (lambda d: d[FIRST].update(edit="wall_added"), ".edit: Invalid enum value 'wall_added'"),
-                (
-                    lambda d: d[FIRST].update(cells=[[1]]),
-                    ".cells[0]: found a list of length 1, expected a list of length 2",
-                ),
-                (lambda d: d[FIRST].update(clean_action=True), ".clean_action: found true, expected a whole number"),
-                (lambda d: d[FIRST].pop("edit"), ".edit: is missing"),
-                (lambda d: d[FIRST].update(note="x"), ": Object contains unknown field `note`"),
-                (lambda d: d.update({FIRST: 1}), ": found 1, expected an object"),
-            )
+        (lambda d: d.pop(FIRST), parts(names=["clean_inputs.json"])),
+        (lambda d: d[FIRST].update(cells=[[1, 2]] * 3), parts(field=f"'{FIRST}'.cells", found="3 cells", expected="2")),
+        (lambda d: d[FIRST].update(edit="wall_added"), parts(field=f"'{FIRST}'.edit", names=["'wall_added'"])),
+        (
+            lambda d: d[FIRST].update(cells=[[1]]),
+            parts(field=f"'{FIRST}'.cells[0]", found="a list of length 1", expected="a list of length 2"),
         ),
+        (
+            lambda d: d[FIRST].update(clean_action=True),
+            parts(field=f"'{FIRST}'.clean_action", found="true", expected="a whole number"),
+        ),
+        (lambda d: d[FIRST].pop("edit"), parts(field=f"'{FIRST}'.edit", problem="is missing")),
+        (lambda d: d[FIRST].update(note="x"), parts(field=f"'{FIRST}'", names=["`note`"])),
+        (lambda d: d.update({FIRST: 1}), parts(field=f"'{FIRST}'", found="1", expected="an object")),
     ],
 )
-def test_a_damaged_pairs_file_is_refused_with_the_place(folder, edit, message):
+def test_a_damaged_pairs_file_is_refused_with_the_place(folder, edit, error):
     change(folder / "activation_inputs" / "pairs.json", edit)
-    with pytest.raises(InputError) as raised:
+    with raises(InputError, file="pairs.json", **error):
         load_pairs(folder)
-    assert str(raised.value).endswith(f"pairs.json: {message}")
 
 
 def test_a_pairs_file_that_is_no_object_is_refused(folder):
     (folder / "activation_inputs" / "pairs.json").write_text("[]")
-    with pytest.raises(InputError, match=r"pairs\.json: found a list, expected an object"):
+    with raises(InputError, file="pairs.json", found="a list", expected="an object {id: {'edit': ...}}"):
         load_pairs(folder)
 
 
 def test_inputs_files_of_other_pairs_are_refused(folder):
     change(folder / "activation_inputs" / "corrupted_inputs.json", lambda d: d.pop(FIRST))
-    with pytest.raises(InputError, match=r"corrupted_inputs\.json: does not list the ids of clean"):
+    with raises(InputError, file="corrupted_inputs.json", names=["clean_inputs.json"]):
         load_pairs(folder)
 
 
 def test_pairs_are_not_replaced_unasked(folder, tmp_path):
     refuse_to_replace(tmp_path)
-    with pytest.raises(InputError) as raised:
+    with raises(InputError, file=folder / "activation_inputs" / "clean_inputs.json", flags=["--overwrite"]):
         refuse_to_replace(folder)
-    path = folder / "activation_inputs" / "clean_inputs.json"
-    assert str(raised.value) == f"{path}: already exists; pass --overwrite to replace it"
 
 
 @pytest.mark.parametrize("name", ["clean", "corrupted"])
@@ -99,9 +96,8 @@ def test_one_number_off_is_found_and_its_id_named(folder, name):
         document[FIRST]["input"][40] = 1.0 - document[FIRST]["input"][40]
 
     change(folder / "activation_inputs" / f"{name}_inputs.json", flip)
-    with pytest.raises(InputError) as raised:
+    with raises(InputError, file="agent", field=f"{name} input '{FIRST}'", names=["1 of 151 numbers"]):
         verify_pairs(load_pairs(folder), where="agent")
-    assert str(raised.value) == (f"agent: {name} input '{FIRST}': differs from the rebuilt input in 1 of 151 numbers")
 
 
 def test_another_edit_than_the_stored_one_is_found(folder):
@@ -109,22 +105,20 @@ def test_another_edit_than_the_stored_one_is_found(folder):
         document[FIRST]["cells"][1][1] -= 1
 
     change(folder / "activation_inputs" / "pairs.json", move)
-    with pytest.raises(
-        InputError, match=f"corrupted input '{FIRST}': differs from the rebuilt input in 2 of 151 numbers"
-    ):
+    with raises(InputError, file="agent", field=f"corrupted input '{FIRST}'", names=["2 of 151 numbers"]):
         verify_pairs(load_pairs(folder), where="agent")
 
 
-def test_minus_zero_is_no_zero(folder):
+def test_minus_zero_is_not_zero(folder):
     pair = load_pairs(folder)[0]
     pair.clean[np.flatnonzero(pair.clean == 0)[0]] = -0.0
-    with pytest.raises(InputError, match="clean input"):
+    with raises(InputError, file="agent", field=f"clean input '{FIRST}'", names=["0 of 151 numbers"]):
         verify_pairs([pair], where="agent")
 
 
 @pytest.mark.parametrize(("cell", "content"), [((0, 3), "#"), ((7, 7), "G"), ((30, 1), "#")])
 def test_an_id_whose_cell_holds_something_is_refused(folder, cell, content):
     place = replace(load_pairs(folder)[0].place, cell=cell)
-    with pytest.raises(InputError) as raised:
+    found = f"'{content}' on cell {cell[0]},{cell[1]}"
+    with raises(InputError, file=f"input id '{format_input_id(place)}'", found=found, expected="a free cell"):
         rebuild_input(place)
-    assert str(raised.value).endswith(f"-0000': found '{content}' on cell {cell[0]},{cell[1]}, expected a free cell")

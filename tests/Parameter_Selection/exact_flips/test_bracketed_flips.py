@@ -218,8 +218,8 @@ def found_by_script(agent: Path) -> dict[str, Any]:
 def test_the_file_names_the_method_and_what_is_certified(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     agent = agent_with_inputs(tmp_path / "agent", nn.Tanh)
     document = found_by_script(agent)
-    said = capsys.readouterr()
-    assert "none found" not in said.out
+    printed = capsys.readouterr()
+    assert "none found" not in printed.out
     records, brackets = document["results"], document["summary"]["brackets"]
     methods = {record["layer_name"]: record["method"] for record in records}
     assert methods == {"q_net.0.weight": "bracket", "q_net.2.weight": "bracket", "q_net.4.weight": "exact"}
@@ -255,9 +255,9 @@ def test_what_was_only_searched_is_reported_as_such(tmp_path: Path, capsys: pyte
     brackets = found_by_script(agent_with_inputs(tmp_path / "agent", nn.SiLU))["summary"]["brackets"]
     assert brackets["flips_certified"] + brackets["flips_searched"] > 0
     assert brackets["no_flip_searched"] > 0
-    said = capsys.readouterr().out
-    assert f"{brackets['no_flip_searched']:,} none found at this resolution" in said
-    assert "resolution of the search: steps of at most 2% of the change" in said
+    printed = capsys.readouterr().out
+    assert f"{brackets['no_flip_searched']:,} none found at this resolution" in printed
+    assert "resolution of the search: steps of at most 2% of the change" in printed
 
 
 def test_files_of_relu_agents_have_no_keys_of_brackets(tmp_path: Path) -> None:

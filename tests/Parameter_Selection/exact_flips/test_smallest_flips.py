@@ -11,6 +11,7 @@ import pytest
 from gymnasium import spaces
 
 from Neuron_Selection.AnalysisTooling.measures.decisions import action_margins
+from Neuron_Selection.errors import InputError, UsageError
 from Neuron_Selection.PatchingTooling import OpenedAgent
 from Neuron_Selection.PatchingTooling.agent.network import WeightChange
 from Neuron_Selection.PatchingTooling.numpy_network.network import NumpyNetwork
@@ -22,6 +23,7 @@ from SaliencyTooling.weight_ranking import weight_matrices
 from tests.extractors import MinigridFeaturesExtractor
 from tests.made_actors import new_agent, save_agent
 from tests.made_agents import mlp_agent, new_dqn, planted_agent, save_dqn
+from tests.raised import DIFFERENT_RUN, check_parts, parts, reported_errors, reports
 
 
 def opened_network(folder: Path) -> tuple[OpenedAgent, NumpyNetwork]:
@@ -143,15 +145,15 @@ def test_on_a_tie_any_change_of_the_stored_sign_flips(tmp_path: Path) -> None:
 def test_the_value_beyond_flips_and_a_near_tie_is_reported(
     lead: float, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    # Q = (h + lead, h), h = relu(x0): on a tie the next number to a weight of 0 would be lost beside any bias
+    # Q = (h + lead, h), h = relu(x0): on a tie the next number to a weight of 0 would be lost in the sum with any bias
     rows = [[1.0, 0.0], [1.0, 0.0]]
     folder = planted_agent(tmp_path / "agent", [([[1.0], [1.0]], [0.0, 0.0]), (rows, [1 + lead, 1.0])])
     (folder / "activation_inputs").mkdir()
     (folder / "activation_inputs" / "clean_inputs.json").write_text('{"one": {"input": [2.0]}}')
     assert flips_script.main(["--agent_path", str(folder), "--weights", "q_net.2.weight[1,1]"]) == 0
-    said = "(a near tie: float noise alone can decide there)" in capsys.readouterr().out
+    reported = "(a near tie: float noise alone can decide there)" in capsys.readouterr().out
     summary = json.loads((folder / "perturbation_results" / "smallest_flips.json").read_text())["summary"]
-    assert said is summary["smallest"]["near_tie"] is (lead < 1e-3)
+    assert reported is summary["smallest"]["near_tie"] is (lead < 1e-3)
     assert summary["near_tie_ids"] == ["one"] * (lead < 1e-3)
     assert summary["smallest"]["value_beyond"] == pytest.approx(lead / 2, rel=1e-4, abs=1e-9)
     _, network = opened_network(folder)
@@ -234,28 +236,28 @@ def test_the_script_writes_every_pair_and_leaves_an_up_to_date_file_alone(
     assert flips_script.main(words) == 0
     assert json.loads(capsys.readouterr().out)["written"] is False
     assert path.read_bytes() == stored
-    assert flips_script.main([*words, "--largest_change", "1"]) == 2
-    assert "--overwrite" in capsys.readouterr().err
+    with reports(InputError, file=path, problem=DIFFERENT_RUN):
+        assert flips_script.main([*words, "--largest_change", "1"]) == 2
 
 
-def test_networks_it_is_not_for_are_refused_as_usage_and_no_flag_is_advised(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_networks_it_is_not_for_are_refused_as_usage_and_no_flag_is_advised(tmp_path: Path) -> None:
     image = spaces.Box(0, 255, (3, 36, 36), np.uint8)
     custom = new_dqn(image, policy="CnnPolicy", features_extractor_class=MinigridFeaturesExtractor)
     cnn = new_dqn(image, policy="CnnPolicy")
     for name, model, found in (("custom", custom, "MinigridFeaturesExtractor"), ("cnn", cnn, "a convolution")):
         words = ["--agent_path", str(save_dqn(tmp_path / name, model)), "--weights", "q_net.0.weight[0,0]"]
-        assert flips_script.main(words) == 2
-        error = capsys.readouterr().err
-        assert found in error
-        assert "only MLPs" in error
-        assert "--" not in error
+        with reported_errors() as errors:
+            assert flips_script.main(words) == 2
+        check_parts(errors[0], field="smallest flips", names=["only MLPs", found])
+        assert "--" not in str(errors[0])
 
 
 @pytest.mark.parametrize("largest", ["0", "-1", "nan", "inf", "1_0"])
-def test_a_range_that_is_none_is_refused(tmp_path: Path, largest: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_range_that_is_none_is_refused(tmp_path: Path, largest: str) -> None:
     agent = agent_with_inputs(tmp_path / "agent")
     words = ["--agent_path", str(agent), "--weights", "q_net.0.weight[0,0]", f"--largest_change={largest}"]
-    assert flips_script.main(words) == 2
-    assert "expected a" in capsys.readouterr().err
+    error = parts(field="largest change", found=str(float(largest)), expected="a finite number above 0")
+    if largest == "1_0":
+        error = parts(names=["--largest_change", "'1_0'"])
+    with reports(UsageError, **error):
+        assert flips_script.main(words) == 2

@@ -73,7 +73,7 @@ def test_too_few_sets_leave_it_open_and_say_how_many_could_tell(
 
 
 @pytest.mark.parametrize(
-    ("clusters", "says", "beats"),
+    ("clusters", "line", "beats"),
     [
         (1, "1 cluster of inputs gives no interval, so beating chance stays open", None),
         (39, "39 clusters: below 40 the intervals cover less than they promise", True),
@@ -81,12 +81,12 @@ def test_too_few_sets_leave_it_open_and_say_how_many_could_tell(
     ],
 )
 def test_few_clusters_are_reported(
-    clusters: int, says: str | None, beats: Any, planted: Path, capsys: pytest.CaptureFixture[str]
+    clusters: int, line: str | None, beats: Any, planted: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     document = run(with_clusters(planted, clusters), "--weights", PLANTED, "--values", "0")
     assert {row["beats_chance"] for row in document["summary"]["controls"]["comparisons"]} == {beats}
     out = capsys.readouterr().out
-    assert (says in out) if says else ("below 40" not in out)
+    assert (line in out) if line else ("below 40" not in out)
 
 
 def test_the_real_network_is_compared_at_the_first_two_values_only(tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_a_control_counts_in_the_interval_as_often_as_it_was_drawn(planted: Path
     mean = np.mean(each, axis=0)
     unique = list(dict.fromkeys(target for chosen in drawn for target in chosen))
     alike = sweep_alone(plan, unique).by_input["margin_change_size"][0]
-    assert not np.isclose(mean.mean(), alike.mean(), rtol=0.01)  # or the test could not tell
+    assert not np.isclose(mean.mean(), alike.mean(), rtol=0.01)  # or the test could not distinguish them
     comparison = compare_with_controls(
         plan, targets, sweep_alone(plan, targets), matrices=matrices,
         clusters=clusters_of(inputs.ids, {}, "input", where="x"), n_values=1, sets=40, seed=3,
@@ -142,10 +142,8 @@ def test_values_that_differ_by_little_keep_their_own_place(planted: Path) -> Non
 
 
 @pytest.mark.parametrize("overwrite", [[], ["--overwrite"]])
-def test_an_interrupted_run_is_taken_up_again(
-    overwrite: list[str], planted: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Killed between the two files of one result, the same command ends well, and as if nothing had been."""
+def test_an_interrupted_run_is_resumed(overwrite: list[str], planted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed between the two files of one result, the same command succeeds, as if nothing had been."""
     words = ["--agent_path", str(with_clusters(planted, 5)), "--weights", PLANTED, "--values", "0", "--quiet"]
     folder = planted / "perturbation_results"
     replace = Path.replace
@@ -164,5 +162,5 @@ def test_an_interrupted_run_is_taken_up_again(
     assert perturb_weights.main([*words, "--overwrite"]) == 0
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == interrupted
     (folder / "results.json").unlink()
-    assert perturb_weights.main(words) == 2  # a table that nobody owns is somebody's
+    assert perturb_weights.main(words) == 2  # a table without a document belongs to another run
     assert perturbation_run.stored_perturbation_results(folder / "results.json").complete is None

@@ -17,6 +17,7 @@ from Parameter_Selection.PerturbationTooling.weights.targets import WeightTarget
 from SaliencyTooling.gradient_network import of_the_maximum
 from tests.interventions import patched
 from tests.made_agents import mlp_agent
+from tests.raised import Parts, parts, raises
 
 
 def change(parameter: str, row: int, column: int, value: float) -> WeightChange:
@@ -101,25 +102,46 @@ def test_nested_blocks_come_back_in_order(net: nn.Module) -> None:
 
 
 @pytest.mark.parametrize(
-    ("edits", "message"),
+    ("edits", "error"),
     [
-        ([], "at least one weight to change is required"),
-        ([change("1.weight", 0, 0, 1.0)], "unknown weight 1.weight.* are 0.weight, 2.weight"),
-        ([change("0.bias", 0, 0, 1.0)], "unknown weight"),
-        ([change("0.weight", 5, 0, 1.0)], "expected rows 0..4, columns 0..3"),
-        ([change("0.weight", 0, 4, 1.0)], "expected rows 0..4, columns 0..3"),
-        ([change("0.weight", -1, 0, 1.0)], "index out of range"),
-        ([change("0.weight", 0, 0, float("nan"))], "found NaN or infinity"),
-        ([change("0.weight", 0, 0, 1e39)], "found NaN or infinity"),
-        ([change("0.weight", 0, 0, 1.0), change("0.weight", 0, 0, 2.0)], "is given twice"),
-        ([change("0.weight", 0, 0, 1.0), change("2.weight", 9, 0, 2.0)], "expected rows 0..2"),
+        ([], parts(field="weights", problem="at least one weight to change is required")),
+        ([change("1.weight", 0, 0, 1.0)], parts(names=["1.weight[0,0]", "0.weight, 2.weight"])),
+        ([change("0.bias", 0, 0, 1.0)], parts(names=["0.bias[0,0]", "0.weight, 2.weight"])),
+        (
+            [change("0.weight", 5, 0, 1.0)],
+            parts(field="weight 0.weight[5,0]", problem="index out of range", expected="rows 0..4, columns 0..3"),
+        ),
+        (
+            [change("0.weight", 0, 4, 1.0)],
+            parts(field="weight 0.weight[0,4]", problem="index out of range", expected="rows 0..4, columns 0..3"),
+        ),
+        (
+            [change("0.weight", -1, 0, 1.0)],
+            parts(field="weight 0.weight[-1,0]", problem="index out of range", expected="rows 0..4, columns 0..3"),
+        ),
+        (
+            [change("0.weight", 0, 0, float("nan"))],
+            parts(field="weight 0.weight", found="NaN or infinity", expected="finite numbers"),
+        ),
+        (
+            [change("0.weight", 0, 0, 1e39)],
+            parts(field="weight 0.weight", found="NaN or infinity", expected="finite numbers"),
+        ),
+        (
+            [change("0.weight", 0, 0, 1.0), change("0.weight", 0, 0, 2.0)],
+            parts(problem="weight 0.weight[0,0] is given twice"),
+        ),
+        (
+            [change("0.weight", 0, 0, 1.0), change("2.weight", 9, 0, 2.0)],
+            parts(field="weight 2.weight[9,0]", problem="index out of range", expected="rows 0..2, columns 0..4"),
+        ),
     ],
 )
 def test_a_wrong_edit_is_refused_before_anything_is_written(
-    net: nn.Module, edits: list[WeightChange], message: str
+    net: nn.Module, edits: list[WeightChange], error: Parts
 ) -> None:
     stored = bits(net)
-    with pytest.raises(UsageError, match=message):
+    with raises(UsageError, **error):
         with weights_changed(net, edits):
             pytest.fail("the block must not run")
     assert bits(net) == stored

@@ -30,6 +30,7 @@ from tests.made_agents import (
     vector_space,
     write_zip,
 )
+from tests.raised import raises
 
 ACTOR_CRITIC = "stable_baselines3.common.policies.ActorCriticPolicy"
 EXPECTED = "a policy of DQN, QR-DQN, PPO, A2C, TRPO or MaskablePPO"
@@ -159,13 +160,11 @@ def test_an_algorithm_that_cannot_be_analysed_is_refused_with_the_reason(
     policy: str, fields: tuple[str, ...], reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = made_zip(tmp_path, policy, fields)
-    with pytest.raises(InputError) as raised:
+    algorithm = algorithm_in(read_agent_zip(path))
+    found = f"{policy}, a policy of {algorithm}"
+    file = f"{path}: data"
+    with raises(InputError, file=file, field="policy_class", found=found, expected=EXPECTED, hint=reason):
         PatchingExperiment(path)
-    error, algorithm = raised.value, algorithm_in(read_agent_zip(path))
-    assert error.exit_code == 2
-    assert str(error).endswith(
-        f": policy_class: found {policy}, a policy of {algorithm}, expected {EXPECTED} ({reason})"
-    )
     assert reason == reason_unsupported(algorithm)
     assert inspect_agent.main([str(path)]) == 0
     out = capsys.readouterr().out

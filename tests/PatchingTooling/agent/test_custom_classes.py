@@ -1,10 +1,11 @@
-"""Custom classes: named and refused, let in by name or by the user's own copy, recorded, and never run from the zip."""
+"""Custom classes: named and refused, allowed by name or by the user's own copy, recorded, never run from the zip."""
 
 from __future__ import annotations
 
 import importlib.util
 import json
 import py_compile
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -26,6 +27,7 @@ from Neuron_Selection.PatchingTooling import PatchingExperiment
 from tests import extractors
 from tests.conftest import ROOT
 from tests.made_agents import data_fields, mlp_agent, mlp_state, new_dqn, save_dqn, serialized, vector_space, write_zip
+from tests.raised import Parts, parts, raises
 
 IMAGE = spaces.Box(0, 255, (3, 7, 7), np.uint8)
 FILE = ROOT / "tests" / "extractors.py"
@@ -58,10 +60,10 @@ def sb3_answer(model: DQN, observations: Any) -> np.ndarray:
 
 def test_a_class_by_reference_is_refused_and_then_trusted_by_name(tmp_path: Path) -> None:
     folder, model = cnn_agent(tmp_path)
-    with pytest.raises(UntrustedError) as caught:
+    field, found = "policy_kwargs.features_extractor_class", f"the custom class '{BY_NAME}'"
+    hint = f"--trust {BY_NAME} imports it"
+    with raises(UntrustedError, file="agent.zip: data", field=field, found=found, expected=..., hint=hint):
         PatchingExperiment(folder)
-    assert caught.value.exit_code == 3
-    assert str(caught.value).endswith(f"(--trust {BY_NAME} imports it)")
     experiment = PatchingExperiment(folder, trust=BY_NAME)
     assert np.array_equal(experiment.q_values(images()), sb3_answer(model, images()))
     assert [layer for layer in experiment.layers() if layer.startswith("features")] == [
@@ -73,7 +75,14 @@ def test_a_class_by_value_is_replaced_by_the_users_own_copy(tmp_path: Path, monk
     by_value(extractors.MinigridFeaturesExtractor, monkeypatch)
     folder, model = cnn_agent(tmp_path)
     monkeypatch.undo()
-    with pytest.raises(UntrustedError, match="whose code is stored in the zip.*--features_extractor FILE.py:Minigrid"):
+    with raises(
+        UntrustedError,
+        file="agent.zip: data",
+        field="policy_kwargs.features_extractor_class",
+        found="the class 'MinigridFeaturesExtractor', whose code is stored in the zip",
+        expected="one of FlattenExtractor, NatureCNN, CombinedExtractor",
+        hint="--features_extractor FILE.py:MinigridFeaturesExtractor uses your own copy",
+    ):
         PatchingExperiment(folder)
     with pytest.raises(UntrustedError):
         PatchingExperiment(folder, trust=BY_NAME)
@@ -89,7 +98,13 @@ def test_classes_among_the_arguments_of_an_extractor(tmp_path: Path) -> None:
     folder, model = cnn_agent(tmp_path / "torch", features_extractor_kwargs=torchs)
     assert np.array_equal(PatchingExperiment(folder, trust=BY_NAME).q_values(images()), sb3_answer(model, images()))
     folder, model = cnn_agent(tmp_path / "own", features_extractor_kwargs=own)
-    with pytest.raises(UntrustedError, match=r"the custom class 'tests.extractors.Swish'"):
+    with raises(
+        UntrustedError,
+        file="agent.zip: data",
+        field="policy_kwargs.an argument",
+        found="the custom class 'tests.extractors.Swish'",
+        expected="plain values and torch.nn's classes",
+    ):
         PatchingExperiment(folder, trust=BY_NAME)
     trusting = PatchingExperiment(folder, trust=[BY_NAME, "tests.extractors.Swish"])
     assert np.array_equal(trusting.q_values(images()), sb3_answer(model, images()))
@@ -99,7 +114,13 @@ def test_classes_among_the_arguments_of_an_extractor(tmp_path: Path) -> None:
 def test_a_custom_activation_function(how: dict[str, Any], tmp_path: Path) -> None:
     model = new_dqn(vector_space(4), net_arch=[8], activation_fn=extractors.Swish)
     folder = save_dqn(tmp_path, model)
-    with pytest.raises(UntrustedError, match="activation_fn: found the custom class"):
+    with raises(
+        UntrustedError,
+        file="agent.zip: data",
+        field="policy_kwargs.activation_fn",
+        found="the custom class 'tests.extractors.Swish'",
+        expected="an activation of torch.nn that keeps the width, such as ReLU",
+    ):
         PatchingExperiment(folder)
     rows = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
     experiment = PatchingExperiment(folder, **how)
@@ -112,7 +133,13 @@ def test_a_custom_policy_with_an_argument_of_its_own(tmp_path: Path) -> None:
     model = new_dqn(vector_space(4), policy=extractors.QuietPolicy, net_arch=[8], loudness=3)
     folder = save_dqn(tmp_path, model)
     rows = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
-    with pytest.raises(UntrustedError, match="policy_class: found the custom class 'tests.extractors.QuietPolicy'"):
+    with raises(
+        UntrustedError,
+        file="agent.zip: data",
+        field="policy_class",
+        found="the custom class 'tests.extractors.QuietPolicy'",
+        expected=re.compile("a policy of DQN, .*"),
+    ):
         PatchingExperiment(folder)
     experiment = PatchingExperiment(folder, trust="tests.extractors.QuietPolicy")
     assert np.array_equal(experiment.q_values(rows), sb3_answer(model, rows))
@@ -148,7 +175,7 @@ def test_published_inputs_run_through_an_agent_of_the_published_form(published_f
     assert {layer: np.shape(ours[layer]) for layer in widths} == widths
 
 
-def test_what_was_let_in_stands_in_every_output(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_classes_that_were_allowed_are_recorded_in_every_output(tmp_path: Path) -> None:
     folder, _ = cnn_agent(tmp_path)
     (folder / "activation_inputs").mkdir()
     inputs = {str(number): image.tolist() for number, image in enumerate(images())}
@@ -168,53 +195,73 @@ def test_what_was_let_in_stands_in_every_output(tmp_path: Path, capsys: pytest.C
 
 
 @pytest.mark.parametrize(
-    ("how", "words"),
+    "how",
     [
-        ({"trust": "os.system"}, "this agent does not use --trust os.system"),
-        ({"features_extractor": BY_FILE}, "this agent does not use --features_extractor .*:MinigridFeaturesExtractor"),
-        ({"activation_fn": f"{FILE}:Swish"}, "this agent does not use --activation_fn"),
-        ({"policy": f"{FILE}:QuietPolicy"}, "this agent does not use --policy"),
+        {"trust": "os.system"},
+        {"features_extractor": BY_FILE},
+        {"activation_fn": f"{FILE}:Swish"},
+        {"policy": f"{FILE}:QuietPolicy"},
     ],
 )
-def test_a_permission_without_use_is_an_error(how: dict[str, Any], words: str, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=words):
+def test_a_permission_without_use_is_an_error(how: dict[str, Any], tmp_path: Path) -> None:
+    ((name, value),) = how.items()
+    with raises(InputError, file="agent.zip: data", flags=[f"--{name}"], names=[value]):
         PatchingExperiment(mlp_agent(tmp_path), **how)
 
 
 @pytest.mark.parametrize(
-    ("source", "words"),
+    ("source", "error"),
     [
-        (f"{FILE}:NoExtractor", "found a class that is not a BaseFeaturesExtractor, expected a subclass of"),
-        (f"{FILE}:Missing", "the module has no 'Missing'"),
-        (f"{FILE}:by_value", "the module has no 'by_value'"),
-        ("no_such_file.py:Class", "no_such_file.py: no such file"),
-        ("extractors.py", "found 'extractors.py', expected FILE.py:Class"),
-        ("broken.py:Class", "importing it failed .ZeroDivisionError: division by zero."),
-        ("script.py:Class", "importing it failed .SystemExit: 3."),
-        ("needy.py:Class", "No module named 'no_such'.; install no_such or add it to PYTHONPATH"),
+        (
+            f"{FILE}:NoExtractor",
+            parts(
+                field=f"{FILE}:NoExtractor",
+                found="a class that is not a BaseFeaturesExtractor",
+                expected="a subclass of BaseFeaturesExtractor",
+            ),
+        ),
+        (f"{FILE}:Missing", parts(field=f"{FILE}:Missing", problem="the module has no 'Missing'")),
+        (f"{FILE}:by_value", parts(field=f"{FILE}:by_value", problem="the module has no 'by_value'")),
+        ("no_such_file.py:Class", parts(file="no_such_file.py", problem="no such file")),
+        ("extractors.py", parts(field="custom class", found="'extractors.py'", expected="FILE.py:Class")),
+        ("broken.py:Class", parts(field="broken.py", names=["(ZeroDivisionError: division by zero)"])),
+        ("script.py:Class", parts(field="script.py", names=["(SystemExit: 3)"])),
+        (
+            "needy.py:Class",
+            parts(field="needy.py", names=["(ModuleNotFoundError: No module named 'no_such')", "install no_such "]),
+        ),
     ],
 )
-def test_a_class_that_cannot_be_had_is_the_users_to_mend(
-    source: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_class_that_cannot_be_loaded_is_an_error_the_user_can_fix(
+    source: str, error: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, _ = cnn_agent(tmp_path)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "broken.py").write_text("1 / 0")
     (tmp_path / "script.py").write_text("raise SystemExit(3)")
     (tmp_path / "needy.py").write_text("import no_such")
-    with pytest.raises((UsageError, InputError), match=words) as caught:
+    with raises(InputError if "file" in error else UsageError, **error):
         PatchingExperiment(folder, features_extractor=source).q_values(images())
-    assert caught.value.exit_code == 2
 
 
-@pytest.mark.parametrize("name", ["os.system", "no_such_module.Class", "collections.OrderedDict"])
-def test_trusting_what_is_no_features_extractor_is_an_error(name: str, tmp_path: Path) -> None:
+EXTRACTOR = "a subclass of BaseFeaturesExtractor"
+
+
+@pytest.mark.parametrize(
+    ("name", "error"),
+    [
+        ("os.system", parts(found="a builtin_function_or_method", expected=EXTRACTOR)),
+        ("no_such_module.Class", parts(names=["install no_such_module "])),
+        ("collections.OrderedDict", parts(found="a class that is not a BaseFeaturesExtractor", expected=EXTRACTOR)),
+    ],
+)
+def test_trusting_what_is_no_features_extractor_is_an_error(name: str, error: Parts, tmp_path: Path) -> None:
     module, _, qualname = name.rpartition(".")
     reference = f"\x80\x04}}\x8c\x18features_extractor_classc{module}\n{qualname}\ns.".encode("latin-1")
     path = write_zip(
         tmp_path / "agent.zip", data=data_fields(policy_kwargs=serialized(reference)), policy=mlp_state(hidden=(64, 64))
     )
-    with pytest.raises(UsageError, match="expected a subclass of BaseFeaturesExtractor|install no_such_module"):
+    with raises(UsageError, field=name, **error):
         PatchingExperiment(path, trust=name).q_values(np.zeros((1, 4), np.float32))
 
 
@@ -222,7 +269,13 @@ def test_a_copy_that_does_not_fit_the_weights_is_an_error(tmp_path: Path) -> Non
     folder, _ = cnn_agent(tmp_path)
     other = tmp_path / "other.py"
     other.write_text(FILE.read_text().replace("nn.Conv2d(4, 6, (2, 2))", "nn.Conv2d(4, 7, (2, 2))"))
-    with pytest.raises(InputError, match=r"cnn.2.weight: found shape \(6, 4, 2, 2\), expected \(7, 4, 2, 2\)"):
+    with raises(
+        InputError,
+        file="agent.zip: policy.pth",
+        field="q_net.features_extractor.cnn.2.weight",
+        found="shape (6, 4, 2, 2)",
+        expected="(7, 4, 2, 2)",
+    ):
         PatchingExperiment(folder, features_extractor=f"{other}:MinigridFeaturesExtractor").q_values(images())
 
 
@@ -238,11 +291,12 @@ def test_arguments_that_the_class_does_not_take_are_an_error(old: str, new: str,
     folder, _ = cnn_agent(tmp_path)
     other = tmp_path / "other.py"
     other.write_text(FILE.read_text().replace(old, new, 1))
-    with pytest.raises(InputError, match=rf"found arguments that it does not take \({kind}"):
+    found = re.compile(rf"arguments that it does not take \({kind}: .*\)")
+    with raises(InputError, file="agent.zip: data", field="policy_kwargs", found=found, expected="a network"):
         PatchingExperiment(folder, features_extractor=f"{other}:MinigridFeaturesExtractor").q_values(images())
 
 
-def test_inspecting_names_a_custom_class_and_how_to_let_it_in(
+def test_inspecting_names_a_custom_class_and_the_flag_that_allows_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder, _ = cnn_agent(tmp_path)
@@ -261,7 +315,7 @@ def test_inspecting_names_a_custom_class_and_how_to_let_it_in(
     assert document["policy"]["features_extractor"] == BY_NAME
 
 
-def test_a_file_runs_as_it_was_hashed_whatever_is_in_the_cache_beside_it(
+def test_a_file_runs_as_it_was_hashed_whatever_is_in_the_cache_next_to_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     by_value(extractors.MinigridFeaturesExtractor, monkeypatch)
@@ -284,7 +338,7 @@ def test_a_file_runs_as_it_was_hashed_whatever_is_in_the_cache_beside_it(
     assert cached.read_bytes() == planted_bytes
 
 
-def test_no_cache_is_written_beside_the_users_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_cache_is_written_next_to_the_users_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     by_value(extractors.MinigridFeaturesExtractor, monkeypatch)
     folder, _ = cnn_agent(tmp_path / "agent")
     monkeypatch.undo()

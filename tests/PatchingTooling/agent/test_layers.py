@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,13 @@ import torch
 from gymnasium import spaces
 from torch import nn
 
-from Neuron_Selection.errors import InputError, SuiteError, UsageError
+from Neuron_Selection.errors import InputError, UsageError
 from Neuron_Selection.PatchingTooling import PatchingExperiment
 from Neuron_Selection.PatchingTooling.agent.heads import DQN
 from Neuron_Selection.PatchingTooling.agent.layers import LayerTable
 from Neuron_Selection.PatchingTooling.torch_network.layer_probe import probe_layers
 from tests.made_agents import mlp_agent, new_dqn, save_dqn, vector_space
+from tests.raised import Parts, parts, raises
 
 
 def probed(net: nn.Module, observations: torch.Tensor) -> LayerTable:
@@ -95,11 +97,17 @@ def test_layers_that_fire_never_or_twice_are_left_out_by_name() -> None:
     assert set(table.left_out) == {"relu", "unused", "memory"}
     assert table.layers["tanh"].neuron_axis == 1
     assert table.layers["tanh"].width == 6
-    with pytest.raises(UsageError, match="layer 'relu': it fires 2 times in one forward pass"):
+    with raises(UsageError, field="layer 'relu'", names=["2 times", "first, positions, tanh, last"]):
         table.chosen(["relu"])
-    with pytest.raises(UsageError, match="layer 'unused': it never fires in a forward pass"):
+    with raises(
+        UsageError,
+        file="patch spec",
+        field="layer 'unused'",
+        problem=re.compile("it never fires .*"),
+        names=["first (4), positions (6), tanh (6), last (2)"],
+    ):
         table.resolve("unused:1")
-    with pytest.raises(UsageError, match="its output is not a tensor of floats"):
+    with raises(UsageError, file="patch spec", field="layer 'memory'", problem=re.compile("its output .*")):
         table.resolve({"memory": "all"})
 
 
@@ -122,18 +130,25 @@ def test_probing_leaves_no_hooks() -> None:
 
 
 @pytest.mark.parametrize(
-    ("spec", "words"),
+    ("spec", "error"),
     [
-        ("q_net.9:1", "unknown layer 'q_net.9'; did you mean q_net"),
-        ("q_net:1", "layer 'q_net': a container of layers, not a layer"),
-        ("q_net.0.weight:1", "layer 'q_net.0.weight': a parameter; its layer is q_net.0"),
-        ("q_net_target.0:1", "unknown layer 'q_net_target.0'"),
-        ("q_net.0:8", "found neuron 8 in q_net.0, expected 0..7"),
-        ("q_net.q_net.0:1;q_net.0:2", "layer 'q_net.0' is named twice"),
+        ("q_net.9:1", parts(file="patch spec", names=["'q_net.9'"])),
+        ("q_net:1", parts(file="patch spec", field="layer 'q_net'", names=["q_net.4 (3)"])),
+        (
+            "q_net.0.weight:1",
+            parts(
+                file="patch spec",
+                field="layer 'q_net.0.weight'",
+                problem=re.compile("a parameter; its layer is q_net.0; .*"),
+            ),
+        ),
+        ("q_net_target.0:1", parts(file="patch spec", names=["'q_net_target.0'"])),
+        ("q_net.0:8", parts(file="patch spec", found="neuron 8 in q_net.0", expected="0..7")),
+        ("q_net.q_net.0:1;q_net.0:2", parts(file="patch spec", names=["'q_net.0'", "twice"])),
     ],
 )
-def test_names_and_indices_that_are_not_there_are_refused(spec: str, words: str, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=words) as caught:
+def test_names_and_indices_that_are_not_there_are_refused(spec: str, error: Parts, tmp_path: Path) -> None:
+    with raises(UsageError, **error) as caught:
         PatchingExperiment(mlp_agent(tmp_path)).layer_table.resolve(spec)
     assert caught.value.detail[0].strip() == spec
 
@@ -145,6 +160,5 @@ def test_an_alias_resolves_to_the_canonical_name_in_the_order_of_firing(tmp_path
 
 
 def test_an_unknown_layer_to_extract_names_the_nearest(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"unknown layer 'q_net.7'") as caught:
+    with raises(InputError, file="q_net", names=["'q_net.7'", "'q_net.4'"]):
         PatchingExperiment(mlp_agent(tmp_path)).layer_table.chosen(["q_net.7"])
-    assert isinstance(caught.value, SuiteError)

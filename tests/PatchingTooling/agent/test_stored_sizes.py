@@ -1,4 +1,4 @@
-"""Tensors held against the architecture, the same for both engines."""
+"""Tensors checked against the architecture, the same for both engines."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from Neuron_Selection.PatchingTooling import PatchingExperiment
 from Neuron_Selection.PatchingTooling.agent.custom_classes import CustomClasses
 from Neuron_Selection.PatchingTooling.agent.policy_arguments import architecture_of
 from tests.made_agents import data_fields, mlp_state, new_dqn, pickled, save_dqn, write_zip
+from tests.raised import raises
 
 IMAGE = spaces.Box(0, 255, (3, 36, 36), np.uint8)
 PRELU = pickled({"net_arch": [8, 6], "activation_fn": torch.nn.PReLU})
@@ -36,9 +37,8 @@ def test_what_sb3_saves_has_exactly_the_tensors_expected(name: str, tmp_path: Pa
     architecture_of(agent, CustomClasses())
     for tensor in agent.tensors:
         kept = {other: array for other, array in agent.tensors.items() if other != tensor}
-        with pytest.raises(InputError) as caught:
+        with raises(InputError, file="agent.zip: policy.pth", field=tensor, found="no such tensor", expected=...):
             architecture_of(replaced(agent, kept), CustomClasses())
-        assert f"{tensor}: found no such tensor" in str(caught.value)
 
 
 def replaced(agent: Any, tensors: dict[str, np.ndarray]) -> Any:
@@ -65,16 +65,20 @@ def test_an_extra_tensor_is_refused_by_both_engines(engine: str, extra: str, kwa
     data = data_fields(policy_kwargs=kwargs) if kwargs else None
     PatchingExperiment(write_zip(tmp_path / "good.zip", policy=state, data=data), engine=engine)
     path = write_zip(tmp_path / "agent.zip", policy=state | {extra: torch.zeros(1)}, data=data)
-    with pytest.raises(InputError, match=f"'{extra}': found a tensor that this network does not have"):
+    found = "a tensor that this network does not have"
+    with raises(InputError, file="agent.zip: policy.pth", field=f"'{extra}'", found=found, expected="none"):
         PatchingExperiment(path, engine=engine)
 
 
 @pytest.mark.parametrize(
-    ("slope", "says"),
-    [(torch.ones(8), r"shape \(8,\), expected \(1,\)"), (torch.ones(1, dtype=torch.float64), "float64 values")],
+    ("slope", "found", "expected"),
+    [
+        (torch.ones(8), "shape (8,)", "(1,)"),
+        (torch.ones(1, dtype=torch.float64), "float64 values", "float32"),
+    ],
 )
-def test_a_slope_of_prelu_is_one_float32(slope: torch.Tensor, says: str, tmp_path: Path) -> None:
+def test_a_slope_of_prelu_is_one_float32(slope: torch.Tensor, found: str, expected: str, tmp_path: Path) -> None:
     slopes = {f"{net}.q_net.{number}.weight": slope for net in ("q_net", "q_net_target") for number in (1, 3)}
     path = write_zip(tmp_path / "a.zip", policy=mlp_state() | slopes, data=data_fields(policy_kwargs=PRELU))
-    with pytest.raises(InputError, match=f"q_net.q_net.1.weight: found {says}"):
+    with raises(InputError, file="a.zip: policy.pth", field="q_net.q_net.1.weight", found=found, expected=expected):
         PatchingExperiment(path, engine="fast")

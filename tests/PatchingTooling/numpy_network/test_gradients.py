@@ -1,4 +1,4 @@
-"""Gradients in numpy: against autograd, finite differences, laws."""
+"""Gradients in numpy: against autograd, finite differences, invariants."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from Neuron_Selection.PatchingTooling.numpy_network.gradients import iterate_wei
 from Neuron_Selection.PatchingTooling.numpy_network.network import NumpyNetwork
 from tests.interventions import patched
 from tests.made_agents import mlp_agent
+from tests.raised import raises
 
 
 def read(folder: Path) -> tuple[PatchingExperiment, NumpyNetwork]:
@@ -152,6 +153,5 @@ def test_weights_of_another_shape_are_refused(tmp_path: Path) -> None:
         lambda: network.mean_gradients(rows(5), wrong, magnitudes=True),
         lambda: list(network.gradients(rows(5), wrong)),
     ):
-        with pytest.raises(UsageError) as caught:
+        with raises(UsageError, field="score_weights", found="shape (5, 2)", expected="(5, 3)"):
             call()
-        assert str(caught.value) == "score_weights: found shape (5, 2), expected (5, 3)"

@@ -1,4 +1,4 @@
-"""Patches in numpy: against hooks on hundreds of random networks, the slow reference, laws, known answers."""
+"""Patches in numpy: against hooks on hundreds of random networks, the slow reference, invariants, known answers."""
 
 from __future__ import annotations
 

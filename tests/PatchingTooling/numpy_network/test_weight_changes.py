@@ -1,4 +1,4 @@
-"""Changed weights in numpy: against networks whose weight was really set, laws, refusals."""
+"""Changed weights in numpy: against networks with that weight set, invariants, refusals."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from Neuron_Selection.PatchingTooling import PatchingExperiment
 from Neuron_Selection.PatchingTooling.agent.network import WeightChange
 from Neuron_Selection.PatchingTooling.numpy_network.network import NumpyNetwork
 from tests.made_agents import mlp_agent
+from tests.raised import Parts, parts, raises
 
 
 def read(folder: Path) -> tuple[PatchingExperiment, NumpyNetwork]:
@@ -74,21 +75,36 @@ def test_order_and_grouping_change_no_bit(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("parameter", "row", "column", "message"),
+    ("parameter", "row", "column", "error"),
     [
         (
-            "q_net.1.weight", 0, 0,
-            "weight: found 'q_net.1.weight', expected one of q_net.0.weight, q_net.2.weight, q_net.4.weight",
+            "q_net.1.weight",
+            0,
+            0,
+            parts(
+                field="weight",
+                found="'q_net.1.weight'",
+                expected="one of q_net.0.weight, q_net.2.weight, q_net.4.weight",
+            ),
         ),
-        ("q_net.0.weight", 8, 0, "weight q_net.0.weight: found row 8, column 0, expected rows 0..7, columns 0..3"),
-        ("q_net.2.weight", 0, -1, "weight q_net.2.weight: found row 0, column -1, expected rows 0..5, columns 0..7"),
+        (
+            "q_net.0.weight",
+            8,
+            0,
+            parts(field="weight q_net.0.weight", found="row 8, column 0", expected="rows 0..7, columns 0..3"),
+        ),
+        (
+            "q_net.2.weight",
+            0,
+            -1,
+            parts(field="weight q_net.2.weight", found="row 0, column -1", expected="rows 0..5, columns 0..7"),
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_weight_that_is_not_there_is_refused(
-    parameter: str, row: int, column: int, message: str, tmp_path: Path
+    parameter: str, row: int, column: int, error: Parts, tmp_path: Path
 ) -> None:
     _, network = read(mlp_agent(tmp_path / "agent"))
     change = WeightChange(parameter=parameter, row=row, column=column, value=0.0)
-    with pytest.raises(UsageError) as caught:
+    with raises(UsageError, **error):
         network.scores_of_changes(np.zeros((2, 4), np.float32), [change])
-    assert str(caught.value) == message

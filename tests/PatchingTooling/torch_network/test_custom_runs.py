@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from Neuron_Selection.PatchingTooling import PatchingExperiment
 from tests import extractors
 from tests.made_agents import new_dqn, save_dqn, vector_space
 from tests.PatchingTooling.agent.test_custom_classes import FILE, cnn_agent, images, sb3_answer
+from tests.raised import Parts, parts, raises
 
 
 def test_what_a_custom_class_prints_stays_out_of_the_result(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -29,29 +31,41 @@ def test_what_a_custom_class_prints_stays_out_of_the_result(tmp_path: Path, caps
 
 
 @pytest.mark.parametrize(
-    ("forward", "words"),
+    ("forward", "error"),
     [
-        ("return {}['image']", "custom classes: .*MinigridFeaturesExtractor: found KeyError in a forward pass: 'im"),
-        ("return self.linear(observations)", "found RuntimeError in a forward pass: mat1 and .* expected scores"),
-        ("return torch.dropout(self.linear(self.cnn(observations)) + 1, 0.5, True)",
-         "not deterministic: two forward passes on the same observation gave different scores .dropout or noise that"),
+        ("return {}['image']", parts(found="KeyError in a forward pass: 'image'", expected="scores")),
+        (
+            "return self.linear(observations)",
+            parts(found=re.compile("RuntimeError in a forward pass: mat1 and .*"), expected="scores"),
+        ),
+        (
+            "return torch.dropout(self.linear(self.cnn(observations)) + 1, 0.5, True)",
+            parts(problem=re.compile("not deterministic: .*"), hint=re.compile("dropout or noise .*")),
+        ),
     ],
-)  # fmt: skip
-def test_a_custom_class_that_cannot_be_run_is_told_in_one_line(forward: str, words: str, tmp_path: Path) -> None:
+)
+def test_a_custom_class_that_cannot_be_run_is_an_error_of_input(forward: str, error: Parts, tmp_path: Path) -> None:
     folder, _ = cnn_agent(tmp_path)
     other = tmp_path / "other.py"
     other.write_text(FILE.read_text().replace("return self.linear(self.cnn(observations))", forward, 1))
-    with pytest.raises(InputError, match=words) as caught:
-        PatchingExperiment(folder, features_extractor=f"{other}:MinigridFeaturesExtractor").q_values(images())
-    assert caught.value.exit_code == 2
+    copy = f"{other}:MinigridFeaturesExtractor"
+    with raises(InputError, file="custom classes", field=copy, **error):
+        PatchingExperiment(folder, features_extractor=copy).q_values(images())
 
 
-def test_a_custom_class_that_casts_to_float32_says_how_to_run_it(tmp_path: Path) -> None:
+def test_the_error_of_a_custom_class_that_casts_to_float32_names_the_dtype(tmp_path: Path) -> None:
     folder, model = cnn_agent(tmp_path)
     other = tmp_path / "other.py"
     other.write_text(FILE.read_text().replace("self.cnn(observations))", "self.cnn(observations.float()))", 1))
     copy = f"{other}:MinigridFeaturesExtractor"
-    with pytest.raises(InputError, match=r"expected scores \(--dtype float32 computes as the agent was trained\)"):
+    with raises(
+        InputError,
+        file="custom classes",
+        field=copy,
+        found=re.compile("RuntimeError in a forward pass: .*"),
+        expected="scores",
+        hint="--dtype float32 computes as the agent was trained",
+    ):
         PatchingExperiment(folder, features_extractor=copy, dtype="float64").q_values(images())
     found = PatchingExperiment(folder, features_extractor=copy, dtype="float32").q_values(images())
     assert np.array_equal(found, sb3_answer(model, images()))
@@ -70,11 +84,17 @@ def test_layers_that_take_their_size_from_the_first_pass_get_it(tmp_path: Path) 
     assert np.array_equal(found, sb3_answer(model, rows))
 
 
-def test_an_observation_that_a_custom_class_cannot_take_is_told_in_one_line(tmp_path: Path) -> None:
+def test_an_observation_that_a_custom_class_cannot_take_is_an_error_of_input(tmp_path: Path) -> None:
     folder, _ = cnn_agent(tmp_path)
     other = tmp_path / "other.py"
     table = "torch.zeros(9)[(255 * observations).long()].sum() + self.cnn(observations)"
     other.write_text(FILE.read_text().replace("self.cnn(observations))", table + ")", 1))
     experiment = PatchingExperiment(folder, features_extractor=f"{other}:MinigridFeaturesExtractor")
-    with pytest.raises(InputError, match="found IndexError in a forward pass: index .* is out of bounds"):
+    with raises(
+        InputError,
+        file="custom classes",
+        field=f"{other}:MinigridFeaturesExtractor",
+        found=re.compile("IndexError in a forward pass: index .* is out of bounds .*"),
+        expected="scores",
+    ):
         experiment.q_values(images())

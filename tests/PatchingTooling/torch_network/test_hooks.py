@@ -12,6 +12,7 @@ from Neuron_Selection.errors import CheckError, SuiteError
 from Neuron_Selection.PatchingTooling.agent.interventions import Edit
 from Neuron_Selection.PatchingTooling.agent.layers import Layer
 from Neuron_Selection.PatchingTooling.torch_network.hooks import observed, patched, recorded
+from tests.raised import raises
 
 
 def small_net() -> nn.Sequential:
@@ -104,7 +105,13 @@ def test_a_half_done_set_up_is_undone() -> None:
 def test_a_layer_that_does_not_fire_is_an_error() -> None:
     net = small_net()
     with (
-        pytest.raises(CheckError, match="layer 0: found 0 firings in one forward pass, expected 1"),
+        raises(
+            CheckError,
+            file="self-check hooks_fired failed",
+            field="layer 0",
+            found="0 firings in one forward pass",
+            expected="1",
+        ),
         recorded(net, ["0"]),
     ):
         pass
@@ -112,7 +119,17 @@ def test_a_layer_that_does_not_fire_is_an_error() -> None:
 
 def test_a_layer_that_fires_twice_is_an_error() -> None:
     net = small_net()
-    with pytest.raises(CheckError, match="layer 0: found 2 firings"), torch.no_grad(), recorded(net, ["0"]):
+    with (
+        raises(
+            CheckError,
+            file="self-check hooks_fired failed",
+            field="layer 0",
+            found="2 firings in one forward pass",
+            expected="1",
+        ),
+        torch.no_grad(),
+        recorded(net, ["0"]),
+    ):
         net(torch.zeros(1, 3))
         net(torch.zeros(1, 3))
 
@@ -120,7 +137,7 @@ def test_a_layer_that_fires_twice_is_an_error() -> None:
 @pytest.mark.parametrize("shape", [(2, 4), (5, 1), (5, 3), (1, 3), (5, 4, 1)])
 def test_values_of_another_shape_are_an_error_and_not_broadcast(shape: tuple[int, ...]) -> None:
     net = small_net()
-    with pytest.raises(SuiteError, match=r"layer 0: found values of \(.*\), expected \(5, 4\)"), torch.no_grad():
+    with raises(SuiteError, field="layer 0", found=f"values of {shape}", expected="(5, 4)"), torch.no_grad():
         with patched(net, replaced(torch.zeros(shape), "all"), layers=LAYERS):
             net(torch.zeros(5, 3))
     assert hook_count(net) == 0

@@ -1,4 +1,4 @@
-"""Many patches by torch: every shorter way gives what hooks on the whole network give, whatever the grouping."""
+"""Many patches by torch: every shortcut gives the results of hooks on the whole network, for every grouping."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ def install(orders):
         time.localtime = lambda seconds=None: _localtime(orders["clock"] if seconds is None else seconds)
 
 
-def mend():
+def restore():
     """Take back what can be taken back."""
     global ORDERS  # noqa: PLW0603 - one process, one machine
     ORDERS = {}

@@ -1,0 +1,1 @@
+"""Pictures of numbers: the only room that imports matplotlib."""

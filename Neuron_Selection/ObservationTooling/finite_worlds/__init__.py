@@ -1,0 +1,1 @@
+"""Finite worlds: environments with known transitions, as tables of all their states."""

@@ -1,0 +1,1 @@
+"""Whole episodes of changed agents: whether behaviour changes."""

@@ -1,0 +1,1 @@
+"""Episodes of an agent and of its changed versions on the same seeds."""

@@ -1,0 +1,1 @@
+"""Pages: their blocks, numbers and pictures, and the HTML of both reports."""
