@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -307,3 +310,15 @@ def test_a_visited_inputs_file_is_checked(tmp_path: Path) -> None:
     with pytest.raises(InputError) as raised:
         load_visited_inputs(path, agent.agent_zip.observation_space)
     assert raised.value.problem == "is missing"
+
+
+def test_pictures_need_no_display(tmp_path: Path) -> None:
+    pytest.importorskip("pygame")
+    folder = save_dqn(tmp_path / "agent", new_dqn(gymnasium.make("CartPole-v1").observation_space, n_actions=2))
+    words = ["--agent_path", str(folder), "--env", "CartPole-v1", "--episodes", "1", "--frames", "--quiet"]
+    displays = ("DISPLAY", "WAYLAND_DISPLAY", "XDG_RUNTIME_DIR", "SDL_VIDEODRIVER")
+    environment = {name: value for name, value in os.environ.items() if name not in displays}
+    command = [sys.executable, SCRIPT, *words]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "error" not in done.stderr  # SDL prints one where it looks for a display
