@@ -25,7 +25,7 @@ def _exact(results: Results) -> Finding | None:
     worst = min(neurons, key=lambda one: float(one["difference"]))
     states, baseline = document["states"], document["baseline"]
     costly = sum(one["class"] == "behaviour" for one in neurons)
-    lowers = "expected discounted return", number(baseline["value"]), number(worst["value"])
+    lowers: tuple[str, ...] = "expected discounted return", number(baseline["value"]), number(worst["value"])
     if worst["states_goal"] < baseline["states_goal"]:
         goal = (share(one["states_goal"] / states) for one in (baseline, worst))
         lowers = "share of states that reach the goal", *goal
@@ -39,14 +39,12 @@ def _exact(results: Results) -> Finding | None:
     return Finding(
         sentence=found,
         caveat=sentence(
-            "Exact over all {} states, for the ablation to {}. {}",
-            count(states),
-            document["ablation"] or "none",
+            "Exact over all {} states, for the ablation to {}. {}", count(states), document["ablation"] or "none",
             _link(document),
         ),
         section="behaviour",
         picture=next(iter(link_pictures(document, name="finding-behaviour")), None),
-    )
+    )  # fmt: skip
 
 
 def _sampled(results: Results) -> Finding | None:
