@@ -27,8 +27,8 @@ def _exact(results: Results) -> Finding | None:
     costly = sum(one["class"] == "behaviour" for one in neurons)
     lowers: tuple[str, ...] = "expected discounted return", number(baseline["value"]), number(worst["value"])
     if worst["states_goal"] < baseline["states_goal"]:
-        goal = (share(one["states_goal"] / states) for one in (baseline, worst))
-        lowers = "share of states that reach the goal", *goal
+        goal, left = (share(one["states_goal"] / states) for one in (baseline, worst))
+        lowers = "share of states that reach the goal", goal, left
     text = (
         "Behaviour is another matter: {} of {} neurons change what the agent achieves when they are ablated alone; {} "
         "costs most, it lowers the {} from {} to {}."
@@ -77,6 +77,8 @@ def _success(worst: Mapping[str, Any], baseline: Mapping[str, Any]) -> Text:
     """What becomes of success; nothing where the environment does not report it."""
     if worst["success"] is None or baseline["success"] is None:
         return ""
+    if worst["success"] == baseline["success"]:
+        return sentence(", while success stays {}", share(baseline["success"]))
     return sentence(", and success is {} instead of {}", share(worst["success"]), share(baseline["success"]))
 
 

@@ -33,6 +33,7 @@ class AgentRow:
     :param values: column to value, None where a step was not run
     :param curves: rows of ``minimal_sets_curves.csv``
     :param not_run: the steps that were not run, or for other weights
+    :param recorded: the commands of the steps that were run
     :param files: the files read to their SHA-256
     """
 
@@ -40,6 +41,7 @@ class AgentRow:
     values: Mapping[str, Any]
     curves: Sequence[Mapping[str, Any]]
     not_run: Sequence[Step]
+    recorded: Sequence[object]
     files: Mapping[str, str]
 
 
@@ -59,12 +61,13 @@ def agent_row(path: str | Path, *, name: str, group: str) -> AgentRow:
         "parameters": sum(array.size for array in agent.network_tensors.values()),
     }
     files = {str(folder.zip_path): agent.sha256}
-    not_run, curves = [], []
+    not_run, curves, recorded = [], [], []
     for step in _chosen_steps(folder.folder):
         file = folder.folder / step.file
         if not is_there(file) or _weights_of(file) not in (None, agent.weights_sha256):
             not_run.append(step)
             continue
+        recorded.append((stored_document(meta_path(file)) or {}).get("command"))
         if step.name == "analysis":
             values |= _of_table(load_results_table(file))
         elif step.name == "minimal_sets":
@@ -77,7 +80,7 @@ def agent_row(path: str | Path, *, name: str, group: str) -> AgentRow:
     if "analysis" not in [step.name for step in not_run]:
         not_run = [step for step in not_run if step.name != "sweep"]  # the analysis does not need it any more
     values["not_run"] = " ".join(step.name for step in not_run)
-    return AgentRow(folder=folder, values=values, curves=curves, not_run=not_run, files=files)
+    return AgentRow(folder=folder, values=values, curves=curves, not_run=not_run, recorded=recorded, files=files)
 
 
 def _chosen_steps(folder: Path) -> list[Step]:
