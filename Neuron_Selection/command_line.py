@@ -25,6 +25,7 @@ __all__ = [
     "Console",
     "SuiteParser",
     "add_agent_flags",
+    "add_cluster_flag",
     "add_engine_flag",
     "add_input_ids_flag",
     "add_loading_flags",
@@ -76,6 +77,17 @@ def add_input_ids_flag(parser: argparse.ArgumentParser, *, of: str = "inputs") -
         metavar="ID",
         help=f"only these {of}: one id per argument (ids may contain commas), or @FILE with one id per line "
         "(default: all)",
+    )
+
+
+def add_cluster_flag(parser: argparse.ArgumentParser) -> None:
+    """Add ``--cluster_by``, of ``AnalysisTooling.measures.clusters``."""
+    parser.add_argument(
+        "--cluster_by",
+        choices=("auto", "file", "id_seed", "input"),
+        default="auto",
+        help="which inputs are not independent: those of one cluster in the inputs file, those of one environment seed "
+        "in the id, or none; auto means file if the file has clusters, else input",
     )
 
 
@@ -139,6 +151,7 @@ def _run(
             args = parse_with_variable(parser, argv)
             for variable in THREAD_VARIABLES:
                 os.environ[variable] = str(args.threads)
+            os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # environments draw into arrays, never into a window
             require_address_space("numpy")
             console = Console(quiet=args.quiet, as_json=args.json)
             with max_size(args.max_size), redirect_stdout(sys.stderr):  # custom classes may print; stdout is the result

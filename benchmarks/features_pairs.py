@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from Neuron_Selection.ObservationTooling import make_pairs  # noqa: E402
+from Neuron_Selection.ObservationTooling.pair_making import make_pairs  # noqa: E402
 from Neuron_Selection.PatchingTooling import open_agent  # noqa: E402
 from tests.made_worlds import random_inputs, vector_agent, with_visited  # noqa: E402
 

@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 from measuring import interleaved, median_ratio
 
-from Neuron_Selection.ObservationTooling import chosen_environment, record_inputs
+from Neuron_Selection.ObservationTooling import chosen_environment
+from Neuron_Selection.ObservationTooling.recording import record_inputs
 from Neuron_Selection.ObservationTooling.recording.run import AT_ONCE, Recorded
 from Neuron_Selection.PatchingTooling import OpenedAgent, open_agent
 

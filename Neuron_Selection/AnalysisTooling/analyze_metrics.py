@@ -12,6 +12,7 @@ if __package__ != "Neuron_Selection.AnalysisTooling":  # started as a file, perh
 from Neuron_Selection.command_line import (
     Console,
     SuiteParser,
+    add_cluster_flag,
     add_plot_flag,
     add_shared_flags,
     number,
@@ -52,13 +53,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--q_threshold", type=number, metavar="Q", help="largest false discovery rate of an important neuron"
     )
-    parser.add_argument(
-        "--cluster_by",
-        choices=("auto", "file", "id_seed", "input"),
-        default="auto",
-        help="which inputs are not independent: those of one cluster in the inputs file, those of one environment seed "
-        "in the id, or none; auto means file if the file has clusters, else input",
-    )
+    add_cluster_flag(parser)
     parser.add_argument("--confidence", type=number, default=0.95, help="confidence level of the intervals")
     parser.add_argument(
         "--resamples", type=positive_int, default=9999, help="number of resamples for intervals and p values"

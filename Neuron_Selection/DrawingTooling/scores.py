@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 def draw_scores(actions: Sequence[str], runs: Sequence[tuple[str, np.ndarray]], *, x_label: str) -> Figure:
     """A row for each action, with the score in each run; the greedy action of a run is filled.
 
-    :param runs: label and scores, (n_actions,)
+    :param runs: label and scores, (n_actions,), minus infinity for actions that are not allowed
     """
     figure, axes = one_axes(WIDTH, 0.95 + 0.34 * len(actions))
     rows = np.arange(len(actions))
-    lowest = min(float(scores.min()) for _, scores in runs)
+    lowest = min(float(scores[np.isfinite(scores)].min()) for _, scores in runs)
     highest = max(float(scores.max()) for _, scores in runs)
     room = (highest - lowest) or 1.0
     for row in range(len(actions)):

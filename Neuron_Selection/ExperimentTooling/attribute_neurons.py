@@ -21,7 +21,7 @@ from Neuron_Selection.command_line import (
     positive_int,
     script,
 )
-from Neuron_Selection.FileFormats.agent_zip.agent_folder import CLEAN, CORRUPTED
+from Neuron_Selection.ExperimentTooling.pair_flags import add_direction_flag, add_pair_flags, pair_words
 from Neuron_Selection.next_command import next_command
 
 
@@ -34,8 +34,7 @@ def build_parser() -> argparse.ArgumentParser:
         "      --direction denoising",
     )
     add_agent_flags(parser)
-    parser.add_argument("--clean", default=CLEAN, metavar="FILE", help="inputs of the clean run")
-    parser.add_argument("--corrupted", default=CORRUPTED, metavar="FILE", help="inputs of the corrupted run")
+    add_pair_flags(parser)
     parser.add_argument(
         "--layers",
         nargs="+",
@@ -43,12 +42,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="layers to attribute to, each by itself (default: the activation after every hidden Linear and "
         "convolution)",
     )
-    parser.add_argument(
-        "--direction",
-        choices=("denoising", "noising", "both"),
-        default="both",
-        help="clean into corrupted, corrupted into clean, or both",
-    )
+    add_direction_flag(parser)
     parser.add_argument(
         "--steps",
         type=positive_int,
@@ -115,10 +109,7 @@ _REQUEST = (
 
 
 def _next_command(args: argparse.Namespace) -> str:
-    words = ["--agent_path", args.agent_path, "--clean", args.clean, "--corrupted", args.corrupted]
-    words += [] if args.input_ids is None else ["--input_ids", *args.input_ids]
-    words += ["--output_dir", args.output_dir] if args.output_dir else []
-    return next_command("Neuron_Selection/ExperimentTooling/find_interactions.py", *words, loading=args)
+    return next_command("Neuron_Selection/ExperimentTooling/find_interactions.py", *pair_words(args), loading=args)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from Neuron_Selection.command_line import (
     Console,
     SuiteParser,
     add_agent_flags,
+    add_cluster_flag,
     add_input_ids_flag,
     add_shared_flags,
     agent_options,
@@ -21,7 +22,7 @@ from Neuron_Selection.command_line import (
     script,
     whole_number,
 )
-from Neuron_Selection.FileFormats.agent_zip.agent_folder import CLEAN, CORRUPTED
+from Neuron_Selection.ExperimentTooling.pair_flags import add_pair_flags, pair_words
 from Neuron_Selection.next_command import handed_on, next_command
 
 
@@ -46,8 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
         "not name are whole",
     )
     given.add_argument("--patches_file", metavar="FILE", help="instead: a definitions file with one such patch")
-    parser.add_argument("--clean", default=CLEAN, metavar="FILE", help="inputs of the clean run")
-    parser.add_argument("--corrupted", default=CORRUPTED, metavar="FILE", help="inputs of the corrupted run")
+    add_pair_flags(parser)
     parser.add_argument(
         "--ablate",
         metavar="KIND",
@@ -64,12 +64,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--permutations", type=positive_int, default=999, metavar="N", help="of the equivalence and independence tests"
     )
-    parser.add_argument(
-        "--cluster_by",
-        choices=("auto", "file", "id_seed", "input"),
-        default="auto",
-        help="clusters of the statistics: the inputs file's, the seed in the id, or each input alone",
-    )
+    add_cluster_flag(parser)
     parser.add_argument("--seed", type=whole_number, default=0, help="seed of everything that is drawn")
     add_input_ids_flag(parser, of="pairs")
     parser.add_argument("--allow_mismatch", action="store_true", help="use a circuit of another agent")
@@ -114,11 +109,8 @@ _REQUEST = (
 
 def _next_command(args: argparse.Namespace, circuit: Path | None) -> str:
     """The circuit's neurons as one patch."""
-    words = ["--agent_path", args.agent_path, "--direction", "both"]
+    words = [*pair_words(args), "--direction", "both"]
     words += ["--patch_spec", args.patch_spec] if circuit is None else ["--patches_file", handed_on(circuit)]
-    words += ["--clean", args.clean, "--corrupted", args.corrupted]
-    words += ["--input_ids", *args.input_ids] if args.input_ids else []
-    words += ["--output_dir", args.output_dir] if args.output_dir else []
     words += ["--output_prefix", f"{args.output_prefix}_neurons"]
     return next_command("activation_patching.py", *words, loading=args)
 

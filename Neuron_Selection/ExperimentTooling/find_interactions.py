@@ -14,6 +14,7 @@ from Neuron_Selection.command_line import (
     Console,
     SuiteParser,
     add_agent_flags,
+    add_cluster_flag,
     add_input_ids_flag,
     add_plot_flag,
     add_shared_flags,
@@ -23,7 +24,7 @@ from Neuron_Selection.command_line import (
     script,
     whole_number,
 )
-from Neuron_Selection.FileFormats.agent_zip.agent_folder import CLEAN, CORRUPTED
+from Neuron_Selection.ExperimentTooling.pair_flags import add_direction_flag, add_pair_flags, pair_words
 from Neuron_Selection.next_command import next_command
 
 
@@ -36,8 +37,7 @@ def build_parser() -> argparse.ArgumentParser:
         "      --neurons 16",
     )
     add_agent_flags(parser)
-    parser.add_argument("--clean", default=CLEAN, metavar="FILE", help="inputs of the clean run")
-    parser.add_argument("--corrupted", default=CORRUPTED, metavar="FILE", help="inputs of the corrupted run")
+    add_pair_flags(parser)
     parser.add_argument(
         "--layers",
         nargs="+",
@@ -50,12 +50,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--neurons", type=positive_int, default=32, metavar="N", help="the N most important neurons of each layer"
     )
     chosen.add_argument("--all", action="store_true", help="all neurons of the layers")
-    parser.add_argument(
-        "--direction",
-        choices=("denoising", "noising", "both"),
-        default="both",
-        help="clean into corrupted, corrupted into clean, or both",
-    )
+    add_direction_flag(parser)
     parser.add_argument(
         "--threshold",
         type=number,
@@ -73,13 +68,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="random orders for Shapley values of more than 16 neurons; 0 for no such values; up to 16, all subsets "
         "are run",
     )
-    parser.add_argument(
-        "--cluster_by",
-        choices=("auto", "file", "id_seed", "input"),
-        default="auto",
-        help="which inputs are not independent: those of one cluster in the inputs file, those of one environment seed "
-        "in the id, or none; auto means file if the file has clusters, else input",
-    )
+    add_cluster_flag(parser)
     parser.add_argument("--confidence", type=number, default=0.95, help="confidence level of the intervals")
     parser.add_argument(
         "--resamples",
@@ -143,11 +132,8 @@ _REQUEST = (
 
 
 def _next_command(args: argparse.Namespace, direction: str, spec: str) -> str:
-    words = ["--agent_path", args.agent_path, "--direction", direction, "--clean", args.clean]
-    words += ["--corrupted", args.corrupted, "--patch_spec", spec, "--output_prefix", f"{args.output_prefix}_patched"]
-    words += [] if args.input_ids is None else ["--input_ids", *args.input_ids]
-    words += ["--output_dir", args.output_dir] if args.output_dir else []
-    return next_command("activation_patching.py", *words, loading=args)
+    words = ["--direction", direction, "--patch_spec", spec, "--output_prefix", f"{args.output_prefix}_patched"]
+    return next_command("activation_patching.py", *pair_words(args), *words, loading=args)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from Neuron_Selection.command_line import (
     script,
     whole_number,
 )
-from Neuron_Selection.FileFormats.agent_zip.agent_folder import CLEAN, CORRUPTED
+from Neuron_Selection.ExperimentTooling.pair_flags import add_direction_flag, add_pair_flags, pair_words
 from Neuron_Selection.next_command import next_command
 
 
@@ -35,19 +35,15 @@ def build_parser() -> argparse.ArgumentParser:
         "      --direction denoising --goal matches_source",
     )
     add_agent_flags(parser)
-    parser.add_argument("--clean", default=CLEAN, metavar="FILE", help="inputs of the clean run")
-    parser.add_argument("--corrupted", default=CORRUPTED, metavar="FILE", help="inputs of the corrupted run")
+    add_pair_flags(parser)
     parser.add_argument(
         "--layers",
         nargs="+",
         metavar="LAYER",
         help="layers to search, each by itself (default: the activation after every hidden Linear and convolution)",
     )
-    parser.add_argument(
-        "--direction",
-        choices=("denoising", "noising", "both"),
-        default="both",
-        help="clean into corrupted (sufficient sets), corrupted into clean (necessary ones), or both",
+    add_direction_flag(
+        parser, of="clean into corrupted (sufficient sets), corrupted into clean (necessary ones), or both"
     )
     parser.add_argument(
         "--goal",
@@ -91,7 +87,7 @@ def main(args: argparse.Namespace, console: Console) -> None:
     from Neuron_Selection.ExperimentTooling.minimal_sets.lines import next_patch, remarks, set_lines
     from Neuron_Selection.ExperimentTooling.minimal_sets.pictures import draw_ranking_curves
     from Neuron_Selection.FileFormats.inputs import ids_from_arguments
-    from Neuron_Selection.FileFormats.results.minimal_sets_file import load_curves, paths_of
+    from Neuron_Selection.FileFormats.results.minimal_sets_file import MINIMAL_SET_FILES, load_curves
     from Neuron_Selection.PatchingTooling import open_agent
 
     check_plot(args.plot)
@@ -112,7 +108,7 @@ def main(args: argparse.Namespace, console: Console) -> None:
     for line in agent.scores_described:
         console.say(line)
     plot = save_plot(args.plot, lambda: draw_ranking_curves(load_curves(found.path)), overwrite=args.overwrite)
-    written = {kind: str(path) for kind, path in paths_of(found.path).items()} | plot
+    written = {kind: str(path) for kind, path in MINIMAL_SET_FILES.paths(found.path).items()} | plot
     patch = next_patch(found.document)
     summary = {
         direction: {layer: site["summary"] for layer, site in layers.items()}
@@ -135,11 +131,8 @@ _REQUEST = (
 
 
 def _next_command(args: argparse.Namespace, direction: str, spec: str) -> str:
-    words = ["--agent_path", args.agent_path, "--direction", direction, "--clean", args.clean]
-    words += ["--corrupted", args.corrupted, "--patch_spec", spec, "--output_prefix", f"{args.output_prefix}_patched"]
-    words += [] if args.input_ids is None else ["--input_ids", *args.input_ids]
-    words += ["--output_dir", args.output_dir] if args.output_dir else []
-    return next_command("activation_patching.py", *words, loading=args)
+    words = ["--direction", direction, "--patch_spec", spec, "--output_prefix", f"{args.output_prefix}_patched"]
+    return next_command("activation_patching.py", *pair_words(args), *words, loading=args)
 
 
 if __name__ == "__main__":

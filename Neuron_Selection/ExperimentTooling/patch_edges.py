@@ -15,6 +15,7 @@ from Neuron_Selection.command_line import (
     Console,
     SuiteParser,
     add_agent_flags,
+    add_cluster_flag,
     add_input_ids_flag,
     add_plot_flag,
     add_shared_flags,
@@ -24,7 +25,7 @@ from Neuron_Selection.command_line import (
     script,
     whole_number,
 )
-from Neuron_Selection.FileFormats.agent_zip.agent_folder import CLEAN, CORRUPTED
+from Neuron_Selection.ExperimentTooling.pair_flags import add_direction_flag, add_pair_flags, pair_words
 from Neuron_Selection.next_command import handed_on, next_command
 
 if TYPE_CHECKING:
@@ -39,13 +40,9 @@ def build_parser() -> argparse.ArgumentParser:
         example="python Neuron_Selection/ExperimentTooling/patch_edges.py --agent_path my_agent",
     )
     add_agent_flags(parser)
-    parser.add_argument("--clean", default=CLEAN, metavar="FILE", help="inputs of the clean run")
-    parser.add_argument("--corrupted", default=CORRUPTED, metavar="FILE", help="inputs of the corrupted run")
-    parser.add_argument(
-        "--direction",
-        choices=("denoising", "noising", "both"),
-        default="both",
-        help="clean into corrupted, corrupted into clean, or both; the circuit is chosen by the mean |effect|",
+    add_pair_flags(parser)
+    add_direction_flag(
+        parser, of="clean into corrupted, corrupted into clean, or both; the circuit is chosen by the mean |effect|"
     )
     add_input_ids_flag(parser, of="pairs")
     circuit = parser.add_argument_group("the circuit")
@@ -85,12 +82,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--resamples", type=positive_int, default=999, metavar="N", help="draws of the intervals and the q values"
     )
-    parser.add_argument(
-        "--cluster_by",
-        choices=("auto", "file", "id_seed", "input"),
-        default="auto",
-        help="clusters of the statistics: the inputs file's, the seed in the id, or each input alone",
-    )
+    add_cluster_flag(parser)
     parser.add_argument("--seed", type=whole_number, default=0, help="seed of everything that is drawn")
     parser.add_argument("--output_prefix", help="put before the names of all files, as in PREFIX_edges.csv")
     parser.add_argument("--output_dir", help="a folder instead of the agent's patching_results/")
@@ -147,11 +139,8 @@ _REQUEST = (
 
 
 def _next_command(args: argparse.Namespace, circuit: Path) -> str:
-    words = ["--agent_path", args.agent_path, "--circuit", handed_on(circuit)]
-    words += ["--clean", args.clean, "--corrupted", args.corrupted]
+    words = [*pair_words(args), "--circuit", handed_on(circuit)]
     words += ["--reference_inputs", args.reference_inputs] if args.reference_inputs else []
-    words += ["--input_ids", *args.input_ids] if args.input_ids else []
-    words += ["--output_dir", args.output_dir] if args.output_dir else []
     words += ["--output_prefix", f"{args.output_prefix}_circuit_check"] if args.output_prefix else []
     return next_command("Neuron_Selection/ExperimentTooling/check_circuit.py", *words, loading=args)
 

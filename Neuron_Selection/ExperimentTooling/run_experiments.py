@@ -22,7 +22,7 @@ from Neuron_Selection.command_line import (
     agent_options,
     script,
 )
-from Neuron_Selection.FileFormats.agent_zip.agent_folder import CLEAN, CORRUPTED
+from Neuron_Selection.ExperimentTooling.pair_flags import add_pair_flags
 from Neuron_Selection.next_command import handed_on, next_command
 
 
@@ -40,8 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="the experiments, of generate_definitions.py or your own (default: each hidden neuron)",
     )
-    parser.add_argument("--clean", default=CLEAN, metavar="FILE", help="clean inputs")
-    parser.add_argument("--corrupted", default=CORRUPTED, metavar="FILE", help="corrupted inputs")
+    add_pair_flags(parser)
     parser.add_argument(
         "--direction",
         choices=("denoising", "noising", "both"),

@@ -6,8 +6,6 @@ The npz holds one array per input and layer under the key ``<id>_<layer>``, with
 
 from __future__ import annotations
 
-import io
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,9 +22,9 @@ from Neuron_Selection.FileFormats.storage.known_names import refuse_unknown
 from Neuron_Selection.FileFormats.storage.npz_files import (
     METADATA_KEY,
     metadata_array,
+    npz_bytes,
     parse_metadata,
     read_array,
-    write_array,
 )
 from Neuron_Selection.FileFormats.storage.zip_members import ZipMembers
 
@@ -110,12 +108,8 @@ def save_activations(
         for layer, array in values.items()
     }
     members[METADATA_KEY] = metadata_array(described)
-    npz = io.BytesIO()
-    with zipfile.ZipFile(npz, "w") as archive:
-        for key, array in members.items():
-            write_array(archive, key, array)
     # the npz, named last, is renamed into place first: its metadata allow an interrupted run to be finished
-    write_together({readable_path: readable, npz_path: npz.getvalue()})
+    write_together({readable_path: readable, npz_path: npz_bytes(members)})
 
 
 def load_activations(path: Path, layers: Mapping[str, str]) -> Activations:

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from Neuron_Selection.errors import InputError, UsageError, shown
+from Neuron_Selection.FileFormats.hashed_files import save_hashed
 from Neuron_Selection.FileFormats.patch_spec import parse_patch_spec
 from Neuron_Selection.FileFormats.provenance import meta_path
-from Neuron_Selection.FileFormats.storage.atomic_files import read_bytes, sha256_of, write_atomically, write_together
+from Neuron_Selection.FileFormats.storage.atomic_files import read_bytes, sha256_of, write_atomically
 from Neuron_Selection.FileFormats.storage.json_files import json_bytes, read_edited_json
 
 
@@ -99,7 +100,7 @@ def save_definitions(
             meta_path(path).unlink()
         write_atomically(path, data)
     else:
-        write_together({path: data, meta_path(path): json_bytes({**metadata, "definitions_sha256": sha256_of(data)})})
+        save_hashed(path, {"definitions": path}, {"definitions": data}, metadata=metadata)
 
 
 def is_definitions_metadata(path: Path) -> bool:

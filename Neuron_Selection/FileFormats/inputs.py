@@ -226,16 +226,22 @@ def save_inputs(
 def inputs_bytes(
     observations: Mapping[str, np.ndarray | Mapping[str, np.ndarray]],
     *,
+    masks: np.ndarray | None = None,
     clusters: Mapping[str, str] | None,
     normalised_with: str | None,
     where: object,
 ) -> bytes:
-    """The bytes that ``save_inputs`` writes."""
+    """The bytes that ``save_inputs`` writes.
+
+    :param masks: (n, n_actions), in the order of the observations; None without action masks
+    """
     normalised = {} if normalised_with is None else {"normalised_with": normalised_with}
     lines = []
-    for input_id, observation in observations.items():
+    for row, (input_id, observation) in enumerate(observations.items()):
         check_input_id(input_id, where)
         entry: dict[str, Any] = {"input": _as_lists(observation)}
+        if masks is not None:
+            entry["action_mask"] = masks[row].astype(int).tolist()
         if clusters and input_id in clusters:
             entry["cluster"] = clusters[input_id]
         text = json.dumps({**entry, **normalised}, allow_nan=False)

@@ -12,16 +12,17 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
+import numpy as np
 
 from Neuron_Selection.errors import InputError, shown
 from Neuron_Selection.FileFormats.agent_zip.agent_folder import CLEAN, CORRUPTED
 from Neuron_Selection.FileFormats.agent_zip.spaces import Space
+from Neuron_Selection.FileFormats.hashed_files import save_hashed, stored_hashed
 from Neuron_Selection.FileFormats.inputs import Inputs, inputs_bytes, load_inputs
 from Neuron_Selection.FileFormats.observations import Observations, rows_of
-from Neuron_Selection.FileFormats.provenance import StoredOutput, meta_path, stored_document, stored_output
-from Neuron_Selection.FileFormats.storage.atomic_files import sha256_of, write_together
+from Neuron_Selection.FileFormats.provenance import StoredOutput, meta_path, stored_document
 from Neuron_Selection.FileFormats.storage.document_checks import Index, checked_document
-from Neuron_Selection.FileFormats.storage.json_files import json_bytes, read_edited_json
+from Neuron_Selection.FileFormats.storage.json_files import read_edited_json
 
 PAIRS = "pairs.json"
 _HINT = "make_pairs.py makes it"
@@ -121,6 +122,7 @@ def save_pair_files(
     *,
     clean: Observations,
     corrupted: Observations,
+    masks: Mapping[str, np.ndarray | None],
     clusters: Mapping[str, str],
     normalised_with: str | None,
     metadata: Mapping[str, Any],
@@ -128,6 +130,7 @@ def save_pair_files(
     """Write all four files.
 
     :param records: id to record, in the order of the rows of ``clean`` and ``corrupted``
+    :param masks: of ``clean`` and ``corrupted``, (n_pairs, n_actions); None without action masks
     :param clusters: id to cluster, for the ids that have one
     :param normalised_with: the SHA-256 of the VecNormalize file with which the observations were normalised
     """
@@ -136,18 +139,16 @@ def save_pair_files(
     contents = {"pairs": ("{\n" + ",\n".join(lines) + "\n}\n").encode()}
     for side, batch in (("clean", clean), ("corrupted", corrupted)):
         rows = {input_id: rows_of(batch, row) for row, input_id in enumerate(records)}
-        contents[side] = inputs_bytes(rows, clusters=clusters, normalised_with=normalised_with, where=paths[side])
-    hashes = {f"{kind}_sha256": sha256_of(data) for kind, data in contents.items()}
-    files = {paths[kind]: data for kind, data in contents.items()}
-    write_together({**files, meta_path(paths["pairs"]): json_bytes({**metadata, **hashes})})
+        contents[side] = inputs_bytes(
+            rows, masks=masks[side], clusters=clusters, normalised_with=normalised_with, where=paths[side]
+        )
+    save_hashed(paths["pairs"], paths, contents, metadata=metadata)
 
 
 def stored_pairs(folder: Path) -> StoredOutput:
     """The three files as they are on disk now."""
     paths = pair_paths(folder)
-    return stored_output(
-        stored_document(meta_path(paths["pairs"])), {f"{kind}_sha256": path for kind, path in paths.items()}
-    )
+    return stored_hashed(paths["pairs"], paths)
 
 
 def are_made_pairs(folder: Path) -> bool:
@@ -158,10 +159,11 @@ def are_made_pairs(folder: Path) -> bool:
     return any("method" in record for record in _documents(folder / PAIRS).values())
 
 
-def load_pair_files(folder: Path, space: Space) -> PairFiles:
+def load_pair_files(folder: Path, space: Space, *, has_masks: bool = False) -> PairFiles:
     """Load the files of pairs written by ``save_pair_files``.
 
     :param space: the agent's observation space
+    :param has_masks: the agent was trained with action masks
     :raises InputError: a field of another type, or files that do not belong together
     """
     paths = pair_paths(folder)
@@ -172,7 +174,8 @@ def load_pair_files(folder: Path, space: Space) -> PairFiles:
             found, expected = shown(method), f"one of {', '.join(_KINDS)}"
             raise InputError(paths["pairs"], f"{field}.method", found=found, expected=expected)
         records[name] = checked_document(value, _KINDS[method], paths["pairs"], field=field)
-    clean, corrupted = load_inputs(paths["clean"], space), load_inputs(paths["corrupted"], space)
+    n_masked = len(next(iter(records.values())).clean_q_values) if has_masks else None
+    clean, corrupted = (load_inputs(paths[side], space, n_masked=n_masked) for side in ("clean", "corrupted"))
     for inputs in (clean, corrupted):
         if inputs.ids != tuple(records):
             problem = f"does not list the ids of {PAIRS}, in that order"

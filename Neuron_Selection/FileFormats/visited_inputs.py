@@ -22,13 +22,14 @@ from msgspec import Meta
 from Neuron_Selection.errors import InputError, shown
 from Neuron_Selection.FileFormats.agent_zip.spaces import Space
 from Neuron_Selection.FileFormats.environment_file import ENVIRONMENT_FILE
+from Neuron_Selection.FileFormats.hashed_files import save_hashed, stored_hashed
 from Neuron_Selection.FileFormats.inputs import Inputs, check_input_id, inputs_from_document
 from Neuron_Selection.FileFormats.observations import Observations
-from Neuron_Selection.FileFormats.provenance import StoredOutput, meta_path, stored_document, stored_output
+from Neuron_Selection.FileFormats.provenance import StoredOutput
 from Neuron_Selection.FileFormats.state_frames import frames_path
-from Neuron_Selection.FileFormats.storage.atomic_files import read_bytes, sha256_of, write_together
+from Neuron_Selection.FileFormats.storage.atomic_files import read_bytes, sha256_of
 from Neuron_Selection.FileFormats.storage.document_checks import Index, checked_document
-from Neuron_Selection.FileFormats.storage.json_files import json_bytes, parse_edited_json
+from Neuron_Selection.FileFormats.storage.json_files import parse_edited_json
 
 _HINT = "record_inputs.py makes such a file"
 
@@ -71,9 +72,9 @@ class _Entry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def recording_files(path: Path, *, with_frames: bool) -> dict[str, Path]:
-    """The files that a recording writes next to its metadata, by the key of their SHA-256 there."""
-    frames = {"frames_sha256": frames_path(path)} if with_frames else {}
-    return {"inputs_sha256": path, "environment_sha256": path.with_name(ENVIRONMENT_FILE), **frames}
+    """The files that a recording writes next to its metadata, by content."""
+    frames = {"frames": frames_path(path)} if with_frames else {}
+    return {"inputs": path, "environment": path.with_name(ENVIRONMENT_FILE), **frames}
 
 
 def visited_bytes(visits: Visits, *, normalised_with: str | None, where: object) -> bytes:
@@ -117,10 +118,8 @@ def save_recording(
 
     :param contents: key of ``recording_files`` to the bytes
     """
-    hashes = {key: sha256_of(data) for key, data in contents.items()}
-    written = {files[key]: data for key, data in contents.items()}
-    write_together({**written, meta_path(path): json_bytes({**metadata, **hashes})})
-    if frames_path(path) not in written:
+    save_hashed(path, files, contents, metadata=metadata)
+    if "frames" not in contents:
         frames_path(path).unlink(missing_ok=True)
 
 
@@ -131,9 +130,9 @@ def stored_recording(path: Path, files: Mapping[str, Path], *, environment: byte
         environment share this file, so one with these bytes counts as written by any of them.
     """
     own = dict(files)
-    if own["environment_sha256"].is_file() and read_bytes(own["environment_sha256"]) == environment:
-        del own["environment_sha256"]
-    return stored_output(stored_document(meta_path(path)), own)
+    if own["environment"].is_file() and read_bytes(own["environment"]) == environment:
+        del own["environment"]
+    return stored_hashed(path, own)
 
 
 def load_visited_inputs(path: Path, space: Space) -> VisitedInputs:

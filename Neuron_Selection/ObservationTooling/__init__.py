@@ -8,17 +8,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from Neuron_Selection.ObservationTooling.environments.chosen import chosen_environment
     from Neuron_Selection.ObservationTooling.environments.episodes import Episodes
-    from Neuron_Selection.ObservationTooling.pair_making.run import make_pairs
-    from Neuron_Selection.ObservationTooling.recording.run import record_inputs
 
-__all__ = ["Episodes", "chosen_environment", "make_pairs", "record_inputs"]
+__all__ = ["Episodes", "chosen_environment"]
 
-_MODULES = {
-    "Episodes": "environments.episodes",
-    "chosen_environment": "environments.chosen",
-    "make_pairs": "pair_making.run",
-    "record_inputs": "recording.run",
-}
+_MODULES = {"Episodes": "environments.episodes", "chosen_environment": "environments.chosen"}
 
 
 def __getattr__(name: str) -> Any:

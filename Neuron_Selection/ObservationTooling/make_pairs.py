@@ -37,9 +37,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--method", choices=("nearest", "features", "environment"), default="nearest", help="see above")
     parser.add_argument(
         "--inputs",
-        default="visited_inputs.json",
         metavar="FILE",
-        help="states for nearest and features, as record_inputs.py writes them, or any other inputs file",
+        help="states for nearest and features, as record_inputs.py writes them, or any other inputs file (default: "
+        "visited_inputs.json)",
     )
     parser.add_argument("--n_pairs", type=positive_int, default=100, help="largest number of pairs")
     parser.add_argument(
@@ -56,8 +56,8 @@ def build_parser() -> argparse.ArgumentParser:
         default="entries",
         help="what counts as one feature: an entry; all channels of a cell of an image; a key of a Dict",
     )
-    parser.add_argument("--first_env_seed", type=whole_number, default=0, help="first seed for environment")
-    parser.add_argument("--n_env_seeds", type=positive_int, default=100, help="number of seeds for environment")
+    parser.add_argument("--first_env_seed", type=whole_number, help="first seed for environment (default: 0)")
+    parser.add_argument("--n_env_seeds", type=positive_int, help="number of seeds for environment (default: 100)")
     parser.add_argument("--seed", type=whole_number, default=0, help="seed of the choice among possible pairs")
     parser.add_argument("--output_dir", help="a folder instead of the agent's activation_inputs/")
     add_environment_flags(parser)
@@ -70,17 +70,19 @@ def main(args: argparse.Namespace, console: Console) -> None:
     """Make, save, count, name the next command."""
     from Neuron_Selection.errors import UsageError
     from Neuron_Selection.ObservationTooling.environments.chosen import chosen_environment
+    from Neuron_Selection.ObservationTooling.pair_making import make_pairs
     from Neuron_Selection.ObservationTooling.pair_making.lines import pair_lines, remarks
-    from Neuron_Selection.ObservationTooling.pair_making.run import make_pairs
     from Neuron_Selection.PatchingTooling import open_agent
 
-    agent = open_agent(args.agent_path, engine="auto", **agent_options(args))
     edits_worlds = args.method == "environment"
+    for name in _OF_ENVIRONMENT if not edits_worlds else ():
+        if getattr(args, name) is not None:
+            raise UsageError(f"--{name} can only be used with --method environment, not with {args.method}")
+    agent = open_agent(args.agent_path, engine="auto", **agent_options(args))
     environment = chosen_environment(agent, **environment_options(args)) if edits_worlds else None
-    if args.env is not None and not edits_worlds:
-        raise UsageError(f"--env is used by --method environment only, not by {args.method}")
     request = {name: getattr(args, name) for name in _REQUEST}
-    env_seeds = range(args.first_env_seed, args.first_env_seed + args.n_env_seeds)
+    first = args.first_env_seed or 0
+    env_seeds = range(first, first + (args.n_env_seeds or 100)) if edits_worlds else None
     made = make_pairs(agent, **request, environment=environment, env_seeds=env_seeds)
     if made.was_up_to_date:
         console.say(f"{made.paths['pairs']}: up to date, left as it is")
@@ -100,6 +102,7 @@ def main(args: argparse.Namespace, console: Console) -> None:
 _REQUEST = (
     "inputs", "method", "n_pairs", "min_margin", "group", "from_action", "to_action", "seed", "output_dir", "overwrite",
 )  # fmt: skip
+_OF_ENVIRONMENT = ("env", "env_kwargs", "wrapper", "frame_stack", "first_env_seed", "n_env_seeds")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from Neuron_Selection.command_line import (
     Console,
     SuiteParser,
     add_agent_flags,
+    add_cluster_flag,
     add_input_ids_flag,
     add_plot_flag,
     add_shared_flags,
@@ -59,13 +60,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="number of random sets of as many weights to compare with; 0 for none (default: as many as a significant "
         "result needs, 99 to 999; without the fast engine at the first two values only)",
     )
-    parser.add_argument(
-        "--cluster_by",
-        choices=("auto", "file", "id_seed", "input"),
-        default="auto",
-        help="groups of inputs that are not independent: file, the clusters in the inputs file; id_seed, the "
-        "environment seed in the id; input, each input alone; auto, file where it has clusters, else input",
-    )
+    add_cluster_flag(parser)
     parser.add_argument("--seed", type=whole_number, default=0, help="seed of the random sets and of the intervals")
     parser.add_argument("--output_dir", help="folder of the outputs (default: the agent's perturbation_results/)")
     parser.add_argument("--output_prefix", default="results", help="name of the .csv and the .json")

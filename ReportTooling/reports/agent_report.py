@@ -7,16 +7,14 @@ from pathlib import Path
 
 from Neuron_Selection.DrawingTooling.canvas import require_matplotlib
 from Neuron_Selection.FileFormats.agent_zip.agent_folder import output_folder
+from Neuron_Selection.FileFormats.hashed_files import save_hashed, stored_hashed
 from Neuron_Selection.FileFormats.provenance import (
     check_outputs,
     installed_version,
     is_up_to_date,
     meta_path,
     stored_document,
-    stored_output,
 )
-from Neuron_Selection.FileFormats.storage.atomic_files import sha256_of, write_together
-from Neuron_Selection.FileFormats.storage.json_files import json_bytes
 from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
 from ReportTooling.findings.five import five_findings
 from ReportTooling.page.blocks import Finding, Findings, Page, Section, pictures_of
@@ -71,11 +69,11 @@ def make_report(agent: OpenedAgent, *, output_dir: str | None = None, overwrite:
     outdated = tuple(step.file for step in results.outdated)
     stored = stored_document(meta_path(path)) or {}
     listed = [file for file in stored.get("pictures", ()) if isinstance(file, str)]
-    hashed = {"report_sha256": path} | {f"{file}_sha256": folder / PICTURES / Path(file).name for file in listed}
-    if is_up_to_date(stored_output(stored, hashed), planned, overwrite=overwrite):
+    files = {"report": path} | {file: folder / PICTURES / Path(file).name for file in listed}
+    if is_up_to_date(stored_hashed(path, files), planned, overwrite=overwrite):
         return Report(
             path=path,
-            pictures=tuple(hashed.values())[1:],
+            pictures=tuple(files.values())[1:],
             findings=tuple(stored["findings"]),
             missing=missing,
             outdated=outdated,
@@ -83,20 +81,15 @@ def make_report(agent: OpenedAgent, *, output_dir: str | None = None, overwrite:
         )
     page = page_of(results)
     pictures = {
-        folder / PICTURES / f"{picture.name}.svg": picture.svg
-        for section in page.sections
-        for picture in pictures_of(section.blocks)
+        f"{picture.name}.svg": picture.svg for section in page.sections for picture in pictures_of(section.blocks)
     }
     sentences = tuple(finding.sentence.striptags() for finding in findings_of(page))
-    html = html_of(page)
-    hashes = {"report_sha256": sha256_of(html)} | {
-        f"{file.name}_sha256": sha256_of(svg) for file, svg in pictures.items()
-    }
-    about = {**planned, "findings": list(sentences), "pictures": [file.name for file in pictures], **hashes}
-    write_together({path: html, **pictures, meta_path(path): json_bytes(about)})
+    files = {"report": path} | {file: folder / PICTURES / file for file in pictures}
+    about = {**planned, "findings": list(sentences), "pictures": [*pictures]}
+    save_hashed(path, files, {"report": html_of(page), **pictures}, metadata=about)
     return Report(
         path=path,
-        pictures=tuple(pictures),
+        pictures=tuple(files.values())[1:],
         findings=sentences,
         missing=missing,
         outdated=outdated,

@@ -8,18 +8,14 @@ from pathlib import Path
 
 from Neuron_Selection.DrawingTooling.canvas import require_matplotlib
 from Neuron_Selection.errors import UsageError
+from Neuron_Selection.FileFormats.hashed_files import save_hashed, stored_hashed
 from Neuron_Selection.FileFormats.provenance import (
     check_outputs,
     installed_version,
     is_up_to_date,
-    meta_path,
     run_metadata,
-    stored_document,
-    stored_output,
 )
-from Neuron_Selection.FileFormats.storage.atomic_files import sha256_of, write_together
 from Neuron_Selection.FileFormats.storage.csv_tables import csv_bytes
-from Neuron_Selection.FileFormats.storage.json_files import json_bytes
 from ReportTooling.page.blocks import Page
 from ReportTooling.page.numbers import sentence
 from ReportTooling.page.rendering import html_of
@@ -77,12 +73,11 @@ def compare_agents(
         libraries=("numpy",),
     )
     not_run = {str(row.values["agent"]): tuple(step.name for step in row.not_run) for row in rows if row.not_run}
-    stored = stored_output(stored_document(meta_path(page)), {"table_sha256": table, "page_sha256": page})
-    if is_up_to_date(stored, planned, overwrite=overwrite):
+    written = {"table": table, "page": page}
+    if is_up_to_date(stored_hashed(page, written), planned, overwrite=overwrite):
         return Comparison(table=table, page=page, agents=len(rows), not_run=not_run, was_up_to_date=True)
-    contents = {table: csv_bytes(COLUMNS, [row.values for row in rows]), page: html_of(page_of(rows, group_by))}
-    hashes = {"table_sha256": sha256_of(contents[table]), "page_sha256": sha256_of(contents[page])}
-    write_together({**contents, meta_path(page): json_bytes({**planned, **hashes})})
+    contents = {"table": csv_bytes(COLUMNS, [row.values for row in rows]), "page": html_of(page_of(rows, group_by))}
+    save_hashed(page, written, contents, metadata=planned)
     return Comparison(table=table, page=page, agents=len(rows), not_run=not_run, was_up_to_date=False)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from Neuron_Selection.FileFormats.agent_zip.agent_folder import AgentFolder, find_agent
 from Neuron_Selection.FileFormats.agent_zip.agent_zip import read_agent_zip
 from Neuron_Selection.FileFormats.provenance import meta_path, stored_document
-from Neuron_Selection.FileFormats.results.minimal_sets_file import load_curves, load_minimal_sets
+from Neuron_Selection.FileFormats.results.minimal_sets_file import MINIMAL_SET_FILES, load_curves
 from Neuron_Selection.FileFormats.results.results_table import load_results_table
 from Neuron_Selection.FileFormats.results.rollouts_file import load_rollouts
 from Neuron_Selection.FileFormats.storage.atomic_files import is_there, sha256_of_file
@@ -68,7 +68,7 @@ def agent_row(path: str | Path, *, name: str, group: str) -> AgentRow:
         if step.name == "analysis":
             values |= _of_table(load_results_table(file))
         elif step.name == "minimal_sets":
-            values |= _of_sets(load_minimal_sets(file))
+            values |= _of_sets(MINIMAL_SET_FILES.load(file))
             curves = load_curves(file)
         elif step.name == "rollouts":
             values |= _of_episodes(load_rollouts(file))

@@ -20,7 +20,7 @@ from Neuron_Selection.FileFormats.results.cross_metric_summary import (
 )
 from Neuron_Selection.FileFormats.results.edges_file import load_edge_curve, load_edges
 from Neuron_Selection.FileFormats.results.interactions_file import INTERACTION_FILES, load_interactions
-from Neuron_Selection.FileFormats.results.minimal_sets_file import load_curves, load_minimal_sets
+from Neuron_Selection.FileFormats.results.minimal_sets_file import MINIMAL_SET_FILES, load_curves
 from Neuron_Selection.FileFormats.results.results_table import load_results_table
 from Neuron_Selection.FileFormats.results.rollouts_file import ROLLOUTS, load_frames_of, load_rollouts
 from Neuron_Selection.FileFormats.results.sweep import opened_sweep
@@ -103,7 +103,7 @@ def load_results(agent: OpenedAgent) -> Results:
             found.read(f"activation_inputs/{name}")
     sweep = found.step("sweep", effect_matrices, _sweep_metadata)
     rows = found.step("analysis", load_results_table, _metadata_beside)
-    sets = found.step("minimal_sets", load_minimal_sets, _metadata_beside)
+    sets = found.step("minimal_sets", MINIMAL_SET_FILES.load, _metadata_beside)
     edges = found.step("edges", load_edges, _metadata_beside)
     interactions = found.step("interactions", INTERACTION_FILES.load, _metadata_beside)
     attribution = found.step("attribution", ATTRIBUTION_FILES.load, _metadata_beside)

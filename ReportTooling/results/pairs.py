@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from Neuron_Selection.AnalysisTooling.measures.decisions import greedy_actions
+from Neuron_Selection.AnalysisTooling.measures.decisions import allowed_scores, greedy_actions
 from Neuron_Selection.errors import InputError
 from Neuron_Selection.FileFormats.agent_zip.agent_folder import CLEAN, CORRUPTED, INPUTS
 from Neuron_Selection.FileFormats.inputs import Inputs
@@ -21,7 +21,7 @@ from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
 class Pairs:
     """The pairs, in the order of the files.
 
-    :param clean_scores, corrupted_scores: (n, n_actions)
+    :param clean_scores, corrupted_scores: (n, n_actions), minus infinity for actions that a mask forbids
     :param kinds: of each pair, from ``pairs.json``; empty if that file names none
     :param changes: of each pair, its actions as ``left to right``
     """
@@ -62,7 +62,7 @@ def load_pairs(agent: OpenedAgent, actions: Sequence[str]) -> Pairs | None:
     if set(clean.ids) != set(corrupted.ids):
         raise InputError(folder / CORRUPTED, problem=f"does not list the ids of {CLEAN}")
     corrupted = corrupted.selected(clean.ids)
-    scores = [agent.network.scores(inputs.observations) for inputs in (clean, corrupted)]
+    scores = [allowed_scores(agent.network.scores(one.observations), one.action_masks) for one in (clean, corrupted)]
     before, after = map(greedy_actions, scores)
     path = folder / "pairs.json"
     return Pairs(

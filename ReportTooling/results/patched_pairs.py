@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from Neuron_Selection.AnalysisTooling.measures.decisions import allowed_scores
 from Neuron_Selection.FileFormats.observations import rows_of
 from Neuron_Selection.PatchingTooling.agent.interventions import replacing
 from ReportTooling.results.loading import Results
@@ -13,7 +14,7 @@ from ReportTooling.results.loading import Results
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class PatchedPair:
-    """``scores``: (n_actions,); ``spec``: the neuron."""
+    """``scores``: (n_actions,), minus infinity for actions that a mask forbids; ``spec``: the neuron."""
 
     spec: str
     scores: np.ndarray
@@ -38,4 +39,6 @@ def best_patch(results: Results, row: int) -> PatchedPair | None:
     clean, corrupted = (rows_of(one.observations, slice(row, row + 1)) for one in (pairs.clean, pairs.corrupted))
     network = results.agent.network
     patch = replacing({layer: (neuron,)}, network.activations(clean, [layer]))
-    return PatchedPair(spec=f"{layer}:{neuron}", scores=network.patched(corrupted, patch).scores[0])
+    mask = None if pairs.corrupted.action_masks is None else pairs.corrupted.action_masks[row]
+    scores = allowed_scores(network.patched(corrupted, patch).scores[0], mask)
+    return PatchedPair(spec=f"{layer}:{neuron}", scores=scores)

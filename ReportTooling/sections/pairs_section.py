@@ -69,7 +69,10 @@ def _drawn(results: Results, pairs: Pairs, tables: tuple[EntryTable, EntryTable]
     change = pairs.changes[row]
     actions = [printable(action) for action in results.actions]
     listed = "; ".join(
-        f"{label}: " + ", ".join(f"{action} {score:.4g}" for action, score in zip(actions, scores, strict=True))
+        f"{label}: "
+        + ", ".join(
+            f"{action} {score:.4g}" for action, score in zip(actions, scores, strict=True) if np.isfinite(score)
+        )
         for label, scores in runs
     )
     scores = Picture(

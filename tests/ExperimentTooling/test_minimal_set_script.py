@@ -21,9 +21,8 @@ from Neuron_Selection.ExperimentTooling.find_minimal_sets import main
 from Neuron_Selection.FileFormats.inputs import save_inputs
 from Neuron_Selection.FileFormats.results.minimal_sets_file import (
     CURVE_COLUMNS,
+    MINIMAL_SET_FILES,
     SET_COLUMNS,
-    load_minimal_sets,
-    stored_minimal_sets,
 )
 from tests.conftest import ROOT
 from tests.made_agents import planted_agent
@@ -61,7 +60,7 @@ def results(agent: Path) -> Path:
 def test_every_pair_has_its_set_in_the_document_and_in_the_table(agent: Path, capsys: Any) -> None:
     assert run(agent, "--budget", "5000") == 0
     printed = capsys.readouterr().out
-    document = load_minimal_sets(results(agent))
+    document = MINIMAL_SET_FILES.load(results(agent))
     assert [(d, list(layers)) for d, layers in document.items()] == [
         ("denoising", ["q_net.1", "q_net.3"]), ("noising", ["q_net.1", "q_net.3"]),
     ]  # fmt: skip
@@ -94,14 +93,14 @@ def test_the_closing_command_runs_and_serves_every_pair(agent: Path, capsys: Any
     assert Path(words[1]).name == "activation_patching.py"
     assert activation_patching.main([*words[2:], "--quiet"]) == 0
     patched = json.loads((agent / "patching_results" / "minimal_sets_patched.json").read_text())
-    reported = load_minimal_sets(results(agent))["denoising"]["q_net.1"]["pairs"]
+    reported = MINIMAL_SET_FILES.load(results(agent))["denoising"]["q_net.1"]["pairs"]
     assert len(reported) > 5
     assert all(patched[input_id]["matches_source"] for input_id in reported)
 
 
 def test_a_certificate_holds_when_activation_patching_runs_it(agent: Path) -> None:
     assert run(agent, "--layers", "q_net.1", "--direction", "noising", "--goal", "flip") == 0
-    reported = load_minimal_sets(results(agent))["noising"]["q_net.1"]["pairs"]
+    reported = MINIMAL_SET_FILES.load(results(agent))["noising"]["q_net.1"]["pairs"]
     input_id, pair = max(reported.items(), key=lambda item: item[1]["size"])
     neurons = pair["patch"]["q_net.1"]
     assert len(neurons) > 1
@@ -126,12 +125,12 @@ def test_the_same_search_is_left_alone_and_another_requires_overwrite(agent: Pat
         assert run(agent, "--goal", "flip") == 2
     assert {path.name: path.read_bytes() for path in results(agent).parent.iterdir()} == before
     assert run(agent, "--goal", "flip", "--overwrite") == 0
-    metadata = stored_minimal_sets(results(agent)).complete
+    metadata = MINIMAL_SET_FILES.stored(results(agent)).complete
     assert metadata is not None
     assert (metadata["run"]["goal"], metadata["run"]["engine"]) == ("flip", "numpy")
     table = results(agent).with_suffix(".csv")
     table.write_text(table.read_text() + "more\n")
-    assert stored_minimal_sets(results(agent)).complete is None
+    assert MINIMAL_SET_FILES.stored(results(agent)).complete is None
 
 
 def test_the_same_search_writes_the_same_bytes(agent: Path, tmp_path: Path) -> None:
@@ -147,10 +146,10 @@ def test_some_ids_only_and_hooks_where_float32_is_asked_for(agent: Path, capsys:
     assert "gradient_x_difference" in capsys.readouterr().out
     assert run(agent, *words, "--json") == 0
     assert json.loads(capsys.readouterr().out)["engine"] == "torch"
-    reported = load_minimal_sets(results(agent))["denoising"]["q_net.1"]["pairs"]
+    reported = MINIMAL_SET_FILES.load(results(agent))["denoising"]["q_net.1"]["pairs"]
     chosen = next(iter(reported))
     assert run(agent, "--layers", "q_net.1", "--input_ids", chosen, "--overwrite", "--random_orders", "0") == 0
-    alone = load_minimal_sets(results(agent))["denoising"]["q_net.1"]
+    alone = MINIMAL_SET_FILES.load(results(agent))["denoising"]["q_net.1"]
     assert list(alone["pairs"]) == [chosen]
     assert alone["pairs"][chosen]["patch"] == reported[chosen]["patch"]
 
@@ -160,7 +159,7 @@ def test_pairs_without_contrast_are_counted_and_nothing_is_made_up(agent: Path, 
     printed = capsys.readouterr().out
     assert "20 of 20 pairs have no contrast" in printed
     assert "next:" not in printed
-    reported = load_minimal_sets(results(agent))["denoising"]["q_net.3"]
+    reported = MINIMAL_SET_FILES.load(results(agent))["denoising"]["q_net.3"]
     assert (reported["pairs"], reported["together"], reported["curves"]) == ({}, None, [])
 
 
@@ -231,8 +230,8 @@ def test_progress_is_reported_by_layer_if_hooks_take_long(agent: Path, capsys: A
 def test_another_document_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "minimal_sets.json"
     path.write_text('["denoising"]')
-    with raises(InputError, file="minimal_sets.json", found="a list", expected="an object {direction: {layer: ...}}"):
-        load_minimal_sets(path)
+    with raises(InputError, file="minimal_sets.json", found="a list", expected="an object {direction: ...}"):
+        MINIMAL_SET_FILES.load(path)
 
 
 def test_the_script_starts_from_anywhere_without_torch(agent: Path, tmp_path: Path) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -18,8 +21,9 @@ from Neuron_Selection.errors import InputError, SuiteError, SuiteWarning
 from Neuron_Selection.FileFormats.agent_zip.agent_folder import INPUTS
 from Neuron_Selection.FileFormats.state_frames import frames_path, load_frames
 from Neuron_Selection.FileFormats.visited_inputs import VisitedInputs, load_visited_inputs
-from Neuron_Selection.ObservationTooling import Episodes, record_inputs
+from Neuron_Selection.ObservationTooling import Episodes
 from Neuron_Selection.ObservationTooling.environments.environment import environment_from
+from Neuron_Selection.ObservationTooling.recording import record_inputs
 from Neuron_Selection.PatchingTooling import OpenedAgent, open_agent
 from tests.conftest import ROOT
 from tests.extractors import MinigridFeaturesExtractor
@@ -170,7 +174,7 @@ def test_the_same_seed_writes_the_same_bytes_and_a_finished_run_is_left_alone(tm
     with pytest.raises(InputError):
         record_inputs(agent, env=f"{FACTORIES}:make_line", policy="random", episodes=5)
     record_inputs(agent, env=f"{FACTORIES}:make_line", episodes=5, overwrite=True)
-    assert not recorded.files["frames_sha256"].exists()
+    assert not recorded.files["frames"].exists()
 
 
 def test_recordings_of_one_environment_share_its_file_and_others_are_refused(tmp_path: Path) -> None:
@@ -187,7 +191,7 @@ def test_frames_are_those_of_the_recorded_visits(tmp_path: Path) -> None:
     agent = open_agent(line_agent(tmp_path))
     recorded = record_inputs(agent, env=f"{FACTORIES}:make_line", policy="random", episodes=3, frames=True)
     visits = visited(agent).visits
-    path = frames_path(recorded.files["inputs_sha256"])
+    path = frames_path(recorded.files["inputs"])
     frames = load_frames(path, visits.ids)
     for input_id, observation in zip(visits.ids, np.asarray(visits.observations), strict=True):
         assert (frames[input_id] == int(observation[0]) % 256).all()
@@ -221,6 +225,16 @@ def test_an_agent_that_acts_alike_is_reported_and_another_policy_is_suggested(tm
     assert done.returncode == 0
     assert "the greedy action is 1 in all 10 states" in done.stderr
     assert "--policy epsilon=0.3" in done.stderr.splitlines()[-1]
+
+
+def test_an_agent_that_acts_alike_everywhere_is_not_recorded_in_circles(tmp_path: Path) -> None:
+    folder = line_agent(tmp_path, always=1)
+    words = ["--env", f"{FACTORIES}:make_line", "--episodes", "2", "--overwrite", "--json"]
+    followed = []
+    for policy in ("greedy", "epsilon=0.3", "random"):
+        following = json.loads(run(folder, *words, "--policy", policy).stdout)["next"]
+        followed.append(following and following.split("--policy ")[1].split()[0])
+    assert followed == ["epsilon=0.3", "random", None]
 
 
 def test_episodes_without_an_end_are_stopped_and_reported(tmp_path: Path) -> None:
@@ -279,7 +293,7 @@ def test_bad_input_is_refused_in_one_line_and_nothing_is_written(words: tuple[st
 def test_a_visited_inputs_file_is_checked(tmp_path: Path) -> None:
     agent = open_agent(line_agent(tmp_path))
     recorded = record_inputs(agent, env=f"{FACTORIES}:make_line", episodes=2, max_steps=8)
-    path = recorded.files["inputs_sha256"]
+    path = recorded.files["inputs"]
     good = json.loads(path.read_text())
     first = next(iter(good))
     for field, value in (
@@ -296,3 +310,15 @@ def test_a_visited_inputs_file_is_checked(tmp_path: Path) -> None:
     with pytest.raises(InputError) as raised:
         load_visited_inputs(path, agent.agent_zip.observation_space)
     assert raised.value.problem == "is missing"
+
+
+def test_pictures_need_no_display(tmp_path: Path) -> None:
+    pytest.importorskip("pygame")
+    folder = save_dqn(tmp_path / "agent", new_dqn(gymnasium.make("CartPole-v1").observation_space, n_actions=2))
+    words = ["--agent_path", str(folder), "--env", "CartPole-v1", "--episodes", "1", "--frames", "--quiet"]
+    displays = ("DISPLAY", "WAYLAND_DISPLAY", "XDG_RUNTIME_DIR", "SDL_VIDEODRIVER")
+    environment = {name: value for name, value in os.environ.items() if name not in displays}
+    command = [sys.executable, SCRIPT, *words]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "error" not in done.stderr  # SDL prints one where it looks for a display

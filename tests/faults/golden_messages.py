@@ -14,7 +14,15 @@ from pathlib import Path
 from tests.conftest import ROOT
 
 TABLE = Path(__file__).parent / "MESSAGES.md"
-FILES = ("agent", "vecnormalize", "input", "patching", "pipeline", "command_line")  # others depend on the machine
+FILES = (
+    "agent",
+    "vecnormalize",
+    "input",
+    "patching",
+    "pipeline",
+    "command_line",
+    "edge",
+)  # others depend on the machine
 _HEAD = """# Messages
 
 Every error line that the fault tests see, with its exit code; written by `UPDATE_MESSAGES=1 pytest -n 0 tests/faults`.

@@ -26,10 +26,10 @@ from Neuron_Selection.FileFormats.provenance import check_outputs, installed_ver
 from Neuron_Selection.FileFormats.results.attribution_file import (
     ATTRIBUTION_FILES,
     NEURON_COLUMNS,
-    pair_arrays_bytes,
 )
 from Neuron_Selection.FileFormats.results.patching_results import results_path
 from Neuron_Selection.FileFormats.storage.csv_tables import csv_bytes
+from Neuron_Selection.FileFormats.storage.npz_files import npz_bytes
 from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
 
 Progress = Callable[[Sequence[tuple[str, str]]], Iterable[tuple[str, str]]]
@@ -91,7 +91,7 @@ def attribute_neurons(
     document = document_of(attributed, steps=steps)
     beside = {
         "neurons": csv_bytes(NEURON_COLUMNS, neuron_rows(attributed)),
-        "pairs": pair_arrays_bytes(pair_arrays(attributed)),
+        "pairs": npz_bytes(pair_arrays(attributed)),
     }
     ATTRIBUTION_FILES.save(path, document, beside, metadata=planned)
     return Attribution(document=document, path=path, was_up_to_date=False)

@@ -9,7 +9,7 @@ from typing import Any
 
 from Neuron_Selection.errors import UsageError
 from Neuron_Selection.ExperimentTooling.circuits.masked_runs import CORRUPTED as CORRUPTED_RUN
-from Neuron_Selection.ExperimentTooling.circuits.masked_runs import circuit_runs
+from Neuron_Selection.ExperimentTooling.circuits.masked_runs import check_circuit_ablation, circuit_runs
 from Neuron_Selection.ExperimentTooling.circuits.measures import SUBSETS, measure_circuit
 from Neuron_Selection.ExperimentTooling.circuits.strongest import faithfulness_curves, strongest_edges
 from Neuron_Selection.ExperimentTooling.contrast_pairs import OF_CIRCUITS, contrast_pairs
@@ -20,10 +20,10 @@ from Neuron_Selection.ExperimentTooling.node_chain import Link, NodeChain, chain
 from Neuron_Selection.ExperimentTooling.paired_inputs import paired_inputs, pairs_metadata
 from Neuron_Selection.FileFormats.agent_zip.agent_folder import CLEAN, CORRUPTED, RESULTS, output_folder
 from Neuron_Selection.FileFormats.directions import directions_of
-from Neuron_Selection.FileFormats.entry_names import load_entry_names
+from Neuron_Selection.FileFormats.encoding import ENCODING, load_encoding
 from Neuron_Selection.FileFormats.provenance import check_outputs, is_up_to_date, meta_path
 from Neuron_Selection.FileFormats.results.edges_file import edges_paths, load_edges, save_edges, stored_edges
-from Neuron_Selection.PatchingTooling.ablations import check_ablation_flags, parse_ablation
+from Neuron_Selection.FileFormats.storage.atomic_files import sha256_of_file
 from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
 
 Progress = Callable[[Sequence[tuple[str, Link]]], Iterable[tuple[str, Link]]]
@@ -74,22 +74,20 @@ def patch_edges(
         raise UsageError("--edges and --threshold cannot be used together: each alone chooses the circuit")
     if threshold is not None and threshold <= 0:
         raise UsageError(field="threshold", found=f"{threshold:g}", expected="a number above 0")
-    if ablate != CORRUPTED_RUN or reference_inputs is not None:
-        ablation = None if ablate == CORRUPTED_RUN else parse_ablation(ablate)
-        check_ablation_flags(ablation, has_reference=reference_inputs is not None, has_seed=False)
+    check_circuit_ablation(ablate, has_reference=reference_inputs is not None)
     reference = None if reference_inputs is None else agent.inputs(reference_inputs)
     both = paired_inputs(agent, clean=clean, corrupted=corrupted, input_ids=input_ids)
     chain = chain_of(agent)
     files = edges_paths(output_folder(output_dir, agent.folder.folder / RESULTS), output_prefix)
     read = [*(Path(one.where) for one in both), agent.folder.zip_path, *([Path(reference.where)] if reference else [])]
     check_outputs([*files.values(), meta_path(files["results"])], read)
-    names = None if not chain.inputs else load_entry_names(agent.folder.folder, chain.widths[0])
+    names = _entry_names(agent, chain)
     count = EDGES if edges is None and threshold is None else edges
     decisive = {
         "task": "edges", "direction": direction, "edges": count, "threshold": threshold, "ablation": ablate,
         "reference_sha256": None if reference is None else reference.sha256, "paths": paths, "beam": beam,
         "random_orders": random_orders, "subsets": subsets, "resamples": resamples, "cluster_by": cluster_by,
-        "seed": seed, "input_names": names is not None,
+        "seed": seed, "encoding_sha256": None if names is None else sha256_of_file(agent.folder.folder / ENCODING),
         "input_ids": None if input_ids is None else list(both[0].ids),
         **pairs_metadata(*both),
     }  # fmt: skip
@@ -143,6 +141,14 @@ def patch_edges(
         circuit=circuit, metadata=planned,
     )  # fmt: skip
     return PatchedEdges(document=document, paths=files, was_up_to_date=False)
+
+
+def _entry_names(agent: OpenedAgent, chain: NodeChain) -> Sequence[str] | None:
+    """What each entry of the observations means, if the chain begins with them and ``encoding.json`` names them."""
+    n_actions = agent.architecture.n_actions
+    encoding = load_encoding(agent.folder.folder / ENCODING, agent.agent_zip.observation_space, n_actions)
+    names = None if encoding is None else encoding.entries.get("")
+    return names if names is not None and chain.inputs and len(names) == chain.widths[0] else None
 
 
 def _by_direction(

@@ -34,12 +34,12 @@ from Neuron_Selection.FileFormats.inputs import Inputs
 from Neuron_Selection.FileFormats.kept_blocks import KeptBlocks
 from Neuron_Selection.FileFormats.provenance import check_outputs, is_up_to_date
 from Neuron_Selection.FileFormats.results.minimal_sets_file import (
-    load_minimal_sets,
-    paths_of,
-    save_minimal_sets,
-    stored_minimal_sets,
+    CURVE_COLUMNS,
+    MINIMAL_SET_FILES,
+    SET_COLUMNS,
 )
 from Neuron_Selection.FileFormats.results.patching_results import results_path
+from Neuron_Selection.FileFormats.storage.csv_tables import csv_bytes
 from Neuron_Selection.FileFormats.storage.json_files import json_bytes
 from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
 
@@ -103,7 +103,8 @@ def find_minimal_sets(
     runs = dict(zip(("clean", "corrupted"), pairs, strict=True))
     chosen = hidden_activations(agent) if layers is None else agent.layer_table.chosen(layers)
     path = results_path(output_folder(output_dir, agent.folder.folder / RESULTS), output_prefix)
-    check_outputs([*paths_of(path).values()], [*(Path(one.where) for one in pairs), agent.folder.zip_path])
+    outputs = [*MINIMAL_SET_FILES.paths(path).values()]
+    check_outputs(outputs, [*(Path(one.where) for one in pairs), agent.folder.zip_path])
     decisive = {
         "task": "minimal sets",
         "goal": str(settings.goal),
@@ -116,17 +117,21 @@ def find_minimal_sets(
         "input_ids": None if input_ids is None else list(runs["clean"].ids),
         **pairs_metadata(*pairs),
     }
-    command = {"script": "find_minimal_sets.py", "direction": direction}
+    command = {"script": MINIMAL_SET_FILES.script, "direction": direction}
     planned = agent.metadata(decisive, command=command)
-    if is_up_to_date(stored_minimal_sets(path), planned, overwrite=overwrite):
-        return MinimalSets(document=load_minimal_sets(path), path=path, was_up_to_date=True)
+    if is_up_to_date(MINIMAL_SET_FILES.stored(path), planned, overwrite=overwrite):
+        return MinimalSets(document=MINIMAL_SET_FILES.load(path), path=path, was_up_to_date=True)
     blocks = KeptBlocks(path, planned)
     sites = [(one, layer) for one in directions_of(direction) for layer in chosen]
     explained = [
         _explained(agent, one, layer, runs=runs, settings=settings, blocks=blocks) for one, layer in progress(sites)
     ]
     document = document_of(explained)
-    save_minimal_sets(path, document, [*set_rows(explained)], [*curve_rows(explained)], metadata=planned)
+    beside = {
+        "sets": csv_bytes(SET_COLUMNS, set_rows(explained)),
+        "curves": csv_bytes(CURVE_COLUMNS, curve_rows(explained)),
+    }
+    MINIMAL_SET_FILES.save(path, document, beside, metadata=planned)
     blocks.remove()
     return MinimalSets(document=document, path=path, was_up_to_date=False)
 

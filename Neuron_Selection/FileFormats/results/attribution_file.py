@@ -6,17 +6,11 @@ array (contrast pairs, neurons) named ``<direction>_<layer>_<column>`` each; its
 
 from __future__ import annotations
 
-import io
-import zipfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from Neuron_Selection.FileFormats.results.result_files import ResultFiles
 from Neuron_Selection.FileFormats.storage.csv_tables import read_table
-from Neuron_Selection.FileFormats.storage.npz_files import write_array
 
 ATTRIBUTION_FILES = ResultFiles(endings={"neurons": ".csv", "pairs": "_pairs.npz"}, script="attribute_neurons.py")
 NEURON_COLUMNS = (
@@ -24,15 +18,6 @@ NEURON_COLUMNS = (
     "integrated_gradients",
 )  # fmt: skip
 ESTIMATES = NEURON_COLUMNS[5:]
-
-
-def pair_arrays_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
-    """An npz file of these arrays."""
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w") as archive:
-        for name, array in arrays.items():
-            write_array(archive, name, array)
-    return file.getvalue()
 
 
 def load_attribution(path: Path) -> list[dict[str, Any]]:

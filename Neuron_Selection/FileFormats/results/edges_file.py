@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from Neuron_Selection.errors import InputError, shown
-from Neuron_Selection.FileFormats.provenance import StoredOutput, meta_path, stored_document, stored_output
+from Neuron_Selection.FileFormats.hashed_files import save_hashed, stored_hashed
+from Neuron_Selection.FileFormats.provenance import StoredOutput
 from Neuron_Selection.FileFormats.results.circuit_file import Circuit, circuit_bytes
 from Neuron_Selection.FileFormats.results.circuit_graphs import dot_bytes, graphml_bytes
 from Neuron_Selection.FileFormats.results.patching_results import results_path
-from Neuron_Selection.FileFormats.storage.atomic_files import sha256_of, write_together
 from Neuron_Selection.FileFormats.storage.csv_tables import csv_bytes, read_table
 from Neuron_Selection.FileFormats.storage.json_files import json_bytes, read_edited_json
 
@@ -67,15 +67,12 @@ def save_edges(
         "dot": dot_bytes(circuit),
         "graphml": graphml_bytes(circuit),
     }
-    hashes = {f"{kind}_sha256": sha256_of(data) for kind, data in contents.items()}
-    files = {paths[kind]: data for kind, data in contents.items()}
-    write_together({**files, meta_path(paths["results"]): json_bytes({**metadata, **hashes})})
+    save_hashed(paths["results"], paths, contents, metadata=metadata)
 
 
 def stored_edges(paths: Mapping[str, Path]) -> StoredOutput:
     """The files as they are on disk now."""
-    hashed = {f"{kind}_sha256": path for kind, path in paths.items()}
-    return stored_output(stored_document(meta_path(paths["results"])), hashed)
+    return stored_hashed(paths["results"], paths)
 
 
 def load_edges(path: Path) -> dict[str, Any]:

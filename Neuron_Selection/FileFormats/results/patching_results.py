@@ -14,14 +14,13 @@ import msgspec
 from msgspec import Meta
 
 from Neuron_Selection.errors import InputError, UsageError, shown
+from Neuron_Selection.FileFormats.hashed_files import save_hashed, stored_hashed
 from Neuron_Selection.FileFormats.provenance import (
     StoredOutput,
     check_format,
     meta_path,
-    stored_document,
-    stored_output,
 )
-from Neuron_Selection.FileFormats.storage.atomic_files import read_bytes, sha256_of, write_together
+from Neuron_Selection.FileFormats.storage.atomic_files import read_bytes, sha256_of
 from Neuron_Selection.FileFormats.storage.document_checks import Index, checked_document
 from Neuron_Selection.FileFormats.storage.json_files import json_bytes, parse_edited_json, read_edited_json
 
@@ -68,14 +67,13 @@ def patching_results_path(folder: Path, output_prefix: str) -> Path:
 
 def save_patching_results(path: Path, results: Mapping[str, Any], *, metadata: Mapping[str, Any]) -> Path:
     """Write the results and their metadata, and return the path of the results."""
-    data = json_bytes(results)
-    write_together({path: data, meta_path(path): json_bytes({**metadata, "results_sha256": sha256_of(data)})})
+    save_hashed(path, {"results": path}, {"results": json_bytes(results)}, metadata=metadata)
     return path
 
 
 def stored_results(path: Path) -> StoredOutput:
     """A results file as it is on disk now."""
-    return stored_output(stored_document(meta_path(path)), {"results_sha256": path})
+    return stored_hashed(path, {"results": path})
 
 
 def load_patching_results(path: Path) -> dict[str, dict[str, Any]]:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from Neuron_Selection.errors import InputError, shown
-from Neuron_Selection.FileFormats.provenance import StoredOutput, meta_path, stored_document, stored_output
-from Neuron_Selection.FileFormats.storage.atomic_files import sha256_of, write_together
+from Neuron_Selection.FileFormats.hashed_files import check_hashed, save_hashed, stored_hashed
+from Neuron_Selection.FileFormats.provenance import StoredOutput
 from Neuron_Selection.FileFormats.storage.json_files import json_bytes, read_edited_json
 
 
@@ -42,15 +42,11 @@ class ResultFiles:
 
         :param beside: the content of each other file
         """
-        contents = {"results": json_bytes(document), **beside}
-        hashes = {f"{kind}_sha256": sha256_of(data) for kind, data in contents.items()}
-        files = {place: contents[kind] for kind, place in self.paths(path).items()}
-        write_together({**files, meta_path(path): json_bytes({**metadata, **hashes})})
+        save_hashed(path, self.paths(path), {"results": json_bytes(document), **beside}, metadata=metadata)
 
     def stored(self, path: Path) -> StoredOutput:
         """The files as they are on disk now."""
-        hashed = {f"{kind}_sha256": place for kind, place in self.paths(path).items()}
-        return stored_output(stored_document(meta_path(path)), hashed)
+        return stored_hashed(path, self.paths(path))
 
     def load(self, path: Path) -> dict[str, Any]:
         """The document in the JSON.
@@ -62,8 +58,5 @@ class ResultFiles:
             raise InputError(path, found=shown(document), expected="an object {direction: ...}")
         if not all(isinstance(part, dict) for part in document.values()):
             raise InputError(path, found="a direction without results", expected="an object {direction: {...}}")
-        if meta_path(path).exists() and self.stored(path).complete is None:
-            raise InputError(
-                meta_path(path), problem="does not match the files next to it", hint=f"run {self.script} again"
-            )
+        check_hashed(path, self.paths(path), script=self.script)
         return document

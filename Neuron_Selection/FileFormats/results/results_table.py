@@ -10,16 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from Neuron_Selection.FileFormats.provenance import (
-    StoredOutput,
-    meta_path,
-    stored_document,
-    stored_json_metadata,
-    stored_output,
-)
-from Neuron_Selection.FileFormats.storage.atomic_files import sha256_of, write_together
+from Neuron_Selection.FileFormats.hashed_files import save_hashed, stored_hashed
+from Neuron_Selection.FileFormats.provenance import StoredOutput, stored_json_metadata
 from Neuron_Selection.FileFormats.storage.csv_tables import csv_bytes, read_table
-from Neuron_Selection.FileFormats.storage.json_files import json_bytes
 
 EXPERIMENT_COLUMNS = (
     "experiment",
@@ -64,14 +57,13 @@ def save_with_summary(
     path: Path, table: bytes, summary_path: Path, summary: bytes, *, metadata: Mapping[str, Any]
 ) -> None:
     """Write a table, the summary of the same analysis, and their metadata."""
-    hashes = {"results_sha256": sha256_of(table), "summary_sha256": sha256_of(summary)}
-    write_together({path: table, summary_path: summary, meta_path(path): json_bytes({**metadata, **hashes})})
+    files = {"results": path, "summary": summary_path}
+    save_hashed(path, files, {"results": table, "summary": summary}, metadata=metadata)
 
 
 def stored_analysis(path: Path, summary_path: Path) -> StoredOutput:
     """A table and its summary as they are on disk now."""
-    hashed = {"results_sha256": path, "summary_sha256": summary_path}
-    stored = stored_output(stored_document(meta_path(path)), hashed)
+    stored = stored_hashed(path, {"results": path, "summary": summary_path})
     if stored.unfinished is None and not path.exists():  # a summary alone has metadata of its own
         return replace(stored, unfinished=stored_json_metadata(summary_path))
     return stored

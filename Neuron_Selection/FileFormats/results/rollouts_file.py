@@ -7,19 +7,15 @@ first.
 
 from __future__ import annotations
 
-import io
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from Neuron_Selection.errors import InputError, shown
-from Neuron_Selection.FileFormats.provenance import StoredOutput, meta_path, stored_document, stored_output
-from Neuron_Selection.FileFormats.storage.atomic_files import is_there, read_bytes, sha256_of, write_together
-from Neuron_Selection.FileFormats.storage.json_files import json_bytes, read_edited_json
-from Neuron_Selection.FileFormats.storage.npz_files import write_array
+from Neuron_Selection.FileFormats.hashed_files import check_hashed, save_hashed, stored_hashed
+from Neuron_Selection.FileFormats.provenance import StoredOutput
+from Neuron_Selection.FileFormats.storage.atomic_files import is_there, read_bytes
+from Neuron_Selection.FileFormats.storage.json_files import read_edited_json
 from Neuron_Selection.FileFormats.storage.zip_members import ZipMembers
 
 ROLLOUTS = "rollout_results"
@@ -48,15 +44,12 @@ def save_rollouts(path: Path, contents: Mapping[str, bytes], *, metadata: Mappin
 
     :param contents: kind to bytes
     """
-    hashes = {f"{kind}_sha256": sha256_of(data) for kind, data in contents.items()}
-    files = {place: contents[kind] for kind, place in paths_of(path, tuple(contents)).items()}
-    write_together({**files, meta_path(path): json_bytes({**metadata, **hashes})})
+    save_hashed(path, paths_of(path, tuple(contents)), contents, metadata=metadata)
 
 
 def stored_rollouts(path: Path, kinds: tuple[str, ...]) -> StoredOutput:
     """The files as they are on disk now."""
-    hashed = {f"{kind}_sha256": place for kind, place in paths_of(path, kinds).items()}
-    return stored_output(stored_document(meta_path(path)), hashed)
+    return stored_hashed(path, paths_of(path, kinds))
 
 
 def load_rollouts(path: Path) -> dict[str, Any]:
@@ -67,20 +60,8 @@ def load_rollouts(path: Path) -> dict[str, Any]:
     document = read_edited_json(path, hint="run_rollouts.py makes it")
     if not isinstance(document, dict) or not isinstance(document.get("experiments"), list):
         raise InputError(path, found=shown(document), expected="an object with experiments")
-    if meta_path(path).exists() and stored_rollouts(path, ("results", "table")).complete is None:
-        raise InputError(
-            meta_path(path), problem="does not match the files next to it", hint="run run_rollouts.py again"
-        )
+    check_hashed(path, paths_of(path, ("results", "table")), script="run_rollouts.py")
     return document
-
-
-def npz_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
-    """The bytes of an npz file, the same for the same arrays."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        for name, array in arrays.items():
-            write_array(archive, name, array)
-    return buffer.getvalue()
 
 
 def load_frames_of(path: Path, steps: Sequence[int]) -> dict[int, bytes]:

@@ -94,6 +94,15 @@ def write_array(archive: zipfile.ZipFile, key: str, array: np.ndarray) -> None:
     archive.writestr(zipfile.ZipInfo(f"{key}.npy", EPOCH), member.getbuffer())
 
 
+def npz_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """The bytes of an npz file, the same for the same arrays."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, array in arrays.items():
+            write_array(archive, name, array)
+    return buffer.getvalue()
+
+
 def metadata_array(metadata: Mapping[str, Any]) -> np.ndarray:
     """Metadata as the array of bytes that is stored under ``METADATA_KEY``."""
     return np.frombuffer(json_bytes(metadata, indent=None), np.uint8)

@@ -38,7 +38,8 @@ def draw_pair(pair: Pair) -> bytes:
         (sides[1], "corrupted", corrupted, pair.corrupted, pair.corrupted_q_values),
     ):
         axes = side.subplot_mosaic([["grid", "grid"], ["view", "q_values"]], height_ratios=[2.1, 1])
-        side.suptitle(f"{name}: {ACTIONS[int(q_values.argmax())]}", fontsize=13, fontweight="bold")
+        chosen = int(q_values.argmax())
+        side.suptitle(f"{name}: {ACTIONS[chosen]}", fontsize=13, fontweight="bold")
         _draw_cells(axes["grid"], layout, agent=pair.place.cell, heading=pair.place.heading)
         _frame_view(axes["grid"], layout, pair.place.cell, HEADINGS[pair.place.heading])
         for cell in pair.edit.cells:
@@ -47,7 +48,12 @@ def draw_pair(pair: Pair) -> bytes:
         heading = HEADING_NAMES[int(observation[-len(HEADING_NAMES) :].argmax())]
         axes["view"].set_title(f"its view, heading {heading}", fontsize=9)
         draw_scores(
-            axes["q_values"], q_values, ACTIONS, title="Q-values", limits=(float(values.min()), float(values.max()))
+            axes["q_values"],
+            q_values,
+            ACTIONS,
+            chosen=chosen,
+            title="Q-values",
+            limits=(float(values.min()), float(values.max())),
         )
     return png_bytes(figure)
 

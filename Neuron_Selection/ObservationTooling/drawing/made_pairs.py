@@ -40,6 +40,7 @@ from Neuron_Selection.ObservationTooling.pair_making.entries import Part, tabula
 from Neuron_Selection.ObservationTooling.pair_making.environments import environment_of_pairs
 from Neuron_Selection.ObservationTooling.pair_making.replay import replayed_edit
 from Neuron_Selection.ObservationTooling.pair_making.verification import visited_path
+from Neuron_Selection.PatchingTooling.agent.algorithms import has_action_masks
 
 _TILE = 32  # pixels of a cell
 SIDES = ("clean", "corrupted")
@@ -84,7 +85,7 @@ class PairPictures:
         row = self._files.clean.ids.index(input_id)
         first, second = (values[row].astype(np.float64) for values in self._values)
         scores = [np.array(record.clean_q_values), np.array(record.corrupted_q_values)]
-        actions = self._actions(record)
+        actions, chosen = self._actions(record), (record.clean_action, record.corrupted_action)
         pictures = self._pictures(input_id, row, record)
         words = self._columns_in_words(record)
         has_changes = bool((first[words] != second[words]).any())
@@ -102,12 +103,14 @@ class PairPictures:
         limits = (float(min(map(np.min, scores))), float(max(map(np.max, scores))))
         for place, name in enumerate(SIDES):
             side = sides[place]
-            side.suptitle(f"{name}: {actions[int(scores[place].argmax())]}", fontsize=13, fontweight="bold")
+            side.suptitle(f"{name}: {actions[chosen[place]]}", fontsize=13, fontweight="bold")
             layout, shares = ([["picture"], ["scores"]], heights[1:3]) if pictures else ([["scores"]], [1])
             axes = side.subplot_mosaic(layout, height_ratios=shares)
             if pictures:
                 pictures[place](axes["picture"])
-            draw_scores(axes["scores"], scores[place], actions, title=self._scores_name, limits=limits)
+            draw_scores(
+                axes["scores"], scores[place], actions, chosen=chosen[place], title=self._scores_name, limits=limits
+            )
         if has_changes:
             names = [self._table.names[column] for column in words]
             draw_changes(parts[1, 0].subplots(), first[words], second[words], names, self._units[words])
@@ -190,7 +193,7 @@ def pair_pictures(agent: AgentFolder, folder: Path, **environment: Any) -> PairP
     :param environment: as for ``environment_of_pairs``
     """
     zipped = read_agent_zip(agent.zip_path)
-    files = load_pair_files(folder, zipped.observation_space)
+    files = load_pair_files(folder, zipped.observation_space, has_masks=has_action_masks(zipped))
     n_actions = len(next(iter(files.records.values())).clean_q_values)
     return PairPictures(
         files,

@@ -51,13 +51,15 @@ def frame_changed(axes: Any, corner: tuple[float, float], size: float = 1) -> No
 
 
 def draw_scores(
-    axes: Any, scores: np.ndarray, actions: Sequence[str], *, title: str, limits: tuple[float, float]
+    axes: Any, scores: np.ndarray, actions: Sequence[str], *, chosen: int, title: str, limits: tuple[float, float]
 ) -> None:
-    """One dot per action, on the same scale for both sides, which need not include zero."""
+    """One dot per action, on the same scale for both sides, which need not include zero.
+
+    :param chosen: the action that the agent takes
+    """
     room = max(limits[1] - limits[0], 1e-6)
-    best = int(scores.argmax())
     for action, value in enumerate(scores):
-        colour, weight = (CHOSEN, "bold") if action == best else (OTHER, "normal")
+        colour, weight = (CHOSEN, "bold") if action == chosen else (OTHER, "normal")
         axes.plot([limits[0] - 0.1 * room, value], [action, action], color=colour, linewidth=2.5)
         axes.plot([value], [action], "o", color=colour, markersize=9)
         axes.text(limits[1] + 0.15 * room, action, f"{value:.3f}", va="center", fontsize=9, fontweight=weight)

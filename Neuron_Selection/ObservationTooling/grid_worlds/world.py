@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import gymnasium
+import numpy as np
 from minigrid.minigrid_env import MiniGridEnv
 
 from Neuron_Selection.errors import UsageError
@@ -19,6 +20,7 @@ class World:
     :param env: in its wrappers
     :param reset: starts the episode of a seed through all wrappers and returns the first observation, a batch of one
     :param step: takes an action and returns the next observation, a batch of one, and whether the episode goes on
+    :param action_mask: which actions are allowed now, (n_actions,); None if the agent uses no masks
     :raises UsageError: the environment is not MiniGrid's
     """
 
@@ -28,11 +30,13 @@ class World:
         *,
         reset: Callable[[int], Observations],
         step: Callable[[int], tuple[Observations, bool]],
+        action_mask: Callable[[], np.ndarray | None] = lambda: None,
     ) -> None:
         self.env = env
         self.base = base_of(env)
         self.reset = reset
         self.step = step
+        self.action_mask = action_mask
 
     def observe(self) -> Observations:
         """The current state as the first observation of an episode, a batch of one; the state is unchanged.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from Neuron_Selection.AnalysisTooling.measures.decisions import greedy_actions
+from Neuron_Selection.AnalysisTooling.measures.decisions import allowed_scores, greedy_actions
 from Neuron_Selection.errors import UsageError
 from Neuron_Selection.FileFormats.observations import Observations, rows_of
 from Neuron_Selection.ObservationTooling.grid_worlds.layouts import Cell
@@ -24,7 +24,8 @@ class EditedState:
     """A state of the world of ``seed``, after ``actions``, and one edit of it that changes the decision.
 
     ``cell``, ``heading``: of the agent before the edit. ``clean``, ``corrupted``: batches of one observation.
-    ``clean_scores``, ``corrupted_scores``: (n_actions,).
+    ``clean_scores``, ``corrupted_scores``: (n_actions,), of the network. ``change``: the greedy actions before and
+    after the edit. ``masks``: the allowed actions before and after it, (2, n_actions); None without masks.
     """
 
     seed: int
@@ -36,11 +37,8 @@ class EditedState:
     corrupted: Observations
     clean_scores: np.ndarray
     corrupted_scores: np.ndarray
-
-    @property
-    def change(self) -> tuple[int, int]:
-        """The greedy actions before and after the edit."""
-        return int(self.clean_scores.argmax()), int(self.corrupted_scores.argmax())
+    change: tuple[int, int]
+    masks: np.ndarray | None = None
 
     @property
     def clean_bytes(self) -> bytes:
@@ -85,15 +83,25 @@ def walk(
                 "so an edited world cannot be observed by itself; use method nearest or features"
             )
         edits = edits_of(world)
-        batch = joined([clean, *(_observed(world, edit) for edit in edits)])
-        values = scores(batch)
-        action = int(greedy_actions(values[:1])[0])
+        own_mask = world.action_mask()
+        seen = [(clean, own_mask), *(_observed(world, edit) for edit in edits)]
+        batch = joined([observed for observed, _ in seen])
+        masks = None if own_mask is None else np.stack([mask for _, mask in seen if mask is not None])
+        raw = scores(batch)
+        values = allowed_scores(raw, masks)
+        greedy = greedy_actions(values)
+        action = int(greedy[0])
         (x, y), heading = map(int, world.base.agent_pos), int(world.base.agent_dir)
         changed = wanted.flipped(values, action) & wanted.allow_clean(values[:1])
+        if masks is not None:  # in experiments the target's mask holds in both runs
+            changed &= wanted.flipped(allowed_scores(raw, masks[0]), action)
+            unedited = allowed_scores(raw[:1], masks)
+            changed &= wanted.clear(unedited) & (greedy_actions(unedited) != greedy)
         pairs = [
             EditedState(
                 seed=seed, actions=tuple(actions), cell=(x, y), heading=heading, edit=edits[row - 1], clean=clean,
-                corrupted=rows_of(batch, slice(row, row + 1)), clean_scores=values[0], corrupted_scores=values[row],
+                corrupted=rows_of(batch, slice(row, row + 1)), clean_scores=raw[0], corrupted_scores=raw[row],
+                change=(action, int(greedy[row])), masks=None if masks is None else masks[[0, row]],
             )
             for row in np.flatnonzero(changed).tolist()
         ]  # fmt: skip
@@ -109,9 +117,9 @@ def joined(batches: Sequence[Observations]) -> Observations:
     return np.concatenate([np.asarray(batch) for batch in batches])
 
 
-def _observed(world: World, edit: WorldEdit) -> Observations:
+def _observed(world: World, edit: WorldEdit) -> tuple[Observations, np.ndarray | None]:
     with edited(world.base, edit):
-        return world.observe()
+        return world.observe(), world.action_mask()
 
 
 def _equal(first: Observations, second: Observations) -> bool:

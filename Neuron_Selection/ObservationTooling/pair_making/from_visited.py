@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from Neuron_Selection.AnalysisTooling.measures.decisions import allowed_scores
 from Neuron_Selection.FileFormats.pairs_file import FeaturesRecord, Grouping, NearestRecord
 from Neuron_Selection.ObservationTooling.pair_making.made import MadePairs, decisions_of, names_of_groups
 from Neuron_Selection.ObservationTooling.pair_making.minimal_features import EXHAUSTIVE, minimal_sets
@@ -20,7 +21,7 @@ def nearest_pairs(states: VisitedStates, *, n_pairs: int, seed: int) -> MadePair
 
     :raises InputError: there is no pair
     """
-    chosen, possible = states.neighbours(n_pairs, seed=seed)
+    chosen, counts = states.neighbours(n_pairs, seed=seed)
     table, ids = states.table, states.inputs.ids
     records = {}
     for pair in chosen:
@@ -30,11 +31,14 @@ def nearest_pairs(states: VisitedStates, *, n_pairs: int, seed: int) -> MadePair
             n_entries=table.values.shape[1],
             distance=pair.distance,
             differs=names_of_groups(table, table.differing_groups(table.values[pair.row], table.values[pair.donor])),
-            **decisions_of(states.scores[pair.row], states.scores[pair.donor]),
+            **decisions_of(
+                states.scores[pair.row], states.scores[pair.donor], masks=states.masks_of([pair.row, pair.donor])
+            ),
         )
     summary = {"method": "nearest", "differing_entries": _spread([pair.differing for pair in chosen])}
-    corrupted = table.values[[pair.donor for pair in chosen]]
-    return states.made(chosen, records, corrupted, possible=possible, summary=summary)
+    donors = [pair.donor for pair in chosen]
+    masks = states.masks_of(donors)
+    return states.made(chosen, records, table.values[donors], corrupted_masks=masks, counts=counts, summary=summary)
 
 
 def features_pairs(
@@ -42,10 +46,12 @@ def features_pairs(
 ) -> MadePairs:
     """Pairs of a visited state and the same state with a minimal set of groups from its nearest one.
 
+    The action mask of the state is that of both inputs.
+
     :param grouping: what the groups of the table are, for the records
     :raises InputError: there is no pair
     """
-    chosen, possible = states.neighbours(n_pairs, seed=seed)
+    chosen, counts = states.neighbours(n_pairs, seed=seed)
     table, ids = states.table, states.inputs.ids
     mixtures = _Mixtures(agent, states, chosen)
     found = minimal_sets([len(groups) for groups in mixtures.differing], mixtures.flip)
@@ -63,7 +69,7 @@ def features_pairs(
             share_of_features=len(taken) / len(differing),
             is_smallest=len(differing) <= EXHAUSTIVE,
             visited=corrupted[number].tobytes() in visited,
-            **decisions_of(states.scores[pair.row], scores[number]),
+            **decisions_of(states.scores[pair.row], scores[number], masks=states.masks_of([pair.row, pair.row])),
         )
     summary = {
         "method": "features",
@@ -72,7 +78,8 @@ def features_pairs(
         "share_of_features": float(np.mean([record.share_of_features for record in records.values()])),
         "visited": sum(record.visited for record in records.values()),
     }
-    return states.made(chosen, records, corrupted, possible=possible, summary=summary)
+    masks = states.masks_of([pair.row for pair in chosen])
+    return states.made(chosen, records, corrupted, corrupted_masks=masks, counts=counts, summary=summary)
 
 
 class _Mixtures:
@@ -84,6 +91,7 @@ class _Mixtures:
     def __init__(self, agent: OpenedAgent, states: VisitedStates, chosen: Sequence[Neighbours]) -> None:
         self._agent, self._states = agent, states
         self._actions = np.array([pair.actions[0] for pair in chosen])
+        self._masks = states.masks_of([pair.row for pair in chosen])
         self._clean, self._donors = (
             states.table.values[rows] for rows in ([pair.row for pair in chosen], [pair.donor for pair in chosen])
         )
@@ -108,7 +116,8 @@ class _Mixtures:
         for start in range(0, len(pairs), step):
             part = slice(start, start + step)
             observations = self._states.table.observations(self.values(pairs[part], sets[part]))
-            scores = self._agent.network.scores(observations)
+            masks = None if self._masks is None else self._masks[pairs[part]]
+            scores = allowed_scores(self._agent.network.scores(observations), masks)
             answers[part] = self._states.wanted.flipped(scores, self._actions[pairs[part]])
         return answers
 

@@ -103,7 +103,16 @@ def environment_pairs(
         "action_changes": action_changes(records.values()),
     }
     clusters = {input_id: str(record.seed) for input_id, record in records.items()}
-    return MadePairs(records=records, clean=clean, corrupted=corrupted, clusters=clusters, summary=summary)
+    masks = [pair.masks for pair in chosen if pair.masks is not None]  # of all pairs, or of none
+    return MadePairs(
+        records=records,
+        clean=clean,
+        corrupted=corrupted,
+        clean_masks=np.stack(masks)[:, 0] if masks else None,
+        corrupted_masks=np.stack(masks)[:, 1] if masks else None,
+        clusters=clusters,
+        summary=summary,
+    )
 
 
 def world_of(agent: OpenedAgent, environment: Environment) -> World:
@@ -114,7 +123,10 @@ def world_of(agent: OpenedAgent, environment: Environment) -> World:
         done = episodes.step(np.array([action]))
         return done.observations, bool(episodes.running[0])
 
-    return World(episodes.envs[0], reset=lambda seed: episodes.reset([seed]), step=step)
+    def action_mask() -> np.ndarray | None:
+        return episodes.action_masks(np.array([0]))[0] if episodes.has_masks else None
+
+    return World(episodes.envs[0], reset=lambda seed: episodes.reset([seed]), step=step, action_mask=action_mask)
 
 
 def _records(
@@ -144,6 +156,6 @@ def _records(
             agent=pair.edit.agent,
             differing_entries=int((first != second).sum()),
             differs=names_of_groups(table, table.differing_groups(first, second)),
-            **decisions_of(pair.clean_scores, pair.corrupted_scores),
+            **decisions_of(pair.clean_scores, pair.corrupted_scores, masks=pair.masks),
         )
     return records

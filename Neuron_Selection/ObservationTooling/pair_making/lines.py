@@ -42,6 +42,10 @@ def remarks(summary: Mapping[str, Any], *, n_pairs: int) -> list[str]:
             f"{summary['possible']} pairs are possible, one for each clean state of {summary['states']} "
             f"different states{left_out}"
         )
+        if summary["compared"] < summary["possible"]:
+            sentences.append(
+                f"the nearest states of {summary['compared']} of them were searched, drawn from the clusters in turn"
+            )
     if summary["pairs"] < n_pairs:
         more = (
             "other seeds (--first_env_seed, --n_env_seeds) give more"

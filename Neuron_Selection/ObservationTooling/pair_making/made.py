@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from Neuron_Selection.AnalysisTooling.measures.decisions import action_margins, greedy_actions
+from Neuron_Selection.AnalysisTooling.measures.decisions import action_margins, allowed_scores, greedy_actions
 from Neuron_Selection.FileFormats.observations import Observations
 from Neuron_Selection.FileFormats.pairs_file import Record
 from Neuron_Selection.ObservationTooling.pair_making.entries import EntryTable
@@ -21,8 +21,9 @@ _NAMES_LISTED = 1000  # of the groups in which two inputs differ
 class MadePairs:
     """Pairs, ready to be written.
 
-    ``records``: id to record, in the order of the rows of ``clean`` and ``corrupted``. ``clusters``: id to cluster, for
-    the ids that have one. ``summary``: counts, for the metadata.
+    ``records``: id to record, in the order of the rows of ``clean`` and ``corrupted``. ``clean_masks``,
+    ``corrupted_masks``: (n_pairs, n_actions), None without action masks. ``clusters``: id to cluster, for the ids that
+    have one. ``summary``: counts, for the metadata.
     """
 
     records: Mapping[str, Record]
@@ -30,15 +31,21 @@ class MadePairs:
     corrupted: Observations
     clusters: Mapping[str, str]
     summary: Mapping[str, Any]
+    clean_masks: np.ndarray | None = None
+    corrupted_masks: np.ndarray | None = None
 
 
-def decisions_of(clean_scores: np.ndarray, corrupted_scores: np.ndarray) -> dict[str, Any]:
+def decisions_of(
+    clean_scores: np.ndarray, corrupted_scores: np.ndarray, *, masks: np.ndarray | None = None
+) -> dict[str, Any]:
     """The fields of a record on the decisions of its pair.
 
-    :param clean_scores: (n_actions,), like ``corrupted_scores``
+    :param clean_scores: (n_actions,), like ``corrupted_scores``, of the network
+    :param masks: the action masks of both sides, (2, n_actions)
     """
     both = np.stack([clean_scores, corrupted_scores]).astype(np.float64)
-    actions, margins = greedy_actions(both).tolist(), action_margins(both).tolist()
+    allowed = allowed_scores(both, masks)
+    actions, margins = greedy_actions(allowed).tolist(), action_margins(allowed).tolist()
     scores = [tuple(row) for row in both.tolist()]
     values = {"action": actions, "margin": margins, "q_values": scores}
     return {f"{side}_{name}": pair[place] for name, pair in values.items()

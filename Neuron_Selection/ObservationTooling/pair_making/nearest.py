@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,7 +25,14 @@ class Nearest:
     distances: np.ndarray
 
 
-def find_nearest(values: np.ndarray, actions: np.ndarray, rows: np.ndarray, donors: np.ndarray) -> Nearest:
+def find_nearest(
+    values: np.ndarray,
+    actions: np.ndarray,
+    rows: np.ndarray,
+    donors: np.ndarray,
+    *,
+    fits: Callable[[int, np.ndarray], np.ndarray] | None = None,
+) -> Nearest:
     """Find the donor of each row: another action, fewest differing entries, then least distance, then first visited.
 
     Entries that are the same in all states count in neither. A block of entries is compared with all states at once,
@@ -34,7 +42,8 @@ def find_nearest(values: np.ndarray, actions: np.ndarray, rows: np.ndarray, dono
     :param values: (n, n_entries), all states in the order of their visit
     :param actions: (n,), the greedy action in each
     :param rows: (m,), the states whose donors are sought
-    :param donors: the states to choose from; for every row there must be one with another action
+    :param donors: the states to choose from; for every row there must be one with another action, which fits
+    :param fits: whether a row may have each of these donors, (k,); None means that it may have all
     """
     varying = (values != values[:1]).any(axis=0)
     values = values[:, varying]
@@ -46,6 +55,8 @@ def find_nearest(values: np.ndarray, actions: np.ndarray, rows: np.ndarray, dono
     )
     for place, row in enumerate(rows):
         others = allowed[actions[row]]
+        if fits is not None:
+            others = others[fits(int(row), others)]
         counts = _differing(by_entry, row)[others]
         fewest = counts.min()
         tied = others[counts == fewest]

@@ -47,10 +47,10 @@ class PairsWritten:
 def make_pairs(
     agent: OpenedAgent,
     *,
-    inputs: str | Path = VISITED,
+    inputs: str | Path | None = None,
     method: Method = "nearest",
     environment: Environment | None = None,
-    env_seeds: range = range(100),
+    env_seeds: range | None = None,
     n_pairs: int = 100,
     min_margin: float = 0.0,
     group: Grouping = "entries",
@@ -64,8 +64,9 @@ def make_pairs(
 
     The parameters are the flags of ``make_pairs.py``. Actions and scores are computed, not read from the file.
 
-    :param inputs: an inputs file, for ``nearest`` and ``features``
-    :param environment: for ``environment``, as ``chosen_environment`` returns it; ``env_seeds``: its episodes
+    :param inputs: an inputs file, for ``nearest`` and ``features``; None means ``visited_inputs.json``
+    :param environment: for ``environment``, as ``chosen_environment`` returns it; ``env_seeds``: its episodes, None
+        means the first hundred
     :param n_pairs: the largest number of pairs
     :param from_action: the clean action, by number or by its name in ``encoding.json``
     :param to_action: the corrupted action
@@ -85,11 +86,16 @@ def make_pairs(
     read = [agent.folder.zip_path, encoding_path]
     visited: Inputs | None = None
     if method != "environment":
-        visited = agent.inputs_in(agent.folder.find(str(inputs), INPUTS))
+        if environment is not None or env_seeds is not None:
+            raise UsageError(f"an environment can only be used with --method environment, not with {method}")
+        visited = agent.inputs_in(agent.folder.find(str(inputs or VISITED), INPUTS))
         read.append(Path(visited.where))
         of_method: dict[str, Any] = {"inputs_sha256": visited.sha256}
         make = partial(_from_visited, agent, visited, wanted, encoding, method=method)
+    elif inputs is not None:
+        raise UsageError("--inputs cannot be used with --method environment, whose states are those of its episodes")
     elif environment is not None:
+        env_seeds = env_seeds or range(100)
         of_method = {"environment": environment.described(), "env_seeds": [env_seeds.start, env_seeds.stop]}
         make = partial(environment_pairs, agent, environment, wanted, encoding, env_seeds=env_seeds)
     else:
@@ -120,6 +126,7 @@ def make_pairs(
         made.records,
         clean=made.clean,
         corrupted=made.corrupted,
+        masks={"clean": made.clean_masks, "corrupted": made.corrupted_masks},
         clusters=made.clusters,
         normalised_with=agent.normalizer.sha256 if agent.normalizer else normalised_with,
         metadata={**planned, "summary": made.summary},

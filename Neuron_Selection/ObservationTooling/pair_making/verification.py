@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from Neuron_Selection.AnalysisTooling.measures.decisions import greedy_actions
+from Neuron_Selection.AnalysisTooling.measures.decisions import allowed_scores, greedy_actions
 from Neuron_Selection.errors import InputError, shown
 from Neuron_Selection.FileFormats.agent_zip.agent_folder import INPUTS, AgentFolder
 from Neuron_Selection.FileFormats.encoding import ENCODING, load_encoding
@@ -28,6 +28,7 @@ from Neuron_Selection.ObservationTooling.grid_worlds.world_edits import edited
 from Neuron_Selection.ObservationTooling.pair_making.entries import EntryTable, tabulate
 from Neuron_Selection.ObservationTooling.pair_making.from_worlds import world_of
 from Neuron_Selection.ObservationTooling.pair_making.replay import replayed_edit
+from Neuron_Selection.PatchingTooling.agent.algorithms import has_action_masks
 from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
 
 Rebuilt = tuple[np.ndarray, np.ndarray]
@@ -45,12 +46,10 @@ def verify_made_pairs(
     :raises InputError: naming the first input that differs
     """
     space = agent.agent_zip.observation_space
-    files = load_pair_files(folder, space)
+    files = load_pair_files(folder, space, has_masks=has_action_masks(agent.agent_zip))
     records = files.records
-    sides = {
-        name: agent.inputs(side).observations for name, side in (("clean", files.clean), ("corrupted", files.corrupted))
-    }
-    stored = [tabulate(side, space).values for side in sides.values()]
+    sides = {"clean": files.clean, "corrupted": files.corrupted}
+    stored = [tabulate(side.observations, space).values for side in sides.values()]
     from_visited = {name: one for name, one in records.items() if not isinstance(one, EditRecord)}
     rebuilt: dict[str, Rebuilt] = {}
     if from_visited:
@@ -69,8 +68,9 @@ def verify_made_pairs(
                 differing = int((values[row] != expected).sum())
                 problem = f"differs from the rebuilt input in {differing} of {len(expected)} numbers"
                 raise InputError(folder, f"{side} input {shown(name)}", problem)
-    for side, observations in sides.items():
-        actions = greedy_actions(agent.network.scores(observations))
+    for side, inputs_of_side in sides.items():
+        scores = agent.network.scores(inputs_of_side.observations)
+        actions = greedy_actions(allowed_scores(scores, inputs_of_side.action_masks))
         for action, (name, record) in zip(actions.tolist(), records.items(), strict=True):
             kept = getattr(record, f"{side}_action")
             if action != kept:

@@ -108,9 +108,9 @@ def record_inputs(
         lockstep.close()
     summary = {**_summary(run), "differs_at_step": differs_at}
     contents = {
-        "inputs_sha256": visited_bytes(run.visits, normalised_with=normalised_with, where=path),
-        "environment_sha256": described,
-        **({} if pictures is None else {"frames_sha256": pictures.bytes()}),
+        "inputs": visited_bytes(run.visits, normalised_with=normalised_with, where=path),
+        "environment": described,
+        **({} if pictures is None else {"frames": pictures.bytes()}),
     }
     save_recording(path, contents, files, metadata={**planned, "summary": summary})
     return Recorded(summary=summary, files=files, was_up_to_date=False)

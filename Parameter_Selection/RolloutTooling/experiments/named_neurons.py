@@ -17,7 +17,7 @@ from Neuron_Selection.FileFormats.patch_spec import Neurons
 from Neuron_Selection.FileFormats.provenance import fingerprint_in, meta_path, stored_document
 from Neuron_Selection.FileFormats.results.circuit_file import load_circuit
 from Neuron_Selection.FileFormats.results.cross_metric_summary import load_cross_metric_summary
-from Neuron_Selection.FileFormats.results.minimal_sets_file import load_minimal_sets
+from Neuron_Selection.FileFormats.results.minimal_sets_file import MINIMAL_SET_FILES
 from Neuron_Selection.FileFormats.storage.json_files import read_edited_json
 from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
 from SaliencyTooling.weight_ranking import candidate_neurons, weight_matrices
@@ -43,7 +43,8 @@ def _important_neurons(agent: OpenedAgent, path: Path) -> Named:
     summary = load_cross_metric_summary(path)
     _check_agent(agent, summary.metadata, path)
     rows = {name: len(array) for name, array in weight_matrices(agent.online_weights).items()}
-    definitions = single_neurons(agent.layer_table, hidden_layers(agent))
+    needed = any(one.patch is None and one.position is not None for one in summary.neurons)
+    definitions = single_neurons(agent.layer_table, hidden_layers(agent)) if needed else []
     named: Named = {}
     together: dict[str, list[int]] = {}
     for one in candidate_neurons(summary, rows, definitions=definitions):
@@ -60,7 +61,7 @@ def _minimal_sets(agent: OpenedAgent, path: Path) -> Named:
     """The set of each direction and layer that explains all pairs together; equal sets count once."""
     _check_agent(agent, stored_document(meta_path(path)) or {}, path)
     named: Named = {}
-    for direction, layers in load_minimal_sets(path).items():
+    for direction, layers in MINIMAL_SET_FILES.load(path).items():
         for layer, site in layers.items() if isinstance(layers, dict) else ():
             together = site.get("together") if isinstance(site, dict) else None
             patch = together.get("patch") if isinstance(together, dict) else None

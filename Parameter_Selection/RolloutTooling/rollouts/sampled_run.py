@@ -16,7 +16,6 @@ from Neuron_Selection.FileFormats.results.patching_results import results_path
 from Neuron_Selection.FileFormats.results.rollouts_file import (
     ROLLOUTS,
     load_rollouts,
-    npz_bytes,
     paths_of,
     save_rollouts,
     stored_rollouts,
@@ -24,6 +23,7 @@ from Neuron_Selection.FileFormats.results.rollouts_file import (
 from Neuron_Selection.FileFormats.scores import LOGITS
 from Neuron_Selection.FileFormats.storage.csv_tables import csv_bytes
 from Neuron_Selection.FileFormats.storage.json_files import json_bytes
+from Neuron_Selection.FileFormats.storage.npz_files import npz_bytes
 from Neuron_Selection.ObservationTooling.environments.acting import parse_acting
 from Neuron_Selection.ObservationTooling.environments.chosen import chosen_environment
 from Neuron_Selection.ObservationTooling.environments.episodes import MAX_STEPS

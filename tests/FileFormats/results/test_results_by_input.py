@@ -11,10 +11,8 @@ import pytest
 from Neuron_Selection.errors import InputError
 from Neuron_Selection.FileFormats.results.minimal_sets_file import (
     CURVE_COLUMNS,
+    MINIMAL_SET_FILES,
     SET_COLUMNS,
-    load_minimal_sets,
-    save_minimal_sets,
-    stored_minimal_sets,
 )
 from Neuron_Selection.FileFormats.results.results_by_input import (
     file_names,
@@ -24,6 +22,7 @@ from Neuron_Selection.FileFormats.results.results_by_input import (
     save_by_input,
     stored_folder,
 )
+from Neuron_Selection.FileFormats.storage.csv_tables import csv_bytes
 from tests.raised import Parts, parts, raises
 
 METADATA = {"format": 1, "run": {"weights_sha256": "abc"}}
@@ -161,9 +160,10 @@ def test_minimal_sets_are_refused_where_a_file_of_them_was_edited(tmp_path: Path
     path = tmp_path / "minimal_sets.json"
     document = {"denoising": {"q_net.1": {"pairs": {}}}}
     rows = [dict.fromkeys(SET_COLUMNS, 1)]
-    save_minimal_sets(path, document, rows, [dict.fromkeys(CURVE_COLUMNS)], metadata=METADATA)
-    assert load_minimal_sets(path) == document
-    assert stored_minimal_sets(path).complete is not None
+    curves = csv_bytes(CURVE_COLUMNS, [dict.fromkeys(CURVE_COLUMNS)])
+    MINIMAL_SET_FILES.save(path, document, {"sets": csv_bytes(SET_COLUMNS, rows), "curves": curves}, metadata=METADATA)
+    assert MINIMAL_SET_FILES.load(path) == document
+    assert MINIMAL_SET_FILES.stored(path).complete is not None
     (tmp_path / "minimal_sets.csv").write_text("edited")
     with raises(
         InputError,
@@ -171,6 +171,6 @@ def test_minimal_sets_are_refused_where_a_file_of_them_was_edited(tmp_path: Path
         problem="does not match the files next to it",
         hint="run find_minimal_sets.py again",
     ):
-        load_minimal_sets(path)
+        MINIMAL_SET_FILES.load(path)
     (tmp_path / "minimal_sets.meta.json").unlink()
-    assert load_minimal_sets(path) == document
+    assert MINIMAL_SET_FILES.load(path) == document

@@ -9,12 +9,14 @@ import pytest
 
 from Neuron_Selection.errors import MachineError
 from Neuron_Selection.FileFormats.agent_zip.agent_folder import find_agent
-from Neuron_Selection.ObservationTooling import draw_pairs, make_pairs, record_inputs
+from Neuron_Selection.ObservationTooling import draw_pairs
 from Neuron_Selection.ObservationTooling.drawing.changes import MOST
 from Neuron_Selection.ObservationTooling.drawing.made_pairs import pair_pictures
 from Neuron_Selection.ObservationTooling.drawing.panels import picture_names
 from Neuron_Selection.ObservationTooling.drawing.views import channel_colours, is_minigrid_view
 from Neuron_Selection.ObservationTooling.environments.environment import environment_from
+from Neuron_Selection.ObservationTooling.pair_making import make_pairs
+from Neuron_Selection.ObservationTooling.recording import record_inputs
 from Neuron_Selection.PatchingTooling import open_agent
 from tests.made_agents import new_dqn, save_dqn
 from tests.made_worlds import (

@@ -10,8 +10,8 @@ from minigrid.core.world_object import WorldObj
 from minigrid.wrappers import FlatObsWrapper
 
 from Neuron_Selection.errors import InputError, UntrustedError, UsageError
-from Neuron_Selection.ObservationTooling import make_pairs
 from Neuron_Selection.ObservationTooling.environments.environment import environment_from
+from Neuron_Selection.ObservationTooling.pair_making import make_pairs
 from Neuron_Selection.ObservationTooling.pair_making.environments import environment_of_pairs
 from Neuron_Selection.ObservationTooling.pair_making.verification import verify_made_pairs
 from Neuron_Selection.PatchingTooling import open_agent

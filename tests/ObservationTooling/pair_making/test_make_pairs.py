@@ -8,20 +8,24 @@ import numpy as np
 import pytest
 
 from Neuron_Selection.errors import InputError, SuiteError, UsageError
-from Neuron_Selection.ObservationTooling import make_pairs
+from Neuron_Selection.ObservationTooling.make_pairs import main
+from Neuron_Selection.ObservationTooling.pair_making import make_pairs
 from Neuron_Selection.PatchingTooling import open_agent
 from tests.made_agents import mlp_agent, planted_agent, vector_space
 from tests.made_normalizers import new_normalizer, saved
 from tests.made_worlds import (
+    DOOR_KEY,
     EXTRACTOR,
     dict_agent,
     dict_inputs,
+    flat_agent,
     image_agent,
     loaded,
     random_inputs,
     vector_agent,
     with_visited,
 )
+from tests.raised import reports
 from tests.slow_pairs import slow_nearest
 
 
@@ -260,3 +264,32 @@ def test_behind_vecnormalize_pairs_hold_normalised_observations_and_say_so(tmp_p
     for name, entry in files["clean"].items():
         assert entry["input"] == pytest.approx(((np.array(raw[name]) - 0.5) / 2).tolist(), abs=1e-6)
         assert entry["normalised_with"] == agent.normalizer.sha256
+
+
+@pytest.mark.parametrize(
+    ("words", "flag"),
+    [
+        (["--env", "CartPole-v1"], "--env"),
+        (["--env_kwargs", "a=1", "--method", "features"], "--env_kwargs"),
+        (["--wrapper", "gymnasium.wrappers.FlattenObservation"], "--wrapper"),
+        (["--frame_stack", "2"], "--frame_stack"),
+        (["--first_env_seed", "0"], "--first_env_seed"),
+        (["--n_env_seeds", "100"], "--n_env_seeds"),
+        (["--method", "environment", "--inputs", "visited_inputs.json", "--env", DOOR_KEY], "--inputs"),
+    ],
+)
+def test_a_flag_that_the_method_does_not_use_is_an_error(words, flag, tmp_path):
+    folder = with_visited(flat_agent(tmp_path / "agent"), {})
+    words += ["--wrapper", "minigrid.wrappers.FlatObsWrapper"] if "environment" in words else []
+    with reports(UsageError, flags=[flag, "--method"]):
+        assert main(["--agent_path", str(folder), *words]) == 2
+
+
+def test_a_limit_on_the_states_that_are_compared_is_reported(tmp_path, capsys):
+    folder = with_visited(mlp_agent(tmp_path / "agent", width=9, net_arch=[12]), random_inputs(9, 1200))
+    assert main(["--agent_path", str(folder), "--n_pairs", "5"]) == 0
+    summary = json.loads((folder / "activation_inputs" / "pairs.meta.json").read_text())["summary"]
+    assert summary["possible"] > summary["compared"] == 1000
+    assert "1000" in capsys.readouterr().err
+    assert main(["--agent_path", str(folder), "--n_pairs", "120", "--overwrite"]) == 0
+    assert "1000" not in capsys.readouterr().err

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from Neuron_Selection.errors import InputError
-from Neuron_Selection.ObservationTooling import make_pairs, verify_pairs
+from Neuron_Selection.ObservationTooling import verify_pairs
+from Neuron_Selection.ObservationTooling.pair_making import make_pairs
 from Neuron_Selection.PatchingTooling import open_agent
 from tests.made_agents import mlp_agent
 from tests.made_worlds import dict_agent, dict_inputs, random_inputs, with_visited
