@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 import shutil
@@ -107,6 +108,9 @@ def test_the_tutorial_on_the_example_agent_prints_what_it_shows(demo: Demo) -> N
     )
     choices = [set(choice) for choice in json.loads(run.stdout.replace("(", "[").replace(")", "]"))]
     assert choices == [{0, 2}] * 8
+    with (demo.agent / "patching_results" / "results.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["direction"] == "denoising"]
+    assert max(int(row["matches"]) for row in rows) == 9
     pair = json.loads((demo.agent / "activation_inputs" / "pairs.json").read_text())[
         "MiniGrid-LavaCrossingS9N1-v0-81165-1,5,1-0073"
     ]
@@ -116,7 +120,7 @@ def test_the_tutorial_on_the_example_agent_prints_what_it_shows(demo: Demo) -> N
 
 def test_the_tutorial_on_an_own_agent_ends_at_the_page(demo: Demo) -> None:
     ((name, content),) = re.findall(r"^```python\n# (\w+\.py)\n(.*?)^```", OWN, re.MULTILINE | re.DOTALL)
-    (demo.checkout / name).write_text(content.replace("20_000", "2_048"))
+    (demo.checkout / name).write_text(content.replace("10_000", "2_048"))
     printed = run_all(blocks(OWN, "bash"), demo.checkout)
     assert printed.splitlines()[-1] == "my_cartpole/report/report.html"
     assert (demo.checkout / "my_cartpole" / "report" / "report.html").exists()
