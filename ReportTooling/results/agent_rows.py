@@ -15,7 +15,7 @@ from Neuron_Selection.FileFormats.results.results_table import load_results_tabl
 from Neuron_Selection.FileFormats.results.rollouts_file import load_rollouts
 from Neuron_Selection.FileFormats.storage.atomic_files import is_there, sha256_of_file
 from Neuron_Selection.PatchingTooling.agent.algorithms import algorithm_in
-from ReportTooling.results.steps import STEPS, Step
+from ReportTooling.results.steps import STEPS, Step, metadata_beside
 
 COLUMNS = (
     "agent", "group", "algorithm", "parameters", "neurons", "dead_neurons", "pairs", "contrast_pairs",
@@ -64,7 +64,7 @@ def agent_row(path: str | Path, *, name: str, group: str) -> AgentRow:
     not_run, curves, recorded = [], [], []
     for step in _chosen_steps(folder.folder):
         file = folder.folder / step.file
-        if not is_there(file) or _weights_of(file) not in (None, agent.weights_sha256):
+        if not is_there(file) or _weights_of(step, file) not in (None, agent.weights_sha256):
             not_run.append(step)
             continue
         recorded.append((stored_document(meta_path(file)) or {}).get("command"))
@@ -103,8 +103,10 @@ def _of_episodes(document: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _weights_of(path: Path) -> object:
-    run = (stored_document(meta_path(path)) or {}).get("run")
+def _weights_of(step: Step, path: Path) -> object:
+    if step.name == "sweep":  # its metadata are inside; the analysis has the same
+        return None
+    run = metadata_beside(path, script=step.script).get("run")
     return run.get("weights_sha256") if isinstance(run, Mapping) else None
 
 

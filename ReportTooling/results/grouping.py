@@ -32,7 +32,7 @@ def groups_of(folders: Mapping[str, Path], group_by: str | None) -> dict[str, st
         groups = {name: _value(folder / AGENT_FILE, group_by) for name, folder in folders.items()}
     if not any(groups.values()):
         place = "folder's name" if "(" in group_by else AGENT_FILE
-        raise UsageError(f"--group_by {shown(group_by)}: matches no {place} of the {len(folders)} agents")
+        raise UsageError(f"{shown(group_by)} matches no {place} of the {len(folders)} agents", field="group_by")
     return groups
 
 
@@ -40,9 +40,11 @@ def _pattern(text: str) -> re.Pattern[str]:
     try:
         pattern = re.compile(text)
     except re.error as error:
-        raise UsageError(f"--group_by: found {shown(text)}, expected a regular expression ({error})") from error
+        expected = "a regular expression"
+        raise UsageError(field="group_by", found=shown(text), expected=expected, hint=str(error)) from error
     if not pattern.groups:
-        raise UsageError(f"--group_by: found {shown(text)}, expected a regular expression with a group in parentheses")
+        expected = "a regular expression with a group in parentheses"
+        raise UsageError(field="group_by", found=shown(text), expected=expected)
     return pattern
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from Neuron_Selection.AnalysisTooling.effect_matrices import EffectMatrix, effect_matrices
 from Neuron_Selection.FileFormats.agent_zip.agent_folder import RESULTS
 from Neuron_Selection.FileFormats.encoding import ENCODING, Encoding, load_encoding
-from Neuron_Selection.FileFormats.provenance import meta_path, stored_document, stored_json_metadata
+from Neuron_Selection.FileFormats.provenance import stored_json_metadata
 from Neuron_Selection.FileFormats.results.attribution_file import ATTRIBUTION_FILES, load_attribution
 from Neuron_Selection.FileFormats.results.circuit_file import Circuit, load_circuit
 from Neuron_Selection.FileFormats.results.cross_metric_summary import (
@@ -31,7 +31,7 @@ from Neuron_Selection.PatchingTooling.agent.algorithms import algorithm_in
 from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
 from Parameter_Selection.PerturbationTooling.exact_flips.supported_networks import flips_can_be_found
 from ReportTooling.results.pairs import Pairs, load_pairs
-from ReportTooling.results.steps import STEPS, Step
+from ReportTooling.results.steps import STEPS, Step, metadata_beside
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -103,18 +103,18 @@ def load_results(agent: OpenedAgent) -> Results:
         for name in ("clean_inputs.json", "corrupted_inputs.json", "pairs.json"):
             found.read(f"activation_inputs/{name}")
     sweep = found.step("sweep", effect_matrices, _sweep_metadata)
-    rows = found.step("analysis", load_results_table, _metadata_beside)
-    sets = found.step("minimal_sets", MINIMAL_SET_FILES.load, _metadata_beside)
-    edges = found.step("edges", load_edges, _metadata_beside)
-    interactions = found.step("interactions", INTERACTION_FILES.load, _metadata_beside)
-    attribution = found.step("attribution", ATTRIBUTION_FILES.load, _metadata_beside)
+    rows = found.step("analysis", load_results_table)
+    sets = found.step("minimal_sets", MINIMAL_SET_FILES.load)
+    edges = found.step("edges", load_edges)
+    interactions = found.step("interactions", INTERACTION_FILES.load)
+    attribution = found.step("attribution", ATTRIBUTION_FILES.load)
     candidates = found.step("candidates", load_candidate_weights, stored_json_metadata)
     perturbations = found.step("perturbations", load_perturbation_results, stored_json_metadata)
     flips = found.step("flips", load_perturbation_results, stored_json_metadata)
     if not flips_can_be_found(agent):
         found.missing = [step for step in found.missing if step.name != "flips"]
-    exact = found.step("exact", load_rollouts, _metadata_beside)
-    rollouts = found.step("rollouts", load_rollouts, _metadata_beside)
+    exact = found.step("exact", load_rollouts)
+    rollouts = found.step("rollouts", load_rollouts)
     folder = agent.folder.folder / RESULTS
     return Results(
         agent=agent,
@@ -157,15 +157,24 @@ class _Found:
     outdated: list[Step] = field(default_factory=list)
 
     def step(
-        self, name: str, load: Callable[[Path], Any], metadata_of: Callable[[Path], Mapping[str, Any] | None]
+        self,
+        name: str,
+        load: Callable[[Path], Any],
+        metadata_inside: Callable[[Path], Mapping[str, Any] | None] | None = None,
     ) -> Any:
-        """The content of a step's file, None if it is missing or belongs to another agent."""
+        """The content of a step's file, None if it is missing or belongs to another agent.
+
+        :param metadata_inside: reads the metadata of a file that contains them; None if they are next to it
+        """
         step = next(step for step in STEPS if step.name == name)
         path = self.folder / step.file
         if not is_there(path):
             self.missing.append(step)
             return None
-        metadata = metadata_of(path) or {}
+        if metadata_inside is None:
+            metadata: Mapping[str, Any] = metadata_beside(path, script=step.script)
+        else:
+            metadata = metadata_inside(path) or {}
         run = metadata.get("run")
         fingerprint = run.get("weights_sha256") if isinstance(run, Mapping) else None
         if fingerprint not in (None, self.weights_sha256):
@@ -181,10 +190,6 @@ class _Found:
         """Record the hash of a file, if it is there."""
         if is_there(self.folder / name):
             self.files[name] = sha256_of_file(self.folder / name)
-
-
-def _metadata_beside(path: Path) -> Mapping[str, Any] | None:
-    return stored_document(meta_path(path))
 
 
 def _frames(path: Path, rollouts: Mapping[str, Any] | None) -> dict[int, bytes]:

@@ -5,16 +5,31 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from Neuron_Selection.AnalysisTooling.analysis_run import SWEEP, TABLE
+from Neuron_Selection.errors import InputError
 from Neuron_Selection.FileFormats.agent_zip.agent_folder import CLEAN, GRADIENTS, INPUTS, RESULTS
 from Neuron_Selection.FileFormats.environment_file import ENVIRONMENT_FILE, load_environment_record
+from Neuron_Selection.FileFormats.provenance import meta_path, stored_document
 from Neuron_Selection.FileFormats.results.cross_metric_summary import SUMMARY_FILE
 from Neuron_Selection.FileFormats.results.rollouts_file import ROLLOUTS
 from Neuron_Selection.FileFormats.storage.atomic_files import is_there
 from Neuron_Selection.FileFormats.weights.candidate_weights import CANDIDATES_FILE
 from Neuron_Selection.FileFormats.weights.perturbation_results import PERTURBATIONS
 from Neuron_Selection.next_command import loading_of, next_command
+
+
+def metadata_beside(path: Path, *, script: str) -> dict[str, Any]:
+    """The metadata next to a result, without which nothing shows that it is as its script wrote it.
+
+    :raises InputError: there are none
+    """
+    metadata = stored_document(meta_path(path))
+    if metadata is None:
+        hint = f"run {script.rpartition('/')[2]} again"
+        raise InputError(meta_path(path), problem=f"is missing or damaged; it describes {path.name}", hint=hint)
+    return metadata
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

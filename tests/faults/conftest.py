@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.faults.made_runs import copied, make_world
 from tests.faults.script_runs import words_of, works
 from tests.made_agents import mlp_agent
 
@@ -38,3 +39,14 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def agent(template: Path, tmp_path: Path) -> Path:
     """A copy of its own, with old outputs that a fault must leave as they are."""
     return Path(shutil.copytree(template, tmp_path / "agent"))
+
+
+@pytest.fixture(scope="session")
+def made_world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_world(tmp_path_factory.mktemp("world"))
+
+
+@pytest.fixture
+def world(made_world: Path, tmp_path: Path) -> Path:
+    """An agent of its own with visited states, pairs, minimal sets, a circuit, episodes, a report and a comparison."""
+    return copied(made_world, tmp_path)

@@ -22,7 +22,11 @@ FILES = (
     "pipeline",
     "command_line",
     "edge",
-)  # others depend on the machine
+    "recording",
+    "rollout",
+    "report",
+    "document",
+)  # fmt: skip; others depend on the machine
 _HEAD = """# Messages
 
 Every error line that the fault tests see, with its exit code; written by `UPDATE_MESSAGES=1 pytest -n 0 tests/faults`.

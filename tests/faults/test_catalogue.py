@@ -11,13 +11,13 @@ IN_OTHER_FOLDERS = {"B10", *(f"B{number}" for number in range(31, 37)), "D6", "D
 
 
 def codes_of(text: str) -> set[str]:
-    ranges = re.findall(r"\b([A-F])(\d+) to \1(\d+)\b", text)
+    ranges = re.findall(r"\b([A-G])(\d+) to \1(\d+)\b", text)
     between = {f"{part}{number}" for part, first, last in ranges for number in range(int(first), int(last) + 1)}
-    return between | set(re.findall(r"\b[A-F][1-9]\d?\b", text))
+    return between | set(re.findall(r"\b[A-G][1-9]\d?\b", text))
 
 
 def test_the_codes_of_tests_and_catalogue_are_the_same() -> None:
-    rows = re.findall(r"^\| ([A-F]\d.*?) \|", (FOLDER / "CATALOGUE.md").read_text(), re.MULTILINE)
+    rows = re.findall(r"^\| ([A-G]\d.*?) \|", (FOLDER / "CATALOGUE.md").read_text(), re.MULTILINE)
     listed = set[str]().union(*map(codes_of, rows))
     files = [*FOLDER.glob("test_*_faults.py"), *FOLDER.glob("fault_cases_*.py")]
     used = set[str]().union(*(codes_of(path.read_text()) for path in files))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from Neuron_Selection.errors import InputError, shown
-from Neuron_Selection.FileFormats.hashed_files import save_hashed, stored_hashed
+from Neuron_Selection.FileFormats.hashed_files import check_hashed, save_hashed, stored_hashed
 from Neuron_Selection.FileFormats.provenance import StoredOutput
 from Neuron_Selection.FileFormats.results.circuit_file import Circuit, circuit_bytes
 from Neuron_Selection.FileFormats.results.circuit_graphs import dot_bytes, graphml_bytes
@@ -78,11 +78,13 @@ def stored_edges(paths: Mapping[str, Path]) -> StoredOutput:
 def load_edges(path: Path) -> dict[str, Any]:
     """Load ``edges.json``.
 
-    :raises InputError: not such a file
+    :raises InputError: not such a file, or it and its tables do not match their metadata
     """
     document = read_edited_json(path, hint="patch_edges.py makes it")
     if not isinstance(document, dict) or not isinstance(document.get("directions"), dict):
         raise InputError(path, found=shown(document), expected="an object with the key directions")
+    tables = {"edges": path.with_suffix(".csv"), "curve": path.with_name(f"{path.stem}_curve.csv")}
+    check_hashed(path, {"results": path, **tables}, script="patch_edges.py")
     return document
 
 

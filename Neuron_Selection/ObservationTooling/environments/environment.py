@@ -47,7 +47,7 @@ class Environment:
     @property
     def where(self) -> str:
         """The environment as messages name it."""
-        return f"environment {shown(self.env)}"
+        return f"environment {shown(self.env, limit=160)}"
 
     def wrapped(self, *wrappers: Wrapper) -> Environment:
         """The same environment with further wrappers outside."""

@@ -26,7 +26,9 @@ class WantedDecisions:
         if not 0 <= self.min_margin < np.inf:
             raise UsageError(field="min_margin", found=f"{self.min_margin:g}", expected="a finite number from 0")
         if self.from_action is not None and self.from_action == self.to_action:
-            raise UsageError(f"from_action and to_action are both {self.to_action}; the two sides of a pair differ")
+            raise UsageError(
+                f"from_action and to_action are both {self.to_action}; the two sides of a pair must differ"
+            )
 
     def clear(self, scores: np.ndarray) -> np.ndarray:
         """Whether each decision is neither a near tie nor below the margin, (n,).

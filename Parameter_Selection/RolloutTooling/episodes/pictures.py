@@ -13,8 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from Neuron_Selection.errors import MachineError, UsageError, shown
-from Neuron_Selection.FileFormats.storage.known_names import refuse_unknown
+from Neuron_Selection.errors import MachineError
 from Neuron_Selection.FileFormats.storage.npz_files import EPOCH
 from Neuron_Selection.ObservationTooling.environments.episodes import Episodes
 from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
@@ -42,17 +41,10 @@ class ShownEpisode:
 def choose_episode(
     experiments: Sequence[Experiment], outcomes: Outcomes, *, name: str | None, seed: int | None
 ) -> ShownEpisode:
-    """The episode to show: by default, of the experiment whose mean return differs most, the one that differs most.
-
-    :raises SuiteError: an unknown experiment, or a seed that was not run
-    """
-    if name is not None:
-        refuse_unknown([name], [one.name for one in experiments], what="experiment", where="--show")
+    """The episode to show: by default, of the experiment whose mean return differs most, the one that differs most."""
     differences = np.abs((outcomes.returns[1:] - outcomes.returns[0]).mean(axis=1))
     number = 1 + (int(differences.argmax()) if name is None else [one.name for one in experiments].index(name))
     seeds = outcomes.seeds.tolist()
-    if seed is not None and seed not in seeds:
-        raise UsageError(field="--show_seed", found=shown(seed), expected=f"one from {seeds[0]} to {seeds[-1]}")
     if seed is None:
         size = np.abs(outcomes.returns[number] - outcomes.returns[0]) + 1e-9 * (outcomes.partings[number] >= 0)
         seed = seeds[int(size.argmax())]

@@ -24,7 +24,7 @@ from Parameter_Selection.PerturbationTooling.weights.agent_edits import edits_fr
 from Parameter_Selection.PerturbationTooling.weights.targets import changes_of, choose_weights
 from Parameter_Selection.RolloutTooling.experiments.edited_neurons import edited_neurons
 from Parameter_Selection.RolloutTooling.experiments.experiment import ABLATED, AGENT, WEIGHTS, Experiment
-from Parameter_Selection.RolloutTooling.experiments.named_neurons import named_neurons
+from Parameter_Selection.RolloutTooling.experiments.named_neurons import READERS, named_neurons
 from Parameter_Selection.RolloutTooling.experiments.opening import options_of
 
 ALL = "all"
@@ -87,7 +87,7 @@ def choose_experiments(agent: OpenedAgent, changes: Changes, *, seed: int) -> Ch
         _ablated(experiment_name(number, patch), patch, ablation) for number, patch in enumerate(patches, start=1)
     ]
     if changes.named_by is not None:
-        path = agent.folder.find(changes.named_by, RESULTS)
+        path = agent.folder.find(changes.named_by, RESULTS, hint=f"--from takes {', '.join(READERS)}")
         paths.append(path)
         named = [_ablated(name, patch, ablation) for name, patch in named_neurons(agent, path).items()]
         experiments += [*named, *_controls(table, named, ablation, sets=changes.control_sets, seed=seed)]

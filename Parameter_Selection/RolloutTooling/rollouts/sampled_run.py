@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from Neuron_Selection.errors import UsageError
+from Neuron_Selection.errors import UsageError, shown
 from Neuron_Selection.FileFormats.agent_zip.agent_folder import output_folder
 from Neuron_Selection.FileFormats.observations import Observations
 from Neuron_Selection.FileFormats.provenance import check_outputs, is_up_to_date
@@ -23,6 +23,7 @@ from Neuron_Selection.FileFormats.results.rollouts_file import (
 from Neuron_Selection.FileFormats.scores import LOGITS
 from Neuron_Selection.FileFormats.storage.csv_tables import csv_bytes
 from Neuron_Selection.FileFormats.storage.json_files import json_bytes
+from Neuron_Selection.FileFormats.storage.known_names import refuse_unknown
 from Neuron_Selection.FileFormats.storage.npz_files import npz_bytes
 from Neuron_Selection.ObservationTooling.environments.acting import parse_acting
 from Neuron_Selection.ObservationTooling.environments.chosen import chosen_environment
@@ -132,6 +133,11 @@ def run_rollouts(
     path = results_path(folder, output_prefix)
     if not (gif or frames) and (show is not None or show_seed is not None):
         raise UsageError("--show and --show_seed can only be used with --gif or --frames")
+    if show is not None:
+        refuse_unknown([show], [one.name for one in chosen.experiments], what="experiment", where="--show")
+    seeds = range(seed, seed + episodes)
+    if show_seed is not None and show_seed not in seeds:
+        raise UsageError(field="--show_seed", found=shown(show_seed), expected=f"one from {seeds[0]} to {seeds[-1]}")
     optional = {"trajectories": trajectories, "gif": gif, "frames": frames}
     kinds = ("results", "table", *(kind for kind, wanted in optional.items() if wanted))
     files = paths_of(path, kinds)
@@ -155,7 +161,6 @@ def run_rollouts(
     metadata = agent.metadata(run, command={"script": "run_rollouts.py", "env": settings.environment.env})
     if is_up_to_date(stored_rollouts(path, kinds), metadata, overwrite=overwrite):
         return Rollouts(document=load_rollouts(path), files=files, was_up_to_date=True)
-    seeds = range(seed, seed + episodes)
     observations = reference[0]
     if observations is None and reference[1] is not None:
         observations = reference_from_baseline(agent, settings, seeds)
