@@ -1,6 +1,6 @@
 """Definitions files: a list of patches, ``[{"q_net.0": [0]}, {"q_net.0": [5, 6], "q_net.2": "all"}]``.
 
-If some of them are random sets, drawn as control, ``<stem>.meta.json`` next to the list says which.
+If some of them are random sets, drawn as control, ``<stem>.meta.json`` next to the list names them.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ _MEANINGS = {
 
 
 class Ending(NamedTuple):
-    """Whether an episode ended in success and in death; None where the environment does not tell."""
+    """Whether an episode ended in success and in death; None where the environment does not report it."""
 
     success: bool | None
     death: bool | None
@@ -37,7 +37,7 @@ UNKNOWN_ENDING = Ending(success=None, death=None)
 def meaning_of_termination(env: gymnasium.Env[Any, Any]) -> str:
     """What termination means in an environment: ``success``, ``failure``, ``reward``, or "" where it is not known.
 
-    In an environment of the user with a table of its ``transitions()``, the reward tells, as in the table.
+    In an environment of the user with a table of its ``transitions()``, the reward decides, as in the table.
     """
     if callable(getattr(type(env.unwrapped), "transitions", None)):
         return "reward"

@@ -87,7 +87,7 @@ class Results:
 def load_results(agent: OpenedAgent) -> Results:
     """Load the results in an agent's folder.
 
-    :raises InputError: a file that is not what its name says, or is damaged
+    :raises InputError: a file of another kind than its name, or a damaged one
     """
     encoding = load_encoding(
         agent.folder.folder / ENCODING, agent.agent_zip.observation_space, agent.architecture.n_actions

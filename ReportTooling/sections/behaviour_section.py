@@ -15,7 +15,7 @@ from ReportTooling.results.behaviour import single_neurons
 from ReportTooling.results.loading import Results
 
 _LISTED = 12
-_FEWEST = 6  # neurons of a layer for which a picture says something
+_FEWEST = 6  # neurons of a layer for which a picture is drawn
 _CLASSES = ("behaviour", "decisions only", "no effect")
 
 

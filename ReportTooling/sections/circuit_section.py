@@ -124,7 +124,7 @@ def _together(document: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) ->
             name=f"interactions-{place}",
             svg=svg_bytes(draw_matrices([matrix])),
             title="Interactions.",
-            caption="E(both) - E(one) - E(other): orange, each stands in for the other; blue, both are needed.",
+            caption="E(both) - E(one) - E(other): orange, each replaces the other; blue, both are needed.",
             alternative=f"Matrix of interactions of {len(matrix.values)} neurons, {printable(matrix.title)}; the "
             f"largest has size {matrix.limit:.3g}",
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import pytest
 from gymnasium import spaces
 from sb3_contrib import MaskablePPO
 
-from Neuron_Selection.errors import InputError, SuiteError, SuiteWarning
+from Neuron_Selection.errors import InputError, SuiteError, SuiteWarning, UntrustedError, UsageError
 from Neuron_Selection.FileFormats.agent_zip.agent_folder import INPUTS
 from Neuron_Selection.FileFormats.state_frames import frames_path, load_frames
 from Neuron_Selection.FileFormats.visited_inputs import VisitedInputs, load_visited_inputs
@@ -30,6 +31,7 @@ from tests.extractors import MinigridFeaturesExtractor
 from tests.in_process import Completed, in_process
 from tests.made_actors import save_agent
 from tests.made_agents import BlankEnv, new_dqn, planted_agent, save_dqn
+from tests.raised import Parts, parts, reports
 from tests.slow_recording import distinct_visits
 
 SCRIPT = str(ROOT / "Neuron_Selection" / "ObservationTooling" / "record_inputs.py")
@@ -258,34 +260,55 @@ def test_an_environment_that_is_not_deterministic_is_reported(tmp_path: Path) ->
 
 
 # words: exit code, words of the error
-REFUSED: dict[tuple[str, ...], tuple[int, str]] = {
-    (): (2, "no environment"),
-    ("--env", "CartPole-v9"): (2, "CartPole-v1"),
-    ("--env", "os:CartPole-v1"): (3, "--trust os"),
-    ("--env", "CartPole-v1"): (2, "found Box (4,) float32, expected Box (2,) float32, as the agent's"),
-    ("--env", f"{FACTORIES}:make_tuple"): (2, "found Tuple (Box (2,) float32, Text)"),
-    ("--env", f"{FACTORIES}:make_nan"): (2, "observation: found NaN, expected a finite number"),
-    ("--env", f"{FACTORIES}:make_raising"): (2, "no world today"),
-    ("--env", f"{FACTORIES}:make_none"): (2, "expected a gymnasium.Env"),
-    ("--env", f"{FACTORIES}:make_line", "--policy", "sampled"): (2, "epsilon=0.1"),
-    ("--env", f"{FACTORIES}:make_line", "--policy", "best"): (2, "expected greedy, sampled, random, or epsilon=E"),
-    ("--env", f"{FACTORIES}:make_line", "--trust", "tests.made_agents"): (2, "does not use --trust"),
-    ("--env", f"{FACTORIES}:make_line", "--output_prefix", "a/b"): (2, "plain file name"),
-    ("--env", f"{FACTORIES}:make_alike", "--frames", "--vecnormalize", "x.pkl"): (2, "x.pkl"),
-    ("--wrapper", "minigrid.wrappers.ImgObsWrapper"): (2, "--wrapper needs --env"),
-    ("--env", "CartPole-v1", "--wrapper", "os.system"): (2, "expected a wrapper of gymnasium.wrappers or minigrid"),
+SPACE = parts(file=..., field="observation space", found=..., expected="Box (2,) float32, as the agent's")
+RAISED = parts(field=..., problem="cannot be used")
+# flags: class of the error, and its parts
+REFUSED: dict[tuple[str, ...], tuple[type[SuiteError], Parts]] = {
+    (): (UsageError, parts(names=["--env"])),
+    ("--env", "CartPole-v9"): (InputError, parts(file=..., problem=re.compile("unknown environment .*"))),
+    ("--env", "os:CartPole-v1"): (UntrustedError, parts(file=..., problem=..., hint="--trust os imports it")),
+    ("--env", "CartPole-v1"): (InputError, SPACE),
+    ("--env", f"{FACTORIES}:make_tuple"): (InputError, SPACE),
+    ("--env", f"{FACTORIES}:make_nan"): (
+        InputError,
+        parts(file=..., field="observation", found="NaN", expected="a finite number"),
+    ),
+    ("--env", f"{FACTORIES}:make_raising"): (UsageError, {**RAISED, "hint": re.compile(".*no world today")}),
+    ("--env", f"{FACTORIES}:make_none"): (
+        InputError,
+        parts(file=FACTORIES, field="make_none()", found=..., expected="a gymnasium.Env"),
+    ),
+    ("--env", f"{FACTORIES}:make_line", "--policy", "sampled"): (UsageError, parts(names=["epsilon=0.1"], field=...)),
+    ("--env", f"{FACTORIES}:make_line", "--policy", "best"): (
+        InputError,
+        parts(file="--policy", found="'best'", expected=re.compile("greedy, sampled, random, or .*")),
+    ),
+    ("--env", f"{FACTORIES}:make_line", "--trust", "tests.made_agents"): (
+        InputError,
+        parts(file=..., field=..., names=["tests.made_agents"]),
+    ),
+    ("--env", f"{FACTORIES}:make_line", "--output_prefix", "a/b"): (
+        InputError,
+        parts(field="output prefix", found="'a/b'", expected=...),
+    ),
+    ("--env", f"{FACTORIES}:make_alike", "--frames", "--vecnormalize", "x.pkl"): (
+        InputError,
+        parts(file=..., names=["x.pkl"]),
+    ),
+    ("--wrapper", "minigrid.wrappers.ImgObsWrapper"): (UsageError, parts(flags=["--wrapper", "--env"])),
+    ("--env", "CartPole-v1", "--wrapper", "os.system"): (InputError, parts(file="--wrapper", found=..., expected=...)),
 }
 
 
 @pytest.mark.parametrize("words", REFUSED, ids=lambda words: " ".join(words).replace(str(FACTORIES), "FILE"))
 def test_bad_input_is_refused_in_one_line_and_nothing_is_written(words: tuple[str, ...], tmp_path: Path) -> None:
     folder = line_agent(tmp_path)
-    done = run(folder, *words)
-    code, says = REFUSED[words]
-    assert done.returncode == code, done.stderr
+    kind, error = REFUSED[words]
+    with reports(kind, **error):
+        done = run(folder, *words)
+    assert done.returncode == kind("").exit_code, done.stderr
     (line,) = [line for line in done.stderr.splitlines() if not line.startswith("warning: ")]
     assert line.startswith("error: ")
-    assert says in line
     assert done.stdout == ""
     assert {path.name for path in tmp_path.rglob("*")} == {"agent.zip"}
 

@@ -44,7 +44,7 @@ def exact_values(players: Players, effects: SetEffects) -> ShapleyValues:
 def shapley_of(worth: np.ndarray) -> np.ndarray:
     """Shapley values of one game.
 
-    :param worth: (2^m,), of each subset; bit i of a position says whether player i is in it
+    :param worth: (2^m,), of each subset; bit i of a position is set if player i is in it
     :return: (m,)
     """
     count = len(worth).bit_length() - 1

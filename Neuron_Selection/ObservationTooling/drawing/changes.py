@@ -16,7 +16,7 @@ def draw_changes(axes: Any, clean: np.ndarray, corrupted: np.ndarray, names: Seq
     """One bar per entry that differs, with its value on both sides.
 
     :param clean: (n_entries,), like ``corrupted``
-    :param units: (n_entries,), the standard deviation of each entry; 0 stands for 1
+    :param units: (n_entries,), the standard deviation of each entry; 0 is replaced by 1
     """
     differing = np.flatnonzero(clean != corrupted)
     steps = (corrupted - clean) / np.where(units > 0, units, 1.0)

@@ -40,7 +40,7 @@ def picture_names(ids: Sequence[str]) -> dict[str, str]:
 
 
 def frame(axes: Any, corner: tuple[float, float], size: tuple[float, float], **style: Any) -> None:
-    """Draw a rectangle, not filled unless ``style`` says so."""
+    """Draw a rectangle, not filled unless ``style`` fills it."""
     axes.add_patch(rectangle(corner, size, **{"fill": False, **style}))
 
 

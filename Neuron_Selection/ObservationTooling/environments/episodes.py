@@ -66,7 +66,7 @@ class Episodes:
     :raises SuiteError: the environment cannot be made, or its spaces are not the agent's
 
     ``has_masks``: the agent was trained with action masks, and the environment has ``action_masks()``.
-    ``running``: (n,), whether an episode goes on. ``stopped``: (n,), whether it was truncated by ``max_steps`` alone.
+    ``running``: (n,), whether an episode continues. ``stopped``: (n,), whether it was truncated by ``max_steps`` alone.
     ``steps``: (n,), its steps so far. ``seeds``: (n,), its seed.
     """
 

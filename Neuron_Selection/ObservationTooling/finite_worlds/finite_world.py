@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 SUCCESS, DEATH = -1, -2
-"""What stands for a successor where the episode ends."""
+"""The successor where the episode ends."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

@@ -29,7 +29,7 @@ def named_states(env: gymnasium.Env[Any, Any]) -> NamedStates | None:
     """The states of an episode that has just started; None where they cannot be named, or steps are random.
 
     They are known for MiniGrid with walls, lava and goals, which nothing moves, and for toy text without chance. The
-    reward must be a function of state and action as long as the episode goes on.
+    reward must be a function of state and action until the episode ends.
     """
     limits = []
     while isinstance(env, gymnasium.Wrapper):

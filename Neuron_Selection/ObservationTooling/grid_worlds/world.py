@@ -19,7 +19,7 @@ class World:
 
     :param env: in its wrappers
     :param reset: starts the episode of a seed through all wrappers and returns the first observation, a batch of one
-    :param step: takes an action and returns the next observation, a batch of one, and whether the episode goes on
+    :param step: takes an action and returns the next observation, a batch of one, and whether the episode continues
     :param action_mask: which actions are allowed now, (n_actions,); None if the agent uses no masks
     :raises UsageError: the environment is not MiniGrid's
     """

@@ -12,7 +12,7 @@ from Neuron_Selection.errors import UsageError, shown
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WantedDecisions:
-    """Conditions on the decisions of a pair; None stands for any action.
+    """Conditions on the decisions of a pair; None means any action.
 
     ``min_margin``: the smallest lead of the greedy action on both sides, in units of the scores. A near tie, which
     float noise alone could change, is no decision whatever the margin.

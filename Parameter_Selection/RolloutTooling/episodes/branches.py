@@ -277,7 +277,7 @@ def _repeat(values: list[Any], first: int, more: int) -> None:
 
 
 def _is_in_loop(branch: Branch) -> bool:
-    """Whether a branch is in a state that it was in before, so that it goes on as it did then.
+    """Whether a branch is in a state that it was in before, so that it continues as it did then.
 
     All its members took the same actions since, and they decide by the observation alone.
     """

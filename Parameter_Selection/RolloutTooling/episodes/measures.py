@@ -91,7 +91,7 @@ def _episodes(outcomes: Outcomes, number: int) -> dict[str, Any]:
 
 
 def _share(values: np.ndarray) -> float | None:
-    """The share of episodes; None if the environment does not tell of some."""
+    """The share of episodes; None if the environment does not report some."""
     return None if (values == UNKNOWN).any() else float(values.mean())
 
 

@@ -16,7 +16,7 @@ class ExactValues:
     """m policies in a world of n states; the first policy is the baseline.
 
     ``values``: (m, n), expected discounted returns. ``success``, ``death``: (m, n), probabilities of these ends without
-    a time limit; what is missing to 1 goes on for ever. ``from_start``: (m,), the value of the start distribution.
+    a time limit; the rest up to 1 never ends. ``from_start``: (m,), the value of the start distribution.
     ``within_limit``: mean undiscounted ``return`` and ``length``, shares of ``success`` and ``death`` of episodes from
     the start with the world's time limit, (m,) each. ``residuals``: (m,), how far the performance-difference identity
     is missed.

@@ -68,7 +68,7 @@ class SolvedPolicy:
         return totals
 
     def _leads_to_end(self) -> np.ndarray:
-        """Whether an end can be reached from each state; from the others the episode goes on for ever."""
+        """Whether an end can be reached from each state; from the others the episode never ends."""
         found: np.ndarray = (self._into["success"] + self._into["death"]) > 0
         while True:
             more = found | (self._transitions @ found > 0)

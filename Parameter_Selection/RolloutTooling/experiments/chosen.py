@@ -35,7 +35,7 @@ class Changes:
     """What is to be changed, as the flags of ``run_rollouts.py`` name it; each may be left out.
 
     ``patch_spec``, ``patches_file``, ``neurons`` (specs, each neuron alone; or ``all``) and ``named_by`` (``--from``)
-    choose neurons that are ablated as ``ablate`` says. ``control_sets``: random sets for each size in ``named_by``.
+    choose neurons that are ablated by the kind ``ablate``. ``control_sets``: random sets for each size in ``named_by``.
     """
 
     patch_spec: Sequence[str | Mapping[str, Any]] | None = None

@@ -16,10 +16,10 @@ ABLATED, EDITED, WEIGHTS, AGENT = "ablated", "edited", "weights", "agent"
 class Experiment:
     """One change of an agent.
 
-    ``kind``: neurons that are ``ablated`` as ``--ablate`` says, or ``edited`` with fixed values; changed ``weights``;
-    or another ``agent``. ``description``: the change in words. ``neurons``: which are changed. ``edits``: of edited
-    ones. ``changes``: all new values of weights. ``control_of``: the names of the experiments for which this is a
-    random control of the same size; empty for one that was asked for.
+    ``kind``: neurons that are ``ablated`` (``--ablate``) or ``edited`` with fixed values; changed ``weights``; or
+    another ``agent``. ``description``: the change in words. ``neurons``: which are changed. ``edits``: of edited ones.
+    ``changes``: all new values of weights. ``control_of``: the names of the experiments for which this is a random
+    control of the same size; empty for one that was asked for.
     """
 
     name: str

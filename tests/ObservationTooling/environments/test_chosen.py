@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from Neuron_Selection.PatchingTooling import OpenedAgent
 from Neuron_Selection.suite_parser import SuiteParser
 from tests.made_normalizers import new_normalizer, saved
 from tests.ObservationTooling.environments.test_episodes import FACTORIES, agent_for
+from tests.raised import Parts, parts, raises
 
 SPACE = spaces.Box(-1000, 1000, (2,), np.float32)
 
@@ -139,38 +141,45 @@ def test_an_id_of_another_package_is_imported_only_where_it_is_trusted(
         sys.modules.pop("mazes", None)
 
 
-# --env, relative to the factories: words of the error
-BAD = {
-    "CartPol-v1": "CartPole-v1",
-    "MiniGrid-DoorKey-5x5": "MiniGrid-DoorKey-5x5-v0",
-    "ALE/Breakout-v5": "module:Id, with --trust module",
-    "": "unknown environment",
-    "no_such_package_here:Maze-v0": "--trust no_such_package_here",
-    f"{FACTORIES}:make_raising": "no world today",
-    f"{FACTORIES}:make_leaving": "SystemExit",
-    f"{FACTORIES}:make_missing": "a_package_that_nobody_has",
-    f"{FACTORIES}:make_none": "found a builtins.NoneType, expected a gymnasium.Env",
-    f"{FACTORIES}:make_nothing": "found no function of this name",
-    f"{FACTORIES}:not_a_function": "found no function of this name",
-    f"{FACTORIES}": "expected FILE.py:make_env",
-    f"{FACTORIES}:": "expected FILE.py:make_env",
-    "missing.py:make_env": "no such file",
+UNKNOWN = parts(file=..., problem=re.compile("unknown environment .*"))
+NO_FACTORY = parts(file=FACTORIES, field=..., found="no function of this name", expected=...)
+NO_FORM = parts(file="--env", found=..., expected="FILE.py:make_env")
+# --env, relative to the factories: class, parts and hint of the error
+BAD: dict[str, tuple[type[SuiteError], Parts, str]] = {
+    "CartPol-v1": (InputError, UNKNOWN, "CartPole-v1"),
+    "MiniGrid-DoorKey-5x5": (InputError, UNKNOWN, "MiniGrid-DoorKey-5x5-v0"),
+    "ALE/Breakout-v5": (InputError, UNKNOWN, "--trust module"),
+    "": (InputError, UNKNOWN, "--trust module"),
+    "no_such_package_here:Maze-v0": (UntrustedError, parts(file=..., problem=...), "--trust no_such_package_here"),
+    f"{FACTORIES}:make_raising": (UsageError, parts(field=..., problem=...), "no world today"),
+    f"{FACTORIES}:make_leaving": (UsageError, parts(field=..., problem=...), "SystemExit"),
+    f"{FACTORIES}:make_missing": (UsageError, parts(field=..., problem=...), "a_package_that_nobody_has"),
+    f"{FACTORIES}:make_none": (
+        InputError,
+        parts(file=FACTORIES, field="make_none()", found="a builtins.NoneType", expected="a gymnasium.Env"),
+        "",
+    ),
+    f"{FACTORIES}:make_nothing": (InputError, NO_FACTORY, ""),
+    f"{FACTORIES}:not_a_function": (InputError, NO_FACTORY, ""),
+    f"{FACTORIES}": (InputError, NO_FORM, ""),
+    f"{FACTORIES}:": (InputError, NO_FORM, ""),
+    "missing.py:make_env": (InputError, parts(file="missing.py", problem=...), "--env FILE.py:make_env"),
 }
 
 
 @pytest.mark.parametrize("env", BAD)
 def test_an_environment_that_cannot_be_made_is_refused(env: str, agent: OpenedAgent) -> None:
-    with pytest.raises(SuiteError) as raised:
+    kind, error, hint = BAD[env]
+    with raises(kind, **error) as raised:
         chosen_environment(agent, env=env).make()
-    assert BAD[env] in str(raised.value)
+    assert hint in raised.value.hint
 
 
 def test_a_missing_package_is_named(agent: OpenedAgent, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "Box2D", None)
     monkeypatch.delitem(sys.modules, "gymnasium.envs.box2d.lunar_lander", raising=False)
-    with pytest.raises(SuiteError) as raised:
+    with raises(UsageError, field=..., problem=..., hint=re.compile("(?i).*box2d.*")):
         chosen_environment(agent, env="LunarLander-v3").make()
-    assert "box2d" in str(raised.value).lower()
 
 
 @pytest.mark.parametrize("option", [{"env_kwargs": ["nonsense=1"]}, {"wrapper": ["gymnasium.wrappers.TimeLimit"]},

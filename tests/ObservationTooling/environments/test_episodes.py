@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,14 @@ import pytest
 from gymnasium import spaces
 from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack, VecNormalize, VecTransposeImage
 
-from Neuron_Selection.errors import InputError, SuiteError
+from Neuron_Selection.errors import InputError, SuiteError, UsageError
 from Neuron_Selection.FileFormats.observations import Observations
 from Neuron_Selection.ObservationTooling import Episodes
 from Neuron_Selection.ObservationTooling.environments.environment import Environment, environment_from
 from Neuron_Selection.PatchingTooling import OpenedAgent
 from tests.made_agents import new_dqn, save_dqn
 from tests.made_normalizers import new_normalizer, saved
+from tests.raised import raises
 
 FACTORIES = Path(__file__).with_name("factories.py")
 
@@ -169,11 +171,10 @@ def test_a_step_that_returns_something_wrong_is_named(factory: str, tmp_path: Pa
 def test_an_error_in_a_step_names_its_seed_and_its_step(tmp_path: Path) -> None:
     episodes = Episodes(environment("make_raising_step"), agent_for(tmp_path, LINE), n=2)
     episodes.reset([5, 6])
-    with pytest.raises(SuiteError) as raised:
+    where, hint = re.compile(".*seed 5, step 2.*"), re.compile(".*the door is stuck.*")
+    with raises(UsageError, field=where, problem=..., hint=hint):
         for _ in range(4):
             episodes.step(np.array([1, 0]))
-    assert "seed 5, step 2" in str(raised.value)
-    assert "the door is stuck" in str(raised.value)
 
 
 def test_a_factory_must_make_a_new_environment_each_time(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from Neuron_Selection.errors import InputError, SuiteError, UsageError
+from Neuron_Selection.errors import InputError, UsageError
 from Neuron_Selection.ObservationTooling.make_pairs import main
 from Neuron_Selection.ObservationTooling.pair_making import make_pairs
 from Neuron_Selection.PatchingTooling import open_agent
@@ -25,7 +25,7 @@ from tests.made_worlds import (
     vector_agent,
     with_visited,
 )
-from tests.raised import reports
+from tests.raised import raises, reports
 from tests.slow_pairs import slow_nearest
 
 
@@ -232,9 +232,8 @@ def test_what_cannot_be_made_is_a_usage_error_and_writes_nothing(mlp, request_, 
 
 
 def test_a_missing_file_names_the_script_that_makes_it(tmp_path):
-    with pytest.raises(SuiteError) as raised:
+    with raises(InputError, file="visited_inputs.json", problem=..., hint="record_inputs.py makes it"):
         make_pairs(open_agent(mlp_agent(tmp_path / "agent")))
-    assert "record_inputs.py" in str(raised.value)
 
 
 def test_names_of_entries_and_actions_are_those_of_the_encoding(tmp_path):

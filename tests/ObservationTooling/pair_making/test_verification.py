@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -9,9 +10,11 @@ import pytest
 from Neuron_Selection.errors import InputError
 from Neuron_Selection.ObservationTooling import verify_pairs
 from Neuron_Selection.ObservationTooling.pair_making import make_pairs
+from Neuron_Selection.ObservationTooling.pair_making.verification import verify_made_pairs
 from Neuron_Selection.PatchingTooling import open_agent
 from tests.made_agents import mlp_agent
 from tests.made_worlds import dict_agent, dict_inputs, random_inputs, with_visited
+from tests.raised import parts, raises, reports
 
 
 @pytest.fixture(scope="module")
@@ -56,47 +59,48 @@ def changed(path, change):
 
 @pytest.mark.parametrize("side", ["clean", "corrupted"])
 @pytest.mark.parametrize("method", ["nearest", "features"])
-def test_one_number_off_is_found(agents, tmp_path, method, side, capsys):
+def test_one_number_off_is_found(agents, tmp_path, method, side):
     folder = made(agents, tmp_path, "mlp", method)
     changed(folder / "activation_inputs" / f"{side}_inputs.json", lambda entry: entry["input"].__setitem__(2, 0.5))
-    assert verify_pairs.main(["--agent_path", str(folder)]) == 2
-    assert f"{side} input 'state-" in capsys.readouterr().err
+    inputs = folder / "activation_inputs"
+    with reports(
+        InputError, file=inputs, field=re.compile(rf"{side} input 'state-\d+'"), problem=re.compile(".* 1 .*")
+    ):
+        assert verify_pairs.main(["--agent_path", str(folder)]) == 2
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("change", "error"),
     [
-        lambda record: record.update(donor="nobody"),
-        lambda record: record.update(taken=["entry 99"]),
-        lambda record: record.update(corrupted_action=7),
-        lambda record: record.update(clean_margin=True),
+        ({"donor": "nobody"}, parts(file="visited_inputs.json", names=["nobody"])),
+        ({"taken": ["entry 99"]}, parts(file=..., names=["entry 99"])),
+        ({"corrupted_action": 7}, parts(file=..., field=re.compile(".*_action"), found="7", expected=...)),
+        ({"clean_margin": True}, parts(file="pairs.json", field=re.compile(".*_margin"), found="true", expected=...)),
     ],
 )
-def test_a_wrong_record_is_refused(agents, tmp_path, change, capsys):
+def test_a_wrong_record_is_refused(agents, tmp_path, change, error):
     folder = made(agents, tmp_path, "mlp", "features")
-    changed(folder / "activation_inputs" / "pairs.json", change)
-    assert verify_pairs.main(["--agent_path", str(folder)]) == 2
+    changed(folder / "activation_inputs" / "pairs.json", lambda record: record.update(change))
+    with reports(InputError, **error):
+        assert verify_pairs.main(["--agent_path", str(folder)]) == 2
 
 
 def test_visited_inputs_that_changed_since_are_noticed(agents, tmp_path):
     folder = made(agents, tmp_path, "mlp", "nearest")
     path = folder / "activation_inputs" / "visited_inputs.json"
     path.write_text(path.read_text() + "\n")
-    with pytest.raises(InputError) as raised:
-        from Neuron_Selection.ObservationTooling.pair_making.verification import verify_made_pairs
-
+    with raises(InputError, file=path, problem=...):
         verify_made_pairs(open_agent(folder), folder / "activation_inputs", environment=lambda _: None)
-    assert raised.value.file == str(path)
 
 
-def test_inputs_of_other_pairs_are_refused(agents, tmp_path, capsys):
+def test_inputs_of_other_pairs_are_refused(agents, tmp_path):
     folder = made(agents, tmp_path, "mlp", "nearest")
     path = folder / "activation_inputs" / "clean_inputs.json"
     document = json.loads(path.read_text())
     document.pop(next(iter(document)))
     path.write_text(json.dumps(document))
-    assert verify_pairs.main(["--agent_path", str(folder)]) == 2
-    assert "does not list the ids of pairs.json" in capsys.readouterr().err
+    with reports(InputError, file=path, problem=..., hint=...):
+        assert verify_pairs.main(["--agent_path", str(folder)]) == 2
 
 
 def test_pairs_in_another_folder_are_verified_there(agents, tmp_path):
