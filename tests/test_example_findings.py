@@ -14,7 +14,7 @@ from tests.conftest import ROOT
 from tests.test_docs import walk
 
 README = (ROOT / "examples" / "lava_crossing" / "README.md").read_text()
-AHEAD = "row 5, column 3, lava"
+AHEAD = "row 5, column 3: lava"
 
 
 @pytest.fixture(scope="module")
