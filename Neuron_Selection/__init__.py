@@ -1,3 +1,3 @@
 """Which neurons and weights cause the decisions of a trained agent."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -151,6 +151,7 @@ def _run(
             args = parse_with_variable(parser, argv)
             for variable in THREAD_VARIABLES:
                 os.environ[variable] = str(args.threads)
+            os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # environments draw into arrays, never into a window
             require_address_space("numpy")
             console = Console(quiet=args.quiet, as_json=args.json)
             with max_size(args.max_size), redirect_stdout(sys.stderr):  # custom classes may print; stdout is the result

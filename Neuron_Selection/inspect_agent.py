@@ -47,7 +47,8 @@ def main(args: argparse.Namespace, console: Console) -> None:
         describe_zip,
     )
 
-    path = find_agent(args.agent_path).zip_path
+    found = find_agent(args.agent_path)
+    path, folder = found.zip_path, found.folder
     data = read_agent_bytes(path)
     inventory = take_inventory(path, data)
     document: dict[str, Any] = {"agent": str(path), **describe_inventory(inventory)}
@@ -61,7 +62,15 @@ def main(args: argparse.Namespace, console: Console) -> None:
         document["loads"] = str(error).partition(f"{path.name}: ")[2] or str(error)
     console.result(document, _lines(document))
     if document["loads"] is True:
-        console.say(f"next: {next_command('activation_extraction.py', '--agent_path', args.agent_path, loading=args)}")
+        console.say(f"next: {_next_command(args, folder)}")
+
+
+def _next_command(args: argparse.Namespace, folder: Path) -> str:
+    """To extract activations, or first to record inputs, where the folder has none."""
+    if any((folder / "activation_inputs").glob("*_inputs.json")):
+        return next_command("activation_extraction.py", "--agent_path", args.agent_path, loading=args)
+    script = "Neuron_Selection/ObservationTooling/record_inputs.py"
+    return next_command(script, "--agent_path", args.agent_path, "--env", "ENV", loading=args)
 
 
 def _lines(document: dict[str, Any]) -> list[str]:

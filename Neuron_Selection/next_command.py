@@ -13,6 +13,7 @@ from Neuron_Selection.errors import UsageError
 from Neuron_Selection.loading_flags import flags_of_variable
 
 _FILES = ("features_extractor", "activation_fn", "policy", "vecnormalize")  # flags that name a file
+_ACTING = ("record_inputs.py", "run_rollouts.py")  # --policy is how the agent acts; a custom policy is --policy_class
 _ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -25,7 +26,9 @@ def next_command(script: str, *words: object, loading: argparse.Namespace | None
     """
     folder, path = Path.cwd().resolve(), _ROOT / script
     shown = os.path.relpath(path, folder) if folder == _ROOT or _ROOT in folder.parents else str(path)
-    return shlex.join(["python", shown, *map(str, words), *([] if loading is None else _loading_words(loading))])
+    policy = "policy_class" if path.name in _ACTING else "policy"
+    loaded = [] if loading is None else _loading_words(loading, policy=policy)
+    return shlex.join(["python", shown, *map(str, words), *loaded])
 
 
 def handed_on(path: Path) -> str:
@@ -41,13 +44,16 @@ def loading_of(command: Mapping[str, Any]) -> argparse.Namespace:
     return argparse.Namespace(trust=named, **files)
 
 
-def _loading_words(args: argparse.Namespace) -> list[str]:
-    """The flags that the next command needs to load the agent as ``args`` do: not those that AGENT_FLAGS supplies."""
+def _loading_words(args: argparse.Namespace, *, policy: str) -> list[str]:
+    """The flags that the next command needs to load the agent as ``args`` do: not those that AGENT_FLAGS supplies.
+
+    :param policy: the next command's flag for a custom policy
+    """
     supplied = {"device": "cpu", **_supplied()}
     needed = {name: value for name, value in vars(args).items() if value and value != supplied.get(name)}
     words = ["--trust", *needed["trust"]] if "trust" in needed else []
     for name in ("device", "dtype", *_FILES):
-        words += [f"--{name}", str(needed[name])] if name in needed else []
+        words += [f"--{policy if name == 'policy' else name}", str(needed[name])] if name in needed else []
     return [*words, "--allow_nonfinite"] if "allow_nonfinite" in needed else words
 
 

@@ -26,7 +26,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="a key of agent.json in the agents' folders, such as algorithm; or a regular expression with a group in "
         "parentheses that is searched in the folders' names, such as '(ppo|dqn)'",
     )
-    parser.add_argument("--output_dir", default="comparison", help="output folder (default: comparison)")
+    parser.add_argument("--output_dir", default="comparison", help="output folder")
     add_shared_flags(parser)
     return parser
 

@@ -1,79 +1,72 @@
-"""The main job on the shipped agent, in ``demo_output/``: extract, patch, say in a few sentences what was found."""
+"""The whole story on the shipped agent, in ``demo_output/``: every step as a user types it, then what was found."""
 
 from __future__ import annotations
 
+import importlib
+import io
 import os
+import shlex
 import shutil
 import sys
 import textwrap
-from collections import Counter
+import time
+from contextlib import redirect_stdout
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-LAYER = "q_net.2"
-TARGET, SOURCE = "corrupted_inputs.json", "clean_activations.npz"
+OUTPUT = Path("demo_output")
+AGENT = OUTPUT / "agent"
+ENVIRONMENT = "--env examples/lava_crossing/environment.py:make_env"
+CLEAN_INTO_CORRUPTED = "--target_input corrupted_inputs.json --source_activations clean_activations.npz"
+STEPS = (
+    "Neuron_Selection/ObservationTooling/verify_pairs.py",
+    "Neuron_Selection/ObservationTooling/draw_pairs.py --input_ids MiniGrid-LavaCrossingS9N1-v0-81110-1,4,1-0000",
+    "activation_extraction.py",
+    f"activation_patching.py {CLEAN_INTO_CORRUPTED} --patch_spec q_net.2:all q_net.2:78 --output_prefix demo",
+    "Neuron_Selection/ExperimentTooling/run_experiments.py",
+    "Neuron_Selection/AnalysisTooling/analyze_metrics.py",
+    "Neuron_Selection/ExperimentTooling/find_minimal_sets.py",
+    "Neuron_Selection/ExperimentTooling/attribute_neurons.py",
+    "Neuron_Selection/ExperimentTooling/find_interactions.py",
+    "Neuron_Selection/ExperimentTooling/patch_edges.py",
+    "SaliencyTooling/initial_test.py",
+    "Parameter_Selection/PerturbationTooling/perturb_weights.py",
+    "Parameter_Selection/PerturbationTooling/find_smallest_flips.py",
+    f"Parameter_Selection/RolloutTooling/run_rollouts.py {ENVIRONMENT} --exact --neurons all",
+    f"Parameter_Selection/RolloutTooling/run_rollouts.py {ENVIRONMENT} --patch_spec q_net.2:1 --episodes 40 --frames",
+    "ReportTooling/make_report.py",
+)
 
 
 def main() -> int:
-    """Run the steps a newcomer would run; the first exit code that is not 0."""
-    import activation_extraction
-    import activation_patching
-
-    output = Path(os.path.relpath(ROOT / "demo_output"))
-    agent = output / "agent"
-    if agent.exists():
-        shutil.rmtree(agent)
-    shutil.copytree(ROOT / "examples" / "lava_crossing" / "agent", agent)
-    flags = ["--target_input", TARGET, "--source_activations", SOURCE]
-    spec = ["--patch_spec", f"{LAYER}:all", "--output_prefix", "whole_layer"]
-    for script, name, more in (
-        (activation_extraction.main, "activation_extraction.py", []),
-        (activation_patching.main, "activation_patching.py", [*flags, *spec]),
-    ):
-        words = ["--agent_path", str(agent), *more]
-        print(f"\n$ python {name} {' '.join(words)}", flush=True)
-        code = script([*words, "--quiet"])
-        if code:
-            return code
-    print("\n" + what_single_neurons_do(agent, picture=output / "pair.png"))
+    """Run the steps one after the other; the first exit code that is not 0."""
+    os.chdir(ROOT)
+    shutil.rmtree(AGENT, ignore_errors=True)
+    shutil.copytree(ROOT / "examples" / "lava_crossing" / "agent", AGENT)
+    print(f"$ cp -r examples/lava_crossing/agent {AGENT}")
+    printed = ""
+    with (OUTPUT / "output.txt").open("w", encoding="utf-8") as log:
+        for step in STEPS:
+            script, *flags = shlex.split(step)
+            words = ["--agent_path", str(AGENT), *flags]
+            command = shlex.join(["python", script, *words])
+            print(f"$ {command}", end="", flush=True)
+            started = time.perf_counter()
+            with redirect_stdout(io.StringIO()) as stream:
+                code = importlib.import_module(script.removesuffix(".py").replace("/", ".")).main([*words, "--quiet"])
+            print(f"  # {time.perf_counter() - started:.1f} s", flush=True)
+            if code:
+                return int(code)
+            printed = stream.getvalue()
+            log.write(f"$ {command}\n{printed}\n")
+    *found, page = printed.splitlines()
+    print("\nWhat was found:\n")
+    for line in found:  # a number and its unit stay together
+        print(textwrap.fill(line.replace(" %", "\xa0%"), 100, subsequent_indent="   ").replace("\xa0", " "))
+    print(f"\nThe page: {ROOT / page}\nWhat each step printed: {log.name}")
     return 0
-
-
-def what_single_neurons_do(agent: Path, *, picture: Path) -> str:
-    """Patch every neuron of one layer alone, draw a pair that one of them decides, and put it all into words."""
-    from Neuron_Selection.FileFormats.storage.atomic_files import write_atomically
-    from Neuron_Selection.ObservationTooling.drawing.lava_crossing import draw_pair
-    from Neuron_Selection.ObservationTooling.lava_crossing.pair_files import load_pairs
-    from Neuron_Selection.PatchingTooling import PatchingExperiment
-    from Neuron_Selection.PatchingTooling.patching_plan import plan_patching
-    from Neuron_Selection.PatchingTooling.patching_records import run_plan
-
-    experiment = PatchingExperiment(agent)
-    width = experiment.layers()[LAYER].width
-    plan = plan_patching(experiment, TARGET, [{LAYER: [neuron]} for neuron in range(width)], source=SOURCE)
-    results = run_plan(experiment, plan, command={"script": "demo.py"})
-    restored_by: dict[int, list[str]] = {
-        neuron: [i for i, r in one["results"].items() if r["action_changed"] and r["matches_source"]]
-        for neuron, one in enumerate(results.values())
-    }
-    counts = Counter({neuron: len(ids) for neuron, ids in restored_by.items() if ids})
-    inputs = {input_id for ids in restored_by.values() for input_id in ids}
-    best = counts.most_common(3)
-    shown = next(pair for pair in load_pairs(agent) if pair.input_id == restored_by[best[0][0]][0])
-    write_atomically(picture, draw_pair(shown))
-    pairs = len(plan.target.ids)
-    sentences = (
-        f"What was found: in {results.metadata['summary'][0]['contrast_pairs']} of {pairs} pairs the agent acts "
-        f"otherwise once the grid is edited. Putting back all of {LAYER} from the clean run gives the clean decisions "
-        f"back, as it must: the Q-values depend on the input through that layer alone. Putting back one of its {width} "
-        f"neurons at a time is the experiment: in {len(inputs)} of {pairs} pairs some single neuron is enough. "
-        f"{len(counts)} neurons can do it somewhere, most often "
-        + ", ".join(f"neuron {neuron} ({count} pairs)" for neuron, count in best)
-        + f"; the other decisions need several. {picture} shows a pair that neuron {best[0][0]} alone decides."
-    )
-    return textwrap.fill(sentences, 100)
 
 
 if __name__ == "__main__":

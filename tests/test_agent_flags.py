@@ -261,6 +261,20 @@ def words_after(*words: str) -> list[str]:
     return shlex.split(next_command("x.py", loading=argparse.Namespace(**parsed(*words))))[2:]
 
 
+@pytest.mark.parametrize(
+    "script",
+    ["Neuron_Selection/ObservationTooling/record_inputs.py", "Parameter_Selection/RolloutTooling/run_rollouts.py"],
+)
+def test_a_custom_policy_has_another_flag_where_policy_is_how_the_agent_acts(script: str) -> None:
+    loading = argparse.Namespace(policy="mine.py:Policy")
+    following = shlex.split(next_command(script, "--agent_path", "my_agent", "--env", "E", loading=loading))
+    assert following[-2:] == ["--policy_class", "mine.py:Policy"]
+    path = ROOT / script
+    build_parser = importlib.import_module(".".join(Path(script).with_suffix("").parts)).build_parser
+    assert path.name in following[1]
+    assert build_parser().parse_args(following[2:]).policy == "mine.py:Policy"
+
+
 def test_a_next_command_repeats_typed_flags_only(monkeypatch: pytest.MonkeyPatch) -> None:
     assert words_after("--device", "auto", "--allow_nonfinite") == ["--device", "auto", "--allow_nonfinite"]
     monkeypatch.setenv("AGENT_FLAGS", "--device cuda --trust a.B --allow_nonfinite --dtype float64")

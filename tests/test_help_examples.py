@@ -1,4 +1,4 @@
-"""The example at the end of every ``--help`` runs as printed, in the root, on the copy that the README makes."""
+"""The example at the end of every ``--help`` runs as printed, in the root, on the copy that the README names."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def example_of(script: Path) -> list[str]:
 def test_the_examples_run_one_after_the_other_in_the_order_of_the_table(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (copy,) = re.findall(r"^cp -r (\S+) (my_agent)$", README, re.MULTILINE)
+    (copy,) = re.findall(r"`cp -r (\S+) (my_agent)`", README)
     shutil.copytree(ROOT / copy[0], tmp_path / copy[1])
     shutil.copytree(ROOT / "examples", tmp_path / "examples", ignore=shutil.ignore_patterns("agent"))
     monkeypatch.chdir(tmp_path)

@@ -107,3 +107,15 @@ def test_a_warning_is_printed_once(tmp_path: Path, capsys: pytest.CaptureFixture
     (folder / "vecnormalize.pkl").write_bytes(b"")
     assert inspect_agent.main([str(folder)]) == 0
     assert capsys.readouterr().err.count("trained with VecNormalize") == 1
+
+
+def test_the_next_command_records_inputs_where_there_are_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = mlp_agent(tmp_path)
+    assert inspect_agent.main([str(folder)]) == 0
+    assert capsys.readouterr().err.splitlines()[-1].endswith(f"record_inputs.py --agent_path {folder} --env ENV")
+    (folder / "activation_inputs").mkdir()
+    (folder / "activation_inputs" / "clean_inputs.json").write_text("{}")
+    assert inspect_agent.main([str(folder)]) == 0
+    assert "activation_extraction.py" in capsys.readouterr().err.splitlines()[-1]

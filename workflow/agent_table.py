@@ -5,9 +5,13 @@ from __future__ import annotations
 import csv
 import glob
 import shlex
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+
+from Neuron_Selection.errors import SuiteError, SuiteWarning, UntrustedError
 
 LOADING = ("device", "dtype", "trust", "features_extractor", "activation_fn", "policy", "vecnormalize")
 ENVIRONMENT = ("env", "env_kwargs", "wrapper", "frame_stack")
@@ -77,3 +81,19 @@ def _rows(table: str) -> dict[str, Agent]:
 def _flags(row: dict[str, str], names: Sequence[str]) -> str:
     """Cells as flags; a cell is split into words as in a shell."""
     return shlex.join(word for name in names if row.get(name) for word in (f"--{name}", *shlex.split(row[name])))
+
+
+@cache
+def has_smallest_flips(folder: str) -> bool:
+    """Whether ``find_smallest_flips.py`` applies to an agent: an MLP of Stable-Baselines3's own classes."""
+    from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
+    from Parameter_Selection.PerturbationTooling.exact_flips.supported_networks import flips_can_be_found
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SuiteWarning)
+        try:
+            return flips_can_be_found(OpenedAgent(folder))
+        except UntrustedError:
+            return False
+        except SuiteError:
+            return True  # the script itself reports what is wrong with the agent

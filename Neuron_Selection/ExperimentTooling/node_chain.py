@@ -119,7 +119,9 @@ def _inputs(agent: OpenedAgent, table: LayerTable, hidden: Sequence[str]) -> tup
     order = [layer for layer in table.layers.values() if layer.role != "critic"]
     until = [layer.name for layer in order].index(hidden[0]) if hidden else len(order) - 1
     before, space = order[:until], agent.agent_zip.observation_space
-    if before and before[0].kind == "Flatten" and len(before) <= 2:  # then perhaps the Linear of hidden[0]
+    kinds = [layer.kind for layer in before]
+    is_one_list = kinds in (["Flatten"], ["Flatten", "Linear"])  # the Linear before hidden[0]; a Dict has more parts
+    if is_one_list and (before[0].is_cut or agent.architecture.extractor == "CombinedExtractor"):
         return before[0].name, before[0].width
     if isinstance(space, BoxSpace) and len(space.shape) == 3 and order[0].kind == "Conv2d":
         return INPUTS, space.shape[0]

@@ -74,7 +74,7 @@ def main(args: argparse.Namespace, console: Console) -> None:
     path = recorded.files["inputs"]
     if recorded.was_up_to_date:
         console.say(f"{path}: up to date, left as it is")
-    for remark in remarks(recorded.summary, max_steps=args.max_steps):
+    for remark in remarks(recorded.summary, max_steps=args.max_steps, policy=args.acting):
         console.say(remark)
     following = _pairs(args, path) if has_contrast(recorded.summary) else _again(args)
     written = [str(file) for file in recorded.files.values()]
@@ -82,7 +82,8 @@ def main(args: argparse.Namespace, console: Console) -> None:
         {"summary": recorded.summary, "written": written, "next": following},
         [*summary_lines(recorded.summary), *written],
     )
-    console.say(f"next: {following}")
+    if following is not None:
+        console.say(f"next: {following}")
 
 
 _REQUEST = ("episodes", "seed", "max_steps", "frames", "output_prefix", "output_dir", "overwrite")
@@ -94,10 +95,14 @@ def _pairs(args: argparse.Namespace, path: Path) -> str:
     return next_command(f"{_HERE}/make_pairs.py", "--agent_path", args.agent_path, *words, loading=args)
 
 
-def _again(args: argparse.Namespace) -> str:
-    from Neuron_Selection.ObservationTooling.recording.lines import OTHER_POLICY
+def _again(args: argparse.Namespace) -> str | None:
+    """The same episodes with another way of acting; None for an agent that acts alike wherever it goes."""
+    from Neuron_Selection.ObservationTooling.recording.lines import other_policy
 
-    words = ["--agent_path", args.agent_path, *environment_words(args), "--policy", OTHER_POLICY, "--overwrite"]
+    policy = other_policy(args.acting)
+    if policy is None:
+        return None
+    words = ["--agent_path", args.agent_path, *environment_words(args), "--policy", policy, "--overwrite"]
     for name in ("episodes", "seed", "max_steps", "output_prefix", "output_dir"):
         if getattr(args, name) != build_parser().get_default(name):
             words += [f"--{name}", str(getattr(args, name))]

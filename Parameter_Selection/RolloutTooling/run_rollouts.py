@@ -184,10 +184,12 @@ def main(args: argparse.Namespace, console: Console) -> None:
         {"files": written, "engine": agent.engine, "dtype": agent.dtype, **summary, "next": following},
         [*lines, f"engine {agent.engine}, {agent.dtype}", *written.values()],
     )
-    console.say(f"next: {following}")
+    if following is not None:
+        console.say(f"next: {following}")
 
 
 _BOTH = ("seed", "max_steps", "gamma", "reference_inputs", "when", "output_dir", "overwrite")
+_REPEATED = ("max_steps", "gamma", "reference_inputs", "when", "from_step", "to_step", "success", "seed", "output_dir")
 _SAMPLED = (
     "episodes", "from_step", "to_step", "success", "trajectories", "gif", "frames", "show", "show_seed", "jobs",
 )  # fmt: skip
@@ -200,11 +202,18 @@ def _refuse_with_exact(args: argparse.Namespace) -> None:
             raise UsageError(f"--{name} cannot be used with --exact, which runs no episodes")
 
 
-def _next_command(args: argparse.Namespace, document: Mapping[str, Any]) -> str:
-    """The experiment with the largest effect once more: as an animation, or after exact values in episodes."""
+def _next_command(args: argparse.Namespace, document: Mapping[str, Any]) -> str | None:
+    """The experiment with the largest effect again, animated or, after exact values, in episodes; after that a page.
+
+    None where all neurons were tried without an effect.
+    """
     from Parameter_Selection.RolloutTooling.rollouts.lines import largest_effect
 
     row = largest_effect(document)
+    if args.gif and row is not None:
+        return next_command("ReportTooling/make_report.py", "--agent_path", args.agent_path, loading=args)
+    if row is None and args.neurons and args.ablate != "zero":
+        return None
     words = ["--agent_path", args.agent_path, *environment_words(args)]
     if row is None:  # nothing that was tried changes anything
         words += ["--neurons", "all", "--ablate", "mean" if args.neurons and args.ablate == "zero" else args.ablate]
@@ -214,10 +223,11 @@ def _next_command(args: argparse.Namespace, document: Mapping[str, Any]) -> str:
         words += ["--patch_spec", row["patch"], "--ablate", args.ablate] if is_ablated else _change_words(args, row)
         episodes = ["--episodes", "20"] if args.exact else ["--episodes", str(args.episodes), "--gif"]
         prefix = [*episodes, "--output_prefix", "shown"]
-    words += ["--reference_inputs", args.reference_inputs] if args.reference_inputs else []
     words += ["--policy", args.acting] if args.acting != "greedy" else []
-    words += ["--seed", str(args.seed)] if args.seed else []
-    words += ["--output_dir", args.output_dir] if args.output_dir else []
+    parser = build_parser()
+    for name in _REPEATED:
+        if getattr(args, name) != parser.get_default(name):
+            words += [f"--{name}", str(getattr(args, name))]
     return next_command(_HERE, *words, *prefix, loading=args)
 
 

@@ -25,13 +25,19 @@ def _exact(results: Results) -> Finding | None:
     worst = min(neurons, key=lambda one: float(one["difference"]))
     states, baseline = document["states"], document["baseline"]
     costly = sum(one["class"] == "behaviour" for one in neurons)
+    lowers: tuple[str, ...] = "expected discounted return", number(baseline["value"]), number(worst["value"])
+    if worst["states_goal"] < baseline["states_goal"]:
+        goal, left = (share(one["states_goal"] / states) for one in (baseline, worst))
+        lowers = "share of states that reach the goal", goal, left
     text = (
         "Behaviour is another matter: {} of {} neurons change what the agent achieves when they are ablated alone; {} "
-        "costs most, it lowers the share of states that reach the goal from {} to {}."
+        "costs most, it lowers the {} from {} to {}."
     )
+    found = sentence(text, count(costly), count(len(neurons)), name(worst["patch"]), *lowers)
+    if not worst["difference"] < 0:
+        found = sentence("None of {} neurons costs anything when it is ablated alone.", count(len(neurons)))
     return Finding(
-        sentence=sentence(text, count(costly), count(len(neurons)), name(worst["patch"]),
-                          share(baseline["states_goal"] / states), share(worst["states_goal"] / states)),
+        sentence=found,
         caveat=sentence(
             "Exact over all {} states, for the ablation to {}. {}", count(states), document["ablation"] or "none",
             _link(document),
@@ -47,16 +53,17 @@ def _sampled(results: Results) -> Finding | None:
     if document is None or not neurons:
         return None
     worst = min(neurons, key=lambda one: float(one["difference"]))
-    text = (
-        "Over whole episodes, ablating {} costs most: the return falls by {} {} from {}, and success is {} instead of "
-        "{}."
-    )
+    baseline = document["baseline"]
+    found = sentence(
+        "Over whole episodes, ablating {} costs most: the return falls by {} {} from {}{}.", name(worst["patch"]),
+        number(-worst["difference"]), interval(-worst["difference_high"], -worst["difference_low"]),
+        number(baseline["return"]), _success(worst, baseline),
+    )  # fmt: skip
+    if not worst["difference"] < 0:
+        text = "Over whole episodes, none of {} neurons lowers the return of {} when it is ablated alone."
+        found = sentence(text, count(len(neurons)), number(baseline["return"]))
     return Finding(
-        sentence=sentence(
-            text, name(worst["patch"]), number(-worst["difference"]),
-            interval(-worst["difference_high"], -worst["difference_low"]), number(document["baseline"]["return"]),
-            share(worst["success"]), share(document["baseline"]["success"]),
-        ),
+        sentence=found,
         caveat=sentence(
             "Paired over {} episodes, ablation {}, {} neurons tried. {}", count(document["episodes"]),
             document["ablation"] or "none", count(len(neurons)), _link(document),
@@ -64,6 +71,15 @@ def _sampled(results: Results) -> Finding | None:
         section="behaviour",
         picture=next(iter(link_pictures(document, name="finding-behaviour")), None),
     )  # fmt: skip
+
+
+def _success(worst: Mapping[str, Any], baseline: Mapping[str, Any]) -> Text:
+    """What becomes of success; nothing where the environment does not report it."""
+    if worst["success"] is None or baseline["success"] is None:
+        return ""
+    if worst["success"] == baseline["success"]:
+        return sentence(", while success stays {}", share(baseline["success"]))
+    return sentence(", and success is {} instead of {}", share(worst["success"]), share(baseline["success"]))
 
 
 def _link(document: Mapping[str, Any]) -> Text:

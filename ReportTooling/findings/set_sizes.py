@@ -24,16 +24,12 @@ def neurons_needed(results: Results) -> Finding | None:
     summary = site["summary"]
     random = [curve["median_size"] for curve in site["curves"] if curve["ranking"] == "random"]
     does = "restore" if direction == "denoising" else "destroy"
-    few = "few" if float(summary["median_size"]) <= site["neurons"] / 10 else "many"
-    text = (
-        "A decision needs {} neurons: the median is {} of the {} in {} to {} the clean action{}; the largest set has "
-        "{}."
-    )
+    text = "A decision needs {}: the median is {} of the {} in {} to {} the clean action{}; the largest set has {}."
     versus = sentence(", where a random order takes {}", number(random[0])) if random and random[0] is not None else ""
     found = summary["one_minimal_sets"]
     return Finding(
-        sentence=sentence(text, few, number(summary["median_size"]), count(site["neurons"]), name(layer), does, versus,
-                          count(summary["greatest_size"])),
+        sentence=sentence(text, _amount(summary["median_size"], of=site["neurons"]), number(summary["median_size"]),
+                          count(site["neurons"]), name(layer), does, versus, count(summary["greatest_size"])),
         caveat=sentence(
             "No neuron can be left out of these sets, but only {} of {} are proven to be the smallest; in {} pairs "
             "adding a neuron undoes the action ({}).",
@@ -43,3 +39,12 @@ def neurons_needed(results: Results) -> Finding | None:
         section="sizes",
         picture=size_picture(results.minimal_sets, direction, name="finding-sizes"),
     )  # fmt: skip
+
+
+def _amount(median: float, *, of: int) -> str:
+    """Roughly how many neurons of a layer."""
+    if median <= 1:
+        return "a single neuron"
+    if median <= of / 10:
+        return "few neurons"
+    return "several neurons" if median <= of / 2 else "most neurons of a layer"

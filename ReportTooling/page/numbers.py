@@ -37,7 +37,7 @@ def rounded(value: float, *, digits: int = 3) -> str:
     """A number with that many significant digits, without trailing zeros, as it is shown."""
     if not math.isfinite(value):
         return str(value)
-    text = f"{value:.{digits}g}"
+    text = f"{value + 0.0:.{digits}g}"  # no minus sign before 0
     if "e" in text and 1e-4 <= abs(value) < 1e7:
         text = f"{value:,.0f}"
     return text.replace("e-0", "e-").replace("-", "\N{MINUS SIGN}", 1) if value < 0 else text.replace("e-0", "e-")

@@ -9,6 +9,7 @@ from typing import Any
 
 from Neuron_Selection.FileFormats.agent_zip.agent_folder import AgentFolder, find_agent
 from Neuron_Selection.FileFormats.agent_zip.agent_zip import read_agent_zip
+from Neuron_Selection.FileFormats.provenance import meta_path, stored_document
 from Neuron_Selection.FileFormats.results.minimal_sets_file import MINIMAL_SET_FILES, load_curves
 from Neuron_Selection.FileFormats.results.results_table import load_results_table
 from Neuron_Selection.FileFormats.results.rollouts_file import load_rollouts
@@ -32,6 +33,7 @@ class AgentRow:
     :param values: column to value, None where a step was not run
     :param curves: rows of ``minimal_sets_curves.csv``
     :param not_run: the steps that were not run, or for other weights
+    :param recorded: the commands of the steps that were run
     :param files: the files read to their SHA-256
     """
 
@@ -39,6 +41,7 @@ class AgentRow:
     values: Mapping[str, Any]
     curves: Sequence[Mapping[str, Any]]
     not_run: Sequence[Step]
+    recorded: Sequence[object]
     files: Mapping[str, str]
 
 
@@ -58,12 +61,13 @@ def agent_row(path: str | Path, *, name: str, group: str) -> AgentRow:
         "parameters": sum(array.size for array in agent.network_tensors.values()),
     }
     files = {str(folder.zip_path): agent.sha256}
-    not_run, curves = [], []
+    not_run, curves, recorded = [], [], []
     for step in _chosen_steps(folder.folder):
         file = folder.folder / step.file
         if not is_there(file) or _weights_of(step, file) not in (None, agent.weights_sha256):
             not_run.append(step)
             continue
+        recorded.append((stored_document(meta_path(file)) or {}).get("command"))
         if step.name == "analysis":
             values |= _of_table(load_results_table(file))
         elif step.name == "minimal_sets":
@@ -76,7 +80,7 @@ def agent_row(path: str | Path, *, name: str, group: str) -> AgentRow:
     if "analysis" not in [step.name for step in not_run]:
         not_run = [step for step in not_run if step.name != "sweep"]  # the analysis does not need it any more
     values["not_run"] = " ".join(step.name for step in not_run)
-    return AgentRow(folder=folder, values=values, curves=curves, not_run=not_run, files=files)
+    return AgentRow(folder=folder, values=values, curves=curves, not_run=not_run, recorded=recorded, files=files)
 
 
 def _chosen_steps(folder: Path) -> list[Step]:

@@ -29,6 +29,7 @@ from Neuron_Selection.FileFormats.weights.candidate_weights import load_candidat
 from Neuron_Selection.FileFormats.weights.perturbation_results import load_perturbation_results
 from Neuron_Selection.PatchingTooling.agent.algorithms import algorithm_in
 from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
+from Parameter_Selection.PerturbationTooling.exact_flips.supported_networks import flips_can_be_found
 from ReportTooling.results.pairs import Pairs, load_pairs
 from ReportTooling.results.steps import STEPS, Step, metadata_beside
 
@@ -110,6 +111,8 @@ def load_results(agent: OpenedAgent) -> Results:
     candidates = found.step("candidates", load_candidate_weights, stored_json_metadata)
     perturbations = found.step("perturbations", load_perturbation_results, stored_json_metadata)
     flips = found.step("flips", load_perturbation_results, stored_json_metadata)
+    if not flips_can_be_found(agent):
+        found.missing = [step for step in found.missing if step.name != "flips"]
     exact = found.step("exact", load_rollouts)
     rollouts = found.step("rollouts", load_rollouts)
     folder = agent.folder.folder / RESULTS

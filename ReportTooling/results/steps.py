@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,14 @@ from typing import Any
 from Neuron_Selection.AnalysisTooling.analysis_run import SWEEP, TABLE
 from Neuron_Selection.errors import InputError
 from Neuron_Selection.FileFormats.agent_zip.agent_folder import CLEAN, GRADIENTS, INPUTS, RESULTS
+from Neuron_Selection.FileFormats.environment_file import ENVIRONMENT_FILE, load_environment_record
 from Neuron_Selection.FileFormats.provenance import meta_path, stored_document
 from Neuron_Selection.FileFormats.results.cross_metric_summary import SUMMARY_FILE
 from Neuron_Selection.FileFormats.results.rollouts_file import ROLLOUTS
+from Neuron_Selection.FileFormats.storage.atomic_files import is_there
 from Neuron_Selection.FileFormats.weights.candidate_weights import CANDIDATES_FILE
 from Neuron_Selection.FileFormats.weights.perturbation_results import PERTURBATIONS
+from Neuron_Selection.next_command import loading_of, next_command
 
 
 def metadata_beside(path: Path, *, script: str) -> dict[str, Any]:
@@ -33,7 +37,8 @@ class Step:
     """A step.
 
     ``file``: what it writes, relative to the agent's folder; ``beside``: other files of it that pages are made from.
-    ``answers``: the question it answers. ``flags``: of its suggested command.
+    ``answers``: the question it answers. ``flags``: of its suggested command. ``loads_agent``: it has the flags on how
+    the agent is loaded.
     """
 
     name: str
@@ -42,8 +47,10 @@ class Step:
     answers: str
     flags: tuple[str, ...] = ()
     beside: tuple[str, ...] = ()
+    loads_agent: bool = True
 
 
+_EPISODES = ("exact", "rollouts")  # they need an environment
 STEPS = (
     Step(
         name="inputs",
@@ -70,6 +77,7 @@ STEPS = (
         file=f"{RESULTS}/{TABLE}",
         answers="Which neurons matter most, with which certainty?",
         beside=(f"{RESULTS}/{SUMMARY_FILE}",),
+        loads_agent=False,
     ),
     Step(
         name="minimal_sets",
@@ -133,3 +141,23 @@ STEPS = (
         flags=("--from", SUMMARY_FILE, "--frames"),
     ),
 )
+
+
+def step_command(step: Step, folder: Path, *, recorded: Iterable[object] = (), overwrite: bool = False) -> str:
+    """The command of a step for the agent in a folder.
+
+    :param recorded: the commands of other steps, whose flags on custom classes and VecNormalize are repeated
+    """
+    words = list(step.flags)
+    if step.name in _EPISODES and not _environment_is_known(folder):
+        words += ["--env", "ENV"]
+    words += ["--overwrite"] if overwrite else []
+    loaded = [loading_of(command) for command in recorded if isinstance(command, Mapping)]
+    loading = next((one for one in loaded if any(vars(one).values())), None) if step.loads_agent else None
+    return next_command(step.script, "--agent_path", folder, *words, loading=loading)
+
+
+def _environment_is_known(folder: Path) -> bool:
+    """Whether ``--env`` can be left out: an environment was recorded, and by an id, not by code."""
+    path = folder / INPUTS / ENVIRONMENT_FILE
+    return is_there(path) and ":" not in load_environment_record(path).env

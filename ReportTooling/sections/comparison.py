@@ -10,7 +10,6 @@ import numpy as np
 from Neuron_Selection.DrawingTooling.canvas import svg_bytes
 from Neuron_Selection.DrawingTooling.curves import Curve, Panel, draw_curves
 from Neuron_Selection.DrawingTooling.points import Points, draw_scatter
-from Neuron_Selection.next_command import next_command
 from ReportTooling.page.blocks import (
     Block,
     Commands,
@@ -24,6 +23,7 @@ from ReportTooling.page.blocks import (
 )
 from ReportTooling.page.numbers import UNDEFINED, count, joined, name, number, printable, sentence, share
 from ReportTooling.results.agent_rows import AgentRow
+from ReportTooling.results.steps import step_command
 
 _COLUMNS = {
     "algorithm": "Algorithm", "parameters": "Parameters", "neurons": "Neurons", "dead_neurons": "Dead",
@@ -169,7 +169,7 @@ def missing_section(rows: Sequence[AgentRow]) -> Section | None:
     commands: list[tuple[Text, str]] = []
     for row in rows:
         for step in row.not_run:
-            text = next_command(step.script, "--agent_path", row.folder.folder)
+            text = step_command(step, row.folder.folder, recorded=row.recorded)
             commands.append((sentence("{} misses {}.", name(row.values["agent"]), name(step.file)), printable(text)))
     if not commands:
         return None

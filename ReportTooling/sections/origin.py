@@ -6,13 +6,10 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from Neuron_Selection.FileFormats.agent_zip.agent_folder import INPUTS
-from Neuron_Selection.FileFormats.storage.atomic_files import is_there
-from Neuron_Selection.next_command import next_command
 from ReportTooling.page.blocks import Block, Commands, Folded, Paragraph, Section, Table, Text
 from ReportTooling.page.numbers import name, printable, sentence
 from ReportTooling.results.loading import Results
-from ReportTooling.results.steps import STEPS, Step
+from ReportTooling.results.steps import STEPS, step_command
 
 
 def origin(results: Results) -> Section:
@@ -58,19 +55,12 @@ def steps_left(results: Results) -> Section | None:
         )
     wanted = [(step, False) for step in results.missing] + [(step, True) for step in results.outdated]
     ordered = sorted(wanted, key=lambda one: STEPS.index(one[0]))
+    folder, recorded = results.agent.folder.folder, [one.get("command") for one in results.metadata.values()]
     commands: list[tuple[Text, str]] = [
-        (step.answers, command_of(results, step, overwrite=again)) for step, again in ordered
+        (step.answers, printable(step_command(step, folder, recorded=recorded, overwrite=again)))
+        for step, again in ordered
     ]
     return Section(name="steps", title="Not run yet", blocks=[*blocks, Commands(commands=commands)])
-
-
-def command_of(results: Results, step: Step, *, overwrite: bool = False) -> str:
-    """The command of a step for this agent."""
-    again = ["--overwrite"] if overwrite else []
-    folder = results.agent.folder.folder
-    if step.name in ("exact", "rollouts") and not is_there(folder / INPUTS / "environment.json"):
-        again = ["--env", "ENV", *again]
-    return printable(next_command(step.script, "--agent_path", folder, *step.flags, *again))
 
 
 def _typed(command: Any) -> Text:

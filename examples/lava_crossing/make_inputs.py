@@ -1,4 +1,4 @@
-"""Make the example's clean and corrupted inputs as they lie in ``agent/activation_inputs``: 100 pairs, 42 clusters."""
+"""Make the example's clean and corrupted inputs of ``agent/activation_inputs``: 100 pairs, 42 clusters."""
 
 from __future__ import annotations
 

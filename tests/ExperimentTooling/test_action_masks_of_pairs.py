@@ -18,6 +18,7 @@ from Neuron_Selection.ExperimentTooling.circuits.masked_runs import circuit_runs
 from Neuron_Selection.ExperimentTooling.circuits.measures import without
 from Neuron_Selection.ExperimentTooling.contrast_pairs import contrast_pairs
 from Neuron_Selection.ExperimentTooling.edges import patch_edges
+from Neuron_Selection.ExperimentTooling.edges.paths import strongest_paths
 from Neuron_Selection.ExperimentTooling.interactions import find_interactions
 from Neuron_Selection.ExperimentTooling.node_chain import chain_of
 from Neuron_Selection.FileFormats.directions import TARGETS
@@ -27,6 +28,7 @@ from tests.raised import raises
 
 COUNT, ACTIONS = 16, 4
 LAYER = "mlp_extractor.policy_net.1"
+LAYERS = ("mlp_extractor.policy_net.0", "mlp_extractor.policy_net.2")
 
 
 @pytest.fixture(scope="module")
@@ -146,8 +148,32 @@ def test_edges_flip_allowed_decisions(made: tuple[Path, Any], tmp_path: Path) ->
             assert int(row["flips"]) == np.count_nonzero(actions != one.behind[one.rows])
             assert int(row["matches_source"]) == np.count_nonzero(actions == one.ahead[one.rows])
             assert int(row["changed_inputs"]) == np.count_nonzero(one.masks[one.rows, action])
-    paths = run.document["directions"]["denoising"]["paths"]
-    assert all(path["flips"] <= run.document["directions"]["denoising"]["contrast_pairs"] for path in paths)
+
+
+def test_paths_flip_allowed_decisions(made: tuple[Path, Any]) -> None:
+    """A path through all three links changes one score by what its edges pass on."""
+    folder, model = made
+    agent = open_agent(folder)
+    runs = [agent.inputs(f"{run}_inputs.json") for run in ("clean", "corrupted")]
+    chain, flips = chain_of(agent), 0
+    for direction, one in decided(agent, model).items():
+        pairs = contrast_pairs(agent, *runs, cluster_by="auto", direction=direction)
+        own, other = chain.values(one.target[one.rows]), chain.values(one.source[one.rows])  # type: ignore[index]
+        weights = [agent.online_weights[f"{name}.weight"] for name in (LAYERS[0], LAYERS[1], "action_net")]
+        baseline = agent.network.scores(one.target)[one.rows]
+        for path in strongest_paths(chain, pairs, direction, count=40, beam=1000):
+            moved = other[0][:, path.nodes[0]]
+            for link, (sends, receives) in enumerate(itertools.pairwise(path.nodes)):
+                step = weights[link][receives, sends] * (moved - own[link][:, sends])
+                if link < 2:
+                    moved = np.tanh(np.arctanh(own[link + 1][:, receives]) + step)
+            scores = baseline.copy()
+            scores[:, path.nodes[-1]] += step
+            assert one.masks is not None
+            actions = np.where(one.masks[one.rows], scores, -np.inf).argmax(axis=1)
+            assert path.flips == np.count_nonzero(actions != one.behind[one.rows])
+            flips += path.flips
+    assert flips
 
 
 def test_a_circuit_is_measured_by_the_margin_that_the_clean_masks_allow(made: tuple[Path, Any], tmp_path: Path) -> None:

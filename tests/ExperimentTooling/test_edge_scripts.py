@@ -84,6 +84,7 @@ def test_every_edge_has_a_row_in_each_direction_and_the_circuit_holds_the_strong
         assert (row["q"] == "") == (row["changed_inputs"] == "0")
         assert float(row["low"]) <= float(row["effect"]) + 1e-9
         assert float(row["effect"]) <= float(row["high"]) + 1e-9 or row["changed_inputs"] == "1"
+    assert list(circuit.importance) == sorted(circuit.importance, key=lambda value: -(value or 0))
     for edge, importance in zip(circuit.edges, circuit.importance, strict=True):
         assert importance == pytest.approx(np.mean(effects[str(edge.sends), str(edge.receives)]))
     curve = rows_in(folder / "edges_curve.csv")

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from Neuron_Selection.ExperimentTooling import find_minimal_sets
 from Neuron_Selection.ObservationTooling.egocentric_view import EgocentricView
 from Neuron_Selection.ObservationTooling.grid_worlds.environments import make_environment
 from Neuron_Selection.ObservationTooling.lava_crossing.pair_files import load_pairs
@@ -134,3 +135,24 @@ def test_the_comparison_takes_medians_over_common_pairs(script, tmp_path, monkey
         "| one | q_net.1 | denoising | 6 | 3 | 9 | - | - |",
     ]
     assert "| two | q_net.1 | denoising | 6.5 | 5 | 8 | - | - |" in lines
+
+
+@only_compare
+def test_the_readme_has_the_medians_that_its_commands_print(script, tmp_path, monkeypatch):
+    for name in ("agent", "ppo"):
+        words = ["--agent_path", str(EXAMPLE / name), "--output_dir", str(tmp_path / name / "patching_results")]
+        assert find_minimal_sets.main([*words, "--quiet"]) == 0
+    monkeypatch.setattr(sys, "argv", ["compare_agents.py", str(tmp_path / "agent"), str(tmp_path / "ppo")])
+    with redirect_stdout(io.StringIO()) as printed:
+        script.main()
+    own, common = printed.getvalue().partition("Median size, common pairs:")[::2]
+    names = {"DQN": "agent", "PPO": "ppo"}
+    table = re.findall(r"^\| (DQN|PPO) \| (\S+), \d+ neurons \| (.*)$", README, re.MULTILINE)
+    assert len(table) == 8
+    assert all(f"| {names[name]} | {layer} | {rest}" in common.splitlines() for name, layer, rest in table)
+    rows = [f"| agent | {layer} | {way} | " for way in ("denoising", "noising") for layer in ("q_net.1", "q_net.3")]
+    medians = [re.search(re.escape(row) + r"(\S+)", own)[1] for row in rows]
+    (shown,) = re.findall(
+        r"all its 100 pairs the medians are (\d) and (\d) \(denoising\), (\d) and (\d) \(noising\)", README
+    )
+    assert list(shown) == medians

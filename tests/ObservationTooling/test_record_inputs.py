@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -226,6 +229,16 @@ def test_an_agent_that_acts_alike_is_reported_and_another_policy_is_suggested(tm
     assert "--policy epsilon=0.3" in done.stderr.splitlines()[-1]
 
 
+def test_an_agent_that_acts_alike_everywhere_is_not_recorded_in_circles(tmp_path: Path) -> None:
+    folder = line_agent(tmp_path, always=1)
+    words = ["--env", f"{FACTORIES}:make_line", "--episodes", "2", "--overwrite", "--json"]
+    followed = []
+    for policy in ("greedy", "epsilon=0.3", "random"):
+        following = json.loads(run(folder, *words, "--policy", policy).stdout)["next"]
+        followed.append(following and following.split("--policy ")[1].split()[0])
+    assert followed == ["epsilon=0.3", "random", None]
+
+
 def test_episodes_without_an_end_are_stopped_and_reported(tmp_path: Path) -> None:
     done = run(
         line_agent(tmp_path, always=0), "--env", f"{FACTORIES}:make_line", "--episodes", "2", "--max_steps", "30"
@@ -320,3 +333,15 @@ def test_a_visited_inputs_file_is_checked(tmp_path: Path) -> None:
     with pytest.raises(InputError) as raised:
         load_visited_inputs(path, agent.agent_zip.observation_space)
     assert raised.value.problem == "is missing"
+
+
+def test_pictures_need_no_display(tmp_path: Path) -> None:
+    pytest.importorskip("pygame")
+    folder = save_dqn(tmp_path / "agent", new_dqn(gymnasium.make("CartPole-v1").observation_space, n_actions=2))
+    words = ["--agent_path", str(folder), "--env", "CartPole-v1", "--episodes", "1", "--frames", "--quiet"]
+    displays = ("DISPLAY", "WAYLAND_DISPLAY", "XDG_RUNTIME_DIR", "SDL_VIDEODRIVER")
+    environment = {name: value for name, value in os.environ.items() if name not in displays}
+    command = [sys.executable, SCRIPT, *words]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "error" not in done.stderr  # SDL prints one where it looks for a display

@@ -13,9 +13,8 @@ import pytest
 
 from Neuron_Selection.AnalysisTooling import analyze
 from Neuron_Selection.AnalysisTooling.measures.decisions import allowed_scores, greedy_actions
-from Neuron_Selection.errors import InputError, SuiteWarning, UsageError
+from Neuron_Selection.errors import InputError, SuiteWarning
 from Neuron_Selection.ExperimentTooling.attribution.paths import attribute
-from Neuron_Selection.ExperimentTooling.contrast_pairs import contrast_pairs
 from Neuron_Selection.ExperimentTooling.interactions.set_effects import Players, set_effects
 from Neuron_Selection.ExperimentTooling.minimal_sets import find_minimal_sets
 from Neuron_Selection.ExperimentTooling.minimal_sets.explain import contrast_rows, of_rows, single_effects
@@ -150,7 +149,7 @@ def test_minimal_sets_flip_allowed_decisions(masked: tuple[Path, Any]) -> None:
         assert greedy_actions(allowed_scores(after, masks[row])) != greedy_actions(before[row : row + 1])
 
 
-def test_attributions_and_interactions_are_between_allowed_actions_and_edges_are_refused(
+def test_attributions_and_interactions_are_between_allowed_actions(
     masked: tuple[Path, Any],
 ) -> None:
     folder, _ = masked
@@ -170,8 +169,6 @@ def test_attributions_and_interactions_are_between_allowed_actions_and_edges_are
     for row in range(len(flipped)):
         changes = effects.changes(row, np.arange(mixtures.layer.width), everything)
         assert np.allclose(changes, by_run[row], atol=1e-12)
-    with pytest.raises(UsageError, match="inputs with action_mask are not supported"):
-        contrast_pairs(agent, source, target, cluster_by="auto")
 
 
 def test_a_goal_requires_nothing_of_forbidden_actions() -> None:

@@ -66,6 +66,7 @@ def test_an_agent_that_misses_steps_is_listed_with_its_commands(folders: list[Pa
     assert (row["algorithm"], row["neurons"], row["not_run"]) == ("PPO", "", "sweep analysis minimal_sets rollouts")
     html = Path(document["page"]).read_text()
     assert f"find_minimal_sets.py --agent_path {folders[1]}" in html
+    assert f"run_rollouts.py --agent_path {folders[1]} --from cross_metric_summary.json --frames --env ENV" in html
     again = compare_agents(folders, output_dir=tmp_path / "out")
     assert again.was_up_to_date
 

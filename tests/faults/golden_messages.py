@@ -21,6 +21,7 @@ FILES = (
     "patching",
     "pipeline",
     "command_line",
+    "edge",
     "recording",
     "rollout",
     "report",

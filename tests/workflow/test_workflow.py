@@ -15,14 +15,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from gymnasium import spaces
 
 from tests.conftest import ROOT
-from tests.made_agents import mlp_agent
+from tests.made_agents import mlp_agent, new_dqn, save_dqn
 
 pytest.importorskip("snakemake", reason="the extra cluster is not installed (it needs Python 3.11)")
 
 sys.path.insert(0, str(ROOT / "workflow"))
-from agent_table import TableError, find_agents
+from agent_table import TableError, find_agents, has_smallest_flips
 
 sys.path.pop(0)
 
@@ -189,3 +190,8 @@ def test_a_dry_run_for_slurm_puts_the_steps_of_an_agent_into_one_job(place: Path
     profile = str(ROOT / "workflow" / "profiles" / "slurm")
     code, stderr = finished(snakemake(place, "--profile", profile, "--dry-run", agents="runs/a"))
     assert code == 0, stderr
+
+
+def test_smallest_flips_are_asked_for_only_where_they_apply(place: Path) -> None:
+    save_dqn(place / "cnn", new_dqn(spaces.Box(0, 255, (36, 36, 3), np.uint8), policy="CnnPolicy"))
+    assert [has_smallest_flips(str(place / name)) for name in ("runs/a", "cnn", "runs/broken")] == [True, False, True]

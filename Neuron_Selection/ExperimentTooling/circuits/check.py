@@ -16,8 +16,12 @@ from Neuron_Selection.ExperimentTooling.circuits.hypothesis_tests import (
     minimality_test,
     random_circuits_test,
 )
-from Neuron_Selection.ExperimentTooling.circuits.masked_runs import CORRUPTED as CORRUPTED_RUN
-from Neuron_Selection.ExperimentTooling.circuits.masked_runs import CircuitRuns, Masks, circuit_runs
+from Neuron_Selection.ExperimentTooling.circuits.masked_runs import (
+    CircuitRuns,
+    Masks,
+    check_circuit_ablation,
+    circuit_runs,
+)
 from Neuron_Selection.ExperimentTooling.circuits.measures import SUBSETS, Edge, edges_of, measure_circuit
 from Neuron_Selection.ExperimentTooling.contrast_pairs import ContrastPairs, contrast_pairs
 from Neuron_Selection.ExperimentTooling.node_chain import chain_of
@@ -27,7 +31,6 @@ from Neuron_Selection.FileFormats.provenance import check_outputs, is_up_to_date
 from Neuron_Selection.FileFormats.results.circuit_check_file import save_circuit_check, stored_circuit_check
 from Neuron_Selection.FileFormats.results.circuit_file import Node
 from Neuron_Selection.FileFormats.results.patching_results import results_path
-from Neuron_Selection.PatchingTooling.ablations import check_ablation_flags, parse_ablation
 from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
 
 Progress = Callable[[Sequence[Edge]], Iterable[Edge]]
@@ -81,9 +84,7 @@ def check_circuit(
         agent, chain, circuit=circuit, patch_spec=patch_spec, patches_file=patches_file, allow_mismatch=allow_mismatch
     )
     ablation = ablate or given.ablation
-    if ablation != CORRUPTED_RUN or reference_inputs is not None:
-        kind = None if ablation == CORRUPTED_RUN else parse_ablation(ablation)
-        check_ablation_flags(kind, has_reference=reference_inputs is not None, has_seed=False)
+    check_circuit_ablation(ablation, has_reference=reference_inputs is not None)
     reference = None if reference_inputs is None else agent.inputs(reference_inputs)
     both = paired_inputs(agent, clean=clean, corrupted=corrupted, input_ids=input_ids)
     path = results_path(output_folder(output_dir, agent.folder.folder / RESULTS), output_prefix)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from Neuron_Selection.errors import InputError, UsageError, shown
-from Neuron_Selection.ExperimentTooling.circuits.masked_runs import CORRUPTED, Masks
+from Neuron_Selection.ExperimentTooling.circuits.masked_runs import CORRUPTED, Masks, check_circuit_ablation
 from Neuron_Selection.ExperimentTooling.circuits.measures import masks_of
 from Neuron_Selection.ExperimentTooling.hidden_layers import activations_of_layers
 from Neuron_Selection.ExperimentTooling.node_chain import NodeChain
@@ -65,9 +65,20 @@ def given_circuit(
     """
     if sum(one is not None for one in (circuit, patch_spec, patches_file)) > 1:
         raise UsageError("--circuit, --patch_spec and --patches_file cannot be used together: each names a circuit")
-    if patch_spec is None and patches_file is None:
+    listed = None
+    if patches_file is not None:
+        listed = agent.folder.find(patches_file, ".")
+        patch_spec, *others = load_definitions(listed)
+        if others:
+            found, hint = f"{1 + len(others)} patches", "--patch_spec names one"
+            raise InputError(listed, found=found, expected="one patch, which is the circuit", hint=hint)
+    if patch_spec is None:
         path = agent.folder.find(circuit or CIRCUIT, RESULTS, hint="patch_edges.py makes it")
         loaded = load_circuit(path)
+        try:
+            check_circuit_ablation(loaded.ablation, has_reference=False)
+        except UsageError as error:
+            raise InputError(path, error.field, found=error.found, expected=error.expected) from error
         return GivenCircuit(
             masks=_masks_in(loaded, chain, agent, path, allow_mismatch=allow_mismatch),
             nodes=loaded.nodes,
@@ -76,14 +87,7 @@ def given_circuit(
             path=path,
             identity={"circuit_sha256": sha256_of_file(path)},
         )
-    listed = None
-    if patches_file is not None:
-        listed = agent.folder.find(patches_file, ".")
-        patch_spec, *others = load_definitions(listed)
-        if others:
-            found, hint = f"{1 + len(others)} patches", "--patch_spec names one"
-            raise InputError(listed, found=found, expected="one patch, which is the circuit", hint=hint)
-    chosen = _chosen(agent.layer_table.resolve(patch_spec or {}), chain, agent)
+    chosen = _chosen(agent.layer_table.resolve(patch_spec), chain, agent)
     sizes = zip(chain.layers, chain.widths, strict=True)
     intact = [chosen.get(layer, np.ones(width, bool)) for layer, width in sizes]
     nodes = {layer: np.flatnonzero(is_in).tolist() for layer, is_in in chosen.items()}
@@ -132,7 +136,7 @@ def _chosen(patch: Mapping[str, Neurons], chain: NodeChain, agent: OpenedAgent) 
         layer = activations.get(name, name)
         if layer not in chain.hidden:
             expected = f"a layer of {', '.join(chain.hidden)}"
-            raise UsageError(file="patch spec", found=f"layer {shown(name)}", expected=expected)
+            raise UsageError(field="patch spec", found=f"layer {shown(name)}", expected=expected)
         chosen.setdefault(layer, np.zeros(chain.widths[chain.layers.index(layer)], bool))
         chosen[layer][slice(None) if neurons == "all" else list(neurons)] = True
-    return {layer: chosen[layer] for layer in chain.hidden if layer in chosen}
+    return chosen

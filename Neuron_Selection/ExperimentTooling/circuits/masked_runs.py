@@ -15,10 +15,11 @@ from typing import TypeAlias
 
 import numpy as np
 
+from Neuron_Selection.errors import UsageError
 from Neuron_Selection.ExperimentTooling.contrast_pairs import ContrastPairs
 from Neuron_Selection.ExperimentTooling.node_chain import INPUTS, SCORES, Link, NodeChain
 from Neuron_Selection.FileFormats.observations import Observations
-from Neuron_Selection.PatchingTooling.ablations import parse_ablation
+from Neuron_Selection.PatchingTooling.ablations import check_ablation_flags, parse_ablation
 
 Masks: TypeAlias = Sequence[np.ndarray]
 """Which edges are in a circuit, link by link: (senders, receivers), bool."""
@@ -84,6 +85,19 @@ class CircuitRuns:
             received = self.chain.received(link, self.ablated[link.number], self.observations)
             self._ablated_through[link.number] = received
         return np.array(self._ablated_through[link.number])
+
+
+def check_circuit_ablation(ablation: str, *, has_reference: bool) -> None:
+    """Raise for an unknown kind, or for reference inputs that it does not use."""
+    kind = None
+    if ablation != CORRUPTED:
+        try:
+            kind = parse_ablation(ablation)
+        except UsageError as error:
+            is_unknown = error.field == "ablation"  # else the number of a known one
+            expected = f"{CORRUPTED}, {error.expected}" if is_unknown else error.expected
+            raise UsageError(field=error.field, found=error.found, expected=expected) from error
+    check_ablation_flags(kind, has_reference=has_reference, has_seed=False)
 
 
 def circuit_runs(

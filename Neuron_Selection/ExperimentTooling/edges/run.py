@@ -9,7 +9,7 @@ from typing import Any
 
 from Neuron_Selection.errors import UsageError
 from Neuron_Selection.ExperimentTooling.circuits.masked_runs import CORRUPTED as CORRUPTED_RUN
-from Neuron_Selection.ExperimentTooling.circuits.masked_runs import circuit_runs
+from Neuron_Selection.ExperimentTooling.circuits.masked_runs import check_circuit_ablation, circuit_runs
 from Neuron_Selection.ExperimentTooling.circuits.measures import SUBSETS, measure_circuit
 from Neuron_Selection.ExperimentTooling.circuits.strongest import faithfulness_curves, strongest_edges
 from Neuron_Selection.ExperimentTooling.contrast_pairs import OF_CIRCUITS, contrast_pairs
@@ -24,7 +24,6 @@ from Neuron_Selection.FileFormats.encoding import ENCODING, load_encoding
 from Neuron_Selection.FileFormats.provenance import check_outputs, is_up_to_date, meta_path
 from Neuron_Selection.FileFormats.results.edges_file import edges_paths, load_edges, save_edges, stored_edges
 from Neuron_Selection.FileFormats.storage.atomic_files import sha256_of_file
-from Neuron_Selection.PatchingTooling.ablations import check_ablation_flags, parse_ablation
 from Neuron_Selection.PatchingTooling.opened_agent import OpenedAgent
 
 Progress = Callable[[Sequence[tuple[str, Link]]], Iterable[tuple[str, Link]]]
@@ -75,9 +74,7 @@ def patch_edges(
         raise UsageError("--edges and --threshold cannot be used together: each alone chooses the circuit")
     if threshold is not None and threshold <= 0:
         raise UsageError(field="threshold", found=f"{threshold:g}", expected="a number above 0")
-    if ablate != CORRUPTED_RUN or reference_inputs is not None:
-        ablation = None if ablate == CORRUPTED_RUN else parse_ablation(ablate)
-        check_ablation_flags(ablation, has_reference=reference_inputs is not None, has_seed=False)
+    check_circuit_ablation(ablate, has_reference=reference_inputs is not None)
     reference = None if reference_inputs is None else agent.inputs(reference_inputs)
     both = paired_inputs(agent, clean=clean, corrupted=corrupted, input_ids=input_ids)
     chain = chain_of(agent)

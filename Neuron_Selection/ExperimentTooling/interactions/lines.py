@@ -19,10 +19,11 @@ def interaction_lines(document: Mapping[str, Any]) -> list[str]:
     for direction, one in document.items():
         target, source = TARGETS[direction]
         neurons = len(one["neurons"])
+        pairs = neurons * (neurons - 1) // 2
         kinds = ", ".join(f"{count} {_words(kind)}" for kind, count in one["kinds"].items())
         lines.append(
             f"{direction} (source {source}, target {target}): {neurons} neurons of {', '.join(one['layers'])}, "
-            f"{neurons * (neurons - 1) // 2} pairs of them: {kinds} (threshold {one['threshold']:g})"
+            f"{pairs} {'pair' if pairs == 1 else 'pairs'} of them: {kinds} (threshold {one['threshold']:g})"
         )
         lines += _pair_lines(one["strongest"][:_SHOWN])
         lines += _shapley_lines(one)
@@ -92,14 +93,18 @@ def _pair_lines(pairs: list[Mapping[str, Any]]) -> list[str]:
     names = [_short(_spec(pair)) for pair in pairs]
     width = max(len("  neurons i and j"), *(len(name) + 2 for name in names)) + 2
     head = "".join(f"{word:>{size}}" for word, size in _COLUMNS.items())
-    lines = [f"{'  neurons i and j':<{width}}{head}  {'interval':<22}{'q':<9}kind"]
-    for name, pair in zip(names, pairs, strict=True):
+    intervals = [_interval(pair["interval_low"], pair["interval_high"]) for pair in pairs]
+    ends = max(20, *map(len, intervals)) + 2
+    lines = [f"{'  neurons i and j':<{width}}{head}  {'interval':<{ends}}{'q':<9}kind"]
+    for name, pair, interval in zip(names, pairs, intervals, strict=True):
         values = (pair[key] for key in ("effect", "other_effect", "effect_together", "interaction"))
         cells = "".join(f"{value:>{size}.3g}" for value, size in zip(values, _COLUMNS.values(), strict=True))
-        low, high = pair["interval_low"], pair["interval_high"]
-        interval = "" if low is None else f"[{low:.3g}, {high:.3g}]"
-        lines.append(f"{'  ' + name:<{width}}{cells}  {interval:<22}{pair['q']:<9.2g}{_words(pair['kind'])}")
+        lines.append(f"{'  ' + name:<{width}}{cells}  {interval:<{ends}}{pair['q']:<9.2g}{_words(pair['kind'])}")
     return lines
+
+
+def _interval(low: float | None, high: float | None) -> str:
+    return "" if low is None or high is None else f"[{low:.3g}, {high:.3g}]"
 
 
 def _shapley_lines(one: Mapping[str, Any]) -> list[str]:

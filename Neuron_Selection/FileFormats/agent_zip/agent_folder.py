@@ -27,6 +27,9 @@ _MAKERS = {  # of a file with this name, and of files in this folder
     CLEAN: "make_pairs.py",
     CORRUPTED: "make_pairs.py",
     VISITED: "record_inputs.py",
+    "cross_metric_summary.json": "analyze_metrics.py",
+    "minimal_sets.json": "find_minimal_sets.py",
+    "circuit.json": "patch_edges.py",
 }
 
 

@@ -134,6 +134,10 @@ def load_circuit(path: Path) -> Circuit:
         if edge in edges:
             raise InputError(path, f"edges[{number}]", f"is the same edge as edges[{edges[edge]}]")
         edges[edge] = number
+    n_inputs = read.layers.get(read.inputs, 0)
+    for index in read.input_names:
+        if not _is_index(index, n_inputs):
+            raise InputError(path, "input_names", found=shown(index), expected="the index of an input")
     circuit = Circuit(
         layers=read.layers,
         inputs=read.inputs,
@@ -142,9 +146,7 @@ def load_circuit(path: Path) -> Circuit:
         seed=read.seed,
         importance=[one.importance for one in read.edges],
         measures={name: getattr(read, name) for name in ("faithfulness", "completeness", "minimality")},
-        input_names={
-            int(index): name for index, name in read.input_names.items() if index.isascii() and index.isdigit()
-        },
+        input_names={int(index): name for index, name in read.input_names.items()},
         weights_sha256=None if read.metadata is None else fingerprint_in(read.metadata, path),
     )
     if {name: sorted(indices) for name, indices in read.nodes.items()} != circuit.nodes:
@@ -156,8 +158,10 @@ def load_circuit(path: Path) -> Circuit:
 
 def _node(text: str, layers: Mapping[str, int], path: Path, field: str) -> Node:
     layer, _, index = text.rpartition(":")
-    if layer not in layers or not (
-        index.isascii() and index.isdigit() and len(index) < 10 and int(index) < layers[layer]
-    ):
+    if layer not in layers or not _is_index(index, layers[layer]):
         raise InputError(path, field, found=shown(text), expected="LAYER:INDEX of one of the file's layers")
     return Node(layer, int(index))
+
+
+def _is_index(text: str, width: int) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 10 and int(text) < width

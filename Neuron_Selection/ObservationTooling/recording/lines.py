@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-OTHER_POLICY = "epsilon=0.3"  # in every third step another action: states that the greedy policy never visits
+_OTHER_POLICIES = ("epsilon=0.3", "random")  # each visits states that the one before it never visits
+
+
+def other_policy(acting: str) -> str | None:
+    """A way of acting that visits states which ``acting`` does not; None for an agent that acts at random already."""
+    if acting not in _OTHER_POLICIES:
+        return _OTHER_POLICIES[0]
+    return next(iter(_OTHER_POLICIES[_OTHER_POLICIES.index(acting) + 1 :]), None)
 
 
 def summary_lines(summary: Mapping[str, Any]) -> list[str]:
@@ -20,8 +27,11 @@ def summary_lines(summary: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def remarks(summary: Mapping[str, Any], *, max_steps: int) -> list[str]:
-    """What a user should know before using the states."""
+def remarks(summary: Mapping[str, Any], *, max_steps: int, policy: str) -> list[str]:
+    """What a user should know before using the states.
+
+    :param policy: how the agent acted
+    """
     found = []
     stopped = summary["ends"].get("stopped", 0)
     if stopped:
@@ -34,9 +44,11 @@ def remarks(summary: Mapping[str, Any], *, max_steps: int) -> list[str]:
         found.append(f"the environment is not deterministic: with the same seed and actions, {place} differs")
     if not has_contrast(summary):
         (action,) = summary["states_per_greedy_action"]
+        other = other_policy(policy)
         found.append(
             f"the greedy action is {action} in all {summary['distinct_states']} states, so no two of them make a pair: "
-            f"record with --policy {OTHER_POLICY}, more --episodes, or another --seed"
+            + (f"record with --policy {other}, " if other else "the agent may be constant; record ")
+            + "more --episodes, or another --seed"
         )
     return found
 

@@ -113,11 +113,14 @@ def remarks_on(n_episodes: int, n_clusters: int, n_tested: int) -> list[str]:
 
     :param n_clusters: how many of the episodes are different
     """
+    if n_clusters == 1 < n_episodes:
+        same = f"the {n_episodes} baseline episodes are the same, and more of them would show no more"
+        return [f"{same}: --policy epsilon=0.1 makes different ones, and --exact needs none where the world is finite"]
     least = 2.0 ** (1 - n_clusters)
     remarks, different = [], f"{n_clusters} different episode{'s' if n_clusters != 1 else ''}"
     if n_clusters < n_episodes:
         remarks.append(
-            f"the {n_episodes} baseline episodes are {n_clusters} different ones; equal ones are one cluster in "
+            f"{n_clusters} of the {n_episodes} baseline episodes are different; equal ones are one cluster in "
             "intervals and tests"
         )
     if n_clusters < FEW_CLUSTERS:

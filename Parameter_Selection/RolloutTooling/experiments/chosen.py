@@ -128,13 +128,21 @@ def _single_neurons(agent: OpenedAgent, texts: Sequence[str]) -> list[dict[str, 
     table, patches = agent.layer_table, []
     for text in texts:
         if text == ALL:
-            patches += single_neurons(table, hidden_layers(agent))
+            patches += _hidden_neurons(agent)
             continue
         for layer, neurons in table.resolve(text).items():
             indices = range(table.layers[layer].width) if neurons == "all" else neurons
             patches += [{layer: (neuron,)} for neuron in indices]
     _refuse_twice(map(format_patch_spec, patches))
     return patches
+
+
+def _hidden_neurons(agent: OpenedAgent) -> list[dict[str, Neurons]]:
+    try:
+        return single_neurons(agent.layer_table, hidden_layers(agent))
+    except UsageError as error:
+        hint = f"--neurons {agent.layer_table.output or 'LAYER'}:all ablates the outputs"
+        raise UsageError("--neurons all: the network has no hidden layer", hint=hint) from error
 
 
 def _controls(

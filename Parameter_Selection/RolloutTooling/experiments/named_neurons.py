@@ -43,7 +43,8 @@ def _important_neurons(agent: OpenedAgent, path: Path) -> Named:
     summary = load_cross_metric_summary(path)
     _check_agent(agent, summary.metadata, path)
     rows = {name: len(array) for name, array in weight_matrices(agent.online_weights).items()}
-    definitions = single_neurons(agent.layer_table, hidden_layers(agent))
+    needed = any(one.patch is None and one.position is not None for one in summary.neurons)
+    definitions = single_neurons(agent.layer_table, hidden_layers(agent)) if needed else []
     named: Named = {}
     together: dict[str, list[int]] = {}
     for one in candidate_neurons(summary, rows, definitions=definitions):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from gymnasium import spaces
 
 from Neuron_Selection.errors import UsageError
 from Neuron_Selection.ExperimentTooling.circuits.hypothesis_tests import (
+    _random_circuit,
     equivalence_test,
     independence_test,
     minimality_test,
@@ -182,6 +184,17 @@ def test_random_subsets_find_what_the_whole_circuit_hides(tmp_path: Path) -> Non
     assert measure_circuit(runs, one_side, subsets=40).completeness == pytest.approx(1)  # the other side does it alone
 
 
+def test_a_circuit_is_not_complete_if_the_rest_of_the_network_does_the_same(tmp_path: Path) -> None:
+    """The second input inhibits the first unit and takes its part: circuit, rest and network all have the margin 1."""
+    layers = [(np.eye(2), np.zeros(2)), ([[1, -1], [0, 1]], np.zeros(2)), ([[1, 1], [0, 0]], [0, 0.5])]
+    agent = open_agent(planted_agent(tmp_path / "agent", layers))
+    observations = [np.full((2, 2), value, np.float32) for value in (1, 0)]
+    pairs = contrast_pairs(agent, *(agent.inputs(one) for one in observations), cluster_by="auto")
+    runs = circuit_runs(chain_of(agent), pairs, "corrupted")
+    measures = measure_circuit(runs, masks_of([(0, 0, 0), (1, 0, 0), (2, 0, 0)], [2, 2, 2, 2]), subsets=0)
+    assert (measures.faithfulness, measures.completeness) == pytest.approx((1, 1))
+
+
 def test_faithfulness_rises_from_0_to_1_over_all_edges_and_better_than_at_random(mlp: Made) -> None:
     agent, pairs = mlp
     runs = circuit_runs(chain_of(agent), pairs, "corrupted")
@@ -243,6 +256,42 @@ def test_random_circuits_are_at_least_as_large_and_the_best_circuit_beats_them(
     assert compared.sufficiency.statistic == pytest.approx(0, abs=1e-6)
     assert compared.sufficiency.p < 0.05
     assert compared.necessity.statistic == pytest.approx(1.0, abs=1e-6)
+
+
+def test_random_circuits_have_as_many_edges_as_asked_all_of_them_on_paths(mlp: Made) -> None:
+    agent, pairs = mlp
+    runs, random = circuit_runs(chain_of(agent), pairs, "corrupted"), np.random.default_rng(0)
+    nodes = [np.arange(width) for width in SIDES]
+    for size in (1, 9, 30, runs.chain.n_edges):
+        masks = _random_circuit(runs, nodes, size, random)
+        assert sum(mask.sum() for mask in masks) >= size
+        assert [mask.tolist() for mask in connected(masks)] == [mask.tolist() for mask in masks]
+
+
+def test_independence_is_that_of_all_permutations_of_the_clusters(mlp: Made) -> None:
+    """Five clusters have 120 orders, all of which are used; the criterion as in Gretton et al., by its matrices."""
+    agent, pairs = mlp
+    of_input = np.arange(pairs.count) % 5
+    pairs = replace(pairs, clusters=replace(pairs.clusters, of_input=of_input, count=5))
+    runs = circuit_runs(chain_of(agent), pairs, "corrupted")
+    circuit = random_masks(runs, 0, share=0.7)
+    found = independence_test(runs, pairs, circuit, draws=999, seed=0)
+    centre = np.eye(5) - 1 / 5
+
+    def kernel(masks: Any) -> np.ndarray:
+        margins = runs.margins(masks)
+        means = np.array([margins[of_input == cluster].mean() for cluster in range(5)])
+        distances = np.abs(means[:, None] - means)
+        return np.asarray(np.exp(-((distances / np.median(distances[distances > 0])) ** 2) / 2))
+
+    left, whole = kernel(without(runs.whole, circuit)), kernel(runs.whole)
+    criteria = [
+        np.trace(left[np.ix_(order, order)] @ centre @ whole @ centre) / 16
+        for order in map(list, itertools.permutations(range(5)))
+    ]
+    assert found.statistic == pytest.approx(criteria[0])
+    assert found.p == pytest.approx(np.mean(np.array(criteria) >= criteria[0] - 1e-12))
+    assert 0.02 < found.p < 0.98
 
 
 def test_p_values_count_ties_and_the_observation_itself() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -204,10 +205,42 @@ def test_a_path_is_what_a_circuit_of_its_edges_does_and_the_strongest_are_found(
     assert all(path.effect == pytest.approx(effects[path.nodes], abs=1e-12) for path in found)
 
 
-def test_a_network_that_is_no_chain_is_refused_or_begins_after_its_branches(tmp_path: Path) -> None:
+def test_the_chain_of_a_network_with_branches_begins_after_them(tmp_path: Path) -> None:
     agent = open_agent(save_agent(tmp_path / "agent", new_agent("A2C, Dict")))
     chain = chain_of(agent)
     assert (chain.inputs, chain.hidden) == ("", ("mlp_extractor.policy_net.1",))
+    space = spaces.Dict({"image": spaces.Box(0, 255, (1, 36, 36), np.uint8), "state": spaces.Discrete(3)})
+    model = new_dqn(space, policy="MultiInputPolicy", net_arch=[4])
+    chain = chain_of(open_agent(save_agent(tmp_path / "image", model)))
+    assert (chain.inputs, chain.hidden, chain.widths) == ("", ("q_net.1",), (4, 3))
+    assert len(chain.left_out) == 4  # three convolutions and the Linear behind them
+
+
+def test_clusters_change_intervals_and_q_but_no_effect_and_importance_is_of_sizes(tmp_path: Path) -> None:
+    random, sides = np.random.default_rng(5), [3, 4, 2]
+    layers = [(random.normal(size=(b, a)), np.zeros(b)) for a, b in itertools.pairwise(sides)]
+    agent = open_agent(planted_agent(tmp_path / "agent", layers))
+    runs = [agent.inputs(random.normal(size=(40, 3)).astype(np.float32)) for _ in range(2)]
+    chain = chain_of(agent)
+    named = replace(runs[0], clusters={input_id: str(int(input_id) % 7) for input_id in runs[0].ids})
+    alone, in_clusters = (
+        direction_effects(
+            chain,
+            contrast_pairs(agent, clean, runs[1], cluster_by="auto"),
+            "noising",
+            chain.links,
+            resamples=99,
+            seed=0,
+        )
+        for clean in (runs[0], named)
+    )
+    for one, other in zip(alone, in_clusters, strict=True):
+        assert np.allclose(one.effect, other.effect, atol=1e-12)
+        assert not np.allclose(one.low, other.low, atol=1e-12)
+        assert (np.nan_to_num(other.q, nan=1.0) >= 2 / 2**7).all()
+    opposite = [replace(one, effect=-one.effect) for one in alone]
+    for importance, one in zip(importance_of([alone, opposite]), alone, strict=True):
+        assert np.allclose(importance, np.abs(one.effect), atol=0)
 
 
 def test_pairs_without_contrast_are_refused(tmp_path: Path) -> None:

@@ -110,7 +110,7 @@ def test_all_pairs_have_contrast_in_both_directions_and_in_a_report(masked: Any,
     pairs = load_pairs(agent, [*"abcd"])
     assert pairs is not None
     assert pairs.has_contrast.all()
-    assert draw_pairs.main(["--agent_path", str(own)]) == 0
+    assert draw_pairs.main(["--agent_path", str(own), "--input_ids", pairs.ids[0]]) == 0
 
 
 def test_states_that_differ_by_their_masks_alone_are_no_pair(masked: Any, tmp_path: Path) -> None:

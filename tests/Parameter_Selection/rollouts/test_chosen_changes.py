@@ -37,6 +37,30 @@ def test_all_neurons_are_numbered_as_in_a_sweep(agent: OpenedAgent) -> None:
     ]
 
 
+def test_a_network_without_hidden_layers_has_neurons_where_they_are_named(tmp_path: Path) -> None:
+    linear = open_agent(mlp_agent(tmp_path, net_arch=[]))
+    problem = "--neurons all: the network has no hidden layer"
+    with raises(UsageError, problem=problem, hint="--neurons q_net.0:all ablates the outputs"):
+        chosen(linear, neurons=["all"])
+    assert len(chosen(linear, neurons=["q_net.0:all"])) == 3
+    path = tmp_path / "cross_metric_summary.json"
+    path.write_text(json.dumps({"common_neurons": {"exp_2_q_net.0": {"patch": {"q_net.0": [1]}}}}))
+    assert chosen(linear, named_by=str(path))["exp_2_q_net.0"].neurons == {"q_net.0": (1,)}
+
+
+@pytest.mark.parametrize(
+    ("name", "script"),
+    [
+        ("cross_metric_summary.json", "analyze_metrics.py"),
+        ("minimal_sets.json", "find_minimal_sets.py"),
+        ("circuit.json", "patch_edges.py"),
+    ],
+)
+def test_a_missing_file_of_another_tool_names_the_script_that_makes_it(tmp_path: Path, name: str, script: str) -> None:
+    with raises(InputError, file=name, names=["patching_results"], hint=f"{script} makes it"):
+        chosen(open_agent(mlp_agent(tmp_path)), named_by=name)
+
+
 def test_steered_neurons_have_values_of_their_own(agent: OpenedAgent) -> None:
     found = chosen(agent, steer=["q_net.2:1=-2; q_net.0:5,6=+0.5;q_net.0:0=1e-1"], clamp=["q_net.0:all=3"])
     edit = found["steer_1"].edits["q_net.0"]

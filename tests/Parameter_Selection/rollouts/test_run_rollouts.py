@@ -80,6 +80,15 @@ def test_the_next_command_can_be_pasted(agent: Path) -> None:
     assert load_rollouts(agent / "rollout_results" / "shown.json")["experiments"][0]["return"] == 0.0
 
 
+def test_the_next_command_repeats_the_flags_of_the_episodes_and_ends_with_a_page(agent: Path) -> None:
+    words = ["--patch_spec", "q_net.0:4", "--episodes", "2", "--max_steps", "9", "--to_step", "5", "--json"]
+    following = shlex.split(json.loads(run(agent, *words).stdout)["next"])
+    assert following[following.index("--max_steps") + 1] == "9"
+    assert following[following.index("--to_step") + 1] == "5"
+    nothing = run(agent, "--neurons", "q_net.0:2", "--ablate", "constant=0", "--json", "--output_prefix", "none")
+    assert json.loads(nothing.stdout)["next"] is None
+
+
 def test_an_episode_is_shown_with_the_step_at_which_the_agents_part(tmp_path: Path) -> None:
     image = pytest.importorskip("PIL.Image")
     shutil.copytree(ROOT / "examples" / "lava_crossing" / "agent", tmp_path / "lava")
@@ -89,6 +98,7 @@ def test_an_episode_is_shown_with_the_step_at_which_the_agents_part(tmp_path: Pa
          "--max_steps", "20", "--gif", "--frames"], cwd=tmp_path
     )  # fmt: skip
     assert found.returncode == 0, found.stderr
+    assert "make_report.py" in found.stderr.splitlines()[-1]
     folder = tmp_path / "lava" / "rollout_results"
     document = load_rollouts(folder / "rollouts.json")
     row = document["experiments"][0]

@@ -59,6 +59,12 @@ def test_too_few_episodes_are_reported_with_the_number_that_could_do() -> None:
     assert len(remarks_on(80, 50, 100)) == 1
 
 
+def test_more_episodes_are_not_recommended_where_all_are_the_same() -> None:
+    (remark,) = remarks_on(20, 1, 100)
+    assert "--episodes" not in remark
+    assert "--policy epsilon=0.1" in remark
+
+
 def test_equal_episodes_are_one_piece_of_evidence() -> None:
     returns = np.array([[5.0] * 12, [3.0] * 6 + [4.0] * 6])
     alone, together = (
