@@ -117,13 +117,17 @@ def _each_alone(plan: Plan, changes: Sequence[WeightChange]) -> Iterator[tuple[s
         name = f"{run} {start} to {stop}"
         data = None if kept is None else kept.read(name)
         if data is not None and len(data) == row_bytes * (stop - start):
-            stored = np.frombuffer(data, "<f8").reshape(-1, *shape)
-            found = [stored[part.start - start : part.stop - start] for part in parts]
+            found = np.frombuffer(data, "<f8").reshape(-1, *shape)
         else:
-            found = [plan.network.scores_of_changes(observations, changes[part]) for part in parts]
+            found = np.empty((stop - start, *shape), "<f8")  # small arrays kept between passes would fragment the heap
+            for part in parts:
+                found[part.start - start : part.stop - start] = plan.network.scores_of_changes(
+                    observations, changes[part]
+                )
             if kept is not None:
-                kept.keep(name, b"".join(np.asarray(q_values, "<f8").tobytes() for q_values in found))
-        yield from zip(parts, found, strict=True)
+                kept.keep(name, found.tobytes())
+        for part in parts:
+            yield part, found[part.start - start : part.stop - start]
 
 
 def sweep_together(plan: Plan, targets: Sequence[WeightTarget]) -> list[dict[str, Any]]:
