@@ -55,9 +55,8 @@ def _sampled(results: Results) -> Finding | None:
     worst = min(neurons, key=lambda one: float(one["difference"]))
     baseline = document["baseline"]
     found = sentence(
-        "Over whole episodes, ablating {} costs most: the return falls by {} {} from {}{}.", name(worst["patch"]),
-        number(-worst["difference"]), interval(-worst["difference_high"], -worst["difference_low"]),
-        number(baseline["return"]), _success(worst, baseline),
+        "Over whole episodes, ablating {} costs most: the return falls by {} from {}{}.",
+        name(worst["patch"]), _fall(worst), number(baseline["return"]), _success(worst, baseline),
     )  # fmt: skip
     if not worst["difference"] < 0:
         text = "Over whole episodes, none of {} neurons lowers the return of {} when it is ablated alone."
@@ -71,6 +70,14 @@ def _sampled(results: Results) -> Finding | None:
         section="behaviour",
         picture=next(iter(link_pictures(document, name="finding-behaviour")), None),
     )  # fmt: skip
+
+
+def _fall(worst: Mapping[str, Any]) -> Text:
+    """By how much the return falls, with its interval; equal or single episodes give none."""
+    low, high = worst["difference_low"], worst["difference_high"]
+    if low is None or high is None:
+        return number(-worst["difference"])
+    return sentence("{} {}", number(-worst["difference"]), interval(-high, -low))
 
 
 def _success(worst: Mapping[str, Any], baseline: Mapping[str, Any]) -> Text:

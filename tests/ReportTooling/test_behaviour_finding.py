@@ -42,6 +42,17 @@ def test_a_share_of_goals_that_does_not_fall_is_not_said_to_be_lowered(with_resu
     assert "lowers the expected discounted return from" in found.sentence
 
 
+def test_a_single_episode_has_a_finding_without_an_interval(with_results: Path) -> None:
+    results = load_results(open_agent(with_results))
+    document = copy.deepcopy(results.rollouts)
+    assert document is not None
+    for experiment in document["experiments"]:
+        experiment.update(difference=-0.5, difference_low=None, difference_high=None)
+    found = costliest_neuron(replace(results, exact=None, rollouts=document))
+    assert found is not None
+    assert "[" not in found.sentence
+
+
 def test_success_that_stays_the_same_is_said_to(with_results: Path) -> None:
     results = load_results(open_agent(with_results))
     document = copy.deepcopy(results.rollouts)
