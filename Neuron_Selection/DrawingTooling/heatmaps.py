@@ -87,7 +87,7 @@ def _label_rows(axes: Axes, matrix: Matrix) -> None:
         for end in ends[:-1]:
             axes.axhline(end - 0.5, color=PALETTE["muted"], linewidth=0.8)
         middles = [end - count / 2 - 0.5 for end, (_, count) in zip(ends, matrix.groups, strict=True)]
-        axes.set_yticks(middles, [short(label, most=18) for label, _ in matrix.groups])
+        axes.set_yticks(middles, [short(label, most=22) for label, _ in matrix.groups])
     elif 0 < len(matrix.rows) <= _NAMED:
         step = -(-len(matrix.rows) // _LABELLED)
         labels = [short(label, most=18) for label in matrix.rows[::step]]
