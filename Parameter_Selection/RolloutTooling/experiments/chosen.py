@@ -87,7 +87,8 @@ def choose_experiments(agent: OpenedAgent, changes: Changes, *, seed: int) -> Ch
         _ablated(experiment_name(number, patch), patch, ablation) for number, patch in enumerate(patches, start=1)
     ]
     if changes.named_by is not None:
-        path = agent.folder.find(changes.named_by, RESULTS, hint=f"--from takes {', '.join(READERS)}")
+        hint = None if changes.named_by in READERS else f"--from takes {', '.join(READERS)}"
+        path = agent.folder.find(changes.named_by, RESULTS, hint=hint)
         paths.append(path)
         named = [_ablated(name, patch, ablation) for name, patch in named_neurons(agent, path).items()]
         experiments += [*named, *_controls(table, named, ablation, sets=changes.control_sets, seed=seed)]
