@@ -20,11 +20,16 @@ def most_important_neuron(results: Results) -> Finding | None:
     row = first.rows[direction]
     if row["effect"] is None:
         return None
-    way = f"to the {'clean' if direction == 'denoising' else 'corrupted'} run"
-    bracket = interval(row["interval_low"], row["interval_high"], as_shares=True)
+    run = "clean" if direction == "denoising" else "corrupted"
+    effect, low, high = row["effect"], row["interval_low"], row["interval_high"]
+    way = f"of the way to the {run} run"
+    if effect < 0:
+        way = f"of the distance to the {run} run, away from it"
+        effect, low, high = -effect, None if high is None else -high, None if low is None else -low
+    bracket = interval(low, high, as_shares=True)
     text = (
-        "Neuron {} of {} matters most: alone it moves the margin between both actions {} {} of the way {}, and changes "
-        "{} of {} decisions."
+        "Neuron {} of {} matters most: alone it moves the margin between both actions {} {} {}, and changes {} of {} "
+        "decisions."
     )
     clusters = int(row["clusters"] or 0)
     caveat = (
@@ -32,7 +37,7 @@ def most_important_neuron(results: Results) -> Finding | None:
     )
     return Finding(
         sentence=sentence(
-            text, str(first.neuron), name(first.layer), share(row["effect"]), bracket, way, count(int(row["flips"])),
+            text, str(first.neuron), name(first.layer), share(effect), bracket, way, count(int(row["flips"])),
             count(int(row["n"])),
         ),
         caveat=sentence(caveat, count(clusters), ", too few for its nominal coverage" if clusters < 40 else ""),
