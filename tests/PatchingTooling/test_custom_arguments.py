@@ -110,7 +110,7 @@ def test_a_policy_by_value_is_replaced_by_the_users_own_copy(
         assert np.array_equal(experiment.q_values(rows), sb3_answer(model, rows))
         assert experiment.custom_classes.described["policy"]["class"].endswith("DuellingPolicy")
     assert inspect_agent.main([str(folder), "--policy", f"{FILE}:DuellingPolicy"]) == 0
-    assert capsys.readouterr().err.rstrip().endswith(f"--policy {FILE}:DuellingPolicy")
+    assert capsys.readouterr().err.rstrip().endswith(f"--policy_class {FILE}:DuellingPolicy")
 
 
 @pytest.mark.parametrize(
