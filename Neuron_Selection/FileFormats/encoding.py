@@ -70,6 +70,9 @@ def load_encoding(path: Path, space: Space, n_actions: int) -> Encoding | None:
     document = read_edited_json(path)
     if not isinstance(document, dict):
         raise InputError(path, found=shown(document), expected="an object {'entries': [...], 'actions': [...]}")
+    if not {"entries", "view", "actions"} & set(document):
+        keys = ", ".join(map(shown, document)) or "no keys"
+        raise InputError(path, found=keys, expected="at least one of entries, view and actions")
     view = _view_in(document, path)
     entries: dict[str, tuple[str, ...]] = {}
     cells: dict[str, tuple[str, ...]] = {}
@@ -98,14 +101,15 @@ def _view_in(document: Mapping[str, Any], path: Path) -> View | None:
     rows, columns = (view.get(side) if isinstance(view, dict) else None for side in ("rows", "columns"))
     if not (type(rows) is int and type(columns) is int and 1 <= rows <= 10_000 and 1 <= columns <= 10_000):
         raise InputError(path, "view", found=shown(view), expected="an object with the whole numbers rows and columns")
-    agent = view.get("agent")
-    row, column = (agent.get("row"), agent.get("column")) if isinstance(agent, dict) else (None, None)
-    return View(
-        rows=rows,
-        columns=columns,
-        channels=_names(document.get("channels"), path, "channels"),
-        agent=(row, column) if isinstance(row, int) and isinstance(column, int) else None,
-    )
+    channels = _names(document.get("channels"), path, "channels")
+    if "agent" not in view:
+        return View(rows=rows, columns=columns, channels=channels)
+    agent = view["agent"]
+    row, column = (agent.get(side) if isinstance(agent, dict) else None for side in ("row", "column"))
+    if not (type(row) is int and type(column) is int and 0 <= row < rows and 0 <= column < columns):
+        expected = f"an object with a row from 0 to {rows - 1} and a column from 0 to {columns - 1}"
+        raise InputError(path, "view.agent", found=shown(agent), expected=expected)
+    return View(rows=rows, columns=columns, channels=channels, agent=(row, column))
 
 
 def _names(value: Any, path: Path, field: str) -> tuple[str, ...]:

@@ -24,9 +24,9 @@ def single_neurons_decide(results: Results) -> Finding | None:
     decided = np.zeros(len(contrast), bool)
     for matrix in matrices:
         decided |= matrix.matches.any(axis=1) & contrast
-    best = max(matrices, key=lambda matrix: int(matrix.matches[contrast].any(axis=1).sum()))
-    counts = best.matches[contrast].sum(axis=0)
-    neuron = int(best.neurons[np.argmax(counts)])
+    counts = [matrix.matches[contrast].sum(axis=0) for matrix in matrices]
+    most, best = max(zip(counts, matrices, strict=True), key=lambda pair: int(pair[0].max()))
+    neuron = int(best.neurons[np.argmax(most)])
     value = "clean" if direction == "denoising" else "corrupted"
     text = (
         "In {} of the {} pairs in which the agent acts differently, the {} value of a single hidden neuron is enough "
@@ -35,7 +35,7 @@ def single_neurons_decide(results: Results) -> Finding | None:
     return Finding(
         sentence=sentence(
             text, count(int(decided.sum())), count(int(contrast.sum())), value, value, str(neuron), name(best.layer),
-            count(int(counts.max())),
+            count(int(most.max())),
         ),
         caveat=sentence(
             "Each neuron was patched alone in {} pairs. The other decisions need several neurons, or neurons whose "

@@ -59,6 +59,10 @@ def test_the_view_of_the_example_names_every_entry_by_its_own_formulas():
     ("document", "field"),
     [
         ([], ""),
+        ({}, ""),
+        ({"entrys": ["x", "v"]}, ""),
+        ({"view": {"rows": 1, "columns": 2, "agent": [0, 1]}, "channels": ["a"]}, "view.agent"),
+        ({"view": {"rows": 1, "columns": 2, "agent": {"row": 1, "column": 0}}, "channels": ["a"]}, "view.agent"),
         ({"entries": ["x"]}, "entries"),
         ({"entries": ["x", "x"]}, "entries"),
         ({"entries": ["x", 1]}, "entries"),

@@ -128,7 +128,10 @@ def test_the_findings_count_what_the_sweep_holds(with_results: Path, html: str) 
             [sweep[f"denoising_q_net.{layer}"].argmax(axis=2) == clean[:, None] for layer in (0, 2)], axis=1
         )
     first = re.findall(r'<p class="sentence">(.*?)</p>', html, re.DOTALL)[0]
-    assert values_in(first)[:2] == [int(matches[contrast].any(axis=1).sum()), int(contrast.sum())]
+    by_neuron = matches[contrast].sum(axis=0)
+    assert values_in(first) == [int(matches[contrast].any(axis=1).sum()), int(contrast.sum()), int(by_neuron.max())]
+    layer, neuron = divmod(int(by_neuron.argmax()), 128)
+    assert re.search(rf"neuron {neuron} of <bdi><code>q_net\.{2 * layer}</code>", first)
 
 
 def test_each_finding_has_a_caveat_a_picture_and_details(html: str) -> None:
